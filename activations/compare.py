@@ -1,0 +1,78 @@
+"""Two networks compared on the same images, without storing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Sized
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from repsim.activations.capture import Capture
+from repsim.errors import DegenerateError
+from repsim.measures import MinibatchCKA
+from repsim.measures.kernels import KernelLike
+from repsim.progress import Progress, silent
+from repsim.results import SimilarityMap
+
+
+def compare(
+    model_a: nn.Module,
+    model_b: nn.Module,
+    loader: Iterable[Any],
+    *,
+    layers_a: Sequence[str] | None = None,
+    layers_b: Sequence[str] | None = None,
+    kernel: KernelLike = "linear",
+    device: torch.device | str | None = None,
+    progress: Progress = silent,
+) -> SimilarityMap:
+    """Minibatch CKA of all pairs of layers (Nguyen et al. 2021), in one pass over the images.
+
+    Both networks see each batch once. Shuffle the loader: batches sorted by class are not samples
+    of the whole set, and the value would depend on the batch size.
+
+    Args:
+        model_a: any module that takes the loader's images.
+        model_b: the other one; may be the same object.
+        loader: gives batches: images (n, ...), or tuples or lists that begin with them.
+        layers_a: module addresses; by default those the network names itself, or its leaf modules.
+        layers_b: the same of ``model_b``.
+        kernel: as in ``repsim.cka``; an RBF bandwidth is taken from each batch.
+        device: where to run; by default where ``model_a`` lies.
+        progress: told the batches done, where their number is known.
+
+    Raises:
+        UsageError: a layer that a network does not have.
+        CaptureError: a layer that is never called, or gives no tensor.
+        DegenerateError: no batch of at least four images.
+    """
+    first = next(iter(model_a.parameters()), torch.empty(0))
+    target = torch.device(device) if device is not None else first.device
+    total = len(loader) if isinstance(loader, Sized) else 0
+    engine: MinibatchCKA | None = None
+    for done, batch in enumerate(loader, start=1):
+        images = images_of(batch).to(target)
+        taken = []
+        for model, layers in ((model_a.to(target), layers_a), (model_b.to(target), layers_b)):
+            with Capture(model, layers) as capture:
+                model(images)
+                taken.append(capture.take())
+        if engine is None:
+            engine = MinibatchCKA(list(taken[0]), list(taken[1]), kernel=kernel)
+        engine.update(*taken)
+        progress(done, max(total, done), "")
+    if engine is None:
+        raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
+    return engine.compute(name_a=type(model_a).__name__, name_b=type(model_b).__name__)
+
+
+def images_of(batch: Any) -> Tensor:
+    """The images of a batch: a tensor, or the first of a tuple or list."""
+    images = batch[0] if isinstance(batch, (tuple, list)) else batch
+    if not isinstance(images, Tensor):
+        raise TypeError(
+            f"a batch gave {type(images).__name__} as images; expected a tensor, or a tuple or "
+            "list that begins with one"
+        )
+    return images

@@ -1,0 +1,227 @@
+"""``repsim demo``: the whole pipeline on embedded images."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from repsim.cli.options import bar, json_option, say, show_json, show_table
+from repsim.errors import RepsimError
+
+if TYPE_CHECKING:
+    from repsim.activations import ActivationStore
+    from repsim.results import NullSpaceReport, ProbeCurve, SimilarityMap
+    from repsim.training.run import Run
+
+#: What the networks must reach for the figures to mean anything: fractions of held-out images.
+SUPERVISED_BAR = 0.95
+SIMCLR_BAR = 0.90
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Run name to (method, settings)."""
+
+    runs: dict[str, tuple[str, dict[str, Any]]]
+
+
+def plan(fast: bool) -> Plan:
+    """The demo's runs; the fast ones are smaller networks, trained for less long."""
+    resnet = {"depth": 10 if fast else 18, "width": 8}
+    return Plan(
+        {
+            "supervised": ("supervised", {**resnet, "epochs": 6 if fast else 12}),
+            "simclr": ("simclr", {**resnet, "epochs": 4 if fast else 20}),
+            "gan": ("gan", {"width": 16, "epochs": 3 if fast else 15}),
+            "mgan": ("mgan", {"width": 16, "epochs": 2 if fast else 15}),
+            "untrained": ("untrained", resnet),
+            "untrained-discriminator": ("untrained", {"network": "discriminator", "width": 16}),
+        }
+    )
+
+
+@click.command()
+@click.option("--fast", is_flag=True, help="Smaller networks, trained for less: 40 seconds.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of everything it makes.  [default: demo, or demo-fast]",
+)
+@json_option
+def demo(fast: bool, output: Path | None, as_json: bool) -> None:
+    """\b
+    repsim demo
+
+    Train SimCLR, a supervised network, a GAN and an M-GAN on 1,437 handwritten digits, harvest
+    their layers, compare, probe and split them, and draw the figures. Takes about three minutes on
+    two cores. What exists is not made again, so an interrupted demo continues.
+    """
+    started = time.monotonic()
+    folder = output or Path("demo-fast" if fast else "demo")
+    runs = train_all(plan(fast), folder / "runs")
+    stores = harvest_all(runs)
+    similarity = compare_all(stores)
+    curve, reports = probe_all(stores)
+    for store in stores.values():
+        store.close()
+    figures = draw_all(folder, similarity, curve, reports)
+    held_out = runs["supervised"].load_state(runs["supervised"].checkpoint)["held_out"]["accuracy"]
+    simclr = curve.best("simclr")
+    if as_json:
+        show_json(
+            {
+                "supervised_accuracy": held_out,
+                "simclr_best_probe": simclr["accuracy"],
+                "seconds": round(time.monotonic() - started, 1),
+                "figures": [str(path) for path in figures],
+            }
+        )
+    else:
+        show_findings(held_out, similarity, curve, reports)
+        for path in figures:
+            if path.suffix == ".png":
+                click.echo(f"figure {path} (and .pdf)")
+        click.echo(f"done in {time.monotonic() - started:.0f} s; everything lies in {folder}/")
+    if not fast and (held_out < SUPERVISED_BAR or simclr["accuracy"] < SIMCLR_BAR):
+        raise RepsimError(
+            f"the networks have not learned: supervised {held_out:.1%} of {SUPERVISED_BAR:.0%}, "
+            f"SimCLR's best probe {simclr['accuracy']:.1%} of {SIMCLR_BAR:.0%}; the figures mean "
+            "nothing"
+        )
+
+
+def train_all(plan: Plan, folder: Path) -> dict[str, Run]:
+    """Train, or find trained, every run of the plan."""
+    from repsim.training.config import build_config
+    from repsim.training.loop import train
+    from repsim.training.methods import find_method
+
+    runs = {}
+    for name, (method, settings) in plan.runs.items():
+        config = build_config(find_method(method).config_class, settings, "demo")
+        say(f"train {name}")
+        with bar(f"train {name}") as progress:
+            runs[name] = train(method, config, folder / name, resume=True, progress=progress)
+    return runs
+
+
+def harvest_all(runs: dict[str, Run]) -> dict[tuple[str, str], ActivationStore]:
+    """Stores by (network, split): test in full for CKA, train averaged for the probes."""
+    from repsim.activations import harvest_run
+    from repsim.activations.store import ActivationStore
+    from repsim.cli.workspace import label
+    from repsim.data import load
+
+    stores = {}
+    for split, pooling in (("test", "none"), ("train", "avg")):
+        images = load("digits", split)
+        for run in runs.values():
+            for extractor in run.extractors:
+                network = label(run, extractor)
+                with bar(f"harvest {network} on digits {split}") as progress:
+                    made = harvest_run(
+                        run,
+                        images,
+                        extractor=extractor,
+                        pooling=pooling,
+                        resume=True,
+                        progress=progress,
+                    )
+                made.close()
+                stores[network, split] = ActivationStore(made.path, name=network)
+    return stores
+
+
+def compare_all(stores: dict[tuple[str, str], ActivationStore]) -> SimilarityMap:
+    """SimCLR against supervised, all layers."""
+    from repsim.measures import cka_map
+
+    say("compare simclr with supervised")
+    with bar("cka") as progress:
+        return cka_map(stores["simclr", "test"], stores["supervised", "test"], progress=progress)
+
+
+def probe_all(
+    stores: dict[tuple[str, str], ActivationStore],
+) -> tuple[ProbeCurve, list[NullSpaceReport]]:
+    """Probes at every layer of every network, and null spaces of the adversarial ones."""
+    from repsim.activations.probing import null_space_of, probe_layers
+    from repsim.results import ProbeCurve
+
+    networks = list(dict.fromkeys(network for network, _ in stores))
+    curves = []
+    say("probe every layer of every network")
+    for network in networks:
+        with bar(f"probe {network}") as progress:
+            pair = stores[network, "train"], stores[network, "test"]
+            curves.append(probe_layers(*pair, progress=progress))
+    adversarial = ("gan", "mgan:discriminator", "mgan:classifier", "untrained-discriminator")
+    say("split the features of discriminators and classifier")
+    reports = [null_space_of(stores[name, "train"], stores[name, "test"]) for name in adversarial]
+    return ProbeCurve.join(curves), reports
+
+
+def draw_all(
+    folder: Path, similarity: SimilarityMap, curve: ProbeCurve, reports: list[NullSpaceReport]
+) -> list[Path]:
+    """Results and figures; those of an earlier demo are replaced."""
+    from repsim import figures
+    from repsim.activations.layers import select_layers
+
+    say("draw the figures")
+    results = folder / "results"
+    similarity.save(results / "cka-simclr-supervised.json", overwrite=True)
+    curve.save(results / "probes.json", overwrite=True)
+    for report in reports:
+        report.save(results / f"nullspace-{report.name.replace(':', '-')}.json", overwrite=True)
+    parts = {
+        kind: similarity.select(
+            tuple(select_layers(similarity.layers_a, kind)),
+            tuple(select_layers(similarity.layers_b, kind)),
+        )
+        for kind in ("all", "odd", "even")
+    }
+    drawn = {
+        "cka-all-odd-even": figures.heatmaps(
+            list(parts.values()), titles=[f"{kind} layers" for kind in parts]
+        ),
+        "cka-all": figures.heatmap(similarity),
+        "cka-curves": figures.similarity_curves(similarity),
+        "probes": figures.probe_curves(curve, style="page"),
+        "nullspace": figures.null_space_bars(reports),
+    }
+    written = []
+    for name, each in drawn.items():
+        stem = folder / "figures" / name
+        written += figures.save(each, stem, provenance=similarity.provenance, overwrite=True)
+    return written
+
+
+def show_findings(
+    held_out: float, similarity: SimilarityMap, curve: ProbeCurve, reports: list[NullSpaceReport]
+) -> None:
+    """What the demo found, in one table."""
+    diagonal = similarity.diagonal()
+    assert diagonal is not None
+    by_kind = {
+        kind: [v for v, name in zip(diagonal, similarity.layers_a, strict=True) if kind in name]
+        for kind in (".odd", ".even")
+    }
+    rows: list[tuple[str, float]] = [("supervised: held-out accuracy", held_out)]
+    for network in curve.networks():
+        best = curve.best(network)
+        rows.append((f"{network}: best probe, at {best['layer']}", best["accuracy"]))
+    rows += [
+        (f"CKA of simclr and supervised, mean over {kind[1:]} layers", sum(values) / len(values))
+        for kind, values in by_kind.items()
+    ]
+    rows += [
+        (f"{report.name}: probe on what the head cannot see", report.probes["null"])
+        for report in reports
+    ]
+    show_table(f"what it found (n = {similarity.n} held-out digits)", ("", "value"), rows)

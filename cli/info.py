@@ -1,0 +1,121 @@
+"""``repsim info``: what is in a run, a store or a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from repsim.cli.options import json_option, runs_option, show_json, show_table
+
+
+@click.command()
+@click.argument("target", metavar="RUN|FILE")
+@runs_option
+@json_option
+def info(target: str, runs: Path, as_json: bool) -> None:
+    """\b
+    repsim info simclr
+    repsim info runs/simclr/activations/digits-test.h5
+    repsim info results/cka-simclr-supervised.json
+
+    Say what is in a run, an activation store or a result, and where its numbers come from.
+    """
+    path = Path(target)
+    if path.suffix in (".h5", ".hdf5"):
+        content, tables = _of_store(path)
+    elif path.suffix == ".json" or (path.is_file() and path.suffix != ""):
+        content, tables = _of_result(path)
+    else:
+        content, tables = _of_run(target, runs)
+    if as_json:
+        show_json(content)
+        return
+    for title, columns, rows in tables:
+        show_table(title, columns, rows)
+
+
+def _of_store(path: Path) -> tuple[dict, list]:
+    from repsim.activations import ActivationStore
+
+    with ActivationStore(path) as store:
+        layers, provenance = store.describe(), store.provenance()
+        content = {
+            "kind": "activations",
+            "path": str(path),
+            "n": store.n,
+            "labelled": store.labels is not None,
+            "first_id": store.example_ids[0].decode(),
+            "heads": {name: head["input"] for name, head in store.heads.items()},
+            "layers": layers,
+            "provenance": provenance,
+        }
+    columns = ("layer", "module", "shape", "axes", "dtype", "MB")
+    rows = [
+        (
+            each["layer"],
+            each["module"],
+            " x ".join(map(str, each["shape"])),
+            each["axes"],
+            each["dtype"],
+            each["bytes"] / 1e6,
+        )
+        for each in layers
+    ]
+    title = f"{path}: activations of {content['n']:,} examples"
+    return content, [(title, columns, rows), _facts("provenance", provenance)]
+
+
+def _of_result(path: Path) -> tuple[dict, list]:
+    from repsim.results import Result
+
+    result = Result.load(path)
+    content = result.to_dict()
+    rows = result.rows()
+    columns = tuple(rows[0]) if rows else ("empty",)
+    table = (f"{path}: {result.kind}", columns, [tuple(row.values()) for row in rows])
+    return content, [table, _facts("provenance", content["provenance"])]
+
+
+def _of_run(name: str, runs: Path) -> tuple[dict, list]:
+    from repsim.cli.workspace import find_run
+
+    run = find_run(name, runs)
+    described = run.describe()
+    stores = sorted(str(path) for path in run.path.glob("activations/*.h5"))
+    content: dict[str, Any] = {
+        "kind": "run",
+        "path": str(run.path),
+        "finished": run.complete,
+        "extractors": list(run.extractors),
+        **described,
+        "metrics": run.last_metrics(),
+        "held_out": run.load_state(run.checkpoint)["held_out"] if run.complete else {},
+        "activations": stores,
+    }
+    shown = {
+        "method": described["method"],
+        "finished": run.complete,
+        "extractors": ", ".join(run.extractors),
+        **{f"{key}, last epoch": value for key, value in content["metrics"].items()},
+        **{f"held-out {key}": value for key, value in content["held_out"].items()},
+        "activations": "\n".join(stores) or "none yet",
+    }
+    tables = [
+        _facts(str(run.path), shown),
+        _facts("settings", described["config"]),
+        _facts("trained on", described["trained_on"]),
+    ]
+    return content, tables
+
+
+def _facts(title: str, content: dict[str, Any]) -> tuple[str, tuple[str, str], list]:
+    """A table of nested values by dotted key."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in content.items():
+        if isinstance(value, dict):
+            rows += [(f"{key}.{inner}", each) for inner, each in _facts("", value)[2]]
+        else:
+            rows.append((key, value if isinstance(value, float) else str(value)))
+    return title, ("", "value"), rows

@@ -1,0 +1,92 @@
+"""The entry point: finds commands without importing them, and turns errors into one line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+
+import click
+
+from repsim._version import __version__
+from repsim.errors import RepsimError, RepsimWarning, UsageError
+
+COMMANDS = {
+    "demo": "See the whole pipeline on handwritten digits, in three minutes.",
+    "train": "Train an extractor: simclr, supervised, gan, mgan, untrained.",
+    "harvest": "Store the activations of a run's layers.",
+    "cka": "Compare the layers of two networks.",
+    "probe": "Measure how much each layer knows about the classes.",
+    "nullspace": "Split features into what a head sees and what it cannot.",
+    "figure": "Draw the figures of a result file again.",
+    "info": "Say what is in a run, a store or a result.",
+    "data": "List and fetch image sets.",
+}
+
+
+class LazyGroup(click.Group):
+    """Commands are the modules of ``repsim.cli``, imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"repsim.cli.{name}"), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="repsim")
+def cli() -> None:
+    """Do two networks see alike, and where do they part?
+
+    \b
+    repsim demo
+    repsim train simclr && repsim train supervised
+    repsim harvest simclr supervised
+    repsim cka --a simclr --b supervised
+    """
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    warnings.showwarning = _show_warning
+    try:
+        code = cli.main(prog_name="repsim", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else str(error), err=True)
+        code = 2
+    except click.ClickException as error:
+        code = _fail(error.format_message(), 2 if isinstance(error, click.UsageError) else 1)
+    except (click.Abort, KeyboardInterrupt):
+        code = _fail("interrupted; the same command with --resume continues where it stopped", 130)
+    except RepsimError as error:
+        code = _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        if error.strerror is None:  # not the system's word, so it is ours to explain
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        code = _fail(f"the system refused{where}: {error.strerror}", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"repsim: error: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:  # type: ignore[no-untyped-def]
+    """A ``RepsimWarning`` is for the user, one line; others are for developers (-W default)."""
+    if issubclass(category, RepsimWarning):
+        click.echo(f"repsim: warning: {message}", err=True)
+    elif sys.warnoptions:
+        click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)

@@ -1,0 +1,109 @@
+"""``repsim nullspace``: what a linear head sees of its features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from repsim.cli.cka import claim
+from repsim.cli.options import (
+    data_dir_option,
+    json_option,
+    output_option,
+    overwrite_option,
+    runs_option,
+    say,
+    show_files,
+    show_json,
+    show_table,
+)
+from repsim.errors import UsageError
+
+
+@click.command()
+@click.argument("references", metavar="RUN...", nargs=-1, required=True)
+@runs_option
+@data_dir_option
+@click.option("--split", default="train", show_default=True, help="Part to train probes on.")
+@click.option("--test-split", default="test", show_default=True, help="Part to report on.")
+@click.option(
+    "--style",
+    type=click.Choice(["column", "page", "slide"]),
+    default="page",
+    show_default=True,
+    help="Size of the figure.",
+)
+@output_option("results/nullspace-RUN.json")
+@overwrite_option
+@json_option
+def nullspace(
+    references: tuple[str, ...],
+    runs: Path,
+    data_dir: Path | None,
+    split: str,
+    test_split: str,
+    style: str,
+    output: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """\b
+    repsim nullspace mgan
+
+    Split the features that feed a linear head into its row space, which its outputs depend on, and
+    its null space, which they cannot see; report the energy in each and what probes read from each.
+    A run with several extractors gives a report for each. Needs the activations of both parts.
+    """
+    from repsim import figures
+    from repsim.activations.probing import null_space_of
+    from repsim.cli.workspace import expand_references, label, open_run_activations, result_path
+
+    chosen = expand_references(references, runs)
+    if output is not None and len(chosen) > 1:
+        raise UsageError(
+            f"--output names one file, but {len(chosen)} extractors were asked for; leave it out, "
+            "or name one RUN:EXTRACTOR"
+        )
+    paths = [output or result_path("nullspace", [label(*each)]) for each in chosen]
+    stem = paths[0].with_name(f"{result_path('nullspace', list(references)).stem}-bars")
+    for path in paths:
+        claim(path, [], overwrite)
+    reports, written = [], []
+    for (run, extractor), path in zip(chosen, paths, strict=True):
+        say(f"null space of {label(run, extractor)}")
+        with (
+            open_run_activations(run, extractor, split=split, data_dir=data_dir) as train,
+            open_run_activations(run, extractor, split=test_split, data_dir=data_dir) as test,
+        ):
+            reports.append(null_space_of(train, test))
+        written += reports[-1].save(path, overwrite=overwrite)
+    written += figures.save(
+        figures.null_space_bars(reports, style=style),
+        stem,
+        provenance=reports[0].provenance,
+        overwrite=overwrite,
+    )
+    if as_json:
+        show_json([report.to_dict() for report in reports])
+        return
+    show_reports(reports)
+    show_files(written)
+
+
+def show_reports(reports: list) -> None:
+    """A column a network, a row a quantity."""
+    quantities = [
+        ("examples", lambda r: r.n),
+        ("features d", lambda r: r.dim),
+        ("rank of the head", lambda r: r.rank),
+        ("energy in the null space", lambda r: 1 - r.row_energy),
+        ("the same, centred", lambda r: 1 - r.row_energy_centred),
+        ("chance, 1 - rank / d", lambda r: 1 - r.chance),
+        ("|std| / |mean| of the row part", lambda r: r.constancy),
+        ("probe on all features", lambda r: r.probes.get("full")),
+        ("probe on the row part", lambda r: r.probes.get("row")),
+        ("probe on the null part", lambda r: r.probes.get("null")),
+    ]
+    rows = [(name, *(of(report) for report in reports)) for name, of in quantities]
+    show_table("row space and null space", ("", *(report.name for report in reports)), rows)

@@ -1,0 +1,173 @@
+"""Options that several commands share, and how commands report."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from repsim.progress import Progress
+
+runs_option = click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    envvar="REPSIM_RUNS",
+    show_envvar=True,
+    help="Folder of the runs.",
+)
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="REPSIM_DATA",
+    show_envvar=True,
+    help="Folder of the image sets.  [default: data]",
+)
+layers_option = click.option(
+    "--layers",
+    metavar="PATTERN",
+    help="all, odd, even, or addresses and globs separated by commas.  [default: all]",
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
+resume_option = click.option(
+    "--resume", is_flag=True, help="Continue where it stopped; leave alone what is finished."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute.",
+)
+split_option = click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    help="Part of the data set, of a run's stores; slices as in test[:1000].",
+)
+kernel_option = click.option(
+    "--kernel", default="linear", show_default=True, help="linear, rbf, or rbf:FRACTION."
+)
+estimator_option = click.option(
+    "--estimator",
+    type=click.Choice(["unbiased", "biased"]),
+    default="unbiased",
+    show_default=True,
+    help="Which values to show; the result holds both.",
+)
+style_option = click.option(
+    "--style",
+    type=click.Choice(["column", "page", "slide"]),
+    default="column",
+    show_default=True,
+    help="Size of the figures: a column or page of a paper, a slide.",
+)
+
+
+def output_option(default: str) -> Callable[[Any], Any]:
+    """``-o``; ``default`` says in the help where the result goes otherwise."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=f"Result file; CSV and figures take its name.  [default: {default}]",
+    )
+
+
+def pick_device(device: str) -> str:
+    """``auto`` becomes the accelerator that torch finds, or the CPU."""
+    if device != "auto":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@contextmanager
+def bar(description: str) -> Iterator[Progress]:
+    """Progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""
+    if not sys.stderr.isatty():
+        yield _lines(description)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(description, total=None, note="")
+
+        def report(done: int, total: int, note: str = "") -> None:
+            bars.update(task, completed=done, total=total, note=note)
+
+        yield report
+
+
+def _lines(description: str, every: float = 5.0) -> Progress:
+    started = last = time.monotonic()
+
+    def report(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < every or done >= total:
+            return
+        last = now
+        left = (now - started) / done * (total - done)
+        click.echo(f"{description}: {100 * done // total} %, {left:.0f} s left  {note}", err=True)
+
+    return report
+
+
+def say(message: str) -> None:
+    """A line about what is going on, on stderr."""
+    click.echo(message, err=True)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on stdout; numbers to the right, NaN as a dash."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        numeric = all(isinstance(row[index], (int, float)) or row[index] is None for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    width = None if sys.stdout.isatty() else 200  # a pipe has no width to fit
+    Console(width=width, highlight=False).print(table)
+
+
+def show_json(content: Any) -> None:
+    """JSON on stdout."""
+    click.echo(json.dumps(content, indent=1))
+
+
+def show_files(paths: Sequence[Path]) -> None:
+    """The files that a command wrote, on stdout."""
+    for path in paths:
+        click.echo(f"wrote {path}")
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

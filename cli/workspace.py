@@ -1,0 +1,115 @@
+"""What ``--a simclr`` means: runs of the workspace, and files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repsim.errors import StoreError, UsageError, choices
+
+if TYPE_CHECKING:
+    from repsim.activations import ActivationStore
+    from repsim.training.run import Run
+
+
+def find_run(name: str, runs: Path) -> Run:
+    """The run ``name`` of the folder ``runs``, or at the path ``name``.
+
+    Raises:
+        UsageError: there is none; the runs that exist are listed.
+    """
+    from repsim.training.run import Run, find_runs
+
+    for path in (runs / name, Path(name)):
+        if Run(path).exists:
+            return Run(path)
+    known = [run.name for run in find_runs(runs)]
+    raise UsageError(
+        f"there is no run {name!r} in {runs}; "
+        + (choices(name, known) if known else "make one with: repsim train METHOD")
+    )
+
+
+def parse_reference(reference: str, runs: Path) -> tuple[Run, str]:
+    """``RUN`` or ``RUN:EXTRACTOR`` as a run and the name of its extractor."""
+    name, _, extractor = reference.partition(":")
+    run = find_run(name, runs)
+    return run, run.extractor_name(extractor or None)
+
+
+def expand_references(references: tuple[str, ...], runs: Path) -> list[tuple[Run, str]]:
+    """Like ``parse_reference``, where a bare run stands for all of its extractors."""
+    found = []
+    for reference in references:
+        if ":" in reference:
+            found.append(parse_reference(reference, runs))
+        else:
+            run = find_run(reference, runs)
+            found += [(run, extractor) for extractor in run.extractors]
+    return found
+
+
+def label(run: Run, extractor: str) -> str:
+    """What to call an extractor in a table or a figure."""
+    return f"{run.name}:{extractor}" if len(run.extractors) > 1 else run.name
+
+
+def open_activations(
+    reference: str, runs: Path, *, split: str, data_dir: Path | None
+) -> ActivationStore:
+    """The store at a path, or of a run on a part of the data set it was trained on.
+
+    Raises:
+        StoreError: nothing was harvested there; the command that would is named.
+    """
+    from repsim.activations import ActivationStore
+
+    if Path(reference).is_file() or reference.endswith((".h5", ".hdf5")):
+        return ActivationStore(reference)
+    run, extractor = parse_reference(reference, runs)
+    return open_run_activations(run, extractor, split=split, data_dir=data_dir)
+
+
+def open_run_activations(
+    run: Run, extractor: str, *, split: str, data_dir: Path | None
+) -> ActivationStore:
+    """The store of a run's extractor on a part of the data set that the run was trained on."""
+    from repsim.activations import ActivationStore
+    from repsim.activations.harvest import store_path
+    from repsim.activations.store import part_path
+
+    data = run.config.data
+    path = store_path(run, slug_of(data, split, data_dir), extractor)
+    if not path.is_file() and not part_path(path).is_file():
+        reduced = " --pooling avg" if split.startswith("train") else ""
+        raise StoreError(
+            f"run {run.name!r} has no activations of {data} {split}; make them with: "
+            f"repsim harvest {label(run, extractor)} --split {split!r}{reduced}"
+        )
+    store = ActivationStore(path, name=label(run, extractor))
+    recorded = store.provenance().get("checkpoint_sha256")
+    if recorded != run.digest():
+        store.close()
+        raise StoreError(
+            f"{path} was harvested from another checkpoint of {run.name!r}; harvest it again with "
+            "--overwrite"
+        )
+    return store
+
+
+def slug_of(data: str, split: str, data_dir: Path | None) -> str:
+    """The part of a store's file name that says which images it shows."""
+    from repsim.data import SETS, Split, load
+    from repsim.data.imageset import slug
+
+    parsed = Split.parse(split)
+    if data in SETS and str(parsed) == parsed.base in SETS[data].SIZES:
+        return slug(data, split)  # a whole split of a named set: no need to read it
+    return load(data, split, data_dir=data_dir).slug
+
+
+def result_path(command: str, references: list[str]) -> Path:
+    """Where a result goes by default: ``results/COMMAND-NAME-NAME.json``."""
+    names = [re.sub(r"\W+", "-", Path(each).stem).strip("-") for each in references]
+    return Path("results") / ("-".join([command, *names]) + ".json")

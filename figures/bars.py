@@ -1,0 +1,86 @@
+"""What lies in the row space and in the null space of a head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from repsim.errors import UsageError
+from repsim.figures.style import styled
+from repsim.results import NullSpaceReport
+
+
+def null_space_bars(
+    reports: NullSpaceReport | Sequence[NullSpaceReport], *, style: str = "page"
+) -> Figure:
+    """Energy of the features in the null space against chance, and what probes read from each part.
+
+    Left: share of |f|², raw and centred, that the head cannot see; the line is the share
+    1 - rank / d of features without direction. Right, where probes were trained: their accuracy on
+    the full features, the row-space and the null-space part.
+    """
+    reports = [reports] if isinstance(reports, NullSpaceReport) else list(reports)
+    if not reports:
+        raise UsageError("no report arrived; expected at least one")
+    probed = any(report.probes for report in reports)
+    with styled(style) as width:
+        fig, grid = plt.subplots(
+            1,
+            2 if probed else 1,
+            figsize=(width, 0.42 * width),
+            layout="constrained",
+            squeeze=False,
+        )
+        _energies(grid[0][0], reports)
+        if probed:
+            _accuracies(grid[0][1], reports)
+        for ax in grid[0]:
+            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, borderaxespad=0.2)
+    return fig
+
+
+def _energies(ax: Axes, reports: Sequence[NullSpaceReport]) -> None:
+    series = {
+        "raw": [100 * (1 - report.row_energy) for report in reports],
+        "centred": [100 * (1 - report.row_energy_centred) for report in reports],
+    }
+    _grouped(ax, reports, series)
+    for k, report in enumerate(reports):
+        label = "chance: 1 - rank / d" if k == 0 else "_"  # named once
+        ax.hlines(100 * (1 - report.chance), k - 0.4, k + 0.4, color="black", lw=1, label=label)
+    ax.set_ylabel("feature energy in the null space (%)")
+    ax.set_ylim(0, 104)
+
+
+def _accuracies(ax: Axes, reports: Sequence[NullSpaceReport]) -> None:
+    names = {"full": "all features", "row": "row space", "null": "null space"}
+    series = {
+        label: [100 * report.probes.get(part, np.nan) for report in reports]
+        for part, label in names.items()
+    }
+    _grouped(ax, reports, series, first_color=2)
+    ax.set_ylabel("probe accuracy (%)")
+    ax.set_ylim(0, 104)
+
+
+def _grouped(
+    ax: Axes,
+    reports: Sequence[NullSpaceReport],
+    series: dict[str, list[float]],
+    first_color: int = 0,
+) -> None:
+    width = 0.8 / len(series)
+    for k, (label, values) in enumerate(series.items()):
+        offsets = np.arange(len(reports)) + (k - (len(series) - 1) / 2) * width
+        bars = ax.bar(offsets, values, 0.92 * width, label=label, color=f"C{first_color + k}")
+        ax.bar_label(bars, fmt=lambda v: "" if np.isnan(v) else f"{v:.0f}", fontsize=6, padding=1)
+    labels = [
+        f"{report.name.replace(':', ':' + chr(10))}\nrank {report.rank} of {report.dim}"
+        for report in reports
+    ]
+    ax.set_xticks(range(len(reports)), labels)
+    ax.tick_params(axis="x", length=0)

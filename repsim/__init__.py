@@ -1,0 +1,62 @@
+"""repsim: from networks to a paper's figures.
+
+The public names. Each is imported from its home when it is first used, so that ``import repsim``
+stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from repsim._version import __version__
+
+if TYPE_CHECKING:
+    from repsim import figures as figures
+    from repsim.activations import ActivationStore as ActivationStore
+    from repsim.activations import compare as compare
+    from repsim.activations import harvest as harvest
+    from repsim.activations import open_store as open_store
+    from repsim.errors import RepsimError as RepsimError
+    from repsim.measures import RBF as RBF
+    from repsim.measures import MinibatchCKA as MinibatchCKA
+    from repsim.measures import cka as cka
+    from repsim.measures import cka_map as cka_map
+    from repsim.nullspace import null_space as null_space
+    from repsim.probes import ProbeResult as ProbeResult
+    from repsim.probes import probe as probe
+    from repsim.results import NullSpaceReport as NullSpaceReport
+    from repsim.results import ProbeCurve as ProbeCurve
+    from repsim.results import SimilarityMap as SimilarityMap
+
+_HOMES = {
+    "ActivationStore": "repsim.activations",
+    "MinibatchCKA": "repsim.measures",
+    "NullSpaceReport": "repsim.results",
+    "ProbeCurve": "repsim.results",
+    "ProbeResult": "repsim.probes",
+    "RBF": "repsim.measures",
+    "RepsimError": "repsim.errors",
+    "SimilarityMap": "repsim.results",
+    "cka": "repsim.measures",
+    "cka_map": "repsim.measures",
+    "compare": "repsim.activations",
+    "harvest": "repsim.activations",
+    "null_space": "repsim.nullspace",
+    "open_store": "repsim.activations",
+    "probe": "repsim.probes",
+}
+
+__all__ = ["__version__", "figures", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return importlib.import_module("repsim.figures")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'repsim' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

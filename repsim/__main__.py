@@ -1,0 +1,5 @@
+"""``python -m repsim``."""
+
+from repsim.cli.main import main
+
+main()

@@ -1,0 +1,107 @@
+"""Random transforms of image batches, on the device that the batch is on.
+
+Every transform is a module that takes float32 images of shape (n, c, size, size) in [-1, 1] and
+returns such images. Each image draws its own parameters from torch's global random numbers, on
+the CPU whatever the device, so that ``torch.manual_seed`` fixes them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from torch import Tensor, nn
+
+from repsim.data.catalog import SETS
+from repsim.errors import UsageError
+
+
+def flips(name: str | os.PathLike[str]) -> bool:
+    """Whether a mirrored image of the set is still of its class; True for files and folders."""
+    return SETS[name].FLIPS if isinstance(name, str) and name in SETS else True
+
+
+def identity() -> nn.Module:
+    """Leaves images as they are."""
+    return nn.Identity()
+
+
+def crop_flip(size: int, padding: int = 4, *, flip: bool) -> nn.Module:
+    """Shift each image by up to ``padding`` pixels, over black, and mirror half of them.
+
+    The augmentation of He et al. (2016), section 4.2, for supervised training on CIFAR-10.
+
+    Args:
+        size: side of the images in pixels.
+        padding: width of the black border (-1) that each image is given and cropped from.
+        flip: whether to mirror, see ``flips``.
+    """
+    import kornia.augmentation as K
+
+    # slicing copies pixels exactly; resampling would round
+    crop = K.RandomCrop((size, size), padding=padding, fill=0, cropping_mode="slice")
+    return _UnitRange(crop, *_mirror(flip))
+
+
+def simclr(
+    channels: int, size: int, *, flip: bool, color_strength: float = 0.5, min_area: float = 0.08
+) -> nn.Module:
+    """The augmentation of SimCLR for small images, without blur; Chen et al. (2020), App. A, B.9.
+
+    A random crop of ``min_area`` to all of the image at an aspect of 3/4 to 4/3, stretched back;
+    a mirror image half of the time; colour jitter with probability 0.8; grey with probability
+    0.2. Grey images have only brightness and contrast jittered.
+
+    Args:
+        channels: 1 or 3.
+        size: side of the images in pixels.
+        flip: whether to mirror, see ``flips``.
+        color_strength: s; brightness, contrast and saturation change by up to 0.8 s, hue by 0.2 s.
+        min_area: the smallest share of the image that a crop may cover.
+
+    Raises:
+        UsageError: another number of channels.
+    """
+    import kornia.augmentation as K
+
+    # kornia's own mode, "slice", cuts the images out one by one
+    crop = K.RandomResizedCrop((size, size), scale=(min_area, 1.0), cropping_mode="resample")
+    strong, weak = 0.8 * color_strength, 0.2 * color_strength
+    if channels == 3:
+        jitter = K.ColorJitter(strong, strong, strong, weak, p=0.8)
+        return _UnitRange(crop, *_mirror(flip), jitter, K.RandomGrayscale(p=0.2))
+    if channels == 1:
+        jitter = K.ColorJitter(strong, strong, p=0.8)
+        return _UnitRange(crop, *_mirror(flip), _OnGrey(jitter))
+    raise UsageError(f"simclr augments images of 1 or 3 channels, got {channels}")
+
+
+def _mirror(flip: bool) -> list[nn.Module]:
+    import kornia.augmentation as K
+
+    return [K.RandomHorizontalFlip(p=0.5)] if flip else []
+
+
+class _UnitRange(nn.Module):
+    """Runs transforms that work on [0, 1] on images in [-1, 1]."""
+
+    def __init__(self, *steps: nn.Module) -> None:
+        super().__init__()
+        self.steps = nn.Sequential(*steps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.steps(images * 0.5 + 0.5).clamp(0, 1) * 2 - 1
+
+
+class _OnGrey(nn.Module):
+    """Runs a transform for colour on images of one channel.
+
+    kornia refuses some transforms of one channel, and its older releases take the mean that
+    contrast turns about over the whole batch of such images instead of each image.
+    """
+
+    def __init__(self, transform: nn.Module) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.transform(images.expand(-1, 3, -1, -1))[:, :1]

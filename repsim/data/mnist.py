@@ -1,0 +1,107 @@
+"""MNIST from its four IDX files, compressed or not."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import pad
+
+from repsim.data.imageset import ImageSet, select
+from repsim.data.locate import absent, find, unreadable
+from repsim.data.splits import Split
+from repsim.errors import DataError
+
+SIZES: Mapping[str, int] = {"train": 60_000, "test": 10_000}
+FLIPS = False
+CLASSES = tuple("0123456789")
+FOLDERS = ("MNIST/raw", ".")
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+def missing(data_dir: Path) -> list[str]:
+    """The files that are neither in ``data_dir/MNIST/raw`` nor in ``data_dir``."""
+    names = [name for pair in FILES.values() for name in pair]
+    return [name for name in names if _find(data_dir, name) is None]
+
+
+def load(split: Split, data_dir: Path, size: int) -> ImageSet:
+    """Read a split, with its 28 x 28 images set in a black border of two pixels.
+
+    Args:
+        split: of ``train`` or ``test``.
+        data_dir: the folder with ``MNIST/raw``, or with the files themselves.
+        size: side of the images in pixels; other than 32, the bordered images are stretched.
+
+    Raises:
+        UsageError: no such split.
+        DataError: a file that is absent, damaged, or at odds with its pair.
+    """
+    images_path, labels_path = (
+        _require(data_dir, name) for name in FILES[split.among("mnist", SIZES).base]
+    )
+    images, labels = read_idx(images_path, dimensions=3), read_idx(labels_path, dimensions=1)
+    if images.shape[1:] != (28, 28):
+        raise DataError(f"{images_path}: expected images of 28 x 28, got {images.shape[1:]}")
+    if len(images) != len(labels):
+        raise DataError(
+            f"{labels_path}: {len(labels)} labels for {len(images)} images of {images_path.name}"
+        )
+    if labels.max(initial=0) > 9:
+        raise DataError(f"{labels_path}: expected labels from 0 to 9, got {labels.max()}")
+    bordered = pad(torch.from_numpy(images)[:, None], (2, 2, 2, 2))
+    return select(
+        "mnist", split, bordered, torch.from_numpy(labels.astype(np.int64)), CLASSES, size
+    )
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """Read an IDX file of bytes: two zeros, 8, the number of dimensions, big-endian sizes, data.
+
+    Args:
+        path: of the file; ``.gz`` is decompressed.
+        dimensions: how many the file must have.
+
+    Returns:
+        uint8 array of that many dimensions, writable.
+
+    Raises:
+        DataError: damaged compression, another header, or more or less data than it announces.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, "an IDX file", error) from None
+    magic, start = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions
+    if len(content) < start or content[:4] != magic:
+        raise DataError(
+            f"{path}: expected an IDX file that begins with {magic.hex()}, got {content[:4].hex()}"
+        )
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    announced, arrived = math.prod(shape), len(content) - start
+    if announced != arrived:
+        raise DataError(
+            f"{path}: its header announces {announced} bytes of data, but {arrived} follow; "
+            "remove it and fetch it again"
+        )
+    return np.frombuffer(bytearray(content), dtype=np.uint8, offset=start).reshape(shape)
+
+
+def _find(data_dir: Path, name: str) -> Path | None:
+    return find(data_dir, FOLDERS, (name, f"{name}.gz"))
+
+
+def _require(data_dir: Path, name: str) -> Path:
+    path = _find(data_dir, name)
+    if path is None:
+        raise absent("mnist", data_dir, FOLDERS, f"{name}.gz")
+    return path

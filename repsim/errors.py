@@ -1,0 +1,64 @@
+"""What can go wrong at a user's hands: what arrived, what was expected, what to try, in one line.
+
+Everything derives from ``RepsimError``. This module knows nothing of the command line; the
+command line maps ``UsageError`` to exit status 2 and the rest to 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RepsimError(Exception):
+    """Base of every error that a user's input can cause."""
+
+
+class UsageError(RepsimError):
+    """A name, option or configuration that does not exist or cannot be."""
+
+
+class ShapeError(RepsimError):
+    """Arrays whose shapes do not fit the call or each other."""
+
+
+class MismatchError(RepsimError):
+    """Two sources that do not hold the same examples in the same order."""
+
+
+class DegenerateError(RepsimError):
+    """Input on which the quantity is undefined: a constant layer, too few examples."""
+
+
+class NonFiniteError(RepsimError):
+    """NaN or infinity where numbers were expected."""
+
+
+class DataError(RepsimError):
+    """An image set that is absent, incomplete or not what its format says."""
+
+
+class StoreError(RepsimError):
+    """An activation store, checkpoint or result file that cannot be read or written."""
+
+
+class CaptureError(RepsimError):
+    """A module whose output cannot be captured: never called, or not a tensor."""
+
+
+class TrainingError(RepsimError):
+    """Training that cannot go on, such as a loss that is no longer finite."""
+
+
+class RepsimWarning(UserWarning):
+    """A result that stands, but that a reader should interpret with care."""
+
+
+def choices(name: str, options: Iterable[str]) -> str:
+    """The end of an error about an unknown ``name``: the nearest option, then all of them."""
+    known = sorted(options)
+    if not known:
+        return "there are none yet"
+    near = difflib.get_close_matches(name, known, n=1)
+    listed = ", ".join(known[:30]) + (f" and {len(known) - 30} more" if len(known) > 30 else "")
+    return (f"did you mean {near[0]!r}? " if near else "") + f"there is: {listed}"

@@ -1,0 +1,82 @@
+"""Kernels on rows of activations, with their bandwidth taken from the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from repsim.errors import DegenerateError, UsageError, choices
+
+#: The median distance of more examples than this is taken over an evenly spaced subset of this
+#: many, since the exact median needs all n² distances at once.
+MEDIAN_EXAMPLES = 2048
+
+
+@dataclass(frozen=True)
+class Linear:
+    """k(x, y) = x·y."""
+
+    def __str__(self) -> str:
+        return "linear"
+
+
+@dataclass(frozen=True)
+class RBF:
+    """k(x, y) = exp(-|x - y|² / (2 σ²)) with σ = ``fraction`` times the median distance.
+
+    The median is over all ordered pairs of examples, each with itself included, which is the
+    convention of Kornblith et al. (2019, section 4), whose fractions are 0.2, 0.4 and 0.8.
+    """
+
+    fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.fraction > 0:
+            raise UsageError(f"RBF fraction is {self.fraction}; expected a number above 0")
+
+    def __str__(self) -> str:
+        return f"rbf:{self.fraction:g}"
+
+
+Kernel = Linear | RBF
+KernelLike = Kernel | Literal["linear", "rbf"] | str
+
+
+def parse_kernel(kernel: KernelLike) -> Kernel:
+    """``"linear"``, ``"rbf"`` (half the median distance), ``"rbf:0.4"`` or a kernel itself."""
+    if isinstance(kernel, (Linear, RBF)):
+        return kernel
+    name, _, fraction = kernel.partition(":")
+    if name == "linear" and not fraction:
+        return Linear()
+    if name == "rbf":
+        try:
+            return RBF(float(fraction)) if fraction else RBF()
+        except ValueError:
+            raise UsageError(
+                f"kernel {kernel!r}: {fraction!r} is not a number; try 'rbf:0.5'"
+            ) from None
+    raise UsageError(f"unknown kernel {kernel!r}; {choices(name, ['linear', 'rbf'])}")
+
+
+def squared_distances(x: Float[Tensor, "n p"], y: Float[Tensor, "m p"]) -> Float[Tensor, "n m"]:
+    """|x_i - y_j|², from norms and one matrix product; rows should be centred first."""
+    return x.square().sum(1)[:, None] + y.square().sum(1)[None, :] - 2 * (x @ y.T)
+
+
+def bandwidth(x: Float[Tensor, "n p"], kernel: RBF) -> float:
+    """σ of ``kernel`` on the rows of ``x``, in the units of ``x``.
+
+    Raises:
+        DegenerateError: more than half of all pairs of examples coincide.
+    """
+    squared = squared_distances(x, x)
+    squared.fill_diagonal_(0.0)
+    median = float(np.median(squared.detach().cpu().numpy()))
+    if not median > 0:
+        raise DegenerateError("the median distance between examples is 0; RBF has no bandwidth")
+    return kernel.fraction * median**0.5

@@ -1,0 +1,7 @@
+"""The papers' networks. Each names its layers, as module addresses, in the papers' terms."""
+
+from repsim.networks.dcgan import Discriminator, Generator
+from repsim.networks.heads import ProjectionHead
+from repsim.networks.resnet import ResNet
+
+__all__ = ["Discriminator", "Generator", "ProjectionHead", "ResNet"]

@@ -1,0 +1,333 @@
+"""Results: small frozen objects that save, load and tabulate without the networks they describe.
+
+A result file is JSON (``format``, ``kind`` and the object's fields; NaN as null), so that it can be
+read anywhere and redrawn years later. ``save`` writes a CSV of the numbers beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from repsim._version import __version__
+from repsim.errors import MismatchError, StoreError, UsageError, choices
+from repsim.files import refuse_existing, table, write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "repsim-result"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What all results share: ``save``, ``load``, ``rows``, ``to_dataframe``."""
+
+    kind: ClassVar[str] = ""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The numbers as records, one a line of the CSV."""
+        raise NotImplementedError
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """``rows`` as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole result as JSON values; NaN and infinity become None."""
+        content = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "kind": self.kind,
+            "repsim": __version__,
+            **content,
+        }
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+        """Write ``path`` (JSON) and the same name with ``.csv``; both paths are returned.
+
+        Raises:
+            UsageError: a file exists and ``overwrite`` is False, or ``path`` ends in .csv.
+        """
+        target = Path(path)
+        sheet = target.with_suffix(".csv")
+        if target == sheet:
+            raise UsageError(f"{target} is the name of the table; give the result a .json name")
+        for file in (target, sheet):
+            refuse_existing(file, overwrite)
+        write_atomic(sheet, table(self.rows()))
+        write_atomic(target, json.dumps(self.to_dict(), indent=1) + "\n")
+        return [target, sheet]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Any:
+        """Read a result file. On a subclass, of that kind only.
+
+        Raises:
+            StoreError: the file is absent, cut short, or not such a result.
+        """
+        content = _read(Path(path))
+        kinds = {kind.kind: kind for kind in (SimilarityMap, ProbeCurve, NullSpaceReport)}
+        kind = kinds.get(content.get("kind", ""))
+        if kind is None:
+            raise StoreError(f"{path}: unknown kind of result {content.get('kind')!r}")
+        if not issubclass(kind, cls):
+            raise StoreError(f"{path} holds a {kind.kind}; expected a {cls.kind}")
+        try:
+            return kind._from_dict(content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{path}: not a whole {kind.kind} ({error!r})") from error
+
+    @classmethod
+    def _from_dict(cls, content: Mapping[str, Any]) -> Any:
+        return cls(**{f.name: content[f.name] for f in fields(cls)})
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityMap(Result):
+    """CKA of every layer of a against every layer of b.
+
+    Attributes:
+        layers_a: addresses of the rows, in order of execution.
+        layers_b: addresses of the columns.
+        unbiased: (layers_a, layers_b) float64, from the unbiased HSIC; NaN where undefined.
+        biased: the same from the biased HSIC, or None where only batches were seen.
+        n: number of examples.
+        name_a: what the rows belong to.
+        name_b: what the columns belong to.
+        kernel: ``"linear"`` or ``"rbf:FRACTION"``.
+        notes: ``NAME:LAYER`` to the reason for a NaN.
+        provenance: where the numbers come from.
+    """
+
+    kind: ClassVar[str] = "similarity-map"
+
+    layers_a: tuple[str, ...]
+    layers_b: tuple[str, ...]
+    unbiased: np.ndarray
+    biased: np.ndarray | None
+    n: int
+    name_a: str
+    name_b: str
+    kernel: str
+    notes: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def _from_dict(cls, content: Mapping[str, Any]) -> SimilarityMap:
+        shape = (len(content["layers_a"]), len(content["layers_b"]))
+        values: dict[str, Any] = {f.name: content[f.name] for f in fields(cls)}
+        for key in ("layers_a", "layers_b"):
+            values[key] = tuple(content[key])
+        for key in ("unbiased", "biased"):
+            if content[key] is not None:
+                values[key] = np.array(content[key], dtype=np.float64).reshape(shape)  # None: NaN
+        return cls(**values)
+
+    def values(self, estimator: str = "unbiased") -> np.ndarray:
+        """The (layers_a, layers_b) values of one estimator.
+
+        Raises:
+            UsageError: an estimator that there is not, or that this map does not hold.
+        """
+        if estimator not in ("unbiased", "biased"):
+            raise UsageError(
+                f"unknown estimator {estimator!r}; {choices(estimator, ['unbiased', 'biased'])}"
+            )
+        found = getattr(self, estimator)
+        if found is None:
+            raise UsageError("a map from minibatches has no biased values; use the unbiased")
+        return found
+
+    def best_match(self, estimator: str = "unbiased") -> tuple[int | None, ...]:
+        """For each layer of a, the index of the most similar layer of b; None if all are NaN."""
+        return tuple(
+            None if np.isnan(row).all() else int(np.nanargmax(row))
+            for row in self.values(estimator)
+        )
+
+    def diagonal(self, estimator: str = "unbiased") -> np.ndarray | None:
+        """Values of corresponding layers; None unless both sides have the same layers."""
+        return self.values(estimator).diagonal() if self.layers_a == self.layers_b else None
+
+    def select(self, layers_a: tuple[str, ...], layers_b: tuple[str, ...]) -> SimilarityMap:
+        """The part of the map at some layers."""
+        at = np.ix_(
+            [self.layers_a.index(layer) for layer in layers_a],
+            [self.layers_b.index(layer) for layer in layers_b],
+        )
+        return replace(
+            self,
+            layers_a=layers_a,
+            layers_b=layers_b,
+            unbiased=self.unbiased[at],
+            biased=None if self.biased is None else self.biased[at],
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "layer_a": layer_a,
+                "layer_b": layer_b,
+                "unbiased": float(self.unbiased[i, j]),
+                "biased": None if self.biased is None else float(self.biased[i, j]),
+            }
+            for i, layer_a in enumerate(self.layers_a)
+            for j, layer_b in enumerate(self.layers_b)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeCurve(Result):
+    """Accuracy of a probe at every layer of one or more networks.
+
+    Attributes:
+        entries: records with ``network``, ``layer``, ``depth`` (position in order of execution),
+            ``features`` (columns the probe saw), ``accuracy`` and ``train_accuracy`` (fractions).
+        classes: number of classes; chance is 1 / classes for balanced ones.
+        n_train: training examples.
+        n_test: held-out examples, on which ``accuracy`` is.
+        solver: ``"lbfgs"`` or ``"knn"``.
+        provenance: where the numbers come from.
+    """
+
+    kind: ClassVar[str] = "probe-curve"
+
+    entries: list[dict[str, Any]]
+    classes: int
+    n_train: int
+    n_test: int
+    solver: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def join(cls, curves: Sequence[ProbeCurve]) -> ProbeCurve:
+        """The curves of several networks as one result.
+
+        Raises:
+            MismatchError: they were trained or scored on different numbers of examples.
+        """
+        first = curves[0]
+        for other in curves[1:]:
+            same = (first.n_train, first.n_test, first.classes, first.solver)
+            if (other.n_train, other.n_test, other.classes, other.solver) != same:
+                raise MismatchError(
+                    f"{first.networks()[0]} was probed with {first.n_train} + {first.n_test} "
+                    f"examples, {other.networks()[0]} with {other.n_train} + {other.n_test}; "
+                    "probe networks on the same examples"
+                )
+        return cls(
+            entries=[entry for curve in curves for entry in curve.entries],
+            classes=first.classes,
+            n_train=first.n_train,
+            n_test=first.n_test,
+            solver=first.solver,
+            provenance={name: c.provenance for c in curves for name in c.networks()},
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        return self.entries
+
+    def networks(self) -> list[str]:
+        """Names of the networks, in order of appearance."""
+        return list(dict.fromkeys(entry["network"] for entry in self.entries))
+
+    def of(self, network: str) -> list[dict[str, Any]]:
+        """The entries of one network, in order of depth."""
+        mine = [entry for entry in self.entries if entry["network"] == network]
+        return sorted(mine, key=lambda entry: entry["depth"])
+
+    def best(self, network: str) -> dict[str, Any]:
+        """The entry of a network's most accurate layer."""
+        return max(self.of(network), key=lambda entry: entry["accuracy"])
+
+
+@dataclass(frozen=True, eq=False)
+class NullSpaceReport(Result):
+    """What a linear head y = A f + b can and cannot see of its features f.
+
+    f = f_r + f_n with f_r = P f, P = A⁺A the projector onto the row space of A, and f_n in its
+    null space, which no output of the head depends on (Mao et al., Propositions 4 and 5).
+
+    Attributes:
+        name: what the features belong to.
+        n: number of examples.
+        dim: columns of the features, d.
+        rank: numerical rank r of A.
+        tolerance: singular values of A at most this count as zero.
+        singular_values: of A, in falling order.
+        row_energy: share of Σ|f|² in the row space; the null space has the rest.
+        row_energy_centred: the same after subtracting the mean of f.
+        chance: r / d, the share that isotropic features would have.
+        constancy: per-component standard deviation of f_r over examples relative to its mean,
+            |std f_r| / |mean f_r|; small where the head sees nearly the same in every example.
+        residual: largest |A f_n| relative to |A||f|; rounding alone.
+        probes: accuracy of a linear probe on ``full``, ``row`` and ``null`` features, where
+            labels were given.
+        provenance: where the numbers come from.
+    """
+
+    kind: ClassVar[str] = "null-space-report"
+
+    name: str
+    n: int
+    dim: int
+    rank: int
+    tolerance: float
+    singular_values: list[float]
+    row_energy: float
+    row_energy_centred: float
+    chance: float
+    constancy: float
+    residual: float
+    probes: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def rows(self) -> list[dict[str, Any]]:
+        names = ("n", "dim", "rank", "row_energy", "row_energy_centred", "chance", "constancy")
+        pairs = [(name, getattr(self, name)) for name in (*names, "residual")]
+        pairs += [(f"probe_{part}", value) for part, value in self.probes.items()]
+        return [{"network": self.name, "quantity": name, "value": value} for name, value in pairs]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise StoreError(f"there is no result {path}") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} is not a repsim result, or cut short ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise StoreError(f"{path} is not a repsim result")
+    if content.get("format_version", 0) > FORMAT_VERSION:
+        raise StoreError(
+            f"{path} has format version {content['format_version']}; this repsim reads up to "
+            f"{FORMAT_VERSION}; a newer repsim will read it"
+        )
+    return content
+
+
+def _plain(value: Any) -> Any:
+    """JSON values of arrays, tuples and numbers."""
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

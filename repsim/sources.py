@@ -1,0 +1,140 @@
+"""What the engine reads: named layers of rows, one row an example."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from repsim.errors import MismatchError, ShapeError, UsageError, choices
+
+
+@runtime_checkable
+class ActivationSource(Protocol):
+    """Activations of n examples at named layers, readable by blocks of rows."""
+
+    @property
+    def name(self) -> str:
+        """What to call the source in a table or a figure."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layer addresses in order of execution."""
+
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+
+    @property
+    def example_ids(self) -> np.ndarray | None:
+        """(n,) identifiers of the examples, or None where the source has none."""
+
+    def rows(self, layer: str, start: int, stop: int) -> Any:
+        """Rows start..stop of a layer: array or tensor (stop - start, ...)."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the activations come from; JSON values."""
+
+
+class ArraySource:
+    """A dict of arrays or tensors as an ``ActivationSource``.
+
+    Args:
+        arrays: layer name to array or tensor (n, ...); all of the same n.
+        name: what to call it.
+        example_ids: (n,) identifiers, if the examples have them.
+
+    Raises:
+        ShapeError: no layer, a layer of fewer than two dimensions, or layers of different n.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, Any],
+        *,
+        name: str = "arrays",
+        example_ids: Sequence[Any] | np.ndarray | None = None,
+    ) -> None:
+        if not arrays:
+            raise ShapeError("no layers arrived; expected a dict of layer name to array (n, p)")
+        self._arrays = dict(arrays)
+        self._name = name
+        self._ids = None if example_ids is None else np.asarray(example_ids)
+        first = next(iter(self._arrays))
+        for layer, array in self._arrays.items():
+            if array.ndim < 2:
+                raise ShapeError(
+                    f"layer {layer!r} has shape {tuple(array.shape)}; expected (n, p) or more"
+                )
+            if len(array) != self.n:
+                raise ShapeError(
+                    f"layer {layer!r} has {len(array)} rows, {first!r} has {self.n}; "
+                    "were both taken from the same examples?"
+                )
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(self._arrays)
+
+    @property
+    def n(self) -> int:
+        return len(next(iter(self._arrays.values())))
+
+    @property
+    def example_ids(self) -> np.ndarray | None:
+        return self._ids
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first tensor lies; the CPU for arrays."""
+        tensors = (array for array in self._arrays.values() if isinstance(array, torch.Tensor))
+        return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+    def rows(self, layer: str, start: int, stop: int) -> Any:
+        return self._arrays[layer][start:stop]
+
+    def provenance(self) -> dict[str, Any]:
+        return {"source": self._name, "n": self.n}
+
+
+def check_same_examples(a: ActivationSource, b: ActivationSource) -> None:
+    """Raise ``MismatchError`` unless a and b hold the same examples in the same order."""
+    if a.n != b.n:
+        raise MismatchError(
+            f"{a.name} has {a.n} examples, {b.name} has {b.n}; "
+            "harvest both from the same data set and split"
+        )
+    if a.example_ids is None or b.example_ids is None:
+        return
+    differ = np.flatnonzero(a.example_ids != b.example_ids)
+    if differ.size:
+        i = int(differ[0])
+        raise MismatchError(
+            f"{a.name} and {b.name} differ in {differ.size} of {a.n} example ids, first at row "
+            f"{i}: {_text(a.example_ids[i])} against {_text(b.example_ids[i])}; harvest both from "
+            "the same data set and split"
+        )
+
+
+def _text(example_id: Any) -> str:
+    return example_id.decode() if isinstance(example_id, bytes) else str(example_id)
+
+
+def pick_layers(source: ActivationSource, layers: Sequence[str] | None) -> list[str]:
+    """``layers`` if the source has them all, or every layer for None."""
+    if layers is None:
+        return list(source.layers)
+    for layer in layers:
+        if layer not in source.layers:
+            raise UsageError(
+                f"{source.name} has no layer {layer!r}; {choices(layer, source.layers)}"
+            )
+    if not layers:
+        raise UsageError(f"no layer of {source.name} was chosen; it has {len(source.layers)}")
+    return list(layers)

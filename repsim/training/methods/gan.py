@@ -1,0 +1,65 @@
+"""A GAN whose discriminator is the extractor (Radford et al. 2016; Mao et al., section 4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from repsim.networks import Discriminator, Generator
+from repsim.networks.dcgan import LATENT
+from repsim.training.config import GANConfig
+from repsim.training.losses import fake_logits, real_logits
+from repsim.training.method import Batch, DataFacts, Method, Training
+
+
+class Config(GANConfig):
+    """Adam 2e-4 (0.5, 0.999) for both networks."""
+
+
+class GAN(Method):
+    """The discriminator's loss and the generator's non-saturating one, in alternation."""
+
+    config_class = Config
+    extractors = ("discriminator",)
+    config: Config
+
+    def __init__(self, config: Config, facts: DataFacts) -> None:
+        super().__init__(config, facts)
+        self.networks = {
+            "generator": Generator(facts.channels, config.width),
+            "discriminator": Discriminator(facts.channels, width=config.width),
+        }
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        c = self.config
+        return {
+            name: Adam(network.parameters(), c.lr, (c.beta1, 0.999))
+            for name, network in self.networks.items()
+        }
+
+    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+        generator, discriminator = (training.networks[name] for name in self.networks)
+        fake = generator(torch.randn(len(batch.images), LATENT, device=batch.images.device))
+
+        # Real and generated images pass separately: each has its own batch statistics.
+        training.optimizers["discriminator"].zero_grad()
+        on_real = discriminator(batch.images)
+        on_fake = discriminator(fake.detach())
+        loss_d = real_logits(on_real) + fake_logits(on_fake)
+        training.backward(loss_d)
+        training.optimizers["discriminator"].step()
+
+        training.optimizers["generator"].zero_grad()
+        loss_g = real_logits(discriminator(fake))
+        training.backward(loss_g)
+        training.optimizers["generator"].step()
+        return {
+            "loss_d": loss_d.detach(),
+            "loss_g": loss_g.detach(),
+            "d_real": on_real.detach().sigmoid().mean(),
+            "d_fake": on_fake.detach().sigmoid().mean(),
+        }
+
+
+METHOD = GAN

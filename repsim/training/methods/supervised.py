@@ -1,0 +1,69 @@
+"""A residual network trained on labels by cross-entropy."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD, Optimizer
+
+from repsim.data.augment import crop_flip
+from repsim.networks import ResNet
+from repsim.training.config import ResNetConfig
+from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.schedules import warmup_cosine
+
+
+class Config(ResNetConfig):
+    """The usual recipe for CIFAR-10: SGD, cosine, cropping after padding by an eighth, flips."""
+
+    lr: float = Field(0.1, gt=0, description="peak learning rate at the batch size given")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    weight_decay: float = Field(5e-4, ge=0, description="on every parameter")
+    warmup_epochs: int = Field(1, ge=0, description="epochs of linear warm-up")
+
+
+class Supervised(Method):
+    """Cross-entropy on the labels."""
+
+    config_class = Config
+    extractors = ("encoder",)
+    config: Config
+
+    def __init__(self, config: Config, facts: DataFacts) -> None:
+        super().__init__(config, facts)
+        self.encoder = ResNet(facts.channels, config.depth, config.width)
+        self.encoder.head = nn.Linear(self.encoder.feature_dim, facts.classes)
+        self.networks = {"encoder": self.encoder}
+        self.augment = crop_flip(facts.size, padding=facts.size // 8, flip=facts.flips)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        c = self.config
+        return {
+            "encoder": SGD(
+                self.encoder.parameters(),
+                c.lr,
+                c.momentum,
+                weight_decay=c.weight_decay,
+                nesterov=c.momentum > 0,
+            )
+        }
+
+    def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+        return warmup_cosine(step, steps, self.config.warmup_epochs * steps_per_epoch)
+
+    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+        optimizer = training.optimizers["encoder"]
+        optimizer.zero_grad()
+        logits = training.networks["encoder"](self.augment(batch.images))
+        loss = F.cross_entropy(logits, batch.labels)
+        training.backward(loss)
+        optimizer.step()
+        accuracy = (logits.argmax(1) == batch.labels).float().mean()
+        return {"loss": loss.detach(), "accuracy": accuracy}
+
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        return {"accuracy": (self.encoder(batch.images).argmax(1) == batch.labels).sum()}
+
+
+METHOD = Supervised

@@ -1,0 +1,181 @@
+"""A run: the folder that training leaves, and what can be read back from it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from repsim.errors import StoreError, UsageError, choices
+from repsim.files import sha256, write_atomic
+from repsim.training.config import TrainConfig, build_config
+from repsim.training.method import DataFacts, Method
+from repsim.training.methods import find_method
+
+FORMAT = "repsim-run"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder with ``config.json``, and once training is over ``checkpoint.pt``.
+
+    ``metrics.csv`` has a row an epoch, ``resume.pt`` the whole state after the last finished epoch
+    of a run that is not over, ``activations/`` the stores harvested from it.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def resume_file(self) -> Path:
+        return self.path / "resume.pt"
+
+    @property
+    def exists(self) -> bool:
+        """Whether training was ever started here."""
+        return (self.path / "config.json").is_file()
+
+    @property
+    def complete(self) -> bool:
+        """Whether training is over."""
+        return self.checkpoint.is_file()
+
+    def describe(self) -> dict[str, Any]:
+        """The content of ``config.json``.
+
+        Raises:
+            StoreError: absent, cut short or of another format.
+        """
+        file = self.path / "config.json"
+        try:
+            content = json.loads(file.read_text())
+        except FileNotFoundError:
+            raise StoreError(f"{self.path} is not a run: it has no config.json") from None
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{file} cannot be read: {error}") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise StoreError(f"{file} does not describe a repsim run")
+        return content
+
+    def write_description(
+        self, method: str, config: TrainConfig, facts: DataFacts, extra: Mapping[str, Any]
+    ) -> None:
+        """Write ``config.json``: enough to repeat the run."""
+        content = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "method": method,
+            "config": config.model_dump(),
+            "facts": asdict(facts),
+            **extra,
+        }
+        write_atomic(self.path / "config.json", json.dumps(content, indent=2) + "\n")
+
+    @property
+    def config(self) -> TrainConfig:
+        """The configuration it was trained with."""
+        content = self.describe()
+        method = find_method(content["method"])
+        return build_config(method.config_class, content["config"], str(self.path / "config.json"))
+
+    def build(self) -> Method:
+        """The method with freshly initialised networks."""
+        content = self.describe()
+        return find_method(content["method"])(self.config, DataFacts(**content["facts"]))
+
+    @property
+    def extractors(self) -> tuple[str, ...]:
+        """Names of the networks whose activations are of interest."""
+        return find_method(self.describe()["method"]).extractors
+
+    def extractor_name(self, name: str | None = None) -> str:
+        """``name`` if the run has such an extractor; for None, its only one.
+
+        Raises:
+            UsageError: no such extractor, or several to choose from.
+        """
+        known = self.extractors
+        if name is None:
+            if len(known) > 1:
+                options = " or ".join(f"{self.name}:{option}" for option in known)
+                raise UsageError(f"run {self.name!r} has {len(known)} extractors; say {options}")
+            return known[0]
+        if name not in known:
+            raise UsageError(f"run {self.name!r} has no extractor {name!r}; {choices(name, known)}")
+        return name
+
+    def load_extractor(self, name: str | None = None) -> nn.Module:
+        """The trained network ``name``, in evaluation mode, on the CPU.
+
+        Raises:
+            StoreError: training is not over, or the checkpoint does not fit.
+        """
+        name = self.extractor_name(name)
+        state = self.load_state(self.checkpoint)
+        network = self.build().networks[name]
+        try:
+            network.load_state_dict(state["networks"][name])
+        except (KeyError, RuntimeError) as error:
+            raise StoreError(f"{self.checkpoint} does not fit its config.json: {error}") from error
+        return network.eval()
+
+    def load_state(self, file: Path) -> dict[str, Any]:
+        """A file of tensors and plain values; never runs code from the file.
+
+        Raises:
+            StoreError: absent or unreadable.
+        """
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise StoreError(
+                f"run {self.name!r} is not finished; continue it with --resume"
+            ) from None
+        except Exception as error:  # torch raises many kinds on damaged files
+            line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise StoreError(f"{file} is damaged or not a checkpoint ({line})") from error
+
+    def last_metrics(self) -> dict[str, float]:
+        """The losses and indicators of the last epoch in ``metrics.csv``."""
+        file = self.path / "metrics.csv"
+        if not file.is_file():
+            return {}
+        with file.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        skipped = ("epoch", "images_per_second")
+        return {key: float(value) for key, value in rows[-1].items() if key not in skipped}
+
+    def digest(self) -> str:
+        """SHA-256 of the checkpoint."""
+        return sha256(self.checkpoint)
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically; the same state gives the same bytes."""
+    buffer = io.BytesIO()  # a file name would enter the archive
+    torch.save(dict(state), buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def find_runs(folder: str | os.PathLike[str]) -> list[Run]:
+    """All runs directly inside a folder, by name."""
+    root = Path(folder)
+    if not root.is_dir():
+        return []
+    return [run for run in (Run(path) for path in sorted(root.iterdir())) if run.exists]

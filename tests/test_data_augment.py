@@ -1,0 +1,109 @@
+"""Augmentation: range, randomness per image, and what each transform may and may not change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from repsim.data import augment
+from repsim.errors import UsageError
+
+
+def images(channels: int, count: int = 64) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(count, channels, 32, 32, generator=generator) * 2 - 1
+
+
+def transforms(channels: int) -> dict[str, nn.Module]:
+    return {
+        "simclr": augment.simclr(channels, 32, flip=channels == 3),
+        "strong": augment.simclr(channels, 32, flip=True, color_strength=1.0, min_area=0.5),
+        "crop_flip": augment.crop_flip(32, flip=True),
+        "identity": augment.identity(),
+    }
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["simclr", "strong", "crop_flip", "identity"])
+def test_shape_type_and_range_are_kept_and_the_seed_decides(channels: int, name: str) -> None:
+    transform, x = transforms(channels)[name], images(channels)
+    kept = x.clone()
+    torch.manual_seed(0)
+    first, second = transform(x), transform(x)
+    torch.manual_seed(0)
+    again = transform(x)
+    assert (first.shape, first.dtype) == (x.shape, torch.float32)
+    assert float(first.min()) >= -1
+    assert float(first.max()) <= 1
+    assert torch.equal(first, again)
+    assert torch.equal(first, second) == (name == "identity")
+    assert torch.equal(x, kept)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["simclr", "strong", "crop_flip"])
+def test_each_image_draws_its_own_parameters(channels: int, name: str) -> None:
+    same = images(channels, 1).expand(64, -1, -1, -1)
+    out = transforms(channels)[name](same)
+    distinct = {tuple(image.flatten().tolist()) for image in out}
+    assert len(distinct) > 50
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_do_not_influence_each_other(channels: int) -> None:
+    transform, x = augment.simclr(channels, 32, flip=False), images(channels)
+    torch.manual_seed(0)
+    together = transform(x)
+    other = x.clone()
+    other[1:] = -1
+    torch.manual_seed(0)
+    torch.testing.assert_close(transform(other)[0], together[0])
+
+
+def test_crop_flip_moves_pixels_over_black_and_changes_none() -> None:
+    x = images(3, 200)
+    padded = torch.nn.functional.pad(x, (4, 4, 4, 4), value=-1.0)
+    shifts, mirrored = set(), 0
+    for image, source in zip(augment.crop_flip(32, flip=True)(x), padded, strict=True):
+        for i, j in ((i, j) for i in range(9) for j in range(9)):
+            crop = source[:, i : i + 32, j : j + 32]
+            if any(torch.allclose(image, c, atol=1e-6) for c in (crop, crop.flip(-1))):
+                shifts.add((i, j))
+                mirrored += not torch.allclose(image, crop, atol=1e-6)
+                break
+        else:
+            pytest.fail("an image that is no shift of its source")
+    assert len(shifts) > 60
+    assert 60 < mirrored < 140
+
+
+def test_without_flip_nothing_is_mirrored() -> None:
+    ramp = torch.linspace(-1, 1, 32).expand(256, 3, 32, 32)
+    plain = augment.simclr(3, 32, flip=False, color_strength=0.0)(ramp)
+    assert bool((plain[..., -1] > plain[..., 0]).all())
+    mirrored = augment.simclr(3, 32, flip=True, color_strength=0.0)(ramp)
+    assert 0.3 < float((mirrored[:, 0, 0, -1] < mirrored[:, 0, 0, 0]).float().mean()) < 0.7
+
+
+def test_whole_crops_without_jitter_leave_grey_images_alone() -> None:
+    # the aspect may still differ from 1, so that only flat images are certain to stay
+    flat = torch.linspace(-1, 1, 16)[:, None, None, None].expand(-1, 1, 32, 32)
+    out = augment.simclr(1, 32, flip=True, color_strength=0.0)(flat)
+    torch.testing.assert_close(out, flat, rtol=0, atol=1e-5)
+
+
+def test_a_fifth_of_colour_images_turn_grey_and_a_fifth_keep_their_colour() -> None:
+    color = torch.tensor([0.6, -0.4, 0.1])[None, :, None, None].expand(2000, -1, 32, 32)
+    out = augment.simclr(3, 32, flip=False)(color)[:, :, 16, 16]
+    grey = (out.amax(1) - out.amin(1) < 1e-4).float().mean()
+    kept = ((out - color[:, :, 16, 16]).abs().amax(1) < 1e-4).float().mean()
+    assert 0.16 < float(grey) < 0.24  # p = 0.2, more than four standard errors either way
+    assert 0.12 < float(kept) < 0.20  # 0.2 unjittered times 0.8 in colour
+
+
+def test_channels_and_flips() -> None:
+    with pytest.raises(UsageError, match="1 or 3 channels, got 2"):
+        augment.simclr(2, 32, flip=False)
+    expected = {"digits": False, "mnist": False, "cifar10": True, "some/folder": True}
+    assert {name: augment.flips(name) for name in expected} == expected
