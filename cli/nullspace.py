@@ -13,7 +13,6 @@ from repsim.cli.options import (
     output_option,
     overwrite_option,
     runs_option,
-    say,
     show_files,
     show_json,
     show_table,
@@ -66,12 +65,11 @@ def nullspace(
             "or name one RUN:EXTRACTOR"
         )
     paths = [output or result_path("nullspace", [label(*each)]) for each in chosen]
-    stem = paths[0].with_name(f"{result_path('nullspace', list(references)).stem}-bars")
+    figure = claim(output or result_path("nullspace", list(references)), ["bars"], overwrite)
     for path in paths:
         claim(path, [], overwrite)
     reports, written = [], []
     for (run, extractor), path in zip(chosen, paths, strict=True):
-        say(f"null space of {label(run, extractor)}")
         with (
             open_run_activations(run, extractor, split=split, data_dir=data_dir) as train,
             open_run_activations(run, extractor, split=test_split, data_dir=data_dir) as test,
@@ -80,7 +78,7 @@ def nullspace(
         written += reports[-1].save(path, overwrite=overwrite)
     written += figures.save(
         figures.null_space_bars(reports, style=style),
-        stem,
+        figure["bars"],
         provenance=reports[0].provenance,
         overwrite=overwrite,
     )

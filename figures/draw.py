@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -13,6 +14,7 @@ from repsim._version import __version__
 from repsim.figures.bars import null_space_bars
 from repsim.figures.curves import probe_curves, similarity_curves
 from repsim.figures.heatmap import heatmap
+from repsim.figures.style import WRITING
 from repsim.files import atomic_path, refuse_existing
 from repsim.results import NullSpaceReport, ProbeCurve, Result, SimilarityMap
 
@@ -54,7 +56,7 @@ def save(
         ".pdf": {"Creator": f"repsim {__version__}", "Subject": note, "CreationDate": None},
     }
     for path in paths:
-        with atomic_path(path) as temporary:
+        with mpl.rc_context(rc=WRITING), atomic_path(path) as temporary:
             figure.savefig(temporary, metadata=described[path.suffix])
     plt.close(figure)
     return paths

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -52,7 +53,7 @@ def heatmaps(
         fig, grid = plt.subplots(
             1,
             len(results),
-            figsize=(width, 0.95 * side + 0.3),
+            figsize=(width, 0.95 * side + 3 * mpl.rcParams["font.size"] / 72),
             layout="constrained",
             squeeze=False,
         )

@@ -12,11 +12,16 @@ from cycler import cycler
 
 from repsim.errors import UsageError, choices
 
-_COMMON: dict[str, Any] = {
-    "figure.dpi": 150,
+#: What matplotlib reads when it writes a file, after the figure was drawn.
+WRITING: dict[str, Any] = {
     "savefig.dpi": 300,
     "pdf.fonttype": 42,  # TrueType: text stays text, which journals ask for
     "ps.fonttype": 42,
+}
+
+_COMMON: dict[str, Any] = {
+    **WRITING,
+    "figure.dpi": 150,
     "font.family": "sans-serif",
     "axes.spines.top": False,
     "axes.spines.right": False,

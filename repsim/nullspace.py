@@ -10,8 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError
+from repsim.measures.gram import varies
 from repsim.probes import probe
 from repsim.results import NullSpaceReport
+from repsim.sources import as_tensor
 
 
 class RowSpace(NamedTuple):
@@ -39,9 +41,11 @@ def row_space(weight: Float[Tensor, "out d"], *, rank_tolerance: float | None = 
         weight: the head's matrix A, as in ``torch.nn.Linear``.
         rank_tolerance: singular values up to this fraction of the largest count as zero; by default
             max(out, d) times the machine epsilon of ``weight``'s own dtype, as a head stored in
-            float32 is no more exact than that.
+            float32 is no more exact than that. Halves and integers count as float32, since with a
+            half's epsilon a head of a thousand columns would have rank 0.
     """
-    epsilon = torch.finfo(weight.dtype).eps if weight.is_floating_point() else 0.0
+    dtype = weight.dtype if weight.dtype == torch.float64 else torch.float32
+    epsilon = torch.finfo(dtype).eps
     relative = max(weight.shape) * epsilon if rank_tolerance is None else rank_tolerance
     _, values, basis = torch.linalg.svd(weight.double(), full_matrices=False)
     tolerance = relative * float(values.max())
@@ -76,25 +80,26 @@ def null_space(
         provenance: what to record of where they come from; JSON values.
 
     Raises:
-        ShapeError: features and weight differ in d.
-        NonFiniteError: NaN or infinity in either.
+        ShapeError: features, test features and weight differ in d.
+        NonFiniteError: NaN or infinity in one of them.
         DegenerateError: all features are zero or the same.
     """
-    f, head = torch.as_tensor(features), torch.as_tensor(weight)
-    if f.ndim != 2 or head.ndim != 2 or f.shape[1] != head.shape[1]:
-        raise ShapeError(
-            f"features have shape {tuple(f.shape)}, the head {tuple(head.shape)}; expected (n, d) "
-            "and (out, d) with the same d"
-        )
-    for what, values in (("features", f), ("weight", head)):
+    f, head = as_tensor(features), as_tensor(weight)
+    tests = f if test_features is None else as_tensor(test_features)
+    for what, values in (("features", f), ("test_features", tests)):
+        if values.ndim != 2 or head.ndim != 2 or values.shape[1] != head.shape[1]:
+            raise ShapeError(
+                f"{what} have shape {tuple(values.shape)}, the head {tuple(head.shape)}; expected "
+                "(n, d) and (out, d) with the same d"
+            )
+    for what, values in (("features", f), ("test_features", tests), ("weight", head)):
         if not bool(torch.isfinite(values).all()):
-            raise NonFiniteError(f"{what} hold NaN or infinity")
+            raise NonFiniteError(f"NaN or infinity in {what}")
     space = row_space(head, rank_tolerance=rank_tolerance)
-    train = f.double()
-    held = train if test_features is None else torch.as_tensor(test_features).double()
+    train, held = f.double(), tests.double()
     row, null = space.split(held)
     centred = held - held.mean(0)
-    if not bool(centred.any()):
+    if not varies(float(centred.square().sum()), float(held.square().sum()), len(held)):
         raise DegenerateError("the features are the same for every example; nothing to split")
 
     probes: dict[str, float] = {}

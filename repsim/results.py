@@ -91,7 +91,11 @@ class Result:
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> Any:
-        return cls(**{f.name: content[f.name] for f in fields(cls)})
+        values = {f.name: content[f.name] for f in fields(cls)}
+        for f in fields(cls):
+            if f.type == "float" and values[f.name] is None:
+                values[f.name] = math.nan
+        return cls(**values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,16 +220,14 @@ class ProbeCurve(Result):
         """The curves of several networks as one result.
 
         Raises:
-            MismatchError: they were trained or scored on different numbers of examples.
+            MismatchError: they differ in numbers of examples, in classes or in solver.
         """
         first = curves[0]
         for other in curves[1:]:
             same = (first.n_train, first.n_test, first.classes, first.solver)
             if (other.n_train, other.n_test, other.classes, other.solver) != same:
                 raise MismatchError(
-                    f"{first.networks()[0]} was probed with {first.n_train} + {first.n_test} "
-                    f"examples, {other.networks()[0]} with {other.n_train} + {other.n_test}; "
-                    "probe networks on the same examples"
+                    f"{_terms(first)}, {_terms(other)}; probe networks alike, on the same examples"
                 )
         return cls(
             entries=[entry for curve in curves for entry in curve.entries],
@@ -299,6 +301,13 @@ class NullSpaceReport(Result):
         pairs = [(name, getattr(self, name)) for name in (*names, "residual")]
         pairs += [(f"probe_{part}", value) for part, value in self.probes.items()]
         return [{"network": self.name, "quantity": name, "value": value} for name, value in pairs]
+
+
+def _terms(curve: ProbeCurve) -> str:
+    return (
+        f"{curve.networks()[0]} was probed with {curve.n_train} + {curve.n_test} examples of "
+        f"{curve.classes} classes by {curve.solver}"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -103,6 +103,13 @@ class ArraySource:
         return {"source": self._name, "n": self.n}
 
 
+def as_tensor(value: Any) -> torch.Tensor:
+    """A tensor of ``value`` without its gradients; NumPy views in reverse order are copied."""
+    if isinstance(value, np.ndarray) and any(stride < 0 for stride in value.strides):
+        value = value.copy()  # torch cannot share negative strides
+    return torch.as_tensor(value).detach()
+
+
 def check_same_examples(a: ActivationSource, b: ActivationSource) -> None:
     """Raise ``MismatchError`` unless a and b hold the same examples in the same order."""
     if a.n != b.n:

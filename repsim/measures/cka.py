@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError, choices
-from repsim.measures.gram import DEFAULT_MEMORY, Layer, gram_sums, prepare_layer
+from repsim.measures.gram import Layer, default_memory, gram_sums, prepare_layer, varies
 from repsim.measures.hsic import HSIC, GramSums
 from repsim.measures.kernels import (
     RBF,
@@ -23,7 +23,13 @@ from repsim.measures.kernels import (
 )
 from repsim.progress import Progress, silent
 from repsim.results import SimilarityMap
-from repsim.sources import ActivationSource, ArraySource, check_same_examples, pick_layers
+from repsim.sources import (
+    ActivationSource,
+    ArraySource,
+    as_tensor,
+    check_same_examples,
+    pick_layers,
+)
 
 Estimator = Literal["unbiased", "biased"]
 
@@ -70,7 +76,7 @@ def cka(
             layers.append(prepare_layer(source, source.name, parsed, source.device))
         except (NonFiniteError, DegenerateError) as error:
             raise type(error)(f"{source.name}: {error}") from None
-    sums = gram_sums([layers[0]], [layers[1]], a.n, memory=DEFAULT_MEMORY)
+    sums = gram_sums([layers[0]], [layers[1]], a.n, memory=default_memory())
     hsic = sums.unbiased() if estimator == "unbiased" else sums.biased()
     return float(_checked(hsic).cka())
 
@@ -98,8 +104,8 @@ def cka_map(
         layers_a: layers of ``a``, by default all, in order of execution.
         layers_b: layers of ``b``.
         device: where to compute; by default where the tensors of ``a`` lie, or the CPU.
-        memory: bytes that rows and tiles may take; by default 4 GiB. Layers that do not fit are
-            read again from the source, tile row by tile row.
+        memory: bytes that rows and tiles may take; by default a quarter of the machine's. Layers
+            that do not fit are read again from the source, tile row by tile row.
         progress: told the tiles done.
 
     Raises:
@@ -131,7 +137,7 @@ def cka_map(
             list(prepared_a.values()),
             None if prepared_b is None else list(prepared_b.values()),
             a.n,
-            memory=memory or DEFAULT_MEMORY,
+            memory=default_memory() if memory is None else memory,
             progress=progress,
         )
         at_a = [names_a.index(name) for name in prepared_a]
@@ -191,7 +197,7 @@ def _check_rows(n: int, m: int) -> None:
 
 
 def _as_array(value: Any, name: str) -> Any:
-    array = value if isinstance(value, Tensor) else torch.as_tensor(value)
+    array = value if isinstance(value, Tensor) else as_tensor(value)
     if array.ndim < 2:
         raise ShapeError(
             f"{name} has shape {tuple(array.shape)}; expected (n, p), one row an example"
@@ -207,7 +213,15 @@ def _differentiable(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) 
         rows = rows.reshape(len(rows), -1)
         if not bool(torch.isfinite(rows).all()):
             raise NonFiniteError(f"{name}: it holds NaN or infinity")
-        grams.append(_gram(rows.float() if rows.device.type == "mps" else rows.double(), kernel))
+        rows = rows.float() if rows.device.type == "mps" else rows.double()
+        free = rows.detach()
+        squares = (free - free.mean(0)).square().sum()
+        if not varies(float(squares), float(free.square().sum()), len(rows)):
+            raise DegenerateError(f"{name}: it is the same for every example")
+        try:
+            grams.append(_gram(rows, kernel))
+        except DegenerateError as error:
+            raise DegenerateError(f"{name}: {error}") from None
     sums = GramSums.of(*grams)
     hsic = sums.unbiased() if estimator == "unbiased" else sums.biased()
     return _checked(hsic).cka().squeeze()

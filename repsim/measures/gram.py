@@ -8,6 +8,8 @@ is layers × tile², whatever n is.
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +20,25 @@ from repsim.errors import DegenerateError, NonFiniteError
 from repsim.measures.hsic import GramSums
 from repsim.measures.kernels import MEDIAN_EXAMPLES, RBF, Kernel, bandwidth
 from repsim.progress import Progress, silent
-from repsim.sources import ActivationSource
+from repsim.sources import ActivationSource, as_tensor
 
 #: Rows read at once in the passes over a layer, and the largest tile.
-BLOCK = 512
+BLOCK = 1024
 
-#: Bytes that rows and tiles may take where the caller sets no limit.
-DEFAULT_MEMORY = 4 << 30
+#: Entries of a tile summed in its own dtype before float64 takes over: a whole tile of float32
+#: would leave 1e-6 of a layer's similarity with itself.
+RUN = 16384
+
+
+def default_memory() -> int:
+    """Bytes that rows and tiles may take where the caller sets no limit.
+
+    A quarter of the machine's memory; 4 GiB where the system does not say how much it has.
+    """
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    except (AttributeError, OSError, ValueError):
+        return 4 << 30
 
 
 @dataclass
@@ -43,14 +57,17 @@ class Layer:
     device: torch.device
     dtype: torch.dtype
     sigma: float | None = None
+    offset: float = 0.0
     held: Tensor | None = None
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Rows start..stop, (stop - start, p), centred and scaled, on the device."""
         if self.held is not None:
             return self.held[start:stop]
-        raw = _block(self.source, self.name, start, stop).to(self.device)
-        return ((raw.double() - self.mean) / self.scale).to(self.dtype)
+        raw = _block(self.source, self.name, start, stop).to(self.device, self.dtype)
+        # What rounding the mean to float32 leaves is the same shift in every row, which HSIC does
+        # not see; the difference itself is as exact as the rows are.
+        return (raw - self.mean.to(self.dtype)).div_(self.scale)
 
     def tile(self, x: Tensor, y: Tensor) -> Tensor:
         """The kernel of rows ``x`` and ``y``."""
@@ -58,13 +75,14 @@ class Layer:
         if self.sigma is None:
             return product
         norms_x, norms_y = x.square().sum(1), y.square().sum(1)
-        return product.mul_(2).sub_(norms_x[:, None]).sub_(norms_y).div_(2 * self.sigma**2).exp_()
+        product.mul_(2).sub_(norms_x[:, None]).sub_(norms_y).div_(2 * self.sigma**2)
+        return product.exp_().sub_(self.offset)
 
     def diagonal(self, x: Tensor) -> Tensor:
         """k(x_i, x_i), float64."""
         if self.sigma is None:
             return x.double().square().sum(1)
-        return torch.ones(len(x), dtype=torch.float64, device=self.device)
+        return torch.full((len(x),), 1 - self.offset, dtype=torch.float64, device=self.device)
 
 
 def prepare_layer(
@@ -91,8 +109,7 @@ def prepare_layer(
         raw = _block(source, name, start, stop).to(device).double()
         squares += (raw - mean).square().sum()
         magnitude += raw.square().sum()
-    # Equal rows leave only the rounding of the mean: about (n eps)² of the squared magnitude.
-    if not float(squares) > (n * 1e-16) ** 2 * float(magnitude):
+    if not varies(float(squares), float(magnitude), n):
         raise DegenerateError("it is the same for every example")
     dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
     if device.type == "mps":
@@ -105,7 +122,16 @@ def prepare_layer(
         else:
             rows = torch.cat([layer.rows(int(i), int(i) + 1) for i in sample])
         layer.sigma = bandwidth(rows, kernel)
+        # The kernel at the median distance. HSIC is blind to a constant added to a Gram matrix;
+        # without this one, float32 sums of a wide kernel cancel to nothing.
+        layer.offset = math.exp(-0.5 / kernel.fraction**2)
     return layer
+
+
+def varies(squares: float, magnitude: float, n: int) -> bool:
+    """Whether ``squares``, Σ|x_i - mean|², is more than rounding of the mean makes of equal rows:
+    about (n eps)² of ``magnitude``, Σ|x_i|²."""
+    return squares > (n * 1e-16) ** 2 * magnitude
 
 
 def gram_sums(
@@ -130,8 +156,8 @@ def gram_sums(
     a = slice(0, len(layers_a))
     b = a if layers_b is None else slice(len(layers_a), count)
     dtype = max((layer.dtype for layer in layers), key=lambda dtype: dtype.itemsize)
-    _hold_rows(layers, n, memory // 2)
-    tile = int(min(BLOCK, n, max(16, (memory / 2 / (count * dtype.itemsize)) ** 0.5)))
+    tile = int(min(BLOCK, n, max(16, (memory / 8 / (count * dtype.itemsize)) ** 0.5)))
+    _hold_rows(layers, n, memory - 2 * count * tile**2 * dtype.itemsize)
 
     def zeros(*shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.float64, device=device)
@@ -142,27 +168,30 @@ def gram_sums(
 
     starts = range(0, n, tile)
     tiles, done = len(starts) * (len(starts) + 1) // 2, 0
-    for i in starts:
-        of_i = slice(i, min(i + tile, n))
-        left = [layer.rows(i, of_i.stop) for layer in layers]
-        for layer, x, k in zip(layers, left, diag, strict=True):
-            k[of_i] = layer.diagonal(x)
-        for j in starts[i // tile :]:
-            of_j = slice(j, min(j + tile, n))
-            flat = buffer[:, : (of_i.stop - i) * (of_j.stop - j)]
-            for layer, x, k, out in zip(layers, left, rows, flat, strict=True):
-                values = layer.tile(x, x if i == j else layer.rows(j, of_j.stop))
-                if i == j:
-                    values.fill_diagonal_(0.0)
-                else:
-                    k[of_j] += values.sum(0, dtype=torch.float64)
-                k[of_i] += values.sum(1, dtype=torch.float64)
-                out.copy_(values.view(-1))
-            weight = 1.0 if i == j else 2.0  # the tile below the diagonal is its transpose
-            inner += weight * (flat[a] @ flat[b].T).double()
-            own += weight * torch.linalg.vecdot(flat, flat).double()
-            done += 1
-            progress(done, tiles, "")
+    # A caller's autocast region would round the tiles to half precision.
+    with torch.autocast(device.type, enabled=False):
+        for i in starts:
+            of_i = slice(i, min(i + tile, n))
+            left = [layer.rows(i, of_i.stop) for layer in layers]
+            for layer, x, k in zip(layers, left, diag, strict=True):
+                k[of_i] = layer.diagonal(x)
+            for j in starts[i // tile :]:
+                of_j = slice(j, min(j + tile, n))
+                flat = buffer[:, : (of_i.stop - i) * (of_j.stop - j)]
+                for layer, x, k, out in zip(layers, left, rows, flat, strict=True):
+                    values = layer.tile(x, x if i == j else layer.rows(j, of_j.stop))
+                    if i == j:
+                        values.fill_diagonal_(0.0)
+                    else:
+                        k[of_j] += values.sum(0, dtype=torch.float64)
+                    k[of_i] += values.sum(1, dtype=torch.float64)
+                    out.copy_(values.view(-1))
+                weight = 1.0 if i == j else 2.0  # the tile below the diagonal is its transpose
+                for part in flat.split(RUN, dim=1):
+                    inner += weight * (part[a] @ part[b].T).double()
+                    own += weight * torch.linalg.vecdot(part, part).double()
+                done += 1
+                progress(done, tiles, "")
     return GramSums(inner, own[a], own[b], rows[a], rows[b], diag[a], diag[b])
 
 
@@ -177,7 +206,7 @@ def _hold_rows(layers: list[Layer], n: int, budget: int) -> None:
 
 def _block(source: ActivationSource, name: str, start: int, stop: int) -> Tensor:
     """Rows of a layer as a floating tensor (rows, p); halves and integers become float32."""
-    rows = torch.as_tensor(source.rows(name, start, stop))
+    rows = as_tensor(source.rows(name, start, stop))
     if rows.dtype not in (torch.float32, torch.float64):
         rows = rows.float()
     return rows.reshape(len(rows), -1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -74,7 +75,8 @@ def bandwidth(x: Float[Tensor, "n p"], kernel: RBF) -> float:
     Raises:
         DegenerateError: more than half of all pairs of examples coincide.
     """
-    squared = squared_distances(x, x)
+    with torch.autocast(x.device.type, enabled=False):
+        squared = squared_distances(x, x)
     squared.fill_diagonal_(0.0)
     median = float(np.median(squared.detach().cpu().numpy()))
     if not median > 0:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError
-from repsim.measures.gram import DEFAULT_MEMORY, Layer, gram_sums, prepare_layer
+from repsim.measures.gram import Layer, default_memory, gram_sums, prepare_layer
 from repsim.measures.hsic import HSIC
 from repsim.measures.kernels import RBF, KernelLike, parse_kernel
 from repsim.results import SimilarityMap
-from repsim.sources import ArraySource
+from repsim.sources import ArraySource, pick_layers
 
 
 class MinibatchCKA:
@@ -60,7 +60,7 @@ class MinibatchCKA:
         for source, layers, good, at in zip(
             sources, (self.layers_a, self.layers_b), prepared, kept, strict=True
         ):
-            for index, name in enumerate(layers):
+            for index, name in enumerate(pick_layers(source, layers)):
                 try:
                     good.append(prepare_layer(source, name, self.kernel, source.device))
                     at.append(index)
@@ -69,10 +69,10 @@ class MinibatchCKA:
                 except NonFiniteError as error:
                     self.notes[source.name, name] = f"batch {self.batches}: {error}"
                     self._spoil(source is sources[0], index)
-        if all(prepared):
-            hsic = gram_sums(prepared[0], prepared[1], n, memory=DEFAULT_MEMORY).unbiased()
+        if any(prepared):
+            hsic = gram_sums(prepared[0], prepared[1], n, memory=default_memory()).unbiased()
             units = [self._units(layers) for layers in prepared]
-            at_a, at_b = (torch.tensor(at) for at in kept)
+            at_a, at_b = (torch.tensor(at, dtype=torch.long) for at in kept)
             self._ab[at_a[:, None], at_b] += hsic.ab.cpu() * units[0][:, None] * units[1]
             self._aa[at_a] += hsic.aa.cpu() * units[0].square()
             self._bb[at_b] += hsic.bb.cpu() * units[1].square()
@@ -91,6 +91,13 @@ class MinibatchCKA:
             )
         names = {"a": name_a, "b": name_b}
         notes = {f"{names[side]}:{layer}": note for (side, layer), note in self.notes.items()}
+        for side, layers, own in (("a", self.layers_a, self._aa), ("b", self.layers_b, self._bb)):
+            for layer, value in zip(layers, own.tolist(), strict=True):
+                if value <= 0:
+                    notes[f"{names[side]}:{layer}"] = (
+                        f"its summed self-HSIC is {value:.2g}, not positive: it is constant in "
+                        "every batch, or the batches are too small for its features"
+                    )
         if self.skipped:
             notes["batches"] = f"{self.skipped} examples lay in batches of fewer than 4; left out"
         return SimilarityMap(

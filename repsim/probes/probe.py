@@ -11,6 +11,7 @@ from torch import Tensor
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError, choices
 from repsim.probes.knn import knn_predict
 from repsim.probes.logistic import fit_logistic
+from repsim.sources import as_tensor
 
 Solver = Literal["lbfgs", "knn"]
 
@@ -122,8 +123,8 @@ def stratified_split(labels: Tensor, *, fraction: float, seed: int) -> tuple[Ten
 
 
 def _checked(features: Any, labels: Any, what: str, of: str) -> tuple[Tensor, Tensor]:
-    x, y = torch.as_tensor(features), torch.as_tensor(labels)
-    if x.ndim < 2 or y.ndim != 1 or len(x) != len(y):
+    x, y = as_tensor(features), as_tensor(labels)
+    if x.ndim < 2 or y.ndim != 1 or len(x) != len(y) or not len(x):
         raise ShapeError(
             f"{what} have shape {tuple(x.shape)}, {of} {tuple(y.shape)}; expected (n, ...) and (n,)"
         )

@@ -59,7 +59,7 @@ def train(
         TrainingError: a loss is no longer finite; the state before that epoch stays.
     """
     run = Run(Path(path))
-    _claim(run, method, config, resume=resume, overwrite=overwrite)
+    _check_free(run, method, config, resume=resume, overwrite=overwrite)
     if resume and run.complete:
         return run
     images = load(config.data, config.split, data_dir=data_dir)
@@ -69,10 +69,16 @@ def train(
         size=images.images.shape[-1],
         flips=flips(config.data),
     )
-    run.write_description(method, config, facts, _provenance(images))
-
     torch.manual_seed(config.seed_for("initialisation"))
     built = find_method(method)(config, facts)
+    if built.optimizers() and len(images) < config.batch_size:
+        raise UsageError(
+            f"batch_size is {config.batch_size}, but {config.data} {images.split} has "
+            f"{len(images)} images; make it smaller"
+        )
+    if overwrite and run.exists:
+        shutil.rmtree(run.path)
+    run.write_description(method, config, facts, _provenance(images))
     _fit(run, built, images, progress)
     state: dict[str, Any] = {
         "format": "repsim-checkpoint",
@@ -87,23 +93,20 @@ def train(
     return run
 
 
-def _claim(run: Run, method: str, config: TrainConfig, *, resume: bool, overwrite: bool) -> None:
-    """Decide whether training may write into the run folder."""
+def _check_free(
+    run: Run, method: str, config: TrainConfig, *, resume: bool, overwrite: bool
+) -> None:
+    """Raise ``UsageError`` unless training may write into the run folder."""
     if not run.exists:
-        if run.path.exists() and any(run.path.iterdir()):
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
             raise UsageError(f"{run.path} exists and is not a run; choose another name")
-        run.path.mkdir(parents=True, exist_ok=True)
         return
     if overwrite:
-        shutil.rmtree(run.path)
-        run.path.mkdir()
         return
     if not resume:
         state = "is finished" if run.complete else "was started and is not finished"
         way = "--overwrite" if run.complete else "--resume or --overwrite"
-        raise UsageError(
-            f"run {run.name!r} exists already and {state}; pass {way}, or another name"
-        )
+        raise UsageError(f"run {run.name!r} exists and {state}; pass {way}, or another name")
     before, now = run.describe(), {"method": method, **config.model_dump()}
     was = {"method": before["method"], **before["config"]}
     changed = [key for key in was.keys() | now.keys() if was.get(key) != now.get(key)]
@@ -123,12 +126,7 @@ def _fit(run: Run, method: Method, images: ImageSet, progress: Progress) -> None
     plain = method.optimizers()
     if not plain or not config.epochs:
         return
-    steps_per_epoch = len(images) // config.batch_size
-    if not steps_per_epoch:
-        raise UsageError(
-            f"batch_size is {config.batch_size}, but {config.data} {images.split} has "
-            f"{len(images)} images; make it smaller"
-        )
+    steps_per_epoch = len(images) // config.batch_size  # whole batches only
     fabric = Fabric(accelerator=config.device, devices=1, precision=config.precision)
     training = Training(
         networks={name: fabric.setup_module(net) for name, net in method.networks.items()},

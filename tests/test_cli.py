@@ -1,0 +1,318 @@
+"""The command line: the whole flow, and one line for every mistake."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import repsim
+from repsim.cli.main import main
+
+TINY = ("--depth", "10", "--width", "4", "--split", "train[:200]", "--test", "test[:100]")
+
+
+class Outcome:
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def run_repsim(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Run the real entry point in this process."""
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["repsim", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return Outcome(int(stop.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained and harvested runs, made by the real command."""
+    folder = tmp_path_factory.mktemp("workspace")
+
+    def repsim_command(*arguments: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "repsim", *arguments],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+
+    repsim_command("train", "supervised", *TINY, "--epochs", "1")
+    repsim_command("train", "simclr", *TINY, "--epochs", "1", "--batch-size", "100")
+    repsim_command(
+        *("train", "mgan", "--width", "4", "--epochs", "1", "--batch-size", "100"),
+        *("--split", "train[:200]"),
+    )
+    repsim_command("harvest", "supervised", "simclr", "mgan", "--split", "test[:100]")
+    repsim_command(
+        *("harvest", "supervised", "simclr", "mgan", "--split", "train[:200]", "--pooling", "avg")
+    )
+    return folder
+
+
+@pytest.fixture
+def inside(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace)
+    return workspace
+
+
+def one_line(outcome: Outcome, status: int, *parts: str) -> None:
+    """An error as it should be: one line on stderr, nothing on stdout, no traceback."""
+    assert outcome.status == status, outcome.err
+    lines = outcome.err.strip().splitlines()
+    assert len(lines) == 1, outcome.err
+    assert lines[0].startswith("repsim: error: ")
+    for part in parts:
+        assert part in lines[0]
+    assert outcome.out == ""
+
+
+def test_cka_prints_a_table_and_writes_result_csv_and_figures(
+    inside: Path, run_repsim, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    result = tmp_path / "cka.json"
+    done = run_repsim(
+        *("cka", "--a", "simclr", "--b", "supervised", "--split", "test[:100]", "-o", result)
+    )
+    assert done.status == 0, done.err
+    assert "linear CKA (unbiased) of simclr against supervised, n = 100" in done.out
+    assert "bg2.b0.even" in done.out
+    names = {path.name for path in tmp_path.iterdir()}
+    figures = {f"cka-{kind}.{end}" for kind in ("heatmap", "curves") for end in ("png", "pdf")}
+    assert names == {"cka.json", "cka.csv"} | figures
+    loaded = repsim.SimilarityMap.load(result)
+    assert loaded.name_a == "simclr"
+    assert (
+        loaded.provenance["a"]["checkpoint_sha256"] != loaded.provenance["b"]["checkpoint_sha256"]
+    )
+    with (tmp_path / "cka.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(loaded.layers_a) * len(loaded.layers_b)
+    assert float(rows[0]["unbiased"]) == loaded.unbiased[0, 0]
+
+    again = run_repsim("cka", "--a", "simclr", "--split", "test[:100]", "-o", result)
+    one_line(again, 2, "exists already", "--overwrite")
+    redrawn = run_repsim("figure", result, "--style", "slide", "-o", tmp_path / "slide")
+    assert redrawn.status == 0
+    assert (tmp_path / "slide-heatmap.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_cka_takes_files_patterns_kernels_and_prints_json(
+    inside: Path, run_repsim, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    file = next((inside / "runs" / "simclr" / "activations").glob("digits-test*.h5"))
+    done = run_repsim(
+        *("cka", "--a", file, "--layers", "even", "--kernel", "rbf:0.4", "--json"),
+        *("-o", tmp_path / "a.json"),
+    )
+    assert done.status == 0, done.err
+    content = json.loads(done.out)
+    assert content["kernel"] == "rbf:0.4"
+    assert all(layer.endswith(".even") for layer in content["layers_a"])
+    np.testing.assert_allclose(np.diagonal(content["unbiased"]), 1, atol=1e-5)
+
+
+def test_probe_and_nullspace(inside: Path, run_repsim, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    splits = ("--split", "train[:200]", "--test-split", "test[:100]")
+    done = run_repsim("probe", "supervised", "mgan", *splits, "-o", tmp_path / "probe.json")
+    assert done.status == 0, done.err
+    curve = repsim.ProbeCurve.load(tmp_path / "probe.json")
+    assert curve.networks() == ["supervised", "mgan:discriminator", "mgan:classifier"]
+    assert (curve.n_train, curve.n_test) == (200, 100)
+    done = run_repsim("nullspace", "mgan:classifier", *splits, "-o", tmp_path / "null.json")
+    assert done.status == 0, done.err
+    report = repsim.NullSpaceReport.load(tmp_path / "null.json")
+    assert (report.dim, report.rank) == (128, 10)
+    assert set(report.probes) == {"full", "row", "null"}
+    one_line(
+        run_repsim("nullspace", "simclr", *splits, "-o", tmp_path / "no.json"),
+        2,
+        "has no linear head",
+    )
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_info_describes_runs_stores_and_results(inside: Path, run_repsim, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+    extra = ["--json"] if as_json else []
+    store = next((inside / "runs" / "simclr" / "activations").glob("*.h5"))
+    for target, word in (("simclr", "temperature"), (store, "bg1.b0.odd")):
+        done = run_repsim("info", target, *extra)
+        assert done.status == 0, done.err
+        assert word in done.out
+        if as_json:
+            json.loads(done.out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "parts"),
+    [
+        (["cka", "--a", "simcrl"], 2, ["no run 'simcrl'", "did you mean 'simclr'"]),
+        (["cka"], 2, ["Missing option '--a'"]),
+        (["cka", "--a", "simclr", "--kernal", "rbf"], 2, ["--kernal", "--kernel"]),
+        (["cka", "--a", "simclr"], 1, ["no activations of digits test", "repsim harvest simclr"]),
+        (["cka", "--a", "nothing.h5"], 1, ["there is no activation store nothing.h5"]),
+        (["cka", "--a", "mgan", "--split", "test[:100]"], 2, ["say mgan:discriminator or"]),
+        (["cka", "--a", "mgan:critic"], 2, ["no extractor 'critic'"]),
+        (
+            ["cka", "--a", "simclr", "--split", "test[:100]", "--layers", "bg7.*"],
+            2,
+            ["no layer matches 'bg7.*'"],
+        ),
+        (
+            ["cka", "--a", "simclr", "--split", "test[:100]", "--kernel", "rbx"],
+            2,
+            ["unknown kernel 'rbx'"],
+        ),
+        (["cka", "--a", "simclr", "--split", "test["], 2, ["split 'test['"]),
+        (["train", "simcrl"], 2, ["simcrl"]),
+        (["train", "simclr", "--depth", "19"], 2, ["--depth", "'18'"]),
+        (["train", "simclr", "--temperature", "-1", "--name", "x"], 2, ["temperature = -1"]),
+        (["train", "simclr", "--data", "mnits", "--name", "x"], 2, ["mnits", "mnist"]),
+        (
+            ["train", "simclr", "--config", "no.toml", "--name", "x"],
+            2,
+            ["no configuration no.toml"],
+        ),
+        (["train", "supervised"], 2, ["exists and is finished", "--overwrite"]),
+        (["train", "supervised", "--resume", "--overwrite"], 2, ["pass one of them"]),
+        (["harvest", "simclr", "--split", "test[:100]"], 2, ["exists already", "--overwrite"]),
+        (["harvest", "simclr", "--split", "val"], 2, ["no split 'val'"]),
+        (["harvest", "simclr", "--batch-size", "0"], 2, ["--batch-size"]),
+        (["harvest", "simclr", "mgan", "-o", "x.h5"], 2, ["--output names one file"]),
+        (["probe", "simclr"], 1, ["no activations of digits train", "--pooling avg"]),
+        (["figure", "nothing.json"], 1, ["there is no result nothing.json"]),
+        (["info", "nobody"], 2, ["no run 'nobody'"]),
+        (["nonsense"], 2, ["nonsense"]),
+    ],
+)
+def test_a_mistake_is_one_line(
+    inside: Path, run_repsim, arguments: list[str], status: int, parts: list[str]
+) -> None:  # type: ignore[no-untyped-def]
+    before = sorted(path for path in inside.rglob("*"))
+    one_line(run_repsim(*arguments), status, *parts)
+    assert sorted(path for path in inside.rglob("*")) == before
+
+
+def test_missing_data_names_the_file_the_folder_and_the_remedy(
+    inside: Path, run_repsim, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    failed = run_repsim(
+        *("train", "supervised", "--data", "mnist", "--data-dir", tmp_path, "--name", "m")
+    )
+    one_line(failed, 1, "train-images", str(tmp_path), "repsim data fetch mnist")
+
+
+def test_damaged_files_are_one_line(inside: Path, run_repsim, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    store = next((inside / "runs" / "simclr" / "activations").glob("digits-test*.h5"))
+    cut = tmp_path / "cut.h5"
+    cut.write_bytes(store.read_bytes()[:100_000])
+    one_line(run_repsim("cka", "--a", cut, "-o", tmp_path / "r.json"), 1, "cut short")
+    (tmp_path / "r.json").write_text('{"format": "repsim-result", "kind"')
+    one_line(run_repsim("figure", tmp_path / "r.json"), 1, "cut short")
+    other = tmp_path / "other.h5"
+    other.write_bytes(store.read_bytes())
+    with h5py.File(other, "r+") as file:
+        file["example_ids"][3] = b"digits/test/999"
+    failed = run_repsim("cka", "--a", store, "--b", other, "-o", tmp_path / "s.json")
+    one_line(failed, 1, "differ in 1 of 100 example ids", "digits/test/999")
+
+
+def test_nan_in_one_layer_leaves_the_others(inside: Path, run_repsim, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    store = next((inside / "runs" / "simclr" / "activations").glob("digits-test*.h5"))
+    broken = tmp_path / "broken.h5"
+    broken.write_bytes(store.read_bytes())
+    with h5py.File(broken, "r+") as file:
+        file["layers/stem"][0, 0, 0, 0] = np.nan
+    done = run_repsim("cka", "--a", broken, "--layers", "stem,pooled", "-o", tmp_path / "r.json")
+    assert done.status == 0
+    assert "note: broken:stem: it holds NaN or infinity" in done.err
+    values = repsim.SimilarityMap.load(tmp_path / "r.json").unbiased
+    assert np.isnan(values[0]).all()
+    assert values[1, 1] == pytest.approx(1)
+
+
+def test_activations_of_an_earlier_checkpoint_are_refused(
+    inside: Path, run_repsim, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    import shutil
+
+    shutil.copytree(inside / "runs" / "simclr", tmp_path / "simclr")
+    import torch
+
+    checkpoint = tmp_path / "simclr" / "checkpoint.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    state["epoch"] = 99
+    torch.save(state, checkpoint)
+    failed = run_repsim(
+        *("cka", "--a", "simclr", "--runs", tmp_path, "--split", "test[:100]"),
+        *("-o", tmp_path / "r.json"),
+    )
+    one_line(failed, 1, "another checkpoint", "--overwrite")
+
+
+def test_settings_come_from_toml_and_options_go_before_them(
+    inside: Path, run_repsim, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "s.toml").write_text("width = 8\ndepth = 10\nseed = 5\n")
+    done = run_repsim(
+        *("train", "untrained", "--config", tmp_path / "s.toml", "--width", "4"),
+        *("--runs", tmp_path),
+    )
+    assert done.status == 0, done.err
+    config = json.loads((tmp_path / "untrained" / "config.json").read_text())["config"]
+    assert (config["width"], config["depth"], config["seed"]) == (4, 10, 5)
+
+
+def test_an_interrupted_training_says_how_to_continue(
+    inside: Path, run_repsim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    import repsim.training.loop as loop
+
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train", interrupt)
+        stopped = run_repsim("train", "gan", "--runs", tmp_path)
+    assert stopped.status == 130
+    assert "repsim train gan --name gan --resume" in stopped.err
+    assert "Traceback" not in stopped.err
+
+
+def test_our_own_mistakes_keep_their_traceback(run_repsim, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    import repsim.cli.workspace as workspace
+
+    def bug(*arguments: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(workspace, "find_run", bug)
+    monkeypatch.setattr(sys, "argv", ["repsim", "info", "x"])
+    with pytest.raises(ZeroDivisionError):
+        main()
+
+
+@pytest.mark.slow
+def test_the_fast_demo(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "repsim", "demo", "--fast", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["supervised_accuracy"] > 0.85
+    assert found["simclr_best_probe"] > 0.85
+    for path in found["figures"]:
+        assert (tmp_path / path).stat().st_size > 5_000
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["supervised_accuracy"] == found["supervised_accuracy"]

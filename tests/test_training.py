@@ -1,0 +1,250 @@
+"""Training: what it leaves behind, that it continues exactly, and that it says what is wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from repsim.errors import StoreError, TrainingError, UsageError
+from repsim.training.config import build_config, read_toml
+from repsim.training.loop import train
+from repsim.training.methods import find_method, method_names, method_summary
+from repsim.training.run import Run
+from repsim.training.schedules import warmup_cosine
+
+#: Settings that make each method run in a second or two.
+TINY: dict[str, dict[str, Any]] = {
+    "supervised": {"depth": 10, "width": 4, "batch_size": 50},
+    "simclr": {"depth": 10, "width": 4, "batch_size": 100},
+    "gan": {"width": 4, "batch_size": 100},
+    "mgan": {"width": 4, "batch_size": 100},
+    "untrained": {"depth": 10, "width": 4},
+}
+
+
+def settings(method: str, **more: Any) -> Any:
+    epochs = {} if method == "untrained" else {"epochs": 3}
+    values = {"split": "train[:200]", "test": "test[:100]", **epochs, **TINY[method], **more}
+    return build_config(find_method(method).config_class, values, "test")
+
+
+def whole(run: Run) -> dict[str, bytes]:
+    """What must not depend on an interruption."""
+    return {name: (run.path / name).read_bytes() for name in ("checkpoint.pt", "config.json")}
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(step: int) -> Any:
+    def progress(done: int, total: int, note: str = "") -> None:
+        if done == step:
+            raise Stop
+
+    return progress
+
+
+def test_every_method_is_tested_here() -> None:
+    assert sorted(TINY) == method_names()
+    assert all(method_summary(name).endswith(".") for name in method_names())
+
+
+@pytest.mark.parametrize("method", TINY)
+def test_a_method_trains_and_its_extractors_load(method: str, tmp_path: Path) -> None:
+    run = train(method, settings(method), tmp_path / "run")
+    assert run.complete
+    assert not run.resume_file.exists()
+    assert run.config == settings(method)
+    images = torch.zeros(4, 1, 32, 32)
+    for name in run.extractors:
+        network = run.load_extractor(name)
+        assert not network.training
+        assert network(images).shape[0] == 4
+        addresses = dict(network.named_modules())
+        assert all(layer in addresses for layer in network.layer_names())
+    state = torch.load(run.checkpoint, weights_only=True)
+    assert set(state["networks"]) == set(run.build().networks)
+    if method == "untrained":
+        assert not (run.path / "metrics.csv").exists()
+    else:
+        assert len((run.path / "metrics.csv").read_text().splitlines()) == 4
+        torch.manual_seed(run.config.seed_for("initialisation"))
+        for name, network in run.build().networks.items():
+            trained = state["networks"][name]
+            assert any(not torch.equal(v, trained[k]) for k, v in network.state_dict().items())
+
+
+@pytest.mark.parametrize("method", ["supervised", "simclr", "mgan"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(method: str, tmp_path: Path) -> None:
+    expected = whole(train(method, settings(method), tmp_path / "a"))
+    with pytest.raises(Stop):
+        train(method, settings(method), tmp_path / "b", progress=stop_at(5))
+    stopped = Run(tmp_path / "b")
+    assert not stopped.complete
+    assert stopped.resume_file.is_file()
+    resumed = train(method, settings(method), tmp_path / "b", resume=True)
+    assert whole(resumed) == expected
+
+
+def test_a_run_stopped_before_its_first_epoch_ended_starts_again(tmp_path: Path) -> None:
+    expected = whole(train("supervised", settings("supervised"), tmp_path / "a"))
+    with pytest.raises(Stop):
+        train("supervised", settings("supervised"), tmp_path / "b", progress=stop_at(1))
+    assert (
+        whole(train("supervised", settings("supervised"), tmp_path / "b", resume=True)) == expected
+    )
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tmp_path: Path) -> None:
+    digests = [
+        train("gan", settings("gan", seed=seed), tmp_path / name).digest()
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_untrained_network_is_where_the_supervised_one_began(tmp_path: Path) -> None:
+    control = train("untrained", settings("untrained"), tmp_path / "u").load_extractor()
+    config = settings("supervised", epochs=0)
+    begun = train("supervised", config, tmp_path / "s").load_extractor()
+    for name, value in begun.state_dict().items():
+        assert torch.equal(value, control.state_dict()[name]), name
+
+
+def test_a_finished_run_stays_unless_told_otherwise(tmp_path: Path) -> None:
+    config = settings("supervised", epochs=1)
+    run = train("supervised", config, tmp_path / "run")
+    before = whole(run)
+    with pytest.raises(UsageError, match="'run' exists and is finished; pass --overwrite"):
+        train("supervised", config, run.path)
+    train("supervised", config, run.path, resume=True)
+    assert whole(run) == before
+    (run.path / "activations").mkdir()
+    again = train("supervised", settings("supervised", epochs=1, seed=3), run.path, overwrite=True)
+    assert whole(again) != before
+    assert not (run.path / "activations").exists()  # they were of other weights
+
+
+def test_a_run_does_not_continue_under_other_settings(tmp_path: Path) -> None:
+    train("supervised", settings("supervised", epochs=1), tmp_path / "run")
+    with pytest.raises(UsageError, match=r"started with epochs = 1, now it is 2"):
+        train("supervised", settings("supervised", epochs=2), tmp_path / "run", resume=True)
+
+
+def test_a_folder_that_is_not_a_run_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("all of it")
+    for options in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(UsageError, match="exists and is not a run"):
+            train("supervised", settings("supervised"), tmp_path / "thesis", **options)
+    assert (tmp_path / "thesis" / "chapter1.tex").read_text() == "all of it"
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_itself(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf) in epoch \d; .*lower lr"):
+        train("supervised", settings("supervised", lr=1e30, warmup_epochs=0), tmp_path / "run")
+    assert not Run(tmp_path / "run").complete
+
+
+def test_a_batch_larger_than_the_data(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"batch_size is 500, .* has 200 images; make it smaller"):
+        train("supervised", settings("supervised", batch_size=500), tmp_path / "run")
+    with pytest.raises(UsageError, match="multiple of the 10 generators"):
+        train("mgan", settings("mgan", batch_size=99), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_supervised_training_is_scored_on_held_out_images(tmp_path: Path) -> None:
+    config = settings("supervised", epochs=4, split="train", test="test", width=8, batch_size=64)
+    run = train("supervised", config, tmp_path / "run")
+    assert run.load_state(run.checkpoint)["held_out"]["accuracy"] > 0.7
+    assert run.last_metrics()["loss"] < 1.0
+
+
+def test_mgan_shares_what_it_says(tmp_path: Path) -> None:
+    for shared in (0, 2, 4):
+        config = settings("mgan", epochs=1, shared=shared)
+        run = train("mgan", config, tmp_path / str(shared))
+        networks = run.load_state(run.checkpoint)["networks"]
+        for conv in (1, 2, 3, 4):
+            own, other = (
+                [value for key, value in networks[name].items() if key.startswith(f"conv{conv}.")]
+                for name in ("discriminator", "classifier")
+            )
+            assert torch.equal(own[0], other[0]) == (conv <= shared)
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
+    run = train("untrained", settings("untrained"), tmp_path / "run")
+    content = run.checkpoint.read_bytes()
+    run.checkpoint.write_bytes(content[: len(content) // 2])
+    with pytest.raises(StoreError, match="damaged or not a checkpoint"):
+        run.load_extractor()
+
+
+def test_a_checkpoint_never_runs_code(tmp_path: Path) -> None:
+    run = train("untrained", settings("untrained"), tmp_path / "run")
+    marker = tmp_path / "ran"
+
+    class Hostile:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (marker,))
+
+    torch.save({"networks": Hostile()}, run.checkpoint)
+    with pytest.raises(StoreError, match="damaged or not a checkpoint"):
+        run.load_extractor()
+    assert not marker.exists()
+
+
+def test_configurations_say_what_is_wrong(tmp_path: Path) -> None:
+    kind = find_method("simclr").config_class
+    with pytest.raises(UsageError, match="unknown key 'temprature'; did you mean 'temperature'"):
+        build_config(kind, {"temprature": 1}, "options")
+    with pytest.raises(UsageError, match="options: temperature = -1; input should be greater than"):
+        build_config(kind, {"temperature": -1}, "options")
+    with pytest.raises(UsageError, match="depth = 19"):
+        build_config(kind, {"depth": 19}, "options")
+    with pytest.raises(UsageError, match="unknown method 'simcrl'; did you mean 'simclr'"):
+        find_method("simcrl")
+    (tmp_path / "broken.toml").write_text("epochs = ")
+    with pytest.raises(UsageError, match="not a TOML file"):
+        read_toml(tmp_path / "broken.toml")
+
+
+def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
+    factors = [warmup_cosine(step, 100, 10) for step in range(101)]
+    assert factors[0] == pytest.approx(0.1)
+    assert max(factors) == pytest.approx(1.0)
+    assert factors.index(max(factors)) in (9, 10)
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0.0)
+
+
+@pytest.mark.slow
+def test_a_killed_training_continues_to_the_same_checkpoint(tmp_path: Path) -> None:
+    """``kill -9`` of the real command once it has saved an epoch, then ``--resume``."""
+    command = [
+        *(sys.executable, "-m", "repsim", "train", "supervised", "--runs", str(tmp_path)),
+        *("--depth", "10", "--width", "4", "--epochs", "6", "--split", "train[:600]"),
+    ]
+    subprocess.run([*command, "--name", "whole"], check=True, capture_output=True)
+    killed = Run(tmp_path / "killed")
+    process = subprocess.Popen(
+        [*command, "--name", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not killed.resume_file.exists() and process.poll() is None:
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not killed.complete
+    again = [*command[:5], "--runs", str(tmp_path), "--name", "killed", "--resume"]
+    subprocess.run(again, check=True, capture_output=True)
+    assert whole(killed) == whole(Run(tmp_path / "whole"))
