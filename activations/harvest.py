@@ -56,7 +56,7 @@ def harvest(
         provenance: what to record about the network and the data; JSON values.
         device: where to run; by default where the network lies.
         overwrite: replace an existing store.
-        resume: continue an unfinished one.
+        resume: continue an unfinished one; leave a finished one of the same harvest as it is.
         progress: told the examples done.
 
     Raises:
@@ -66,7 +66,7 @@ def harvest(
     """
     path = Path(path)
     check_pooling(pooling)
-    refuse_existing(path, overwrite)
+    refuse_existing(path, overwrite or resume)
     if part_path(path).is_file() and not (resume or overwrite):
         raise UsageError(f"{path} has an unfinished harvest; pass --resume or --overwrite")
     n = _count(loader) if examples is None else examples
@@ -80,6 +80,8 @@ def harvest(
         "n": n,
         **(provenance or {}),
     }
+    if path.exists() and not overwrite:
+        return _finished(path, recorded, chosen)
     with Capture(model.to(target), chosen, reduce=lambda x: pool(x, pooling)) as capture:
         batches = _normalised(loader)
         first = next(batches, None)
@@ -177,6 +179,24 @@ class ImageLoader:
             labels = None if self.dataset.labels is None else self.dataset.labels[indices]
             ids = [str(self.dataset.ids[i]) for i in indices.tolist()]
             yield self.dataset.inputs(indices), labels, ids
+
+
+def _finished(
+    path: Path, recorded: Mapping[str, Any], layers: Sequence[str] | None
+) -> ActivationStore:
+    """The store at ``path``, if it is what this harvest would make."""
+    store = ActivationStore(path)
+    before = store.provenance()
+    changed = [key for key in recorded if before.get(key) != recorded[key]]
+    if layers is not None and set(layers) != set(store.layers):
+        changed.append("layers")
+    if changed:
+        store.close()
+        raise StoreError(
+            f"{path} is of another harvest: {', '.join(changed)} differ; pass --overwrite to "
+            "replace it"
+        )
+    return store
 
 
 def _run(

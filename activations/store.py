@@ -317,7 +317,7 @@ def _check_space(
     free = shutil.disk_usage(part.parent).free
     if need > free:
         raise StoreError(
-            f"{part.parent} has {free / 1e9:.1f} GB free, the store needs {need / 1e9:.1f} GB; "
+            f"{part.parent} has {free / 1e6:,.0f} MB free, the store needs {need / 1e6:,.0f} MB; "
             "choose fewer layers or examples, or pass --pooling avg"
         )
 

@@ -159,7 +159,8 @@ def probe_all(
     for network in networks:
         with bar(f"probe {network}") as progress:
             pair = stores[network, "train"], stores[network, "test"]
-            curves.append(probe_layers(*pair, progress=progress))
+            features = [layer for layer in pair[0].layers if layer != "head"]
+            curves.append(probe_layers(*pair, layers=features, progress=progress))
     adversarial = ("gan", "mgan:discriminator", "mgan:classifier", "untrained-discriminator")
     say("split the features of discriminators and classifier")
     reports = [null_space_of(stores[name, "train"], stores[name, "test"]) for name in adversarial]

@@ -87,20 +87,24 @@ def harvest(
         for run, extractor in chosen:
             images = load(data or run.config.data, split, data_dir=data_dir)
             path = output or store_path(run, images.slug, extractor)
-            with bar(f"harvest {label(run, extractor)} on {images.slug}") as progress:
-                store = harvest_run(
-                    run,
-                    images,
-                    extractor=extractor,
-                    path=path,
-                    batch_size=batch_size,
-                    layers=layers,
-                    pooling=pooling,
-                    device=pick_device(device),
-                    overwrite=overwrite,
-                    resume=resume,
-                    progress=progress,
-                )
+            try:
+                with bar(f"harvest {label(run, extractor)} on {images.slug}") as progress:
+                    store = harvest_run(
+                        run,
+                        images,
+                        extractor=extractor,
+                        path=path,
+                        batch_size=batch_size,
+                        layers=layers,
+                        pooling=pooling,
+                        device=pick_device(device),
+                        overwrite=overwrite,
+                        resume=resume,
+                        progress=progress,
+                    )
+            except KeyboardInterrupt:
+                say("stopped; the same command with --resume continues")
+                raise
             with store:
                 size = sum(record["bytes"] for record in store.describe())
                 click.echo(

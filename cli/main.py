@@ -65,7 +65,7 @@ def main() -> None:
     except click.ClickException as error:
         code = _fail(error.format_message(), 2 if isinstance(error, click.UsageError) else 1)
     except (click.Abort, KeyboardInterrupt):
-        code = _fail("interrupted; the same command with --resume continues where it stopped", 130)
+        code = _fail("interrupted", 130)
     except RepsimError as error:
         code = _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:

@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from repsim.errors import UsageError
 from repsim.figures.style import styled
@@ -95,12 +96,14 @@ def _grouped(
 
 def _name(ax: Axes, reports: Sequence[NullSpaceReport], inches: float) -> None:
     """Name the groups of bars, upright where they would not fit beside each other."""
-    labels = [
-        f"{report.name.replace(':', ':' + chr(10))}\nrank {report.rank} of {report.dim}"
+    upright = [
+        f"{report.name.replace(':', ':' + chr(10))}\nrank {report.rank}/{report.dim}"
         for report in reports
     ]
-    longest = max(len(line) for label in labels for line in label.split("\n"))
-    letter = 0.62 * FontProperties(size=mpl.rcParams["xtick.labelsize"]).get_size_in_points() / 72
-    fits = (longest + 1) * letter < inches / len(labels)
-    ax.set_xticks(range(len(labels)), labels, rotation=0 if fits else 90)
+    labels = [label.replace("-", "-\n") for label in upright]
+    size = FontProperties(size=mpl.rcParams["xtick.labelsize"]).get_size_in_points()
+    lines = {line for label in labels for line in label.split("\n") if line}
+    widest = max(TextPath((0, 0), line, size=size).get_extents().width for line in lines)
+    fits = widest + size / 2 < 72 * inches / len(labels)
+    ax.set_xticks(range(len(labels)), labels if fits else upright, rotation=0 if fits else 90)
     ax.tick_params(axis="x", length=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def similarity_curves(
         ax.set_ylabel(f"CKA ({estimator})")
         low = np.nanmin([0.0, *(maximum if diagonal is None else [*maximum, *diagonal])])
         ax.set_ylim(min(0.0, 1.05 * low), 1.02)
-        fig.legend(loc="outside upper center", ncols=2)
+        fig.legend(loc="outside upper center", ncols=2 if width < 5 else 4)
     return fig
 
 
@@ -49,15 +50,18 @@ def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
     layouts = {tuple(entry["layer"] for entry in result.of(name)) for name in networks}
     shared = len(layouts) == 1
     with styled(style) as width:
-        fig, ax = plt.subplots(figsize=(width, 0.82 * width), layout="constrained")
-        markers = iter("osD^vP*X<>" * (1 + len(networks) // 10))
+        fig, ax = plt.subplots(
+            figsize=(width, min(0.82 * width, 0.3 * width + 2)), layout="constrained"
+        )
+        greys = cycle(["0.45", "0.7"])
+        markers = cycle("osD^vP*X<>")
         for name in networks:
             entries = result.of(name)
             last = max(1, len(entries) - 1)
             x = [k if shared else k / last for k in range(len(entries))]
             y = [100 * entry["accuracy"] for entry in entries]
             control: dict[str, Any] = (
-                {"color": "0.55", "linestyle": "--"} if "untrained" in name else {}
+                {"color": next(greys), "linestyle": "--"} if "untrained" in name else {}
             )
             ax.plot(x, y, marker=next(markers), markersize=3, label=name, **control)
         chance = 100 / result.classes
@@ -69,5 +73,5 @@ def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
             ax.set_xlabel("relative depth (0: first layer, 1: last)")
         ax.set_ylabel("probe accuracy (%)")
         ax.set_ylim(0, 102)
-        fig.legend(loc="outside upper center", ncols=2)
+        fig.legend(loc="outside upper center", ncols=2 if width < 5 else 4)
     return fig

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
@@ -56,7 +57,7 @@ def save(
         ".pdf": {"Creator": f"repsim {__version__}", "Subject": note, "CreationDate": None},
     }
     for path in paths:
-        with mpl.rc_context(rc=WRITING), atomic_path(path) as temporary:
+        with mpl.rc_context(rc=cast(Any, WRITING)), atomic_path(path) as temporary:
             figure.savefig(temporary, metadata=described[path.suffix])
     plt.close(figure)
     return paths

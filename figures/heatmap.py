@@ -49,24 +49,21 @@ def heatmaps(
     if titles is None:
         titles = [f"n = {result.n:,}" for result in results]
     with styled(style) as width:
+        alone = len(results) == 1
         side = width / len(results)
+        lines = 5 * mpl.rcParams["font.size"] / 72  # of text above and below the maps, in inches
         fig, grid = plt.subplots(
             1,
             len(results),
-            figsize=(width, 0.95 * side + 3 * mpl.rcParams["font.size"] / 72),
+            figsize=(width, (0.9 if alone else 1.05) * side + lines),
             layout="constrained",
             squeeze=False,
         )
         for ax, result, title in zip(grid[0], results, titles, strict=True):
-            image = _draw(ax, result, estimator, dots, inches=0.55 * side)
+            image = _draw(ax, result, estimator, dots, inches=0.6 * side)
             ax.set_title(title)
-        bar = fig.colorbar(
-            image,
-            ax=grid[0].tolist(),
-            shrink=0.8 if len(results) == 1 else 0.6,
-            pad=0.02,
-            aspect=25,
-        )
+        shrink = 0.7 if alone else 0.5
+        bar = fig.colorbar(image, ax=grid[0].tolist(), shrink=shrink, pad=0.02, aspect=22)
         bar.set_label(f"{_kernel_name(results[0].kernel)} CKA ({estimator})")
         bar.outline.set_visible(False)
         if dots:
@@ -88,8 +85,7 @@ _DOT: dict[str, Any] = {
 
 def _draw(ax: Axes, result: SimilarityMap, estimator: str, dots: bool, inches: float) -> AxesImage:
     values = np.ma.masked_invalid(result.values(estimator))
-    colormap = plt.get_cmap(COLORMAP).copy()
-    colormap.set_bad("0.7")
+    colormap = plt.get_cmap(COLORMAP).with_extremes(bad="0.7")
     image = ax.imshow(
         values,
         origin="lower",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError
@@ -34,7 +34,7 @@ class RowSpace(NamedTuple):
         return row, features - row
 
 
-def row_space(weight: Float[Tensor, "out d"], *, rank_tolerance: float | None = None) -> RowSpace:
+def row_space(weight: Real[Tensor, "out d"], *, rank_tolerance: float | None = None) -> RowSpace:
     """Row space of ``weight`` (out, d) by singular value decomposition, in float64.
 
     Args:

@@ -92,9 +92,9 @@ class ArraySource:
 
     @property
     def device(self) -> torch.device:
-        """Where the first tensor lies; the CPU for arrays."""
+        """Where to compute: where the first tensor lies; the CPU for arrays."""
         tensors = (array for array in self._arrays.values() if isinstance(array, torch.Tensor))
-        return next((tensor.device for tensor in tensors), torch.device("cpu"))
+        return float64_device(next((tensor.device for tensor in tensors), "cpu"))
 
     def rows(self, layer: str, start: int, stop: int) -> Any:
         return self._arrays[layer][start:stop]
@@ -104,10 +104,20 @@ class ArraySource:
 
 
 def as_tensor(value: Any) -> torch.Tensor:
-    """A tensor of ``value`` without its gradients; NumPy views in reverse order are copied."""
+    """A tensor of ``value`` without its gradients, where float64 can be computed.
+
+    NumPy views in reverse order are copied.
+    """
     if isinstance(value, np.ndarray) and any(stride < 0 for stride in value.strides):
         value = value.copy()  # torch cannot share negative strides
-    return torch.as_tensor(value).detach()
+    tensor = torch.as_tensor(value).detach()
+    return tensor.to(float64_device(tensor.device))
+
+
+def float64_device(device: torch.device | str) -> torch.device:
+    """``device``, or the CPU in place of MPS, which has no float64 to sum in."""
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def check_same_examples(a: ActivationSource, b: ActivationSource) -> None:

@@ -116,6 +116,19 @@ def test_an_existing_store_stays(store: repsim.ActivationStore) -> None:
     assert store.path.read_bytes() != before
 
 
+def test_resuming_leaves_a_finished_store_alone_if_it_is_the_same(
+    store: repsim.ActivationStore,
+) -> None:
+    before = store.path.read_bytes()
+    same = {"provenance": {"made": "here"}, "resume": True}
+    assert repsim.harvest(network(), loader(), store.path, **same).n == N
+    assert store.path.read_bytes() == before
+    with pytest.raises(StoreError, match="another harvest: made differ; pass --overwrite"):
+        repsim.harvest(network(), loader(), store.path, provenance={"made": "there"}, resume=True)
+    with pytest.raises(StoreError, match="another harvest: layers differ"):
+        repsim.harvest(network(), loader(), store.path, layers="odd", **same)
+
+
 def test_a_shuffling_loader_without_ids_is_refused(tmp_path: Path) -> None:
     shuffled = DataLoader(TensorDataset(IMAGES), 16, shuffle=True)
     with pytest.raises(UsageError, match="shuffles"):
@@ -142,7 +155,7 @@ def test_a_full_disk_is_noticed_before_anything_is_written(
 
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(StoreError, match="GB free, the store needs"):
+    with pytest.raises(StoreError, match="MB free, the store needs"):
         repsim.harvest(network(), loader(), tmp_path / "a.h5")
     assert list(tmp_path.iterdir()) == []
 

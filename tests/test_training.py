@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,7 @@ def test_a_killed_training_continues_to_the_same_checkpoint(tmp_path: Path) -> N
         [*command, "--name", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     while not killed.resume_file.exists() and process.poll() is None:
-        pass
+        time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not killed.complete

@@ -28,6 +28,7 @@ from repsim.sources import (
     ArraySource,
     as_tensor,
     check_same_examples,
+    float64_device,
     pick_layers,
 )
 
@@ -117,7 +118,7 @@ def cka_map(
     a = ArraySource(a, name="a") if isinstance(a, dict) else a
     b = ArraySource(b, name="b") if isinstance(b, dict) else b
     other = a if b is None else b
-    target = torch.device(device if device is not None else getattr(a, "device", "cpu"))
+    target = float64_device(device if device is not None else getattr(a, "device", "cpu"))
     names_a = pick_layers(a, layers_a)
     names_b = pick_layers(other, layers_a if b is None and layers_b is None else layers_b)
     _check_rows(a.n, a.n)
@@ -213,7 +214,7 @@ def _differentiable(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) 
         rows = rows.reshape(len(rows), -1)
         if not bool(torch.isfinite(rows).all()):
             raise NonFiniteError(f"{name}: it holds NaN or infinity")
-        rows = rows.float() if rows.device.type == "mps" else rows.double()
+        rows = rows.to(float64_device(rows.device)).double()
         free = rows.detach()
         squares = (free - free.mean(0)).square().sum()
         if not varies(float(squares), float(free.square().sum()), len(rows)):

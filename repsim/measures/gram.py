@@ -112,8 +112,6 @@ def prepare_layer(
     if not varies(float(squares), float(magnitude), n):
         raise DegenerateError("it is the same for every example")
     dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
-    if device.type == "mps":
-        dtype = torch.float32
     layer = Layer(source, name, mean, float((squares / n).sqrt()), device, dtype)
     if isinstance(kernel, RBF):
         sample = np.unique(np.linspace(0, n - 1, min(n, MEDIAN_EXAMPLES)).round().astype(int))

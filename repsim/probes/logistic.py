@@ -49,8 +49,7 @@ def fit_logistic(
     """
     x = features.double()
     mean, scale = x.mean(0), x.std(0, correction=0)
-    # A constant column carries nothing; all it has is the rounding of its mean.
-    scale = torch.where(scale > len(x) * 1e-16 * mean.abs(), scale, 1.0)
+    scale = torch.where(scale > 0, scale, 1.0)  # a constant column carries nothing either way
     x = (x - mean) / scale
     weight = x.new_zeros(classes, x.shape[1], requires_grad=True)
     bias = x.new_zeros(classes, requires_grad=True)

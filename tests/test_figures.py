@@ -1,0 +1,497 @@
+"""Figures by their artists: what is drawn where, labels that do not meet, files that last."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from PIL import Image
+
+from repsim import figures
+from repsim.errors import UsageError
+from repsim.figures.layers import boundaries, group_of, spans
+from repsim.networks import Discriminator, ResNet
+from repsim.results import NullSpaceReport, ProbeCurve, SimilarityMap
+
+STYLES = list(figures.STYLES)
+SMALL = ("stem", "bg1.b0.odd", "bg1.b0.even", "bg2.b0.odd", "bg2.b0.even", "pooled")
+#: Layers as networks name them: few, many in groups, many without groups.
+ADDRESSES = {
+    "resnet10": tuple(ResNet(1, 10, 1).layer_names()),
+    "resnet50": tuple(ResNet(1, 50, 1).layer_names()),
+    "dcgan": tuple(Discriminator(1, 1, 1).layer_names()),
+    "flat": tuple(f"layer{k}" for k in range(60)),
+    "features": tuple(f"features.{k}" for k in range(120)),
+    "blocks": tuple(f"blocks{k // 3}.x{k % 3}" for k in range(72)),
+    "one": ("head",),
+}
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def similarity(
+    layers_a: tuple[str, ...] = SMALL, layers_b: tuple[str, ...] = SMALL, **changes: Any
+) -> SimilarityMap:
+    rng = np.random.default_rng(len(layers_a))
+    values = rng.uniform(-0.1, 1, size=(len(layers_a), len(layers_b)))
+    made: dict[str, Any] = {
+        "unbiased": values,
+        "biased": values**2,
+        "n": 10_000,
+        "name_a": "simclr",
+        "name_b": "supervised",
+        "kernel": "linear",
+    }
+    return SimilarityMap(layers_a, layers_b, **{**made, **changes})
+
+
+def curve(*networks: str, layers: Any = SMALL, classes: int = 10) -> ProbeCurve:
+    """Accuracy rises from 0.1 by 0.01 a layer; ``layers`` may be a dict by network."""
+    of = layers if isinstance(layers, dict) else dict.fromkeys(networks, layers)
+    entries = [
+        {"network": name, "layer": layer, "depth": k, "accuracy": 0.1 + k / 100}
+        for name in networks
+        for k, layer in enumerate(of[name])
+    ]
+    return ProbeCurve(entries, classes, n_train=8, n_test=2, solver="lbfgs")
+
+
+def report(name: str = "gan:discriminator", **changes: Any) -> NullSpaceReport:
+    made: dict[str, Any] = {
+        "n": 50,
+        "dim": 128,
+        "rank": 1,
+        "tolerance": 1e-7,
+        "singular_values": [2.0],
+        "row_energy": 0.3,
+        "row_energy_centred": 0.2,
+        "chance": 1 / 128,
+        "constancy": 0.5,
+        "residual": 1e-16,
+        "probes": {"full": 0.9, "row": 0.25, "null": 0.875},
+    }
+    return NullSpaceReport(name, **{**made, **changes})
+
+
+def tick_labels(ax: Axes, which: str) -> dict[float, str]:
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    return dict(
+        zip(axis.get_ticklocs(), (t.get_text() for t in axis.get_ticklabels()), strict=True)
+    )
+
+
+def legend_texts(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def values_of(line: Any) -> np.ndarray:
+    return np.asarray(line.get_ydata(), dtype=float)
+
+
+# --- heatmaps
+
+
+def test_a_heatmap_shows_the_values_from_zero_to_one_upwards() -> None:
+    result = similarity(layers_b=SMALL[:4])
+    (ax, bar) = figures.heatmap(result).axes
+    (image,) = ax.images
+    assert np.array_equal(image.get_array(), result.unbiased)
+    assert image.get_clim() == (0, 1)
+    assert image.origin == "lower"
+    assert ax.get_ylim() == (-0.5, 5.5)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("supervised layer", "simclr layer")
+    assert ax.get_title() == "n = 10,000"
+    assert bar.get_ylabel() == "Linear CKA (unbiased)"
+    assert tick_labels(ax, "x") == dict(enumerate(SMALL[:4]))
+    assert tick_labels(ax, "y") == dict(enumerate(SMALL))
+
+
+def test_a_heatmap_names_its_estimator_and_kernel() -> None:
+    figure = figures.heatmap(similarity(kernel="rbf:0.2"), estimator="biased")
+    assert figure.axes[1].get_ylabel() == "RBF (0.2 of the median) CKA (biased)"
+    assert np.array_equal(figure.axes[0].images[0].get_array(), similarity().biased)
+
+
+def test_dots_mark_the_best_match_of_every_row() -> None:
+    result = similarity()
+    figure = figures.heatmap(result)
+    (dots,) = (line for line in figure.axes[0].lines if line.get_marker() == "o")
+    assert list(zip(dots.get_ydata(), dots.get_xdata(), strict=True)) == list(
+        enumerate(result.best_match())
+    )
+    assert dots.get_markerfacecolor() == "white"
+    assert legend_texts(figure) == ["most similar supervised layer"]
+    bare = figures.heatmap(result, dots=False)
+    assert not [line for line in bare.axes[0].lines if line.get_marker() == "o"]
+    assert legend_texts(bare) == []
+
+
+def test_undefined_cells_are_grey_and_have_no_dot() -> None:
+    values = similarity().unbiased.copy()
+    values[1] = np.nan
+    ax = figures.heatmap(similarity(unbiased=values)).axes[0]
+    (image,) = ax.images
+    assert np.array_equal(np.ma.getmaskarray(image.get_array()), np.isnan(values))
+    assert tuple(image.cmap.get_bad()) == to_rgba("0.7")
+    (dots,) = (line for line in ax.lines if line.get_marker() == "o")
+    assert list(dots.get_ydata()) == [0, 2, 3, 4, 5]
+    everywhere = figures.heatmap(similarity(unbiased=values * np.nan))
+    assert not [line for line in everywhere.axes[0].lines if line.get_marker() == "o"]
+
+
+def test_lines_lie_between_groups_of_layers() -> None:
+    ax = figures.heatmap(similarity(layers_b=("conv1", "conv2", "head.0", "head.1"))).axes[0]
+    lines = [line for line in ax.lines if line.get_marker() != "o"]
+    vertical = [line.get_xdata()[0] for line in lines if line.get_xdata()[0] == line.get_xdata()[1]]
+    horizontal = [
+        line.get_ydata()[0] for line in lines if line.get_ydata()[0] == line.get_ydata()[1]
+    ]
+    assert vertical == [1.5]
+    assert horizontal == [0.5, 2.5, 4.5]
+
+
+def test_several_maps_share_their_scale_and_their_bar() -> None:
+    results = [similarity(), similarity(SMALL[:3], SMALL[:2]), similarity(n=4)]
+    figure = figures.heatmaps(results, titles=["all", "odd", "even"])
+    *panels, bar = figure.axes
+    assert [ax.get_title() for ax in panels] == ["all", "odd", "even"]
+    for ax, result in zip(panels, results, strict=True):
+        assert np.array_equal(ax.images[0].get_array(), result.unbiased)
+        assert ax.images[0].get_clim() == (0, 1)
+    assert bar.get_ylabel() == "Linear CKA (unbiased)"
+    untitled = figures.heatmaps(results)
+    assert [ax.get_title() for ax in untitled.axes[:3]] == ["n = 10,000", "n = 10,000", "n = 4"]
+
+
+# --- layers on an axis
+
+
+def test_groups_are_runs_of_the_first_part_of_an_address() -> None:
+    assert group_of("bg1.b0.even") == "bg1"
+    assert spans(SMALL) == [("stem", 0, 1), ("bg1", 1, 3), ("bg2", 3, 5), ("pooled", 5, 6)]
+    assert boundaries(SMALL) == [1, 3, 5]
+    assert boundaries(("conv1", "conv2", "conv3")) == []
+    assert spans(()) == []
+
+
+def test_many_layers_are_labelled_by_the_middle_of_their_group() -> None:
+    layers = ADDRESSES["resnet50"]
+    ax = figures.heatmap(similarity(layers, layers), style="column").axes[0]
+    found = tick_labels(ax, "x")
+    assert list(found.values()) == ["stem", "bg1", "bg2", "bg3", "bg4", "pooled"]
+    for at, group in found.items():
+        members = [k for k, layer in enumerate(layers) if group_of(layer) == group]
+        assert at == (members[0] + members[-1]) / 2
+
+
+def overlaps(figure: Figure) -> list[tuple[str, str]]:
+    """Pairs of tick labels of one axis that share more than a pixel in both directions."""
+    figure.canvas.draw()
+    found = []
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            boxes = [
+                (label.get_text(), label.get_window_extent())
+                for at, label in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+                if label.get_text() and low <= at <= high
+            ]
+            for (one, a), (two, b) in combinations(boxes, 2):
+                wide = min(a.x1, b.x1) - max(a.x0, b.x0)
+                high_ = min(a.y1, b.y1) - max(a.y0, b.y0)
+                if wide > 1 and high_ > 1:
+                    found.append((one, two))
+    return found
+
+
+def outside(figure: Figure) -> list[str]:
+    """Titles, axis labels and legends that leave the figure."""
+    figure.canvas.draw()
+    texts = [t for ax in figure.axes for t in (ax.title, ax.xaxis.label, ax.yaxis.label)]
+    boxes = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text()]
+    legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
+    boxes += [("legend", legend.get_window_extent()) for legend in legends]
+    width, height = figure.bbox.width, figure.bbox.height
+    return [
+        name
+        for name, box in boxes
+        if box.x0 < -1 or box.y0 < -1 or box.x1 > width + 1 or box.y1 > height + 1
+    ]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("network", ADDRESSES)
+def test_labels_of_layers_do_not_meet(style: str, network: str) -> None:
+    layers = ADDRESSES[network]
+    result = similarity(layers, layers)
+    drawn = [
+        figures.heatmap(result, style=style),
+        figures.similarity_curves(result, style=style),
+        figures.probe_curves(curve("simclr", "untrained", layers=layers), style=style),
+    ]
+    for figure in drawn:
+        assert overlaps(figure) == []
+        assert outside(figure) == []
+
+
+@pytest.mark.parametrize("style", ["page", "slide"])  # three maps do not fit in a column
+@pytest.mark.parametrize("network", ADDRESSES)
+def test_labels_of_three_maps_do_not_meet(style: str, network: str) -> None:
+    result = similarity(ADDRESSES[network], ADDRESSES[network])
+    figure = figures.heatmaps([result] * 3, style=style)
+    assert overlaps(figure) == []
+    assert outside(figure) == []
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("count", [1, 2, 4, 6])
+@pytest.mark.parametrize("probes", [{}, {"full": 0.9, "row": 0.2, "null": 0.9}], ids=["", "probed"])
+def test_names_of_reports_do_not_meet(style: str, count: int, probes: dict[str, float]) -> None:
+    reports = [report(f"mgan-{k}:discriminator", probes=probes) for k in range(count)]
+    figure = figures.null_space_bars(reports, style=style)
+    assert overlaps(figure) == []
+    assert outside(figure) == []
+    for ax in figure.axes:  # nor do the labels leave the bars no room
+        assert ax.get_window_extent().height > 0.2 * figure.bbox.height / len(figure.axes)
+
+
+# --- curves
+
+
+def test_similarity_curves_show_the_diagonal_and_the_maximum() -> None:
+    result = similarity()
+    figure = figures.similarity_curves(result)
+    (ax,) = figure.axes
+    most, same = (line for line in ax.lines if line.get_marker() in ("o", "s"))
+    assert values_of(most) == pytest.approx(result.unbiased.max(1))
+    assert values_of(same) == pytest.approx(result.unbiased.diagonal())
+    assert list(most.get_xdata()) == list(range(6))
+    assert legend_texts(figure) == ["most similar supervised layer", "same layer"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("simclr layer", "CKA (unbiased)")
+    separators = [line.get_xdata()[0] for line in ax.lines if line not in (most, same)]
+    assert separators == [0.5, 2.5, 4.5]
+
+
+def test_networks_of_other_layers_have_no_same_layer() -> None:
+    figure = figures.similarity_curves(similarity(layers_b=SMALL[:3]), estimator="biased")
+    assert legend_texts(figure) == ["most similar supervised layer"]
+    assert figure.axes[0].get_ylabel() == "CKA (biased)"
+
+
+def test_the_axis_of_similarity_begins_at_zero_unless_a_value_is_below() -> None:
+    values = np.abs(similarity().unbiased)
+    assert figures.similarity_curves(similarity(unbiased=values)).axes[0].get_ylim() == (0, 1.02)
+    values[2, 2] = -0.2
+    below = figures.similarity_curves(similarity(unbiased=values)).axes[0].get_ylim()
+    assert below == (pytest.approx(-0.21), 1.02)
+    nothing = figures.similarity_curves(similarity(unbiased=values * np.nan))
+    assert nothing.axes[0].get_ylim() == (0, 1.02)
+
+
+def test_a_row_without_values_is_a_gap_in_the_curve() -> None:
+    values = similarity().unbiased.copy()
+    values[2] = np.nan
+    ax = figures.similarity_curves(similarity(unbiased=values)).axes[0]
+    (most,) = (line for line in ax.lines if line.get_marker() == "o")
+    assert list(np.isnan(values_of(most))) == [k == 2 for k in range(6)]
+
+
+def test_probe_curves_are_in_per_cent_over_the_same_layers() -> None:
+    figure = figures.probe_curves(curve("simclr", "supervised", "simclr-untrained", classes=4))
+    (ax,) = figure.axes
+    lines = {line.get_label(): line for line in ax.lines}
+    assert list(lines) == ["simclr", "supervised", "simclr-untrained", "chance"]
+    assert legend_texts(figure) == list(lines)
+    for name in ("simclr", "supervised", "simclr-untrained"):
+        assert values_of(lines[name]) == pytest.approx(10 + np.arange(6.0))
+        assert list(lines[name].get_xdata()) == list(range(6))
+    assert list(lines["chance"].get_ydata()) == [25, 25]
+    assert len({lines[name].get_marker() for name in list(lines)[:3]}) == 3
+    # The control is grey; the trained ones are not.
+    grey = {name: len(set(to_rgba(line.get_color())[:3])) == 1 for name, line in lines.items()}
+    assert grey == {"simclr": False, "supervised": False, "simclr-untrained": True, "chance": True}
+    assert ax.get_ylim() == (0, 102)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("layer", "probe accuracy (%)")
+    assert list(tick_labels(ax, "x").values()) == list(SMALL)
+
+
+def test_networks_of_other_layers_are_drawn_over_relative_depth() -> None:
+    layers = {"simclr": SMALL, "gan": ("conv1", "conv2", "head"), "linear": ("head",)}
+    ax = figures.probe_curves(curve(*layers, layers=layers)).axes[0]
+    lines = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
+    assert lines["simclr"] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    assert lines["gan"] == [0, 0.5, 1]
+    assert lines["linear"] == [0]
+    assert ax.get_xlabel() == "relative depth (0: first layer, 1: last)"
+
+
+def test_many_networks_have_a_line_each() -> None:
+    names = [f"run{k}" for k in range(23)]
+    assert len(figures.probe_curves(curve(*names), style="page").axes[0].lines) == 24
+
+
+# --- null space
+
+
+def heights(ax: Axes) -> dict[str, list[float]]:
+    return {bars.get_label(): [bar.get_height() for bar in bars] for bars in ax.containers}
+
+
+def test_bars_show_energies_chance_and_probes_in_per_cent() -> None:
+    figure = figures.null_space_bars([report(), report("c:head", row_energy=0.5, chance=0.25)])
+    energies, accuracies = figure.axes
+    assert heights(energies) == {"raw": [70, 50], "centred": [80, 80]}
+    assert heights(accuracies) == {
+        "all features": [90, 90],
+        "row space": [25, 25],
+        "null space": [87.5, 87.5],
+    }
+    chance = [c.get_segments()[0] for c in energies.collections]
+    assert [segment[0, 1] for segment in chance] == [pytest.approx(100 * 127 / 128), 75]
+    for k, segment in enumerate(chance):  # over the bars of its own report
+        assert segment[0, 0] < k < segment[1, 0]
+    assert [t.get_text() for t in energies.get_legend().get_texts()].count(
+        "chance: 1 - rank / d"
+    ) == 1
+    assert {t.get_text() for t in energies.get_legend().get_texts()} == {
+        "raw",
+        "centred",
+        "chance: 1 - rank / d",
+    }
+    for ax in figure.axes:
+        assert ax.get_ylim() == (0, 104)
+        assert "(%)" in ax.get_ylabel()
+    first, second = (label.replace("\n", "") for label in tick_labels(energies, "x").values())
+    assert first.startswith("gan:discriminatorrank 1")
+    assert second.startswith("c:headrank 1")
+
+
+def test_reports_without_probes_have_energies_only() -> None:
+    figure = figures.null_space_bars(report(probes={}))
+    assert len(figure.axes) == 1
+    assert list(heights(figure.axes[0])) == ["raw", "centred"]
+
+
+def test_a_part_without_a_probe_has_no_bar() -> None:
+    _, accuracies = figures.null_space_bars(report(probes={"full": 0.5, "row": 0.5})).axes
+    assert np.isnan(heights(accuracies)["null space"]).all()
+    assert [text.get_text() for text in accuracies.texts] == ["50", "50", ""]
+
+
+# --- files and styles
+
+
+def test_every_kind_of_result_is_drawn() -> None:
+    kinds = {
+        similarity(): {"heatmap", "curves"},
+        curve("simclr"): {"curves"},
+        report(): {"bars"},
+    }
+    for result, suffixes in kinds.items():
+        assert set(figures.draw(result)) == suffixes
+    with pytest.raises(TypeError, match="no figure for a dict"):
+        figures.draw({})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_style_sets_the_width_and_leaves_the_settings_alone(style: str) -> None:
+    before = dict(mpl.rcParams)
+    width = figures.STYLES[style]["figure.figsize"][0]
+    for result in (similarity(), curve("simclr"), report()):
+        for figure in figures.draw(result, style=style).values():
+            assert figure.get_figwidth() == width
+            label = figure.axes[0].yaxis.label
+            assert label.get_size() == figures.STYLES[style]["axes.labelsize"]
+    assert dict(mpl.rcParams) == before
+
+
+def save(stem: Path, **options: Any) -> list[Path]:
+    return figures.save(figures.heatmap(similarity()), stem, **options)
+
+
+def test_a_figure_is_saved_twice_and_closed(tmp_path: Path) -> None:
+    figure = figures.heatmap(similarity())
+    paths = figures.save(figure, tmp_path / "cka.v1", provenance={"seed": 1})
+    assert [path.name for path in paths] == ["cka.v1.png", "cka.v1.pdf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cka.v1.pdf", "cka.v1.png"]
+    assert not plt.fignum_exists(figure.number)
+    image = Image.open(paths[0])
+    assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    assert image.width == round(300 * figures.STYLES["column"]["figure.figsize"][0])
+    assert image.info["Description"] == '{"seed": 1}'
+    assert image.info["Software"].startswith("repsim ")
+
+
+def test_fonts_in_a_pdf_are_truetype_and_text_stays_text(tmp_path: Path) -> None:
+    _, pdf = save(tmp_path / "cka")
+    content = pdf.read_bytes()
+    assert b"/Type3" not in content
+    assert b"/CIDFontType2" in content
+    assert b"/FontFile2" in content
+
+
+def test_existing_figures_stay_unless_told_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "cka.pdf").write_text("mine")
+    with pytest.raises(UsageError, match="cka.pdf exists already"):
+        save(tmp_path / "cka")
+    assert [path.name for path in tmp_path.iterdir()] == ["cka.pdf"]
+    save(tmp_path / "cka", overwrite=True)
+    assert (tmp_path / "cka.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_same_result_gives_the_same_file(tmp_path: Path) -> None:
+    first, second = ([p.read_bytes() for p in save(tmp_path / name)] for name in "ab")
+    assert first == second
+
+
+@pytest.mark.slow
+def test_the_same_result_gives_the_same_file_in_another_process(tmp_path: Path) -> None:
+    path, _ = similarity().save(tmp_path / "map.json")
+    script = (
+        "import sys; from repsim import SimilarityMap, figures\n"
+        "for name, figure in figures.draw(SimilarityMap.load(sys.argv[1])).items():\n"
+        "    figures.save(figure, f'{sys.argv[2]}/{name}')\n"
+    )
+    written = []
+    for seed in ("1", "2"):
+        env = {**os.environ, "PYTHONHASHSEED": seed, "MPLBACKEND": "Agg"}
+        folder = tmp_path / seed
+        subprocess.run([sys.executable, "-c", script, path, folder], check=True, env=env)
+        written.append({file.name: file.read_bytes() for file in folder.iterdir()})
+    assert len(written[0]) == 4
+    assert written[0] == written[1]
+
+
+def test_figures_that_cannot_be() -> None:
+    with pytest.raises(UsageError, match="unknown style 'pages'; did you mean 'page'"):
+        figures.heatmap(similarity(), style="pages")
+    for drawing in (figures.similarity_curves, figures.probe_curves, figures.null_space_bars):
+        result: Any = {"probe_curves": curve("a"), "null_space_bars": report()}.get(
+            drawing.__name__, similarity()
+        )
+        with pytest.raises(UsageError, match="unknown style"):
+            drawing(result, style="poster")
+    with pytest.raises(UsageError, match="no map arrived; expected at least one"):
+        figures.heatmaps([])
+    with pytest.raises(UsageError, match="no report arrived; expected at least one"):
+        figures.null_space_bars([])
+    with pytest.raises(UsageError, match="unknown estimator"):
+        figures.heatmap(similarity(), estimator="best")
+    with pytest.raises(UsageError, match="a map from minibatches has no biased values"):
+        figures.similarity_curves(similarity(biased=None), estimator="biased")

@@ -1,0 +1,343 @@
+"""Results: what survives a file, what is refused, tables, and what a result answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from repsim.errors import MismatchError, StoreError, UsageError
+from repsim.results import FORMAT_VERSION, NullSpaceReport, ProbeCurve, Result, SimilarityMap
+
+
+def similarity(rng: np.random.Generator, **changes: Any) -> SimilarityMap:
+    unbiased, biased = rng.normal(size=(2, 3, 2))
+    unbiased[1, 0] = biased[1, 0] = np.nan
+    made = SimilarityMap(
+        layers_a=("stem", "bg1.b0.odd", "bg1.b0.even"),
+        layers_b=("stem", "pooled"),
+        unbiased=unbiased,
+        biased=biased,
+        n=100,
+        name_a="simclr",
+        name_b="supervised",
+        kernel="rbf:0.2",
+        notes={"simclr:bg1.b0.odd": "it holds NaN or infinity"},
+        provenance={"a": {"seed": 1}, "bandwidth": {"x": 0.1}},
+    )
+    return replace(made, **changes)
+
+
+def curve(network: str, accuracies: list[float], **changes: Any) -> ProbeCurve:
+    entries = [
+        {
+            "network": network,
+            "layer": f"l{depth}",
+            "depth": depth,
+            "features": 8,
+            "accuracy": accuracy,
+            "train_accuracy": None,
+        }
+        for depth, accuracy in enumerate(accuracies)
+    ]
+    made = ProbeCurve(entries, classes=10, n_train=80, n_test=20, solver="lbfgs")
+    return replace(made, **changes)
+
+
+def report(**changes: Any) -> NullSpaceReport:
+    made = NullSpaceReport(
+        name="gan:discriminator",
+        n=50,
+        dim=8,
+        rank=1,
+        tolerance=1e-7,
+        singular_values=[2.0, 0.1],
+        row_energy=1 / 3,
+        row_energy_centred=0.1,
+        chance=0.125,
+        constancy=0.5,
+        residual=1e-16,
+        probes={"full": 0.9, "row": 0.2, "null": 0.9},
+        provenance={"head": "head"},
+    )
+    return replace(made, **changes)
+
+
+def same(one: Result, two: Result) -> bool:
+    """Equal field by field, NaN to NaN, to the last bit."""
+    assert type(one) is type(two)
+    for f in fields(one):  # type: ignore[arg-type]
+        x, y = getattr(one, f.name), getattr(two, f.name)
+        if isinstance(x, np.ndarray):
+            assert x.dtype == y.dtype == np.float64
+            assert np.array_equal(x, y, equal_nan=True), f.name
+        elif isinstance(x, float) and math.isnan(x):
+            assert math.isnan(y), f.name
+        else:
+            assert x == y, f.name
+            assert type(x) is type(y), f.name
+    return True
+
+
+def every(rng: np.random.Generator) -> list[Result]:
+    return [
+        similarity(rng),
+        similarity(rng, biased=None),
+        curve("simclr", [0.1, 1 / 3]),
+        report(),
+        report(constancy=math.nan, probes={}),
+    ]
+
+
+# --- files
+
+
+@pytest.mark.parametrize("k", range(5))
+def test_what_is_saved_is_what_is_loaded(k: int, rng: np.random.Generator, tmp_path: Path) -> None:
+    result = every(rng)[k]
+    written = result.save(tmp_path / "deep" / "result.json")
+    assert [path.name for path in written] == ["result.json", "result.csv"]
+    assert same(Result.load(written[0]), result)
+    assert same(type(result).load(str(written[0])), result)
+
+
+def test_a_file_is_plain_json_without_nan(rng: np.random.Generator, tmp_path: Path) -> None:
+    path, _ = similarity(rng).save(tmp_path / "map.json")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    content = json.loads(path.read_text(), parse_constant=refuse)
+    assert content["format"] == "repsim-result"
+    assert content["format_version"] == FORMAT_VERSION
+    assert content["kind"] == "similarity-map"
+    assert content["unbiased"][1][0] is None
+
+
+def test_provenance_may_hold_arrays_and_numpy_numbers(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    provenance = {"seed": np.int64(3), "shape": (2, 3), "mean": np.arange(2.0), 5: np.float32(0.5)}
+    path, _ = similarity(rng, provenance=provenance).save(tmp_path / "map.json")
+    expected = {"seed": 3, "shape": [2, 3], "mean": [0.0, 1.0], "5": 0.5}
+    assert SimilarityMap.load(path).provenance == expected
+
+
+@pytest.mark.parametrize("existing", ["result.json", "result.csv"])
+def test_existing_files_stay_unless_told_otherwise(existing: str, tmp_path: Path) -> None:
+    (tmp_path / existing).write_text("mine")
+    with pytest.raises(UsageError, match=f"{existing} exists already; .* --overwrite"):
+        report().save(tmp_path / "result.json")
+    assert [path.name for path in tmp_path.iterdir()] == [existing]
+    assert (tmp_path / existing).read_text() == "mine"
+    report().save(tmp_path / "result.json", overwrite=True)
+    assert same(Result.load(tmp_path / "result.json"), report())
+
+
+def test_the_table_cannot_take_the_place_of_the_result(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is the name of the table; give the result a .json name"):
+        report().save(tmp_path / "result.csv")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is not a repsim result, or cut short"),
+        ('{"format": "repsim-result", "kind', "is not a repsim result, or cut short"),
+        ("\x00\xff", "is not a repsim result"),
+        ("[1, 2]", "is not a repsim result$"),
+        ('{"kind": "similarity-map"}', "is not a repsim result$"),
+        ('{"format": "repsim-result", "format_version": 1}', "unknown kind of result None"),
+        ('{"format": "repsim-result", "kind": "heat"}', "unknown kind of result 'heat'"),
+        (
+            '{"format": "repsim-result", "kind": "probe-curve"}',
+            r"not a whole probe-curve \(KeyError",
+        ),
+        (
+            f'{{"format": "repsim-result", "format_version": {FORMAT_VERSION + 1}}}',
+            f"has format version {FORMAT_VERSION + 1}; .* a newer repsim will read it",
+        ),
+    ],
+)
+def test_a_file_that_is_no_result_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(StoreError, match=message):
+        Result.load(path)
+
+
+def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    path, _ = report().save(tmp_path / "result.json")
+    whole = path.read_text()
+    for length in range(0, len(whole.rstrip()), 7):
+        path.write_text(whole[:length])
+        with pytest.raises(StoreError, match="cut short"):
+            Result.load(path)
+
+
+def test_a_map_whose_values_do_not_fit_its_layers_is_refused(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    path, _ = similarity(rng).save(tmp_path / "map.json")
+    content = json.loads(path.read_text())
+    content["layers_b"].append("head")
+    path.write_text(json.dumps(content))
+    with pytest.raises(StoreError, match="not a whole similarity-map"):
+        Result.load(path)
+
+
+def test_absent_files_folders_and_other_kinds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no result .*absent.json"):
+        Result.load(tmp_path / "absent.json")
+    with pytest.raises(StoreError, match="is not a repsim result"):
+        Result.load(tmp_path)
+    path, _ = report().save(tmp_path / "result.json")
+    with pytest.raises(StoreError, match="holds a null-space-report; expected a probe-curve"):
+        ProbeCurve.load(path)
+
+
+# --- tables
+
+
+def test_the_table_of_a_map_has_a_line_for_every_pair(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    result = similarity(rng)
+    _, path = result.save(tmp_path / "map.json")
+    with open(path, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["layer_a", "layer_b", "unbiased", "biased"]
+    assert [(row["layer_a"], row["layer_b"]) for row in rows] == [
+        (a, b) for a in result.layers_a for b in result.layers_b
+    ]
+    for name in ("unbiased", "biased"):
+        found = np.array([float(row[name]) for row in rows]).reshape(3, 2)
+        assert np.array_equal(found, result.values(name), equal_nan=True)
+
+
+def test_a_map_without_biased_values_leaves_their_column_empty(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    _, path = similarity(rng, biased=None).save(tmp_path / "map.json")
+    assert path.read_text().splitlines()[1].endswith(",")
+
+
+def test_the_table_of_a_report_names_its_quantities(tmp_path: Path) -> None:
+    _, path = report().save(tmp_path / "report.json")
+    lines = path.read_text().splitlines()
+    assert lines[0] == "network,quantity,value"
+    assert "gan:discriminator,row_energy,0.3333333333333333" in lines
+    assert lines[-3:] == [
+        "gan:discriminator,probe_full,0.9",
+        "gan:discriminator,probe_row,0.2",
+        "gan:discriminator,probe_null,0.9",
+    ]
+
+
+def test_the_table_of_a_curve_is_its_entries(tmp_path: Path) -> None:
+    _, path = curve("a", [0.25, 0.5]).save(tmp_path / "curve.json")
+    assert path.read_text() == (
+        "network,layer,depth,features,accuracy,train_accuracy\na,l0,0,8,0.25,\na,l1,1,8,0.5,\n"
+    )
+
+
+def test_dataframes_have_the_rows_of_the_table(rng: np.random.Generator) -> None:
+    pytest.importorskip("pandas")
+    for result in every(rng):
+        frame = result.to_dataframe()
+        assert len(frame) == len(result.rows())
+        assert list(frame.columns) == list(result.rows()[0])
+
+
+# --- maps
+
+
+def test_the_best_match_passes_over_nan_and_is_none_without_a_value(
+    rng: np.random.Generator,
+) -> None:
+    nan = np.nan
+    unbiased = np.array([[0.1, 0.9], [nan, -0.2], [nan, nan]])
+    result = similarity(rng, unbiased=unbiased, biased=1 - unbiased)
+    assert result.best_match() == (1, 1, None)
+    assert result.best_match("biased") == (0, 1, None)
+
+
+def test_the_diagonal_is_of_networks_with_the_same_layers(rng: np.random.Generator) -> None:
+    assert similarity(rng).diagonal() is None
+    square = similarity(
+        rng, layers_a=("x", "y"), layers_b=("x", "y"), unbiased=np.arange(4.0).reshape(2, 2)
+    )
+    assert square.diagonal().tolist() == [0, 3]
+
+
+def test_a_part_of_a_map_keeps_the_order_asked_for(rng: np.random.Generator) -> None:
+    result = similarity(rng)
+    part = result.select(("bg1.b0.even", "stem"), ("pooled",))
+    assert (part.layers_a, part.layers_b) == (("bg1.b0.even", "stem"), ("pooled",))
+    assert np.array_equal(part.unbiased, result.unbiased[[2, 0]][:, [1]])
+    assert np.array_equal(part.biased, result.biased[[2, 0]][:, [1]])
+    assert part.n == result.n
+    assert similarity(rng, biased=None).select(("stem",), ("stem",)).biased is None
+
+
+def test_estimators_that_a_map_does_not_hold(rng: np.random.Generator) -> None:
+    with pytest.raises(UsageError, match="unknown estimator 'unbaised'; did you mean 'unbiased'"):
+        similarity(rng).values("unbaised")
+    with pytest.raises(UsageError, match="a map from minibatches has no biased values"):
+        similarity(rng, biased=None).best_match("biased")
+
+
+# --- probe curves
+
+
+def test_curves_are_joined_in_order_and_taken_apart_by_network() -> None:
+    first = curve("simclr", [0.2, 0.6, 0.5], provenance={"seed": 1})
+    second = curve("supervised", [0.3, 0.9])
+    joined = ProbeCurve.join([first, second])
+    assert joined.networks() == ["simclr", "supervised"]
+    assert joined.of("supervised") == second.entries
+    assert joined.best("simclr")["layer"] == "l1"
+    assert joined.provenance == {"simclr": {"seed": 1}, "supervised": {}}
+
+
+def test_entries_of_a_network_are_in_order_of_depth() -> None:
+    shuffled = curve("a", [0.1, 0.2, 0.3])
+    shuffled.entries.reverse()
+    assert [entry["depth"] for entry in shuffled.of("a")] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_train": 81}, r"a was probed with 80 \+ 20 .*, b was probed with 81 \+ 20"),
+        ({"n_test": 21}, r"b was probed with 80 \+ 21"),
+        ({"classes": 7}, "of 10 classes .* of 7 classes"),
+        ({"solver": "knn"}, "by lbfgs, .* by knn; probe networks alike"),
+    ],
+)
+def test_curves_of_other_terms_are_not_joined(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(MismatchError, match=message):
+        ProbeCurve.join([curve("a", [0.5]), curve("b", [0.5], **changes)])
+
+
+def test_engine_results_survive_a_file(rng: np.random.Generator, tmp_path: Path) -> None:
+    from repsim import MinibatchCKA, cka_map, null_space
+
+    x = rng.normal(size=(20, 5))
+    engine = MinibatchCKA(["x"], ["x"])
+    engine.update({"x": x}, {"x": x})
+    results = [
+        cka_map({"x": x, "nan": x * np.nan}, kernel="rbf"),
+        engine.compute(),
+        null_space(torch.tensor(x), np.zeros((2, 5)), labels=np.arange(20) % 2),
+    ]
+    for k, result in enumerate(results):
+        assert same(Result.load(result.save(tmp_path / f"{k}.json")[0]), result)
