@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture import Capture
+from repsim.activations.layers import addresses
 from repsim.errors import DegenerateError
+from repsim.layers import select_layers
 from repsim.measures import MinibatchCKA
 from repsim.measures.kernels import KernelLike
 from repsim.progress import Progress, silent
@@ -21,8 +23,10 @@ def compare(
     model_b: nn.Module,
     loader: Iterable[Any],
     *,
-    layers_a: Sequence[str] | None = None,
-    layers_b: Sequence[str] | None = None,
+    layers_a: str | Sequence[str] | None = None,
+    layers_b: str | Sequence[str] | None = None,
+    name_a: str | None = None,
+    name_b: str | None = None,
     kernel: KernelLike = "linear",
     device: torch.device | str | None = None,
     progress: Progress = silent,
@@ -36,8 +40,11 @@ def compare(
         model_a: any module that takes the loader's images.
         model_b: the other one; may be the same object.
         loader: gives batches: images (n, ...), or tuples or lists that begin with them.
-        layers_a: module addresses; by default those the network names itself, or its leaf modules.
+        layers_a: module addresses or globs, ``"odd"``, ``"even"``; by default the layers the
+            network names itself, or its leaf modules.
         layers_b: the same of ``model_b``.
+        name_a: what to call ``model_a`` in tables and figures; by default its class.
+        name_b: the same of ``model_b``.
         kernel: as in ``repsim.cka``; an RBF bandwidth is taken from each batch.
         device: where to run; by default where ``model_a`` lies.
         progress: told the batches done, where their number is known.
@@ -55,7 +62,8 @@ def compare(
         images = images_of(batch).to(target)
         taken = []
         for model, layers in ((model_a.to(target), layers_a), (model_b.to(target), layers_b)):
-            with Capture(model, layers) as capture:
+            chosen = None if layers is None else select_layers(addresses(model), layers)
+            with Capture(model, chosen) as capture:
                 model(images)
                 taken.append(capture.take())
         if engine is None:
@@ -64,7 +72,9 @@ def compare(
         progress(done, max(total, done), "")
     if engine is None:
         raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
-    return engine.compute(name_a=type(model_a).__name__, name_b=type(model_b).__name__)
+    return engine.compute(
+        name_a=name_a or type(model_a).__name__, name_b=name_b or type(model_b).__name__
+    )
 
 
 def images_of(batch: Any) -> Tensor:

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from repsim._version import __version__
 from repsim.activations.capture import Capture
 from repsim.activations.compare import images_of
-from repsim.activations.layers import default_layers, select_layers
+from repsim.activations.layers import addresses
 from repsim.activations.pooling import Pooling, check_pooling, pool
 from repsim.activations.store import ActivationStore, part_path, write_store
 from repsim.data import ImageSet
 from repsim.errors import NonFiniteError, StoreError, UsageError
 from repsim.files import refuse_existing, sha256
+from repsim.layers import select_layers
 from repsim.progress import Progress, silent
 from repsim.training.run import Run
 
@@ -71,7 +72,7 @@ def harvest(
         raise UsageError(f"{path} has an unfinished harvest; pass --resume or --overwrite")
     n = _count(loader) if examples is None else examples
     target = torch.device(device) if device is not None else _device_of(model)
-    chosen = None if layers is None else select_layers(_addresses(model), layers)
+    chosen = None if layers is None else select_layers(addresses(model), layers)
     recorded = {
         "repsim": __version__,
         "torch": torch.__version__,
@@ -141,6 +142,7 @@ def harvest_run(
     model = run.load_extractor(name)
     config = run.config
     provenance = {
+        "network": f"{run.name}:{name}" if len(run.extractors) > 1 else run.name,
         "run": run.name,
         "extractor": name,
         "method": run.describe()["method"],
@@ -254,13 +256,6 @@ def _count(loader: Any) -> int:
 
 def _device_of(model: nn.Module) -> torch.device:
     return next(iter(model.parameters()), torch.empty(0)).device
-
-
-def _addresses(model: nn.Module) -> list[str]:
-    """All addresses that a pattern may name: the network's own layers first, for the globs."""
-    if hasattr(model, "layer_names"):
-        return default_layers(model)
-    return [name for name, _ in model.named_modules() if name]
 
 
 def _linear_heads(model: nn.Module, layers: list[str]) -> dict[str, dict[str, Any]]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from repsim.activations.layers import select_layers
 from repsim.activations.pooling import Pooling, pool
 from repsim.activations.store import ActivationStore
 from repsim.errors import MismatchError, UsageError, choices
+from repsim.layers import select_layers
 from repsim.nullspace import null_space
 from repsim.probes import probe
 from repsim.progress import Progress, silent
@@ -52,7 +52,7 @@ def probe_layers(
                     f"{store.path} holds averages only; harvest it with --pooling none, or probe "
                     "with --pooling avg"
                 )
-    chosen = select_layers(train.layers, layers)
+    chosen = select_layers(train.layers, layers, of=train.name)
     entries = []
     for done, layer in enumerate(chosen, start=1):
         features = _features(train, layer, pooling)

@@ -38,7 +38,6 @@ class ActivationStore:
 
     def __init__(self, path: str | os.PathLike[str], *, name: str | None = None) -> None:
         self.path = Path(path)
-        self._name = name or self.path.stem
         self._file = _open(self.path)
         try:
             if not self._file.attrs.get("complete", False):
@@ -51,6 +50,7 @@ class ActivationStore:
                 )
             )
             self._ids = self._file["example_ids"][:]
+            self._name = name or self.provenance().get("network") or self.path.stem
             self._check()
         except (KeyError, OSError, RuntimeError) as error:
             self._file.close()

@@ -10,6 +10,7 @@ import click
 from repsim.cli.options import (
     bar,
     data_dir_option,
+    data_option,
     device_option,
     estimator_option,
     json_option,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--a", required=True, metavar="RUN|FILE", help="Rows: a run or an activation store.")
 @click.option("--b", metavar="RUN|FILE", help="Columns.  [default: the same as --a]")
 @runs_option
+@data_option
 @data_dir_option
 @split_option
 @layers_option
@@ -49,6 +51,7 @@ def cka(
     a: str,
     b: str | None,
     runs: Path,
+    data: str | None,
     data_dir: Path | None,
     split: str,
     layers: str | None,
@@ -67,23 +70,26 @@ def cka(
     counterpart and most similar layer; writes the result, its CSV, the heatmap and the curves.
     """
     from repsim import figures
-    from repsim.activations.layers import select_layers
     from repsim.cli.workspace import open_activations, result_path
     from repsim.measures import cka_map
 
-    path = output or result_path("cka", [a, b or a])
-    outputs = claim(path, ["heatmap", "curves"], overwrite)
+    where: dict[str, Any] = {"split": split, "data": data, "data_dir": data_dir}
     with (
-        open_activations(a, runs, split=split, data_dir=data_dir) as source_a,
-        open_activations(b or a, runs, split=split, data_dir=data_dir) as source_b,
+        open_activations(a, runs, **where) as source_a,
+        open_activations(b or a, runs, **where) as source_b,
         bar("cka") as progress,
     ):
+        names = [source_a.name, source_b.name]
+        other_split = None if split == "test" else split
+        other_kernel = None if kernel == "linear" else kernel
+        path = output or result_path("cka", names, data, other_split, layers, other_kernel)
+        outputs = claim(path, ["heatmap", "curves"], overwrite)
         result = cka_map(
             source_a,
             source_b,
             kernel=kernel,
-            layers_a=select_layers(source_a.layers, layers),
-            layers_b=select_layers(source_b.layers, layers),
+            layers_a=layers,
+            layers_b=layers,
             device=pick_device(device),
             progress=progress,
         )
@@ -96,9 +102,9 @@ def cka(
         say(f"note: {layer}: {note}")
     if as_json:
         show_json(result.to_dict())
-        return
-    show_similarity(result, estimator)
-    show_files(written)
+    else:
+        show_similarity(result, estimator)
+    show_files(written, as_json=as_json)
 
 
 def show_similarity(result: SimilarityMap, estimator: str) -> None:
@@ -110,7 +116,7 @@ def show_similarity(result: SimilarityMap, estimator: str) -> None:
         rows.append((layer, None if diagonal is None else float(diagonal[i]), *best))
     title = (
         f"{result.kernel} CKA ({estimator}) of {result.name_a} against {result.name_b}, "
-        f"n = {result.n:,}"
+        f"n = {result.n:,}{result.pooled}"
     )
     columns = (f"{result.name_a} layer", "same layer", f"most similar in {result.name_b}", "CKA")
     show_table(title, columns, rows)

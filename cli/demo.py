@@ -172,7 +172,7 @@ def draw_all(
 ) -> list[Path]:
     """Results and figures; those of an earlier demo are replaced."""
     from repsim import figures
-    from repsim.activations.layers import select_layers
+    from repsim.layers import select_layers
 
     say("draw the figures")
     results = folder / "results"

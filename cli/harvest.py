@@ -83,9 +83,12 @@ def harvest(
         )
     if resume and overwrite:
         raise UsageError("--resume keeps a store and --overwrite replaces it; pass one of them")
+    # All parts are read before the first is harvested: a wrong name is no reason to stop half way.
+    names = {data or run.config.data for run, _ in chosen}
+    parts = {(name, s): load(name, s, data_dir=data_dir) for s in splits for name in names}
     for split in splits:
         for run, extractor in chosen:
-            images = load(data or run.config.data, split, data_dir=data_dir)
+            images = parts[data or run.config.data, split]
             path = output or store_path(run, images.slug, extractor)
             try:
                 with bar(f"harvest {label(run, extractor)} on {images.slug}") as progress:
@@ -111,5 +114,5 @@ def harvest(
                     f"{store.path}: {len(store.layers)} layers, n = {store.n:,}, "
                     f"{size / 1e6:,.1f} MB"
                 )
-    names = " and ".join(sorted({run.name for run, _ in chosen}))
-    say(f"next: repsim cka, probe or nullspace on {names}")
+    done = " and ".join(sorted({run.name for run, _ in chosen}))
+    say(f"next: repsim cka, probe or nullspace on {done}")

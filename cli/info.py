@@ -117,5 +117,5 @@ def _facts(title: str, content: dict[str, Any]) -> tuple[str, tuple[str, str], l
         if isinstance(value, dict):
             rows += [(f"{key}.{inner}", each) for inner, each in _facts("", value)[2]]
         else:
-            rows.append((key, value if isinstance(value, float) else str(value)))
+            rows.append((key, f"{value:g}" if isinstance(value, float) else str(value)))
     return title, ("", "value"), rows

@@ -10,6 +10,7 @@ import warnings
 import click
 
 from repsim._version import __version__
+from repsim.cli.options import Suggesting
 from repsim.errors import RepsimError, RepsimWarning, UsageError
 
 COMMANDS = {
@@ -25,7 +26,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Suggesting):
     """Commands are the modules of ``repsim.cli``, imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from repsim.cli.cka import claim
 from repsim.cli.options import (
     data_dir_option,
+    data_option,
     json_option,
     output_option,
     overwrite_option,
@@ -23,6 +25,7 @@ from repsim.errors import UsageError
 @click.command()
 @click.argument("references", metavar="RUN...", nargs=-1, required=True)
 @runs_option
+@data_option
 @data_dir_option
 @click.option("--split", default="train", show_default=True, help="Part to train probes on.")
 @click.option("--test-split", default="test", show_default=True, help="Part to report on.")
@@ -39,6 +42,7 @@ from repsim.errors import UsageError
 def nullspace(
     references: tuple[str, ...],
     runs: Path,
+    data: str | None,
     data_dir: Path | None,
     split: str,
     test_split: str,
@@ -64,15 +68,16 @@ def nullspace(
             f"--output names one file, but {len(chosen)} extractors were asked for; leave it out, "
             "or name one RUN:EXTRACTOR"
         )
-    paths = [output or result_path("nullspace", [label(*each)]) for each in chosen]
-    figure = claim(output or result_path("nullspace", list(references)), ["bars"], overwrite)
+    paths = [output or result_path("nullspace", [label(*each)], data) for each in chosen]
+    figure = claim(output or result_path("nullspace", references, data), ["bars"], overwrite)
     for path in paths:
         claim(path, [], overwrite)
     reports, written = [], []
+    where: dict[str, Any] = {"data": data, "data_dir": data_dir}
     for (run, extractor), path in zip(chosen, paths, strict=True):
         with (
-            open_run_activations(run, extractor, split=split, data_dir=data_dir) as train,
-            open_run_activations(run, extractor, split=test_split, data_dir=data_dir) as test,
+            open_run_activations(run, extractor, split=split, **where) as train,
+            open_run_activations(run, extractor, split=test_split, **where) as test,
         ):
             reports.append(null_space_of(train, test))
         written += reports[-1].save(path, overwrite=overwrite)
@@ -84,9 +89,9 @@ def nullspace(
     )
     if as_json:
         show_json([report.to_dict() for report in reports])
-        return
-    show_reports(reports)
-    show_files(written)
+    else:
+        show_reports(reports)
+    show_files(written, as_json=as_json)
 
 
 def show_reports(reports: list) -> None:

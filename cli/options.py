@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from repsim.errors import UsageError, choices
 from repsim.progress import Progress
 
 runs_option = click.option(
@@ -70,6 +71,11 @@ style_option = click.option(
     default="column",
     show_default=True,
     help="Size of the figures: a column or page of a paper, a slide.",
+)
+
+
+data_option = click.option(
+    "--data", help="Image set that was harvested.  [default: the one it was trained on]"
 )
 
 
@@ -135,6 +141,20 @@ def _lines(description: str, every: float = 5.0) -> Progress:
     return report
 
 
+class Suggesting(click.Group):
+    """A group that answers an unknown command with the nearest one."""
+
+    item = "command"
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            raise UsageError(f"there is no {self.item} {args[0]!r}; {choices(args[0], known)}")
+        return super().resolve_command(ctx, args)
+
+
 def say(message: str) -> None:
     """A line about what is going on, on stderr."""
     click.echo(message, err=True)
@@ -161,10 +181,10 @@ def show_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=1))
 
 
-def show_files(paths: Sequence[Path]) -> None:
-    """The files that a command wrote, on stdout."""
+def show_files(paths: Sequence[Path], *, as_json: bool = False) -> None:
+    """The files that a command wrote, on stdout; on stderr where stdout is JSON."""
     for path in paths:
-        click.echo(f"wrote {path}")
+        click.echo(f"wrote {path}", err=as_json)
 
 
 def _cell(value: Any) -> str:

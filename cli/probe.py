@@ -11,6 +11,7 @@ from repsim.cli.cka import claim
 from repsim.cli.options import (
     bar,
     data_dir_option,
+    data_option,
     json_option,
     layers_option,
     output_option,
@@ -26,6 +27,7 @@ from repsim.cli.options import (
 @click.command()
 @click.argument("references", metavar="RUN...", nargs=-1, required=True)
 @runs_option
+@data_option
 @data_dir_option
 @click.option("--split", default="train", show_default=True, help="Part to train probes on.")
 @click.option("--test-split", default="test", show_default=True, help="Part to score them on.")
@@ -51,6 +53,7 @@ from repsim.cli.options import (
 def probe(
     references: tuple[str, ...],
     runs: Path,
+    data: str | None,
     data_dir: Path | None,
     split: str,
     test_split: str,
@@ -73,13 +76,21 @@ def probe(
     from repsim.cli.workspace import expand_references, label, open_run_activations, result_path
     from repsim.results import ProbeCurve
 
-    path = output or result_path("probe", list(references))
+    path = output or result_path(
+        "probe",
+        references,
+        data,
+        layers,
+        None if solver == "lbfgs" else solver,
+        None if pooling == "avg" else "unpooled",
+    )
     outputs = claim(path, ["curves"], overwrite)
     curves = []
+    where: dict[str, Any] = {"data": data, "data_dir": data_dir}
     for run, extractor in expand_references(references, runs):
         with (
-            open_run_activations(run, extractor, split=split, data_dir=data_dir) as train,
-            open_run_activations(run, extractor, split=test_split, data_dir=data_dir) as test,
+            open_run_activations(run, extractor, split=split, **where) as train,
+            open_run_activations(run, extractor, split=test_split, **where) as test,
             bar(f"probe {label(run, extractor)}") as progress,
         ):
             curves.append(
@@ -95,9 +106,9 @@ def probe(
         )
     if as_json:
         show_json(result.to_dict())
-        return
-    show_probes(result)
-    show_files(written)
+    else:
+        show_probes(result)
+    show_files(written, as_json=as_json)
 
 
 def show_probes(result: object) -> None:

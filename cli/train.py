@@ -7,12 +7,22 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from repsim.cli.options import bar, data_dir_option, overwrite_option, runs_option, say, show_table
+from repsim.cli.options import (
+    Suggesting,
+    bar,
+    data_dir_option,
+    overwrite_option,
+    runs_option,
+    say,
+    show_table,
+)
 from repsim.errors import UsageError
 
 
-class Methods(click.Group):
+class Methods(Suggesting):
     """The modules of ``repsim.training.methods``; only the one that is called is imported."""
+
+    item = "method"
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         from repsim.training.methods import method_names

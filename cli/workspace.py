@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +58,7 @@ def label(run: Run, extractor: str) -> str:
 
 
 def open_activations(
-    reference: str, runs: Path, *, split: str, data_dir: Path | None
+    reference: str, runs: Path, *, split: str, data: str | None, data_dir: Path | None
 ) -> ActivationStore:
     """The store at a path, or of a run on a part of the data set it was trained on.
 
@@ -68,24 +70,25 @@ def open_activations(
     if Path(reference).is_file() or reference.endswith((".h5", ".hdf5")):
         return ActivationStore(reference)
     run, extractor = parse_reference(reference, runs)
-    return open_run_activations(run, extractor, split=split, data_dir=data_dir)
+    return open_run_activations(run, extractor, split=split, data=data, data_dir=data_dir)
 
 
 def open_run_activations(
-    run: Run, extractor: str, *, split: str, data_dir: Path | None
+    run: Run, extractor: str, *, split: str, data: str | None, data_dir: Path | None
 ) -> ActivationStore:
-    """The store of a run's extractor on a part of the data set that the run was trained on."""
+    """The store of a run's extractor on a part of ``data``, by default what it was trained on."""
     from repsim.activations import ActivationStore
     from repsim.activations.harvest import store_path
     from repsim.activations.store import part_path
 
-    data = run.config.data
+    shown = "" if data is None else f" --data {shlex.quote(data)}"
+    data = data or run.config.data
     path = store_path(run, slug_of(data, split, data_dir), extractor)
     if not path.is_file() and not part_path(path).is_file():
         reduced = " --pooling avg" if split.startswith("train") else ""
         raise StoreError(
             f"run {run.name!r} has no activations of {data} {split}; make them with: "
-            f"repsim harvest {label(run, extractor)} --split {split!r}{reduced}"
+            f"repsim harvest {run.name}{shown} --split {shlex.quote(split)}{reduced}"
         )
     store = ActivationStore(path, name=label(run, extractor))
     recorded = store.provenance().get("checkpoint_sha256")
@@ -109,7 +112,13 @@ def slug_of(data: str, split: str, data_dir: Path | None) -> str:
     return load(data, split, data_dir=data_dir).slug
 
 
-def result_path(command: str, references: list[str]) -> Path:
-    """Where a result goes by default: ``results/COMMAND-NAME-NAME.json``."""
-    names = [re.sub(r"\W+", "-", Path(each).stem).strip("-") for each in references]
-    return Path("results") / ("-".join([command, *names]) + ".json")
+def result_path(command: str, names: Sequence[str], *qualifiers: str | None) -> Path:
+    """Where a result goes by default: ``results/COMMAND-NAME-NAME.json``.
+
+    ``qualifiers`` are options that were given: results of other layers or another split do not
+    compete for one name.
+    """
+    parts = [command, *names, *(each for each in qualifiers if each)]
+    return Path("results") / (
+        "-".join(re.sub(r"\W+", "-", each).strip("-") for each in parts) + ".json"
+    )

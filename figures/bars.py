@@ -54,6 +54,10 @@ def null_space_bars(
 _LETTERS = 60
 
 
+#: Behind the values on bars, so that the line of chance does not strike them through.
+_PLATE = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
+
+
 def _energies(ax: Axes, reports: Sequence[NullSpaceReport]) -> None:
     series = {
         "raw": [100 * (1 - report.row_energy) for report in reports],
@@ -90,7 +94,11 @@ def _grouped(
         offsets = np.arange(len(reports)) + (k - (len(series) - 1) / 2) * width
         bars = ax.bar(offsets, values, 0.92 * width, label=label, color=f"C{first_color + k}")
         ax.bar_label(
-            bars, fmt=lambda v: "" if np.isnan(v) else f"{v:.0f}", fontsize=small, padding=1
+            bars,
+            fmt=lambda v: "" if np.isnan(v) else f"{v:.0f}",
+            fontsize=small,
+            padding=1,
+            bbox=_PLATE,
         )
 
 

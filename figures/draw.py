@@ -48,7 +48,9 @@ def save(
     The provenance goes into the files' metadata; no date does, so that the same figure gives the
     same file.
     """
-    paths = [Path(f"{os.fspath(stem)}{suffix}") for suffix in (".png", ".pdf")]
+    name = os.fspath(stem)
+    name = name[:-4] if name.endswith((".png", ".pdf")) else name
+    paths = [Path(f"{name}{suffix}") for suffix in (".png", ".pdf")]
     for path in paths:
         refuse_existing(path, overwrite)
     note = json.dumps(provenance or {}, sort_keys=True)

@@ -47,7 +47,7 @@ def heatmaps(
     if not results:
         raise UsageError("no map arrived; expected at least one")
     if titles is None:
-        titles = [f"n = {result.n:,}" for result in results]
+        titles = [f"n = {result.n:,}{result.pooled}" for result in results]
     with styled(style) as width:
         alone = len(results) == 1
         side = width / len(results)
@@ -55,7 +55,7 @@ def heatmaps(
         fig, grid = plt.subplots(
             1,
             len(results),
-            figsize=(width, (0.9 if alone else 1.05) * side + lines),
+            figsize=(width, min((0.9 if alone else 1.05) * side + lines, 5.8)),  # a slide's height
             layout="constrained",
             squeeze=False,
         )
@@ -68,19 +68,20 @@ def heatmaps(
         bar.outline.set_visible(False)
         if dots:
             marker = Line2D(
-                [], [], color="none", **_DOT, label=f"most similar {results[0].name_b} layer"
+                [], [], color="none", **_dot(), label=f"most similar {results[0].name_b} layer"
             )
             fig.legend(handles=[marker], loc="outside lower center")
     return fig
 
 
-_DOT: dict[str, Any] = {
-    "marker": "o",
-    "markersize": 3.0,
-    "markerfacecolor": "white",
-    "markeredgecolor": "black",
-    "markeredgewidth": 0.4,
-}
+def _dot() -> dict[str, Any]:
+    return {
+        "markersize": 0.43 * mpl.rcParams["font.size"],
+        "marker": "o",
+        "markerfacecolor": "white",
+        "markeredgecolor": "black",
+        "markeredgewidth": 0.4,
+    }
 
 
 def _draw(ax: Axes, result: SimilarityMap, estimator: str, dots: bool, inches: float) -> AxesImage:
@@ -103,7 +104,7 @@ def _draw(ax: Axes, result: SimilarityMap, estimator: str, dots: bool, inches: f
     if dots:
         best = [(j, i) for i, j in enumerate(result.best_match(estimator)) if j is not None]
         if best:
-            ax.plot(*zip(*best, strict=True), linestyle="none", **_DOT)
+            ax.plot(*zip(*best, strict=True), linestyle="none", **_dot())
     label_layers(ax.xaxis, result.layers_b, inches=inches, rotation=90)
     label_layers(ax.yaxis, result.layers_a, inches=inches)
     ax.set_xlabel(f"{result.name_b} layer")

@@ -61,6 +61,8 @@ class Result:
             UsageError: a file exists and ``overwrite`` is False, or ``path`` ends in .csv.
         """
         target = Path(path)
+        if not target.suffix:
+            target = target.with_suffix(".json")
         sheet = target.with_suffix(".csv")
         if target == sheet:
             raise UsageError(f"{target} is the name of the table; give the result a .json name")
@@ -153,6 +155,12 @@ class SimilarityMap(Result):
         if found is None:
             raise UsageError("a map from minibatches has no biased values; use the unbiased")
         return found
+
+    @property
+    def pooled(self) -> str:
+        """What to add to a title where maps were averaged before they were compared."""
+        pooling = self.provenance.get("a", {}).get("pooling", "none")
+        return ", averaged maps" if pooling == "avg" else ""
 
     def best_match(self, estimator: str = "unbiased") -> tuple[int | None, ...]:
         """For each layer of a, the index of the most similar layer of b; None if all are NaN."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from repsim.errors import MismatchError, ShapeError, UsageError, choices
+from repsim.errors import MismatchError, ShapeError
 
 
 @runtime_checkable
@@ -106,8 +106,10 @@ class ArraySource:
 def as_tensor(value: Any) -> torch.Tensor:
     """A tensor of ``value`` without its gradients, where float64 can be computed.
 
-    NumPy views in reverse order are copied.
+    NumPy views in reverse order are copied, as are data frames.
     """
+    if not isinstance(value, torch.Tensor):
+        value = np.asarray(value)
     if isinstance(value, np.ndarray) and any(stride < 0 for stride in value.strides):
         value = value.copy()  # torch cannot share negative strides
     tensor = torch.as_tensor(value).detach()
@@ -120,8 +122,15 @@ def float64_device(device: torch.device | str) -> torch.device:
     return torch.device("cpu") if device.type == "mps" else device
 
 
-def check_same_examples(a: ActivationSource, b: ActivationSource) -> None:
-    """Raise ``MismatchError`` unless a and b hold the same examples in the same order."""
+def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
+    """Raise ``MismatchError`` unless a and b hold the same examples in the same order, reduced
+    in the same way."""
+    pooling = [source.provenance().get("pooling", "none") for source in (a, b)]
+    if pooling[0] != pooling[1]:
+        raise MismatchError(
+            f"{a.name} was harvested with pooling {pooling[0]}, {b.name} with pooling "
+            f"{pooling[1]}; harvest both in the same way"
+        )
     if a.n != b.n:
         raise MismatchError(
             f"{a.name} has {a.n} examples, {b.name} has {b.n}; "
@@ -141,17 +150,3 @@ def check_same_examples(a: ActivationSource, b: ActivationSource) -> None:
 
 def _text(example_id: Any) -> str:
     return example_id.decode() if isinstance(example_id, bytes) else str(example_id)
-
-
-def pick_layers(source: ActivationSource, layers: Sequence[str] | None) -> list[str]:
-    """``layers`` if the source has them all, or every layer for None."""
-    if layers is None:
-        return list(source.layers)
-    for layer in layers:
-        if layer not in source.layers:
-            raise UsageError(
-                f"{source.name} has no layer {layer!r}; {choices(layer, source.layers)}"
-            )
-    if not layers:
-        raise UsageError(f"no layer of {source.name} was chosen; it has {len(source.layers)}")
-    return list(layers)

@@ -170,7 +170,7 @@ def test_info_describes_runs_stores_and_results(inside: Path, run_repsim, as_jso
         (
             ["cka", "--a", "simclr", "--split", "test[:100]", "--layers", "bg7.*"],
             2,
-            ["no layer matches 'bg7.*'"],
+            ["simclr has no layer 'bg7.*'"],
         ),
         (
             ["cka", "--a", "simclr", "--split", "test[:100]", "--kernel", "rbx"],
@@ -239,7 +239,7 @@ def test_nan_in_one_layer_leaves_the_others(inside: Path, run_repsim, tmp_path: 
         file["layers/stem"][0, 0, 0, 0] = np.nan
     done = run_repsim("cka", "--a", broken, "--layers", "stem,pooled", "-o", tmp_path / "r.json")
     assert done.status == 0
-    assert "note: broken:stem: it holds NaN or infinity" in done.err
+    assert "note: simclr:stem: it holds NaN or infinity" in done.err
     values = repsim.SimilarityMap.load(tmp_path / "r.json").unbiased
     assert np.isnan(values[0]).all()
     assert values[1, 1] == pytest.approx(1)

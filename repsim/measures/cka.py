@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError, choices
+from repsim.layers import select_layers
 from repsim.measures.gram import Layer, default_memory, gram_sums, prepare_layer, varies
 from repsim.measures.hsic import HSIC, GramSums
 from repsim.measures.kernels import (
@@ -27,9 +28,8 @@ from repsim.sources import (
     ActivationSource,
     ArraySource,
     as_tensor,
-    check_same_examples,
+    check_comparable,
     float64_device,
-    pick_layers,
 )
 
 Estimator = Literal["unbiased", "biased"]
@@ -87,8 +87,8 @@ def cka_map(
     b: ActivationSource | dict[str, Any] | None = None,
     *,
     kernel: KernelLike = "linear",
-    layers_a: Sequence[str] | None = None,
-    layers_b: Sequence[str] | None = None,
+    layers_a: str | Sequence[str] | None = None,
+    layers_b: str | Sequence[str] | None = None,
     device: torch.device | str | None = None,
     memory: int | None = None,
     progress: Progress = silent,
@@ -102,7 +102,8 @@ def cka_map(
         a: an ``ActivationSource`` (an open store, say) or a dict of layer name to (n, ...) array.
         b: the other network on the same examples; None compares ``a`` with itself.
         kernel: as in ``cka``.
-        layers_a: layers of ``a``, by default all, in order of execution.
+        layers_a: layers of ``a``: addresses or globs, ``"odd"``, ``"even"``; by default all, in
+            order of execution.
         layers_b: layers of ``b``.
         device: where to compute; by default where the tensors of ``a`` lie, or the CPU.
         memory: bytes that rows and tiles may take; by default a quarter of the machine's. Layers
@@ -110,20 +111,21 @@ def cka_map(
         progress: told the tiles done.
 
     Raises:
-        MismatchError: a and b hold different examples.
+        MismatchError: a and b hold different examples, or were pooled differently.
         DegenerateError: fewer than four examples.
         UsageError: a layer that is not there.
     """
     kernel = parse_kernel(kernel)
-    a = ArraySource(a, name="a") if isinstance(a, dict) else a
-    b = ArraySource(b, name="b") if isinstance(b, dict) else b
+    a = _as_source(a, "a")
+    b = None if b is None else _as_source(b, "b")
     other = a if b is None else b
     target = float64_device(device if device is not None else getattr(a, "device", "cpu"))
-    names_a = pick_layers(a, layers_a)
-    names_b = pick_layers(other, layers_a if b is None and layers_b is None else layers_b)
+    names_a = select_layers(a.layers, layers_a, of=a.name)
+    chosen_b = layers_a if b is None and layers_b is None else layers_b
+    names_b = select_layers(other.layers, chosen_b, of=other.name)
     _check_rows(a.n, a.n)
     if b is not None:
-        check_same_examples(a, b)
+        check_comparable(a, b)
 
     notes: dict[str, str] = {}
     prepared_a = _prepare(a, names_a, kernel, target, notes)
@@ -188,6 +190,17 @@ def _prepare(
         except (NonFiniteError, DegenerateError) as error:
             notes[f"{source.name}:{name}"] = str(error)
     return prepared
+
+
+def _as_source(value: Any, name: str) -> ActivationSource:
+    if isinstance(value, dict):
+        return ArraySource(value, name=name)
+    if not isinstance(value, ActivationSource):
+        raise UsageError(
+            f"{name} is a {type(value).__name__}; expected a dict of layer name to array, or an "
+            "open store (repsim.open_store)"
+        )
+    return value
 
 
 def _check_rows(n: int, m: int) -> None:

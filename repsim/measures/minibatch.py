@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError
+from repsim.layers import select_layers
 from repsim.measures.gram import Layer, default_memory, gram_sums, prepare_layer
 from repsim.measures.hsic import HSIC
 from repsim.measures.kernels import RBF, KernelLike, parse_kernel
 from repsim.results import SimilarityMap
-from repsim.sources import ArraySource, pick_layers
+from repsim.sources import ArraySource
 
 
 class MinibatchCKA:
@@ -60,7 +61,7 @@ class MinibatchCKA:
         for source, layers, good, at in zip(
             sources, (self.layers_a, self.layers_b), prepared, kept, strict=True
         ):
-            for index, name in enumerate(pick_layers(source, layers)):
+            for index, name in enumerate(select_layers(source.layers, layers, of=source.name)):
                 try:
                     good.append(prepare_layer(source, name, self.kernel, source.device))
                     at.append(index)
