@@ -52,15 +52,16 @@ def heatmaps(
         alone = len(results) == 1
         side = width / len(results)
         lines = 5 * mpl.rcParams["font.size"] / 72  # of text above and below the maps, in inches
+        height = min((0.9 if alone else 1.05) * side + lines, 5.8)  # a slide is no higher
         fig, grid = plt.subplots(
             1,
             len(results),
-            figsize=(width, min((0.9 if alone else 1.05) * side + lines, 5.8)),  # a slide's height
-            layout="constrained",
+            figsize=(width, height),
+            layout="compressed",
             squeeze=False,
         )
         for ax, result, title in zip(grid[0], results, titles, strict=True):
-            image = _draw(ax, result, estimator, dots, inches=0.6 * side)
+            image = _draw(ax, result, estimator, dots, inches=0.6 * min(side, height))
             ax.set_title(title)
         shrink = 0.7 if alone else 0.5
         bar = fig.colorbar(image, ax=grid[0].tolist(), shrink=shrink, pad=0.02, aspect=22)

@@ -176,6 +176,19 @@ def test_names_of_the_networks_reach_the_map_and_its_notes(rng: np.random.Genera
     assert list(found.notes) == ["simclr:a0"]
 
 
+def test_layers_keep_the_order_and_the_names_they_were_given(rng: np.random.Generator) -> None:
+    a, b = network(rng, 20)
+    named = {"all": a["a0"], "odd": a["a1"], "x[0]": a["a0"] + 1, "x0": -a["a1"]}  # no patterns
+    engine = MinibatchCKA(["x[0]", "odd", "all"], ["b1"])
+    engine.update(named, b)
+    found = engine.compute()
+    assert found.layers_a == ("x[0]", "odd", "all")
+    expected = [
+        cka_map({"x": named[layer]}, {"y": b["b1"]}).unbiased.item() for layer in found.layers_a
+    ]
+    assert found.unbiased[:, 0] == pytest.approx(expected, abs=1e-13)
+
+
 def test_batches_that_do_not_fit_are_refused(rng: np.random.Generator) -> None:
     a, b = network(rng, 20)
     engine = MinibatchCKA(["a0"], ["b0"])

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repsim.errors import DegenerateError, NonFiniteError, ShapeError
-from repsim.layers import select_layers
+from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError, choices
 from repsim.measures.gram import Layer, default_memory, gram_sums, prepare_layer
 from repsim.measures.hsic import HSIC
 from repsim.measures.kernels import RBF, KernelLike, parse_kernel
@@ -61,7 +60,11 @@ class MinibatchCKA:
         for source, layers, good, at in zip(
             sources, (self.layers_a, self.layers_b), prepared, kept, strict=True
         ):
-            for index, name in enumerate(select_layers(source.layers, layers, of=source.name)):
+            for index, name in enumerate(layers):
+                if name not in source.layers:
+                    raise UsageError(
+                        f"{source.name} has no layer {name!r}; {choices(name, source.layers)}"
+                    )
                 try:
                     good.append(prepare_layer(source, name, self.kernel, source.device))
                     at.append(index)
