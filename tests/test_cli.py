@@ -104,6 +104,11 @@ def test_cka_prints_a_table_and_writes_result_csv_and_figures(
     assert len(rows) == len(loaded.layers_a) * len(loaded.layers_b)
     assert float(rows[0]["unbiased"]) == loaded.unbiased[0, 0]
 
+    assert (
+        run_repsim("cka", "--a", "simclr", "--split", "test[:100]", "--layers", "odd").status == 0
+    )
+    assert (inside / "results" / "cka-simclr-simclr-test-100-odd.json").is_file()
+
     again = run_repsim("cka", "--a", "simclr", "--split", "test[:100]", "-o", result)
     one_line(again, 2, "exists already", "--overwrite")
     redrawn = run_repsim("figure", result, "--style", "slide", "-o", tmp_path / "slide")
@@ -178,7 +183,7 @@ def test_info_describes_runs_stores_and_results(inside: Path, run_repsim, as_jso
             ["unknown kernel 'rbx'"],
         ),
         (["cka", "--a", "simclr", "--split", "test["], 2, ["split 'test['"]),
-        (["train", "simcrl"], 2, ["simcrl"]),
+        (["train", "simcrl"], 2, ["no method 'simcrl'", "did you mean 'simclr'"]),
         (["train", "simclr", "--depth", "19"], 2, ["--depth", "'18'"]),
         (["train", "simclr", "--temperature", "-1", "--name", "x"], 2, ["temperature = -1"]),
         (["train", "simclr", "--data", "mnits", "--name", "x"], 2, ["mnits", "mnist"]),
@@ -196,7 +201,8 @@ def test_info_describes_runs_stores_and_results(inside: Path, run_repsim, as_jso
         (["probe", "simclr"], 1, ["no activations of digits train", "--pooling avg"]),
         (["figure", "nothing.json"], 1, ["there is no result nothing.json"]),
         (["info", "nobody"], 2, ["no run 'nobody'"]),
-        (["nonsense"], 2, ["nonsense"]),
+        (["prob", "simclr"], 2, ["no command 'prob'", "did you mean 'probe'"]),
+        (["cka", "--a", "simclr", "--data", "mnist"], 1, ["no activations of mnist test"]),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -106,6 +106,18 @@ def test_other_examples_are_refused(store: repsim.ActivationStore, tmp_path: Pat
         repsim.cka_map(store, other)
 
 
+def test_whole_maps_are_not_compared_with_averages(
+    store: repsim.ActivationStore, tmp_path: Path
+) -> None:
+    small = repsim.harvest(network(), loader(), tmp_path / "avg.h5", pooling="avg")
+    with pytest.raises(
+        MismatchError, match="a was harvested with pooling none, avg with pooling avg"
+    ):
+        repsim.cka_map(store, small)
+    assert repsim.cka_map(small).pooled == ", averaged maps"
+    assert repsim.cka_map(store, layers_a="odd").pooled == ""
+
+
 def test_an_existing_store_stays(store: repsim.ActivationStore) -> None:
     before = store.path.read_bytes()
     with pytest.raises(UsageError, match="exists already.*--overwrite"):
