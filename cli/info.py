@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from repsim.cli.options import json_option, runs_option, show_json, show_table
+from repsim.errors import UsageError
 
 
 @click.command()
@@ -25,8 +26,10 @@ def info(target: str, runs: Path, as_json: bool) -> None:
     path = Path(target)
     if path.suffix in (".h5", ".hdf5"):
         content, tables = _of_store(path)
-    elif path.suffix == ".json" or (path.is_file() and path.suffix != ""):
+    elif path.suffix == ".json":
         content, tables = _of_result(path)
+    elif path.is_file():
+        raise UsageError(f"{path} is no store (.h5) or result (.json); a run is named as a folder")
     else:
         content, tables = _of_run(target, runs)
     if as_json:

@@ -111,12 +111,13 @@ def _train(
     overwrite: bool,
     **options: Any,
 ) -> None:
+    from repsim.cli.workspace import check_name
     from repsim.training.config import build_config, read_toml
     from repsim.training.loop import train
     from repsim.training.methods import find_method
     from repsim.training.run import Run
 
-    run = Run(runs / (name or method))
+    run = Run(runs / check_name(method if name is None else name))
     if resume and overwrite:
         raise UsageError("--resume keeps a run and --overwrite replaces it; pass one of them")
     given = {key: _number(value) for key, value in options.items() if value is not None}

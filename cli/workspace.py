@@ -33,6 +33,19 @@ def find_run(name: str, runs: Path) -> Run:
     )
 
 
+def check_name(name: str) -> str:
+    """``name`` if a run may be called so: it is a folder, and a colon would name an extractor.
+
+    Raises:
+        UsageError: it may not.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,99}", name):
+        raise UsageError(
+            f"a run cannot be called {name!r}; take up to 100 letters, digits, '-', '_' and '.'"
+        )
+    return name
+
+
 def parse_reference(reference: str, runs: Path) -> tuple[Run, str]:
     """``RUN`` or ``RUN:EXTRACTOR`` as a run and the name of its extractor."""
     name, _, extractor = reference.partition(":")

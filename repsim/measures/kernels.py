@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,8 +37,8 @@ class RBF:
     fraction: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.fraction > 0:
-            raise UsageError(f"RBF fraction is {self.fraction}; expected a number above 0")
+        if not 0 < self.fraction < math.inf:
+            raise UsageError(f"RBF fraction is {self.fraction}; expected a finite number above 0")
 
     def __str__(self) -> str:
         return f"rbf:{self.fraction:g}"
