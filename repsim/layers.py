@@ -35,7 +35,9 @@ def select_layers(
     chosen: dict[str, None] = {}
     for pattern in (each.strip() for each in wanted):
         glob = ALIASES.get(pattern, pattern)
-        matching = [name for name in known if name == glob or fnmatchcase(name, glob)]
+        # A layer may be called "odd", or have brackets in its name.
+        exact = [pattern] if pattern in known else []
+        matching = exact or [name for name in known if fnmatchcase(name, glob)]
         if not matching:
             raise UsageError(f"{of} has no layer {pattern!r}; {choices(pattern, known)}")
         chosen.update(dict.fromkeys(matching))

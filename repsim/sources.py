@@ -62,6 +62,8 @@ class ArraySource:
         self._arrays = dict(arrays)
         self._name = name
         self._ids = None if example_ids is None else np.asarray(example_ids)
+        if self._ids is not None and len(self._ids) != self.n:
+            raise ShapeError(f"{len(self._ids)} example_ids came with {self.n} rows")
         first = next(iter(self._arrays))
         for layer, array in self._arrays.items():
             if array.ndim < 2:

@@ -147,6 +147,11 @@ def test_layers_are_chosen_by_pattern(patterns: str | list[str] | None, chosen: 
     assert select_layers(["stem", "bg1.b0.odd", "bg1.b0.even", "head"], patterns) == chosen
 
 
+def test_a_name_goes_before_a_pattern() -> None:
+    assert select_layers(["x0", "x[0]"], "x[0]") == ["x[0]"]
+    assert select_layers(["odd", "b.odd"], "odd") == ["odd"]
+
+
 def test_a_pattern_that_matches_nothing_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"the network has no layer 'bg9"):
         select_layers(["stem"], "stem,bg9.*")
