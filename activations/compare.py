@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture import Capture
 from repsim.activations.layers import addresses
+from repsim.devices import find_device
 from repsim.errors import DegenerateError
 from repsim.layers import select_layers
 from repsim.measures import MinibatchCKA
@@ -55,7 +56,7 @@ def compare(
         DegenerateError: no batch of at least four images.
     """
     first = next(iter(model_a.parameters()), torch.empty(0))
-    target = torch.device(device) if device is not None else first.device
+    target = first.device if device is None else find_device(device)
     total = len(loader) if isinstance(loader, Sized) else 0
     engine: MinibatchCKA | None = None
     for done, batch in enumerate(loader, start=1):

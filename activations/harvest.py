@@ -18,6 +18,7 @@ from repsim.activations.layers import addresses
 from repsim.activations.pooling import Pooling, check_pooling, pool
 from repsim.activations.store import ActivationStore, part_path, write_store
 from repsim.data import ImageSet
+from repsim.devices import find_device
 from repsim.errors import NonFiniteError, StoreError, UsageError
 from repsim.files import refuse_existing, sha256
 from repsim.layers import select_layers
@@ -71,7 +72,7 @@ def harvest(
     if part_path(path).is_file() and not (resume or overwrite):
         raise UsageError(f"{path} has an unfinished harvest; pass --resume or --overwrite")
     n = _count(loader) if examples is None else examples
-    target = torch.device(device) if device is not None else _device_of(model)
+    target = _device_of(model) if device is None else find_device(device)
     chosen = None if layers is None else select_layers(addresses(model), layers)
     recorded = {
         "repsim": __version__,

@@ -42,7 +42,7 @@ class ActivationStore:
         try:
             if not self._file.attrs.get("complete", False):
                 raise StoreError(
-                    f"{self.path} holds an unfinished harvest; continue it with --resume"
+                    f"{self.path} is not whole: its harvest did not end, or it is damaged"
                 )
             self._layers = tuple(
                 sorted(
@@ -50,17 +50,25 @@ class ActivationStore:
                 )
             )
             self._ids = self._file["example_ids"][:]
-            self._name = name or self.provenance().get("network") or self.path.stem
+            self._name = str(name or self.provenance().get("network") or self.path.stem)
             self._check()
-        except (KeyError, OSError, RuntimeError) as error:
-            self._file.close()
-            raise StoreError(f"{self.path} is damaged: {error}") from error
         except StoreError:
             self._file.close()
             raise
+        except (LookupError, OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+            self._file.close()
+            raise StoreError(f"{self.path} is damaged: {error}") from error
 
     def _check(self) -> None:
+        if not self._layers:
+            raise StoreError(f"{self.path} is damaged: it has no layers")
         for layer in self._layers:
+            dataset = self._file["layers"][layer]
+            if dataset.ndim < 2 or dataset.dtype.kind not in "fiu":
+                raise StoreError(
+                    f"{self.path} is damaged: layer {layer!r} is {dataset.dtype} of shape "
+                    f"{dataset.shape}; expected numbers (n, ...)"
+                )
             if len(self._file["layers"][layer]) != len(self._ids):
                 raise StoreError(
                     f"{self.path} is damaged: layer {layer!r} has "
@@ -122,9 +130,9 @@ class ActivationStore:
             records.append(
                 {
                     "layer": layer,
-                    "module": dataset.attrs["module"],
+                    "module": dataset.attrs.get("module", ""),
                     "shape": tuple(int(size) for size in dataset.shape),
-                    "axes": dataset.attrs["axes"],
+                    "axes": dataset.attrs.get("axes", ""),
                     "dtype": str(dataset.dtype),
                     "bytes": int(dataset.nbytes),
                 }
@@ -189,6 +197,7 @@ def write_store(
     """
     part = part_path(path)
     part.parent.mkdir(parents=True, exist_ok=True)
+    _check_unlocked(part)
     file = _reopen(part, provenance) if resume else None
     if file is None:
         _check_space(part, n, layers)
@@ -245,7 +254,9 @@ def _create(
     heads: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Any],
 ) -> h5py.File:
-    file = h5py.File(part, "w")
+    if part.exists():
+        part.unlink()  # _reopen has seen that nobody holds it
+    file = h5py.File(part, "x")
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["complete"] = False
@@ -284,6 +295,19 @@ def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) 
     kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
     h5py.h5d.create(group.id, name.encode(), kind, space, creation)
     return group[name]
+
+
+def _check_unlocked(part: Path) -> None:
+    """Raise ``StoreError`` if another process writes the unfinished file."""
+    if not part.is_file():
+        return
+    try:
+        h5py.File(part, "r+").close()
+    except OSError as error:
+        if "unable to lock file" in str(error):
+            raise StoreError(
+                f"{part} is being written by another process; wait for it or stop it"
+            ) from None
 
 
 def _reopen(part: Path, provenance: Mapping[str, Any]) -> h5py.File | None:
@@ -332,11 +356,11 @@ def _open(path: Path) -> h5py.File:
         file = h5py.File(path, "r")
     except OSError as error:
         raise StoreError(f"{path} is not an HDF5 file, or cut short ({error})") from error
-    if file.attrs.get("format") != FORMAT:
+    if str(file.attrs.get("format")) != FORMAT:
         file.close()
         raise StoreError(f"{path} is an HDF5 file, but not an activation store of repsim")
-    version = int(file.attrs.get("format_version", 0))
-    if version > FORMAT_VERSION:
+    version = file.attrs.get("format_version", 0)
+    if not isinstance(version, (int, np.integer)) or version > FORMAT_VERSION:
         file.close()
         raise StoreError(
             f"{path} has format version {version}; this repsim reads up to {FORMAT_VERSION}"

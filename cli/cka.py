@@ -18,7 +18,6 @@ from repsim.cli.options import (
     layers_option,
     output_option,
     overwrite_option,
-    pick_device,
     runs_option,
     say,
     show_files,
@@ -82,7 +81,7 @@ def cka(
         names = [source_a.name, source_b.name]
         other_split = None if split == "test" else split
         other_kernel = None if kernel == "linear" else kernel
-        path = output or result_path("cka", names, data, other_split, layers, other_kernel)
+        path = result_path(output, "cka", names, data, other_split, layers, other_kernel)
         outputs = claim(path, ["heatmap", "curves"], overwrite)
         result = cka_map(
             source_a,
@@ -90,7 +89,7 @@ def cka(
             kernel=kernel,
             layers_a=layers,
             layers_b=layers,
-            device=pick_device(device),
+            device=device,
             progress=progress,
         )
     written = result.save(path, overwrite=overwrite)

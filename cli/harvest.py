@@ -12,7 +12,6 @@ from repsim.cli.options import (
     device_option,
     layers_option,
     overwrite_option,
-    pick_device,
     resume_option,
     runs_option,
     say,
@@ -86,7 +85,7 @@ def harvest(
     # All parts are read before the first is harvested: a wrong name is no reason to stop half way.
     names = {data or run.config.data for run, _ in chosen}
     parts = {(name, s): load(name, s, data_dir=data_dir) for s in splits for name in names}
-    for split in splits:
+    for split in dict.fromkeys(splits):
         for run, extractor in chosen:
             images = parts[data or run.config.data, split]
             path = output or store_path(run, images.slug, extractor)
@@ -100,7 +99,7 @@ def harvest(
                         batch_size=batch_size,
                         layers=layers,
                         pooling=pooling,
-                        device=pick_device(device),
+                        device=device,
                         overwrite=overwrite,
                         resume=resume,
                         progress=progress,

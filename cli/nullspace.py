@@ -68,8 +68,9 @@ def nullspace(
             f"--output names one file, but {len(chosen)} extractors were asked for; leave it out, "
             "or name one RUN:EXTRACTOR"
         )
-    paths = [output or result_path("nullspace", [label(*each)], data) for each in chosen]
-    figure = claim(output or result_path("nullspace", references, data), ["bars"], overwrite)
+    others = None if (split, test_split) == ("train", "test") else f"{split}-{test_split}"
+    paths = [result_path(output, "nullspace", [label(*each)], data, others) for each in chosen]
+    figure = claim(result_path(output, "nullspace", references, data, others), ["bars"], overwrite)
     for path in paths:
         claim(path, [], overwrite)
     reports, written = [], []

@@ -89,17 +89,6 @@ def output_option(default: str) -> Callable[[Any], Any]:
     )
 
 
-def pick_device(device: str) -> str:
-    """``auto`` becomes the accelerator that torch finds, or the CPU."""
-    if device != "auto":
-        return device
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 @contextmanager
 def bar(description: str) -> Iterator[Progress]:
     """Progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""

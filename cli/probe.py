@@ -76,10 +76,12 @@ def probe(
     from repsim.cli.workspace import expand_references, label, open_run_activations, result_path
     from repsim.results import ProbeCurve
 
-    path = output or result_path(
+    path = result_path(
+        output,
         "probe",
         references,
         data,
+        None if (split, test_split) == ("train", "test") else f"{split}-{test_split}",
         layers,
         None if solver == "lbfgs" else solver,
         None if pooling == "avg" else "unpooled",

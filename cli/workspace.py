@@ -62,7 +62,7 @@ def expand_references(references: tuple[str, ...], runs: Path) -> list[tuple[Run
         else:
             run = find_run(reference, runs)
             found += [(run, extractor) for extractor in run.extractors]
-    return found
+    return list(dict.fromkeys(found))
 
 
 def label(run: Run, extractor: str) -> str:
@@ -125,12 +125,18 @@ def slug_of(data: str, split: str, data_dir: Path | None) -> str:
     return load(data, split, data_dir=data_dir).slug
 
 
-def result_path(command: str, names: Sequence[str], *qualifiers: str | None) -> Path:
-    """Where a result goes by default: ``results/COMMAND-NAME-NAME.json``.
+def result_path(
+    output: Path | None, command: str, names: Sequence[str], *qualifiers: str | None
+) -> Path:
+    """Where a result goes: to ``output``, or by default ``results/COMMAND-NAME-NAME.json``.
 
     ``qualifiers`` are options that were given: results of other layers or another split do not
     compete for one name.
     """
+    from repsim.results import result_file
+
+    if output is not None:
+        return result_file(output)
     parts = [command, *names, *(each for each in qualifiers if each)]
     return Path("results") / (
         "-".join(re.sub(r"\W+", "-", each).strip("-") for each in parts) + ".json"

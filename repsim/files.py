@@ -14,6 +14,11 @@ from typing import Any
 
 from repsim.errors import UsageError
 
+try:
+    import fcntl
+except ImportError:  # no such locks on Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -52,6 +57,27 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue()
+
+
+@contextmanager
+def exclusive(path: str | os.PathLike[str], refusal: str) -> Iterator[None]:
+    """Hold the lock file ``path`` for the length of the block; a killed process lets go of it.
+
+    Raises:
+        UsageError: another process holds it; the message is ``refusal``.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target, "w") as stream:
+        if fcntl is not None:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(refusal) from None
+        try:
+            yield
+        finally:
+            target.unlink(missing_ok=True)
 
 
 def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:

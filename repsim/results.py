@@ -60,12 +60,8 @@ class Result:
         Raises:
             UsageError: a file exists and ``overwrite`` is False, or ``path`` ends in .csv.
         """
-        target = Path(path)
-        if not target.suffix:
-            target = target.with_suffix(".json")
+        target = result_file(path)
         sheet = target.with_suffix(".csv")
-        if target == sheet:
-            raise UsageError(f"{target} is the name of the table; give the result a .json name")
         for file in (target, sheet):
             refuse_existing(file, overwrite)
         write_atomic(sheet, table(self.rows()))
@@ -81,15 +77,19 @@ class Result:
         """
         content = _read(Path(path))
         kinds = {kind.kind: kind for kind in (SimilarityMap, ProbeCurve, NullSpaceReport)}
-        kind = kinds.get(content.get("kind", ""))
+        kind = kinds.get(str(content.get("kind")))
         if kind is None:
             raise StoreError(f"{path}: unknown kind of result {content.get('kind')!r}")
         if not issubclass(kind, cls):
             raise StoreError(f"{path} holds a {kind.kind}; expected a {cls.kind}")
         try:
-            return kind._from_dict(content)
-        except (KeyError, TypeError, ValueError) as error:
+            result = kind._from_dict(content)
+            for f in fields(kind):
+                _check_type(f.name, f.type, getattr(result, f.name))
+            result.rows()
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise StoreError(f"{path}: not a whole {kind.kind} ({error!r})") from error
+        return result
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> Any:
@@ -318,18 +318,52 @@ def _terms(curve: ProbeCurve) -> str:
     )
 
 
+def result_file(path: str | os.PathLike[str]) -> Path:
+    """``path`` with the suffix .json of a result; its table has the same name with .csv.
+
+    Raises:
+        UsageError: ``path`` names no file, or a table.
+    """
+    target = Path(path)
+    if not target.name or target.is_dir():
+        raise UsageError(f"{os.fspath(path)!r} names no file; give the result a .json name")
+    if target.suffix == ".csv":
+        raise UsageError(f"{target} is the name of the table; give the result a .json name")
+    return target if target.suffix == ".json" else target.with_name(f"{target.name}.json")
+
+
+def _check_type(name: str, annotation: Any, value: Any) -> None:
+    """Raise ``TypeError`` where a field of a result file is of another kind than it should be."""
+    kinds: dict[str, Any] = {
+        "int": int,
+        "str": str,
+        "float": (int, float),
+        "dict": dict,
+        "list": list,
+        "tuple": tuple,
+        "np.ndarray": np.ndarray,
+    }
+    expected = kinds[str(annotation).split("[")[0].split(" ")[0]]
+    optional = "None" in str(annotation)
+    if not isinstance(value, expected) and not (optional and value is None):
+        raise TypeError(f"{name} is {value!r:.40}")
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         raise StoreError(f"there is no result {path}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not a repsim result, or cut short ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise StoreError(f"{path} is not a repsim result")
-    if content.get("format_version", 0) > FORMAT_VERSION:
+    version = content.get("format_version", 0)
+    if not isinstance(version, int):
+        raise StoreError(f"{path} is damaged: its format version is {version!r}")
+    if version > FORMAT_VERSION:
         raise StoreError(
-            f"{path} has format version {content['format_version']}; this repsim reads up to "
+            f"{path} has format version {version}; this repsim reads up to "
             f"{FORMAT_VERSION}; a newer repsim will read it"
         )
     return content

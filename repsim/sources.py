@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from repsim.devices import float64_device
 from repsim.errors import MismatchError, ShapeError
 
 
@@ -59,7 +60,10 @@ class ArraySource:
     ) -> None:
         if not arrays:
             raise ShapeError("no layers arrived; expected a dict of layer name to array (n, p)")
-        self._arrays = dict(arrays)
+        self._arrays = {
+            layer: array if hasattr(array, "ndim") else np.asarray(array)
+            for layer, array in arrays.items()
+        }
         self._name = name
         self._ids = None if example_ids is None else np.asarray(example_ids)
         if self._ids is not None and len(self._ids) != self.n:
@@ -116,12 +120,6 @@ def as_tensor(value: Any) -> torch.Tensor:
         value = value.copy()  # torch cannot share negative strides
     tensor = torch.as_tensor(value).detach()
     return tensor.to(float64_device(tensor.device))
-
-
-def float64_device(device: torch.device | str) -> torch.device:
-    """``device``, or the CPU in place of MPS, which has no float64 to sum in."""
-    device = torch.device(device)
-    return torch.device("cpu") if device.type == "mps" else device
 
 
 def check_comparable(a: ActivationSource, b: ActivationSource) -> None:

@@ -196,6 +196,12 @@ def test_info_describes_runs_stores_and_results(inside: Path, run_repsim, as_jso
         (["train", "untrained", "--name", "../x"], 2, ["cannot be called '../x'"]),
         (["train", "untrained", "--name", "a:b"], 2, ["cannot be called 'a:b'"]),
         (["train", "untrained", "--name", ""], 2, ["cannot be called ''"]),
+        (["cka", "--a", "simclr", "--split", "test[:100]", "-o", ""], 2, ["names no file"]),
+        (
+            ["cka", "--a", "simclr", "--split", "test[:100]", "--device", "mps"],
+            2,
+            ["no mps device"],
+        ),
         (["info", "runs/simclr/checkpoint.pt"], 2, ["no store (.h5) or result (.json)"]),
         (["train", "supervised", "--resume", "--overwrite"], 2, ["pass one of them"]),
         (["harvest", "simclr", "--split", "test[:100]"], 2, ["exists already", "--overwrite"]),

@@ -363,9 +363,9 @@ def test_kernels_by_name(text: Any, kernel: Any) -> None:
         ("linaer", "did you mean 'linear'"),
         ("linear:2", "unknown kernel 'linear:2'"),
         ("rbf:half", "'half' is not a number; try 'rbf:0.5'"),
-        ("rbf:0", "RBF fraction is 0.0; expected a finite number above 0"),
-        ("rbf:-1", "expected a finite number above 0"),
-        ("rbf:inf", "expected a finite number above 0"),
+        ("rbf:0", "RBF fraction is 0.0; expected 0.001 to 1000"),
+        ("rbf:-1", "expected 0.001 to 1000"),
+        ("rbf:inf", "expected 0.001 to 1000"),
         ("rbf:nan", "RBF fraction is nan"),
     ],
 )

@@ -235,3 +235,13 @@ def test_a_step_on_a_shared_convolution_moves_both_networks() -> None:
         for p in classifier.conv1.parameters():
             p -= 0.1 * p.grad.sign()
     assert not torch.allclose(discriminator(x), before)
+
+
+@pytest.mark.parametrize("width", [4, 6, 8, 20])
+def test_narrow_networks_train_without_harm(width: int) -> None:
+    """Channels that fill no whole vector once crashed torch's channels-last backward pass."""
+    torch.manual_seed(0)
+    network = ResNet(3, depth=10, width=width)
+    for _ in range(2):
+        network(torch.randn(16, 3, 32, 32)).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())

@@ -241,6 +241,56 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         repsim.open_store(tmp_path / "newer.h5")
 
 
+@pytest.mark.parametrize("change", ["provenance", "version", "flat", "text", "none", "ids"])
+def test_a_store_that_says_nonsense_is_refused(store: repsim.ActivationStore, change: str) -> None:
+    store.close()
+    with h5py.File(store.path, "r+") as file:
+        if change == "provenance":
+            file.attrs["provenance"] = "{nope"
+        elif change == "version":
+            file.attrs["format_version"] = "x"
+        elif change == "flat":
+            del file["layers/stem"]
+            file["layers/stem"] = np.zeros(N)
+            file["layers/stem"].attrs["order"] = 0
+        elif change == "text":
+            del file["layers/stem"]
+            file["layers/stem"] = np.full((N, 2), b"x")
+            file["layers/stem"].attrs["order"] = 0
+        elif change == "none":
+            del file["layers"]
+            file.create_group("layers")
+        else:
+            del file["example_ids"]
+            file["example_ids"] = 3
+    with pytest.raises(StoreError, match=r"damaged|format version"):
+        repsim.open_store(store.path)
+
+
+def test_a_store_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    code = (
+        "import sys, h5py; file = h5py.File(sys.argv[1], 'r+'); print('held', flush=True); "
+        "sys.stdin.read()"
+    )
+    with pytest.raises(Interrupted):
+        repsim.harvest(network(), interrupted(2), path, examples=N)
+    before = part_path(path).read_bytes()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, part_path(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    for options in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(StoreError, match="being written by another process"):
+            repsim.harvest(network(), loader(), path, **options)
+    holder.communicate()
+    assert part_path(path).read_bytes() == before
+    repsim.harvest(network(), loader(), path, resume=True).close()
+
+
 def test_an_unknown_layer_of_a_store(store: repsim.ActivationStore) -> None:
     with pytest.raises(UsageError, match="a has no layer 'steam'; did you mean 'stem'"):
         store["steam"]

@@ -134,6 +134,38 @@ def test_a_finished_run_stays_unless_told_otherwise(tmp_path: Path) -> None:
     assert not (run.path / "activations").exists()  # they were of other weights
 
 
+def test_the_run_that_is_replaced_stays_until_the_new_one_is_finished(tmp_path: Path) -> None:
+    run = train("supervised", settings("supervised", epochs=1), tmp_path / "run")
+    (run.path / "notes.txt").write_text("mine")
+    before = whole(run)
+    with pytest.raises(TrainingError):
+        bad = settings("supervised", lr=1e30, warmup_epochs=0)
+        train("supervised", bad, run.path, overwrite=True)
+    assert whole(run) == before
+    train("supervised", settings("supervised", epochs=1, seed=1), run.path, overwrite=True)
+    assert whole(run) != before
+    assert (run.path / "notes.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
+    config = settings("supervised", epochs=1)
+
+    def train_again(*progress: object) -> None:
+        with pytest.raises(UsageError, match="'run' is being trained by another process"):
+            train("supervised", config, tmp_path / "run", resume=True)
+
+    train("supervised", config, tmp_path / "run", progress=train_again)
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UsageError, match="no cuda device for torch; try --device cpu"):
+        train("supervised", settings("supervised", device="cuda"), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_does_not_continue_under_other_settings(tmp_path: Path) -> None:
     train("supervised", settings("supervised", epochs=1), tmp_path / "run")
     with pytest.raises(UsageError, match=r"started with epochs = 1, now it is 2"):

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from repsim.devices import float64_device
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError, choices
 from repsim.layers import select_layers
 from repsim.measures.gram import Layer, default_memory, gram_sums, prepare_layer, varies
@@ -29,7 +30,6 @@ from repsim.sources import (
     ArraySource,
     as_tensor,
     check_comparable,
-    float64_device,
 )
 
 Estimator = Literal["unbiased", "biased"]

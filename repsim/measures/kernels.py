@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,8 +36,8 @@ class RBF:
     fraction: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction < math.inf:
-            raise UsageError(f"RBF fraction is {self.fraction}; expected a finite number above 0")
+        if not 1e-3 <= self.fraction <= 1e3:
+            raise UsageError(f"RBF fraction is {self.fraction}; expected 0.001 to 1000")
 
     def __str__(self) -> str:
         return f"rbf:{self.fraction:g}"
@@ -52,6 +51,10 @@ def parse_kernel(kernel: KernelLike) -> Kernel:
     """``"linear"``, ``"rbf"`` (half the median distance), ``"rbf:0.4"`` or a kernel itself."""
     if isinstance(kernel, (Linear, RBF)):
         return kernel
+    if not isinstance(kernel, str):
+        raise UsageError(
+            f"kernel is a {type(kernel).__name__}; try 'linear', 'rbf' or repsim.RBF()"
+        )
     name, _, fraction = kernel.partition(":")
     if name == "linear" and not fraction:
         return Linear()

@@ -90,13 +90,17 @@ class ResNet(nn.Module):
             self.add_module(name, stack)
         self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.feature_dim = inputs
+        # A third faster on CPUs; but with channels that do not fill eight lanes, the backward pass
+        # of torch 2.13's CPU convolutions writes past its buffers in this layout.
+        lanes = width % 8 == 0
+        self.memory_format = torch.channels_last if lanes else torch.contiguous_format
         self.head: nn.Module = nn.Identity()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        x = self.stem(x.contiguous(memory_format=self.memory_format))
         for group in self.groups:
             x = self.get_submodule(group)(x)
         return self.head(self.pooled(x))

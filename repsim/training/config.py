@@ -23,7 +23,7 @@ C = TypeVar("C", bound="TrainConfig")
 class TrainConfig(BaseModel):
     """What every method needs. A method adds its own settings in a subclass."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str = Field("digits", description="data set, image folder or .npz file")
     split: str = Field("train", description="part to train on; slices as in train[:1000]")

@@ -6,7 +6,8 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from torch.optim import Optimizer
 from repsim._version import __version__
 from repsim.data import ImageSet, load, to_input
 from repsim.data.augment import flips
-from repsim.errors import TrainingError, UsageError
-from repsim.files import sha256, table, write_atomic
+from repsim.devices import find_device
+from repsim.errors import RepsimError, TrainingError, UsageError
+from repsim.files import exclusive, sha256, table, write_atomic
 from repsim.progress import Progress, silent
 from repsim.training.config import TrainConfig
 from repsim.training.method import Batch, DataFacts, Method, Training
@@ -56,12 +58,15 @@ def train(
 
     Raises:
         UsageError: the run exists, or was started with another configuration.
-        TrainingError: a loss is no longer finite; the state before that epoch stays.
+        TrainingError: a loss is no longer finite; the state before that epoch stays, or with
+            ``overwrite`` the run that was to be replaced.
     """
     run = Run(Path(path))
     _check_free(run, method, config, resume=resume, overwrite=overwrite)
     if resume and run.complete:
         return run
+    if config.device != "auto":
+        find_device(config.device)
     images = load(config.data, config.split, data_dir=data_dir)
     facts = DataFacts(
         channels=images.channels,
@@ -76,10 +81,46 @@ def train(
             f"batch_size is {config.batch_size}, but {config.data} {images.split} has "
             f"{len(images)} images; make it smaller"
         )
+    busy = f"run {run.name!r} is being trained by another process; wait for it or stop it"
+    with exclusive(run.path.parent / f".{run.name}.lock", busy):
+        # What may have changed since: another process may just have ended.
+        _check_free(run, method, config, resume=resume, overwrite=overwrite)
+        with _set_aside(run, overwrite):
+            run.write_description(method, config, facts, _provenance(images))
+            _fit(run, built, images, progress)
+            _finish(run, method, built, data_dir)
+    return run
+
+
+@contextmanager
+def _set_aside(run: Run, overwrite: bool) -> Iterator[None]:
+    """With ``overwrite``, keep the run that was there until the new one is finished.
+
+    It comes back if training fails; after an interruption the new run is the one to resume.
+    """
+    aside = run.path.with_name(f".{run.name}.replaced")
     if overwrite and run.exists:
-        shutil.rmtree(run.path)
-    run.write_description(method, config, facts, _provenance(images))
-    _fit(run, built, images, progress)
+        shutil.rmtree(aside, ignore_errors=True)
+        run.path.rename(aside)
+    try:
+        yield
+    except RepsimError:
+        if aside.exists():
+            shutil.rmtree(run.path, ignore_errors=True)
+            aside.rename(run.path)
+        raise
+    if aside.exists():
+        for name in ("config.json", "checkpoint.pt", "resume.pt", "metrics.csv", "activations"):
+            path = aside / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in aside.iterdir():  # somebody's notes, which were not ours to delete
+            path.rename(run.path / path.name)
+        aside.rmdir()
+
+
+def _finish(run: Run, method: str, built: Method, data_dir: str | os.PathLike[str] | None) -> None:
+    """Score the networks on held-out images and write the checkpoint."""
+    config = built.config
     state: dict[str, Any] = {
         "format": "repsim-checkpoint",
         "format_version": 1,
@@ -90,7 +131,6 @@ def train(
     }
     save_state(run.checkpoint, state)
     run.resume_file.unlink(missing_ok=True)
-    return run
 
 
 def _check_free(
@@ -111,7 +151,7 @@ def _check_free(
     was = {"method": before["method"], **before["config"]}
     changed = [key for key in was.keys() | now.keys() if was.get(key) != now.get(key)]
     if changed:
-        key = sorted(changed)[0]
+        key = "method" if "method" in changed else sorted(changed)[0]
         raise UsageError(
             f"run {run.name!r} was started with {key} = {was.get(key)!r}, now it is "
             f"{now.get(key)!r}; resume with the settings of {run.path / 'config.json'}"
@@ -229,10 +269,7 @@ def _labels(images: ImageSet) -> Tensor:
 def _check_finite(means: Mapping[str, float], epoch: int) -> None:
     for name, value in means.items():
         if not math.isfinite(value):
-            raise TrainingError(
-                f"{name} is {value} in epoch {epoch + 1}; the state before it is kept; try a lower "
-                "lr"
-            )
+            raise TrainingError(f"{name} is {value} in epoch {epoch + 1}; try a lower lr")
 
 
 def _brief(sums: Mapping[str, Tensor], steps: int) -> str:
