@@ -197,8 +197,10 @@ def write_store(
     """
     part = part_path(path)
     part.parent.mkdir(parents=True, exist_ok=True)
-    _check_unlocked(part)
-    file = _reopen(part, provenance) if resume else None
+    file = _open_part(part)
+    if file is not None and not (resume and _continues(file, provenance)):
+        file.close()
+        file = None
     if file is None:
         _check_space(part, n, layers)
         file = _create(part, n, layers, labelled, heads, provenance)
@@ -255,7 +257,7 @@ def _create(
     provenance: Mapping[str, Any],
 ) -> h5py.File:
     if part.exists():
-        part.unlink()  # _reopen has seen that nobody holds it
+        part.unlink()  # _open_part has seen that nobody holds it
     file = h5py.File(part, "x")
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
@@ -297,38 +299,45 @@ def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) 
     return group[name]
 
 
-def _check_unlocked(part: Path) -> None:
-    """Raise ``StoreError`` if another process writes the unfinished file."""
+def _open_part(part: Path) -> h5py.File | None:
+    """The unfinished file, open for writing; None where there is none that can be read.
+
+    Raises:
+        StoreError: another process writes it.
+    """
     if not part.is_file():
-        return
+        return None
     try:
-        h5py.File(part, "r+").close()
+        return h5py.File(part, "r+")
     except OSError as error:
         if "unable to lock file" in str(error):
             raise StoreError(
                 f"{part} is being written by another process; wait for it or stop it"
             ) from None
+        return None  # killed while it was laid out: no row was written yet
 
 
-def _reopen(part: Path, provenance: Mapping[str, Any]) -> h5py.File | None:
-    """The unfinished file, or None where there is none or it never held a row."""
-    if not part.is_file():
-        return None
+def _continues(file: h5py.File, provenance: Mapping[str, Any]) -> bool:
+    """Whether the unfinished file holds rows of this harvest; False if it was never laid out.
+
+    Raises:
+        StoreError: it is of another harvest.
+    """
     try:
-        file = h5py.File(part, "r+")
         before = json.loads(file.attrs["provenance"])
         int(file["progress"][()])
     except (OSError, KeyError, ValueError):
-        return None  # killed while it was laid out: no row was written yet
+        return False
     now = json.loads(json.dumps(provenance))
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
+        name = file.filename
         file.close()
         raise StoreError(
-            f"{part} was begun with {changed[0]} = {before.get(changed[0])!r}, now it is "
+            f"{name} was begun with {changed[0]} = {before.get(changed[0])!r}, now it is "
             f"{now.get(changed[0])!r}; pass --overwrite to begin anew"
         )
-    return file
+    return True
 
 
 def _check_space(

@@ -72,12 +72,17 @@ def exclusive(path: str | os.PathLike[str], refusal: str) -> Iterator[None]:
         if fcntl is not None:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The holder before may have removed the file between our opening and locking it.
+                held = os.path.samestat(os.fstat(stream.fileno()), os.stat(target))
             except OSError:
-                raise UsageError(refusal) from None
+                held = False
+            if not held:
+                raise UsageError(refusal)
         try:
             yield
         finally:
-            target.unlink(missing_ok=True)
+            if fcntl is not None:
+                target.unlink(missing_ok=True)
 
 
 def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:

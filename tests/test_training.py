@@ -148,6 +148,22 @@ def test_the_run_that_is_replaced_stays_until_the_new_one_is_finished(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_replacement_that_never_finished_does_not_cost_the_run_it_replaces(
+    tmp_path: Path,
+) -> None:
+    run = train("supervised", settings("supervised", epochs=1), tmp_path / "run")
+    (run.path / "notes.txt").write_text("mine")
+    before = whole(run)
+    with pytest.raises(Stop):
+        again = settings("supervised", seed=1)
+        train("supervised", again, run.path, overwrite=True, progress=stop_at(5))
+    with pytest.raises(TrainingError):
+        bad = settings("supervised", lr=1e30, warmup_epochs=0)
+        train("supervised", bad, run.path, overwrite=True)
+    assert whole(run) == before
+    assert (run.path / "notes.txt").read_text() == "mine"
+
+
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
     config = settings("supervised", epochs=1)
 

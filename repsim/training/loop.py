@@ -85,6 +85,8 @@ def train(
     with exclusive(run.path.parent / f".{run.name}.lock", busy):
         # What may have changed since: another process may just have ended.
         _check_free(run, method, config, resume=resume, overwrite=overwrite)
+        if resume and run.complete:
+            return run
         with _set_aside(run, overwrite):
             run.write_description(method, config, facts, _provenance(images))
             _fit(run, built, images, progress)
@@ -100,22 +102,30 @@ def _set_aside(run: Run, overwrite: bool) -> Iterator[None]:
     """
     aside = run.path.with_name(f".{run.name}.replaced")
     if overwrite and run.exists:
-        shutil.rmtree(aside, ignore_errors=True)
-        run.path.rename(aside)
+        if aside.exists():  # an earlier replacement never finished; what it was to replace stays
+            _discard(run.path, heir=aside)
+        else:
+            run.path.rename(aside)
     try:
         yield
     except RepsimError:
         if aside.exists():
-            shutil.rmtree(run.path, ignore_errors=True)
+            if run.path.exists():
+                _discard(run.path, heir=aside)
             aside.rename(run.path)
         raise
     if aside.exists():
-        for name in ("config.json", "checkpoint.pt", "resume.pt", "metrics.csv", "activations"):
-            path = aside / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        for path in aside.iterdir():  # somebody's notes, which were not ours to delete
-            path.rename(run.path / path.name)
-        aside.rmdir()
+        _discard(aside, heir=run.path)
+
+
+def _discard(folder: Path, heir: Path) -> None:
+    """Remove a run's folder; what is not the run's own, such as notes, moves to ``heir``."""
+    for name in ("config.json", "checkpoint.pt", "resume.pt", "metrics.csv", "activations"):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        path.rename(heir / path.name)
+    folder.rmdir()
 
 
 def _finish(run: Run, method: str, built: Method, data_dir: str | os.PathLike[str] | None) -> None:
