@@ -30,7 +30,8 @@ class Capture:
         model: any module.
         layers: addresses as in ``named_modules``; by default those the network names itself, or its
             leaf modules.
-        reduce: applied to each activation (n, ...) as it is taken.
+        reduce: applied to the address and the activation (n, ...) of a layer as it is taken; what
+            it returns is kept in place of the activation.
 
     Raises:
         UsageError: an address that the network does not have.
@@ -41,7 +42,7 @@ class Capture:
         model: nn.Module,
         layers: Sequence[str] | None = None,
         *,
-        reduce: Callable[[Tensor], Tensor] | None = None,
+        reduce: Callable[[str, Tensor], Any] | None = None,
     ) -> None:
         self.model = model
         self._modules = dict(model.named_modules())
@@ -51,7 +52,7 @@ class Capture:
                 known = [name for name in self._modules if name]
                 raise UsageError(f"the network has no layer {layer!r}; {choices(layer, known)}")
         self._reduce = reduce
-        self._taken: dict[str, Tensor] = {}
+        self._taken: dict[str, Any] = {}
         self._handles: list[Any] = []
         self._modes: dict[nn.Module, bool] = {}
         self._grad = torch.inference_mode()
@@ -79,7 +80,7 @@ class Capture:
         for module, training in self._modes.items():
             module.training = training
 
-    def take(self) -> dict[str, Tensor]:
+    def take(self) -> dict[str, Any]:
         """What was captured since the last call, in order of execution, and forget it.
 
         Raises:
@@ -107,9 +108,11 @@ class Capture:
                     f"layer {layer!r} is called more than once in a forward pass, and its "
                     "activations would overwrite each other; choose layers that are called once"
                 )
-            values = output if self._reduce is None else self._reduce(output)
+            values = output if self._reduce is None else self._reduce(layer, output)
             # A reduction that returns its input, or a view of it, has copied nothing.
-            shared = values.untyped_storage().data_ptr() == output.untyped_storage().data_ptr()
-            self._taken[layer] = values.clone() if shared else values
+            if isinstance(values, Tensor):
+                own = values.untyped_storage().data_ptr() != output.untyped_storage().data_ptr()
+                values = values if own else values.clone()
+            self._taken[layer] = values
 
         return hook

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture import Capture
-from repsim.activations.layers import addresses
+from repsim.activations.layers import addresses, default_layers
 from repsim.devices import find_device
 from repsim.errors import DegenerateError
 from repsim.layers import select_layers
@@ -34,8 +34,9 @@ def compare(
 ) -> SimilarityMap:
     """Minibatch CKA of all pairs of layers (Nguyen et al. 2021), in one pass over the images.
 
-    Both networks see each batch once. Shuffle the loader: batches sorted by class are not samples
-    of the whole set, and the value would depend on the batch size.
+    Both networks see each batch once, and each layer is reduced to its Gram matrix as it comes, so
+    nothing is stored. Shuffle the loader: batches sorted by class are not samples of the whole set,
+    and the value would depend on the batch size; the map has a note where they seem to be.
 
     Args:
         model_a: any module that takes the loader's images.
@@ -58,24 +59,27 @@ def compare(
     first = next(iter(model_a.parameters()), torch.empty(0))
     target = first.device if device is None else find_device(device)
     total = len(loader) if isinstance(loader, Sized) else 0
-    engine: MinibatchCKA | None = None
+    models, chosen = (model_a.to(target), model_b.to(target)), []
+    for model, layers in zip(models, (layers_a, layers_b), strict=True):
+        known = default_layers(model) if layers is None else addresses(model)
+        chosen.append(select_layers(known, layers))
+    engine = MinibatchCKA(*chosen, kernel=kernel)
+    taken: list[dict[str, Any]] = []
     for done, batch in enumerate(loader, start=1):
         images = images_of(batch).to(target)
         taken = []
-        for model, layers in ((model_a.to(target), layers_a), (model_b.to(target), layers_b)):
-            chosen = None if layers is None else select_layers(addresses(model), layers)
-            with Capture(model, chosen) as capture:
+        for model, layers in zip(models, chosen, strict=True):
+            with Capture(model, layers, reduce=engine.reduce) as capture:
                 model(images)
                 taken.append(capture.take())
-        if engine is None:
-            engine = MinibatchCKA(list(taken[0]), list(taken[1]), kernel=kernel)
         engine.update(*taken)
         progress(done, max(total, done), "")
-    if engine is None:
+    if not taken:
         raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
-    return engine.compute(
+    result = engine.compute(
         name_a=name_a or type(model_a).__name__, name_b=name_b or type(model_b).__name__
     )
+    return result.select(tuple(taken[0]), tuple(taken[1]))  # in order of execution
 
 
 def images_of(batch: Any) -> Tensor:

@@ -84,7 +84,7 @@ def harvest(
     }
     if path.exists() and not overwrite:
         return _finished(path, recorded, chosen)
-    with Capture(model.to(target), chosen, reduce=lambda x: pool(x, pooling)) as capture:
+    with Capture(model.to(target), chosen, reduce=lambda _, x: pool(x, pooling)) as capture:
         batches = _normalised(loader)
         first = next(batches, None)
         if first is None:

@@ -16,6 +16,7 @@ from repsim.cli.options import (
     json_option,
     kernel_option,
     layers_option,
+    memory_option,
     output_option,
     overwrite_option,
     runs_option,
@@ -41,6 +42,21 @@ if TYPE_CHECKING:
 @layers_option
 @kernel_option
 @estimator_option
+@click.option(
+    "--stderr/--no-stderr",
+    default=True,
+    show_default=True,
+    help="Standard errors of the unbiased values.",
+)
+@click.option(
+    "--permutations",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="p-values from so many permutations of the examples; all Gram matrices are held.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the permutations.")
+@memory_option
 @device_option
 @style_option
 @output_option("results/cka-A-B.json")
@@ -56,6 +72,10 @@ def cka(
     layers: str | None,
     kernel: str,
     estimator: str,
+    stderr: bool,
+    permutations: int,
+    seed: int,
+    memory: int | None,
     device: str,
     style: str,
     output: Path | None,
@@ -65,8 +85,9 @@ def cka(
     """\b
     repsim cka --a simclr --b supervised --layers even
 
-    Centered kernel alignment of all pairs of layers, exact, on the same images. Prints each layer's
-    counterpart and most similar layer; writes the result, its CSV, the heatmap and the curves.
+    Centered kernel alignment of all pairs of layers, exact, on the same images, with its standard
+    errors. Prints each layer's counterpart and most similar layer; writes the result, its CSV, the
+    heatmap and the curves. A network may also be a .npy file of one layer's activations.
     """
     from repsim import figures
     from repsim.cli.workspace import open_activations, result_path
@@ -85,10 +106,14 @@ def cka(
         outputs = claim(path, ["heatmap", "curves"], overwrite)
         result = cka_map(
             source_a,
-            source_b,
+            None if b is None else source_b,
             kernel=kernel,
             layers_a=layers,
             layers_b=layers,
+            stderr=stderr,
+            permutations=permutations,
+            seed=seed,
+            memory=memory,
             device=device,
             progress=progress,
         )
@@ -98,7 +123,8 @@ def cka(
             figure, outputs[suffix], provenance=result.provenance, overwrite=overwrite
         )
     for layer, note in result.notes.items():
-        say(f"note: {layer}: {note}")
+        if layer != "biased" or estimator == "biased":
+            say(f"note: {layer}: {note}")
     if as_json:
         show_json(result.to_dict())
     else:
@@ -109,16 +135,28 @@ def cka(
 def show_similarity(result: SimilarityMap, estimator: str) -> None:
     """Each layer of a with its counterpart and its most similar layer of b."""
     values, diagonal = result.values(estimator), result.diagonal(estimator)
+    columns = [f"{result.name_a} layer", "same layer", f"most similar in {result.name_b}", "CKA"]
+    intervals = result.interval() if result.stderr is not None and estimator == "unbiased" else None
+    columns += ["95 % interval"] if intervals is not None else []
+    columns += ["p, all pairs"] if result.p_value_max is not None else []
     rows: list[tuple[Any, ...]] = []
     for i, (layer, j) in enumerate(zip(result.layers_a, result.best_match(estimator), strict=True)):
         best = ("-", None) if j is None else (result.layers_b[j], float(values[i, j]))
-        rows.append((layer, None if diagonal is None else float(diagonal[i]), *best))
+        row = (layer, None if diagonal is None else float(diagonal[i]), *best)
+        if intervals is not None:
+            low, high = (None, None) if j is None else (end[i, j] for end in intervals)
+            row += ("-" if low is None else f"{low:.3f} to {high:.3f}",)
+        if result.p_value_max is not None:
+            row += (None if j is None else float(result.p_value_max[i, j]),)
+        rows.append(row)
     title = (
         f"{result.kernel} CKA ({estimator}) of {result.name_a} against {result.name_b}, "
         f"n = {result.n:,}{result.pooled}"
     )
-    columns = (f"{result.name_a} layer", "same layer", f"most similar in {result.name_b}", "CKA")
     show_table(title, columns, rows)
+    if diagonal is not None and len(diagonal) > 1 and result.name_a != result.name_b:
+        alike = sum(i == j for i, j in enumerate(result.best_match(estimator)))
+        click.echo(f"{alike} of {len(diagonal)} layers are most similar to their counterpart")
 
 
 def claim(path: Path, suffixes: list[str], overwrite: bool) -> dict[str, Path]:

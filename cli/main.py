@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "Train an extractor: simclr, supervised, gan, mgan, untrained.",
     "harvest": "Store the activations of a run's layers.",
     "cka": "Compare the layers of two networks.",
+    "influence": "Find the images that drive the similarity of two layers.",
     "probe": "Measure how much each layer knows about the classes.",
     "nullspace": "Split features into what a head sees and what it cannot.",
     "figure": "Draw the figures of a result file again.",

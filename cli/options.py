@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +58,30 @@ split_option = click.option(
 )
 kernel_option = click.option(
     "--kernel", default="linear", show_default=True, help="linear, rbf, or rbf:FRACTION."
+)
+
+
+class Bytes(click.ParamType):
+    """A number of bytes: 1073741824, 512M, 1.5GiB."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        if value is None or isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([KMGT]?)(?:i?B)?", str(value).strip(), re.I)
+        if found is None or float(found[1]) == 0:
+            self.fail(f"{value!r} is no size in bytes; try 512M or 2G", param, ctx)
+        return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
+memory_option = click.option(
+    "--memory",
+    type=Bytes(),
+    help="What rows, matrices and tiles may take, such as 2G; layers that do not fit are read "
+    "again.  [default: a quarter of what is free]",
 )
 estimator_option = click.option(
     "--estimator",

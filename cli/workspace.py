@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from repsim.errors import StoreError, UsageError, choices
 
 if TYPE_CHECKING:
     from repsim.activations import ActivationStore
+    from repsim.sources import ActivationSource
     from repsim.training.run import Run
 
 
@@ -70,20 +72,42 @@ def label(run: Run, extractor: str) -> str:
     return f"{run.name}:{extractor}" if len(run.extractors) > 1 else run.name
 
 
+@contextmanager
 def open_activations(
     reference: str, runs: Path, *, split: str, data: str | None, data_dir: Path | None
-) -> ActivationStore:
-    """The store at a path, or of a run on a part of the data set it was trained on.
+) -> Iterator[ActivationSource]:
+    """The store or .npy file at a path, or the store of a run on a part of its data set.
 
     Raises:
         StoreError: nothing was harvested there; the command that would is named.
     """
     from repsim.activations import ActivationStore
 
+    if reference.endswith(".npy"):
+        yield _open_npy(Path(reference))
+        return
     if Path(reference).is_file() or reference.endswith((".h5", ".hdf5")):
-        return ActivationStore(reference)
-    run, extractor = parse_reference(reference, runs)
-    return open_run_activations(run, extractor, split=split, data=data, data_dir=data_dir)
+        store = ActivationStore(reference)
+    else:
+        run, extractor = parse_reference(reference, runs)
+        store = open_run_activations(run, extractor, split=split, data=data, data_dir=data_dir)
+    with store:
+        yield store
+
+
+def _open_npy(path: Path) -> ActivationSource:
+    """One layer (n, ...) in a NumPy file, read by blocks of rows."""
+    import numpy as np
+
+    from repsim.sources import ArraySource
+
+    try:
+        array = np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise StoreError(f"there is no file {path}") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} is not an array of numbers ({error})") from error
+    return ArraySource({path.stem: array}, name=path.stem)
 
 
 def open_run_activations(

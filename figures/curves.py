@@ -17,7 +17,10 @@ from repsim.results import ProbeCurve, SimilarityMap
 def similarity_curves(
     result: SimilarityMap, *, estimator: str = "unbiased", style: str = "column"
 ) -> Figure:
-    """For each layer of a: CKA with its counterpart in b, and with the most similar layer of b."""
+    """For each layer of a: CKA with its counterpart in b, and with the most similar layer of b.
+
+    Bands are 95 % intervals, where the map has standard errors of the values shown.
+    """
     values = result.values(estimator)
     diagonal = result.diagonal(estimator)
     positions = np.arange(len(result.layers_a))
@@ -26,9 +29,23 @@ def similarity_curves(
     ]
     with styled(style) as width:
         fig, ax = plt.subplots(figsize=(width, 0.72 * width), layout="constrained")
-        ax.plot(positions, maximum, marker="o", label=f"most similar {result.name_b} layer")
+        (line,) = ax.plot(
+            positions, maximum, marker="o", label=f"most similar {result.name_b} layer"
+        )
+        lines = [(line, result.best_match(estimator))]
         if diagonal is not None:
-            ax.plot(positions, diagonal, marker="s", linestyle="--", label="same layer")
+            (line,) = ax.plot(positions, diagonal, marker="s", linestyle="--", label="same layer")
+            lines.append((line, tuple(range(len(positions)))))
+        if result.stderr is not None and estimator == "unbiased":
+            ends = result.interval()
+            for line, columns in lines:
+                low, high = (
+                    [np.nan if j is None else end[i, j] for i, j in enumerate(columns)]
+                    for end in ends
+                )
+                ax.fill_between(
+                    positions, low, high, color=line.get_color(), alpha=0.2, linewidth=0
+                )
         for position in boundaries(result.layers_a):
             ax.axvline(position - 0.5, color="0.85", linewidth=0.6, zorder=0)
         label_layers(ax.xaxis, result.layers_a, inches=0.85 * width, rotation=90)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from repsim.measures import MinibatchCKA as MinibatchCKA
     from repsim.measures import cka as cka
     from repsim.measures import cka_map as cka_map
+    from repsim.measures import influence as influence
+    from repsim.measures import layer_identification as layer_identification
     from repsim.nullspace import null_space as null_space
     from repsim.probes import ProbeResult as ProbeResult
     from repsim.probes import probe as probe
@@ -42,6 +44,8 @@ _HOMES = {
     "cka_map": "repsim.measures",
     "compare": "repsim.activations",
     "harvest": "repsim.activations",
+    "influence": "repsim.measures",
+    "layer_identification": "repsim.measures",
     "null_space": "repsim.nullspace",
     "open_store": "repsim.activations",
     "probe": "repsim.probes",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import torch
 
 from repsim.errors import UsageError
@@ -31,3 +34,40 @@ def float64_device(device: torch.device | str) -> torch.device:
     """``device``, or the CPU in place of MPS, which has no float64 to sum in."""
     found = find_device(device)
     return torch.device("cpu") if found.type == "mps" else found
+
+
+def default_memory(device: torch.device) -> int:
+    """Bytes that a computation may take where the caller sets no limit: a quarter of what is free.
+
+    4 GiB count as free where the system does not say.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] // 4)
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = 1024 * int(dict(line.split(":") for line in lines)["MemAvailable"].split()[0])
+    except (OSError, LookupError, ValueError):
+        try:
+            free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, OSError, ValueError):
+            free = 4 << 30
+    return min(free, _allowed()) // 4
+
+
+def in_units(size: float) -> str:
+    """A number of bytes as people read it."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def _allowed() -> int:
+    """Bytes that the control group of this process may take, as clusters set them."""
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            return int(Path(limit).read_text())
+        except (OSError, ValueError):  # absent, or "max"
+            continue
+    return 1 << 62

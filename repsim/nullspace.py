@@ -10,7 +10,7 @@ from jaxtyping import Float, Real
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError
-from repsim.measures.gram import varies
+from repsim.measures.layer import varies
 from repsim.probes import probe
 from repsim.results import NullSpaceReport
 from repsim.sources import as_tensor

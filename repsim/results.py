@@ -12,7 +12,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -113,11 +114,17 @@ class SimilarityMap(Result):
         name_a: what the rows belong to.
         name_b: what the columns belong to.
         kernel: ``"linear"`` or ``"rbf:FRACTION"``.
-        notes: ``NAME:LAYER`` to the reason for a NaN.
+        notes: ``NAME:LAYER`` to the reason for a NaN, or a word to a warning.
         provenance: where the numbers come from.
+        stderr: standard error of ``unbiased`` over draws of the examples, or None.
+        p_value: how often permuted examples give at least the unbiased value, or None.
+        p_value_max: the same corrected for having looked at all pairs, or None.
     """
 
     kind: ClassVar[str] = "similarity-map"
+
+    #: Fields of shape (layers_a, layers_b).
+    TABLES: ClassVar[tuple[str, ...]] = ("unbiased", "biased", "stderr", "p_value", "p_value_max")
 
     layers_a: tuple[str, ...]
     layers_b: tuple[str, ...]
@@ -129,16 +136,19 @@ class SimilarityMap(Result):
     kernel: str
     notes: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    stderr: np.ndarray | None = None
+    p_value: np.ndarray | None = None
+    p_value_max: np.ndarray | None = None
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> SimilarityMap:
         shape = (len(content["layers_a"]), len(content["layers_b"]))
-        values: dict[str, Any] = {f.name: content[f.name] for f in fields(cls)}
+        values: dict[str, Any] = {f.name: content[f.name] for f in fields(cls) if f.name in content}
         for key in ("layers_a", "layers_b"):
             values[key] = tuple(content[key])
-        for key in ("unbiased", "biased"):
-            if content[key] is not None:
-                values[key] = np.array(content[key], dtype=np.float64).reshape(shape)  # None: NaN
+        for key in cls.TABLES:
+            if values.get(key) is not None:
+                values[key] = np.array(values[key], dtype=np.float64).reshape(shape)  # None: NaN
         return cls(**values)
 
     def values(self, estimator: str = "unbiased") -> np.ndarray:
@@ -179,21 +189,48 @@ class SimilarityMap(Result):
             [self.layers_a.index(layer) for layer in layers_a],
             [self.layers_b.index(layer) for layer in layers_b],
         )
-        return replace(
-            self,
-            layers_a=layers_a,
-            layers_b=layers_b,
-            unbiased=self.unbiased[at],
-            biased=None if self.biased is None else self.biased[at],
+        parts = {key: None if table is None else table[at] for key, table in self._tables().items()}
+        return replace(self, layers_a=layers_a, layers_b=layers_b, **cast(dict[str, Any], parts))
+
+    def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends of a confidence interval of every unbiased value, (a, b) each.
+
+        Fisher's transform: tanh(artanh v ± z s / (1 - v²)), with s the standard error, so that
+        no interval leaves [-1, 1]. A layer against itself has an interval of no width.
+
+        Args:
+            level: how often such intervals cover, between 0 and 1.
+
+        Raises:
+            UsageError: a map without standard errors, or a level that cannot be.
+        """
+        if self.stderr is None:
+            raise UsageError("this map has no standard errors; compute it with stderr=True")
+        if not 0 < level < 1:
+            raise UsageError(f"level is {level}; expected between 0 and 1, such as 0.95")
+        z = NormalDist().inv_cdf((1 + level) / 2)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            centre = np.arctanh(self.unbiased)
+            reach = z * self.stderr / (1 - self.unbiased**2)
+            low, high = np.tanh(centre - reach), np.tanh(centre + reach)
+        certain = np.abs(self.unbiased) > 1 - 1e-9  # a layer and itself, or a rotation of it
+        return (
+            np.where(certain, self.unbiased, low),
+            np.where(certain, self.unbiased, high),
         )
 
+    def _tables(self) -> dict[str, np.ndarray | None]:
+        return {key: getattr(self, key) for key in self.TABLES}
+
     def rows(self) -> list[dict[str, Any]]:
+        tables = {key: table for key, table in self._tables().items() if table is not None}
+        if self.stderr is not None:
+            tables["low"], tables["high"] = self.interval()
         return [
             {
                 "layer_a": layer_a,
                 "layer_b": layer_b,
-                "unbiased": float(self.unbiased[i, j]),
-                "biased": None if self.biased is None else float(self.biased[i, j]),
+                **{key: float(table[i, j]) for key, table in tables.items()},
             }
             for i, layer_a in enumerate(self.layers_a)
             for j, layer_b in enumerate(self.layers_b)

@@ -112,12 +112,13 @@ class ArraySource:
 def as_tensor(value: Any) -> torch.Tensor:
     """A tensor of ``value`` without its gradients, where float64 can be computed.
 
-    NumPy views in reverse order are copied, as are data frames.
+    NumPy views in reverse order and read-only ones, such as of memory maps, are copied, as are data
+    frames.
     """
     if not isinstance(value, torch.Tensor):
         value = np.asarray(value)
-    if isinstance(value, np.ndarray) and any(stride < 0 for stride in value.strides):
-        value = value.copy()  # torch cannot share negative strides
+        if any(stride < 0 for stride in value.strides) or not value.flags.writeable:
+            value = value.copy()  # torch can share neither
     tensor = torch.as_tensor(value).detach()
     return tensor.to(float64_device(tensor.device))
 

@@ -44,7 +44,7 @@ def test_an_operation_in_place_does_not_change_what_was_captured() -> None:
 
 def test_a_reduction_that_returns_a_view_is_copied_too() -> None:
     model = network(inplace=True)
-    with Capture(model, ["1"], reduce=lambda x: x.flatten(1)) as capture:
+    with Capture(model, ["1"], reduce=lambda layer, x: x.flatten(1)) as capture:
         model(IMAGES)
         taken = capture.take()["1"]
     torch.testing.assert_close(taken, take(network(), ["1"])["1"].flatten(1), rtol=0, atol=0)

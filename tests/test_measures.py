@@ -21,10 +21,10 @@ from repsim.errors import (
     ShapeError,
     UsageError,
 )
-from repsim.measures import RBF, Linear, cka, cka_map, gram
-from repsim.measures.gram import Layer
+from repsim.measures import RBF, Linear, cka, cka_map, features, gram, layer
 from repsim.measures.hsic import GramSums
 from repsim.measures.kernels import bandwidth, parse_kernel
+from repsim.measures.layer import Layer
 from repsim.sources import ArraySource
 
 KERNELS: list[Any] = ["linear", "rbf", RBF(0.2)]
@@ -174,13 +174,14 @@ def median(x: Tensor) -> float:
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
 @pytest.mark.parametrize("memory", [None, 1], ids=["held", "read again"])
-@pytest.mark.parametrize("n", [4, 23, 28])
+@pytest.mark.parametrize("n", [4, 39, 48])
 def test_tiles_add_up_to_whole_gram_matrices(
     kernel: Any, memory: int | None, n: int, rng: np.random.Generator, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(gram, "BLOCK", 7)  # 23 is no multiple of it
+    monkeypatch.setitem(gram.TILE, "cpu", 7)  # no tile is below 16 rows; 39 is no multiple of it
     a, b = networks(rng, n)
-    found = cka_map(a, b, kernel=kernel, memory=memory)
+    stderr = memory is None  # the terms of each example take more than one byte
+    found = cka_map(a, b, kernel=kernel, memory=memory, stderr=stderr, algebra="gram")
     for estimator in ESTIMATORS:
         expected = dense(a, b, kernel, estimator)
         assert found.values(estimator) == pytest.approx(expected, abs=1e-11)
@@ -197,37 +198,55 @@ def test_float32_agrees_with_float64(kernel: Any, rng: np.random.Generator) -> N
 def test_rows_are_read_again_only_where_memory_is_short(
     rng: np.random.Generator, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(gram, "BLOCK", 7)
-    a, _ = networks(rng, 23)
+    monkeypatch.setitem(gram.TILE, "cpu", 7)
+    a, _ = networks(rng, 55)
     found, read = {}, {}
     for memory in (1, None):
         CountingSource.read = 0
-        found[memory] = cka_map(CountingSource(a), memory=memory).unbiased
-        read[memory] = CountingSource.read / (23 * len(a))
-    assert read[None] < 3.1  # the mean, the scale, the rows; the type by one row
-    assert read[1] > 4  # and one tile row after another
+        found[memory] = cka_map(
+            CountingSource(a), memory=memory, stderr=False, algebra="gram"
+        ).unbiased
+        read[memory] = CountingSource.read / (55 * len(a))
+    assert read[None] < 3.1  # the mean, the scale, the rows; the type and the width by one row
+    assert read[1] > 5  # and one row of tiles after another: of four, each block is in four tiles
     assert found[1] == pytest.approx(found[None], abs=1e-13)
 
 
 def test_a_gram_tile_is_computed_once_for_each_layer_and_not_for_each_pair(
     rng: np.random.Generator, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(gram, "BLOCK", 10)
+    monkeypatch.setitem(gram.TILE, "cpu", 16)
     calls, original = [], Layer.tile
     monkeypatch.setattr(Layer, "tile", lambda *args: calls.append(1) or original(*args))
-    a, b = networks(rng, 30)
-    cka_map(a, b)
-    assert len(calls) == 5 * 6  # layers; tiles on and above the diagonal of 3 x 3
-    calls.clear()
-    cka_map(a)
-    assert len(calls) == 3 * 6
+    a, b = networks(rng, 48)
+    for stderr in (False, True):  # a linear layer is centred before the sweep, for nothing more
+        calls.clear()
+        cka_map(a, b, algebra="gram", stderr=stderr)
+        assert len(calls) == 5 * 6  # layers; tiles on and above the diagonal of 3 x 3
+        calls.clear()
+        cka_map(a, algebra="gram", stderr=stderr)
+        assert len(calls) == 3 * 6
 
 
-def test_progress_counts_the_tiles(rng: np.random.Generator, monkeypatch: Any) -> None:
-    monkeypatch.setattr(gram, "BLOCK", 10)
-    told: list[tuple[int, int]] = []
-    cka_map(networks(rng, 30)[0], progress=lambda done, total, note: told.append((done, total)))
-    assert told == [(done, 6) for done in range(1, 7)]
+def told(*arguments: Any, **options: Any) -> list[tuple[int, int]]:
+    """What a map tells its progress: steps done and in all."""
+    steps: list[tuple[int, int]] = []
+    cka_map(*arguments, progress=lambda done, total, note: steps.append((done, total)), **options)
+    return steps
+
+
+def test_progress_counts_the_steps(rng: np.random.Generator, monkeypatch: Any) -> None:
+    monkeypatch.setitem(gram.TILE, "cpu", 16)
+    monkeypatch.setattr(features, "ROWS", 16)
+    a, b = networks(rng, 48)
+    # Tiles on and above the diagonal; before them, the layers that are held as Gram matrices.
+    assert told(a, algebra="gram") == [(done, 6) for done in range(1, 7)]
+    assert told(a, b, kernel="rbf") == [(done, 6) for done in range(1, 7)]  # held before
+    wide = {"wide": rng.normal(size=(48, 60)), **a}
+    assert told(wide, algebra="gram") == [(done, 7) for done in range(1, 8)]
+    # Blocks of rows; twice with the terms of each example.
+    assert told(a, algebra="features", stderr=False) == [(done, 3) for done in range(1, 4)]
+    assert told(a, algebra="features") == [(done, 6) for done in range(1, 7)]
 
 
 # --- what a map says
@@ -251,12 +270,12 @@ def test_a_layer_is_like_itself_in_float32(kernel: Any, p: int, rng: np.random.G
 
 
 def test_a_map_says_what_it_is_of(rng: np.random.Generator) -> None:
-    a, b = networks(rng, 23)
+    a, b = networks(rng, 100)
     found = cka_map(ArraySource(a, name="left"), ArraySource(b, name="right"), kernel="rbf:0.4")
     assert (found.layers_a, found.layers_b) == (("a0", "a1", "a2"), ("b0", "b1"))
-    assert (found.name_a, found.name_b, found.n, found.kernel) == ("left", "right", 23, "rbf:0.4")
+    assert (found.name_a, found.name_b, found.n, found.kernel) == ("left", "right", 100, "rbf:0.4")
     assert found.notes == {}
-    assert found.provenance["a"]["n"] == 23
+    assert found.provenance["a"]["n"] == 100
     assert found.provenance["sums"] == "float64"
 
 
@@ -312,7 +331,10 @@ def test_a_self_hsic_of_zero_is_nan_with_a_reason(rng: np.random.Generator) -> N
     found = cka_map({"x": rng.normal(size=(9, 2))}, kernel=RBF(1e-3))
     assert np.isnan(found.unbiased).all()
     assert found.biased == pytest.approx(np.ones((1, 1)), abs=1e-12)
-    assert "unbiased self-HSIC is 0, not positive: 9 examples are too few" in found.notes["a:x"]
+    assert (
+        "unbiased self-HSIC is 0, not positive beyond rounding: 9 examples are too few"
+        in found.notes["a:x"]
+    )
 
 
 # --- kernels
@@ -327,7 +349,7 @@ def test_the_bandwidth_is_a_fraction_of_the_median_distance_in_the_layers_own_un
     recorded = cka_map({"x": x}, kernel=RBF(0.4)).provenance["bandwidth"]
     assert recorded == {"a:x": pytest.approx(expected, rel=1e-12)}
     # Of many examples, an evenly spaced subset decides.
-    monkeypatch.setattr(gram, "MEDIAN_EXAMPLES", 8)
+    monkeypatch.setattr(layer, "MEDIAN_EXAMPLES", 8)
     recorded = cka_map({"x": x}, kernel=RBF(0.4)).provenance["bandwidth"]
     subset = x[np.linspace(0, 49, 8).round().astype(int)]
     assert recorded["a:x"] == pytest.approx(0.4 * median(torch.tensor(subset)), rel=1e-12)
@@ -428,6 +450,7 @@ def test_the_rbf_gradient_is_that_of_a_fixed_bandwidth(rng: np.random.Generator)
     assert torch.allclose(found, expected, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:the biased CKA of unrelated layers")
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_the_differentiable_value_is_the_value(

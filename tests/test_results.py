@@ -223,11 +223,17 @@ def test_the_table_of_a_map_has_a_line_for_every_pair(
         assert np.array_equal(found, result.values(name), equal_nan=True)
 
 
-def test_a_map_without_biased_values_leaves_their_column_empty(
+def test_the_table_has_a_column_for_what_the_map_holds_and_no_other(
     rng: np.random.Generator, tmp_path: Path
 ) -> None:
-    _, path = similarity(rng, biased=None).save(tmp_path / "map.json")
-    assert path.read_text().splitlines()[1].endswith(",")
+    def columns(**changes: Any) -> list[str]:
+        _, path = similarity(rng, **changes).save(tmp_path / "map.json", overwrite=True)
+        return path.read_text().splitlines()[0].split(",")
+
+    some = np.full((3, 2), 0.1)
+    assert columns(biased=None) == ["layer_a", "layer_b", "unbiased"]
+    assert columns(stderr=some)[4:] == ["stderr", "low", "high"]
+    assert columns(p_value=some, p_value_max=some)[4:] == ["p_value", "p_value_max"]
 
 
 def test_the_table_of_a_report_names_its_quantities(tmp_path: Path) -> None:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from repsim.devices import float64_device
-from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError, choices
+from repsim.devices import default_memory, float64_device, in_units
+from repsim.errors import (
+    DegenerateError,
+    NonFiniteError,
+    RepsimWarning,
+    ShapeError,
+    UsageError,
+    choices,
+)
 from repsim.layers import select_layers
-from repsim.measures.gram import Layer, default_memory, gram_sums, prepare_layer, varies
 from repsim.measures.hsic import HSIC, GramSums
 from repsim.measures.kernels import (
     RBF,
@@ -23,14 +31,13 @@ from repsim.measures.kernels import (
     parse_kernel,
     squared_distances,
 )
+from repsim.measures.layer import Layer, prepare_layer, varies
+from repsim.measures.plan import Algebra, choose, operations, pair_sums
+from repsim.measures.product import full_precision
+from repsim.measures.uncertainty import leave_one_out, permutation_test, standard_errors
 from repsim.progress import Progress, silent
 from repsim.results import SimilarityMap
-from repsim.sources import (
-    ActivationSource,
-    ArraySource,
-    as_tensor,
-    check_comparable,
-)
+from repsim.sources import ActivationSource, ArraySource, as_tensor, check_comparable
 
 Estimator = Literal["unbiased", "biased"]
 
@@ -68,18 +75,57 @@ def cka(
     parsed = parse_kernel(kernel)
     arrays = {"x": _as_array(x, "x"), "y": _as_array(y, "y")}
     if any(isinstance(v, Tensor) and v.requires_grad for v in arrays.values()):
-        return _differentiable(arrays["x"], arrays["y"], parsed, estimator)
+        x, y = (v if isinstance(v, Tensor) else as_tensor(v) for v in arrays.values())
+        return _differentiable(x, y, parsed, estimator)
+    layers, sums = _pair(arrays, parsed, terms=False)
+    hsic = sums.unbiased() if estimator == "unbiased" else sums.biased()
+    value = float(_checked(hsic, _noise(layers)).cka())
+    if estimator == "biased" and (floor := float(_floors(sums)[0, 0])) > FLOOR:
+        warnings.warn(_warning(floor, sums.n), RepsimWarning, stacklevel=2)
+    return value
+
+
+def influence(x: Any, y: Any, *, kernel: KernelLike = "linear") -> np.ndarray:
+    """What each example adds to the unbiased CKA of two layers: the value less that without it.
+
+    Exact for the linear kernel, and for RBF at the bandwidth of all examples. Examples of large
+    influence drive the value; of negative influence, they are what the layers see differently.
+
+    Args:
+        x: as in ``cka``, n ≥ 5.
+        y: as in ``cka``.
+        kernel: as in ``cka``.
+
+    Returns:
+        (n,) float64, in units of CKA.
+
+    Raises:
+        ShapeError: as ``cka``.
+        NonFiniteError: as ``cka``.
+        DegenerateError: as ``cka``, or fewer than five examples.
+    """
+    arrays = {"x": _as_array(x, "x"), "y": _as_array(y, "y")}
+    layers, sums = _pair(arrays, parse_kernel(kernel), terms=True)
+    if sums.n < 5:
+        raise DegenerateError(f"{sums.n} examples arrived; influence needs at least 5")
+    value = float(_checked(sums.unbiased(), _noise(layers)).cka())
+    return (value - leave_one_out(sums)[:, 0, 0]).cpu().numpy()
+
+
+def _pair(arrays: dict[str, Any], kernel: Kernel, *, terms: bool) -> tuple[list[Layer], GramSums]:
+    """The sums over two arrays."""
     a, b = (ArraySource({name: array}, name=name) for name, array in arrays.items())
     _check_rows(a.n, b.n)
     layers = []
-    for source in (a, b):
-        try:
-            layers.append(prepare_layer(source, source.name, parsed, source.device))
-        except (NonFiniteError, DegenerateError) as error:
-            raise type(error)(f"{source.name}: {error}") from None
-    sums = gram_sums([layers[0]], [layers[1]], a.n, memory=default_memory())
-    hsic = sums.unbiased() if estimator == "unbiased" else sums.biased()
-    return float(_checked(hsic).cka())
+    with full_precision(a.device):
+        dtype = _dtype([(a, "x"), (b, "y")])
+        for source in (a, b):
+            try:
+                layers.append(prepare_layer(source, source.name, kernel, a.device, dtype))
+            except (NonFiniteError, DegenerateError) as error:
+                raise type(error)(f"{source.name}: {error}") from None
+        memory = default_memory(a.device)
+        return layers, pair_sums([layers[0]], [layers[1]], memory=memory, terms=terms)
 
 
 def cka_map(
@@ -89,8 +135,13 @@ def cka_map(
     kernel: KernelLike = "linear",
     layers_a: str | Sequence[str] | None = None,
     layers_b: str | Sequence[str] | None = None,
+    stderr: bool = True,
+    permutations: int = 0,
+    seed: int = 0,
     device: torch.device | str | None = None,
     memory: int | None = None,
+    tf32: bool = False,
+    algebra: Algebra | None = None,
     progress: Progress = silent,
 ) -> SimilarityMap:
     """CKA of all pairs of layers, exact, with both estimators, in one sweep.
@@ -99,21 +150,29 @@ def cka_map(
     column and its reason in ``notes``; the rest of the map stands.
 
     Args:
-        a: an ``ActivationSource`` (an open store, say) or a dict of layer name to (n, ...) array.
+        a: an ``ActivationSource`` (an open store, say) or a dict of layer name to (n, ...) array;
+            memory maps (``numpy.load(..., mmap_mode="r")``) are read by blocks of rows.
         b: the other network on the same examples; None compares ``a`` with itself.
         kernel: as in ``cka``.
         layers_a: layers of ``a``: addresses or globs, ``"odd"``, ``"even"``; by default all, in
             order of execution.
         layers_b: layers of ``b``.
+        stderr: with the standard error of every unbiased value. They hold n numbers a pair.
+        permutations: where above 0, p-values from so many permutations of the examples. They hold
+            all Gram matrices.
+        seed: of the permutations.
         device: where to compute; by default where the tensors of ``a`` lie, or the CPU.
-        memory: bytes that rows and tiles may take; by default a quarter of the machine's. Layers
-            that do not fit are read again from the source, tile row by tile row.
-        progress: told the tiles done.
+        memory: bytes that rows, matrices and tiles may take; by default a quarter of what is free.
+            Layers that do not fit are read again from the source.
+        tf32: allow TF32 products on CUDA, which keep three digits.
+        algebra: ``"gram"`` or ``"features"``; by default the one of fewer operations. It has no
+            influence on the values beyond rounding.
+        progress: told the steps done.
 
     Raises:
         MismatchError: a and b hold different examples, or were pooled differently.
         DegenerateError: fewer than four examples.
-        UsageError: a layer that is not there.
+        UsageError: a layer that is not there, or more memory needed than allowed.
     """
     kernel = parse_kernel(kernel)
     a = _as_source(a, "a")
@@ -126,40 +185,63 @@ def cka_map(
     _check_rows(a.n, a.n)
     if b is not None:
         check_comparable(a, b)
+    memory = default_memory(target) if memory is None else memory
+    _check_memory(a.n, len(names_a) * len(names_b), stderr, memory)
+    itself = b is None and names_a == names_b
+    labels = (a.name, other.name) if b is None or a.name != other.name else ("a", "b")
 
     notes: dict[str, str] = {}
-    prepared_a = _prepare(a, names_a, kernel, target, notes)
-    itself = b is None and names_a == names_b
-    prepared_b = None if itself else _prepare(other, names_b, kernel, target, notes)
-    good_b = prepared_a if prepared_b is None else prepared_b
-    shape = (len(names_a), len(names_b))
-    unbiased = torch.full(shape, torch.nan, dtype=torch.float64)
-    biased = unbiased.clone()
-    if prepared_a and good_b:
-        sums = gram_sums(
-            list(prepared_a.values()),
-            None if prepared_b is None else list(prepared_b.values()),
-            a.n,
-            memory=default_memory() if memory is None else memory,
-            progress=progress,
-        )
-        at_a = [names_a.index(name) for name in prepared_a]
-        at_b = [names_b.index(name) for name in good_b]
-        for values, hsic in ((unbiased, sums.unbiased()), (biased, sums.biased())):
-            values[torch.tensor(at_a)[:, None], torch.tensor(at_b)] = hsic.cka().cpu()
-        own = sums.unbiased()
-        for source, names, self_hsic in ((a, prepared_a, own.aa), (other, good_b, own.bb)):
-            for name, value in zip(names, self_hsic.tolist(), strict=True):
-                if not value > 0:
-                    notes[f"{source.name}:{name}"] = (
-                        f"its unbiased self-HSIC is {value:.2g}, not positive: {a.n} examples are "
-                        "too few for its features"
-                    )
+    sides = [(a, names_a, labels[0])] + ([] if itself else [(other, names_b, labels[1])])
+    dtype = _dtype([(source, name) for source, names, _ in sides for name in names])
+    count = sum(len(names) for _, names, _ in sides)
+    keep = 2 * count * a.n**2 * dtype.itemsize <= memory
+    tables: dict[str, np.ndarray] = {}
+    report: dict[str, Any] = {}
+    with full_precision(target, tf32=tf32):
+        prepared = [
+            _prepare(source, names, label, kernel, target, dtype, notes, keep=keep)
+            for source, names, label in sides
+        ]
+        good_a, good_b = list(prepared[0].values()), list(prepared[-1].values())
+        if good_a and good_b:
+            right = None if itself else good_b
+            algebra = choose(good_a, right, terms=stderr) if algebra is None else algebra
+            sums = pair_sums(
+                good_a, right, memory=memory, terms=stderr, algebra=algebra, progress=progress
+            )
+            tables = _tables(sums, good_a, good_b, notes, labels)
+            if permutations:
+                tables["p_value"], tables["p_value_max"] = permutation_test(
+                    good_a,
+                    good_b,
+                    permutations=permutations,
+                    seed=seed,
+                    memory=memory,
+                    progress=progress,
+                )
+            report = {
+                "algebra": algebra,
+                "operations": operations(
+                    [layer.features for layer in good_a],
+                    None if right is None else [layer.features for layer in right],
+                    a.n,
+                    algebra,
+                    terms=stderr,
+                ),
+            }
+    wanted = ["unbiased", "biased"] + ["stderr"] * stderr
+    wanted += ["p_value", "p_value_max"] if permutations else []
+    at = np.ix_(
+        [names_a.index(name) for name in prepared[0]],
+        [names_b.index(name) for name in prepared[-1]],
+    )
+    whole = {key: np.full((len(names_a), len(names_b)), np.nan) for key in wanted}
+    for key, table in tables.items():
+        whole[key][at] = table
     return SimilarityMap(
         layers_a=tuple(names_a),
         layers_b=tuple(names_b),
-        unbiased=unbiased.numpy(),
-        biased=biased.numpy(),
+        **cast(dict[str, Any], whole),
         n=a.n,
         name_a=a.name,
         name_b=other.name,
@@ -169,27 +251,118 @@ def cka_map(
             "a": a.provenance(),
             "b": other.provenance(),
             "device": str(target),
+            "precision": "tf32" if tf32 else str(dtype).removeprefix("torch."),
             "sums": "float64",
-            **_bandwidths(a, prepared_a, other, good_b),
+            **report,
+            **({"permutations": permutations, "seed": seed} if permutations else {}),
+            **_bandwidths(labels, prepared[0], prepared[-1]),
         },
     )
+
+
+def _tables(
+    sums: GramSums,
+    layers_a: list[Layer],
+    layers_b: list[Layer],
+    notes: dict[str, str],
+    labels: tuple[str, str],
+) -> dict[str, np.ndarray]:
+    """The values of a map by the names of its fields; ``notes`` says why of a NaN or a warning."""
+    unbiased = _without_noise(sums.unbiased(), layers_a, layers_b, notes, labels).cka()
+    tables = {"unbiased": unbiased, "biased": sums.biased().cka()}
+    if sums.terms is not None:
+        tables["stderr"] = torch.where(unbiased.isnan(), torch.nan, standard_errors(sums))
+    if (floor := float(_floors(sums).max())) > FLOOR:
+        notes["biased"] = _warning(floor, sums.n)
+    return {key: table.cpu().numpy() for key, table in tables.items()}
+
+
+#: Biased values are warned about where those of unrelated layers would be above this.
+FLOOR = 0.5
+
+
+def _floors(sums: GramSums) -> Float[Tensor, "a b"]:
+    """The biased CKA that layers like these have when they are unrelated.
+
+    √(pq / ((n + p)(n + q))) for independent Gaussian features, with p and q their
+    effective numbers: how much the diagonal of the Gram matrix has of the self-HSIC.
+    """
+    biased, unbiased = sums.biased(), sums.unbiased()
+    shares = [
+        (1 - own / with_diagonal).clamp(min=0)
+        for own, with_diagonal in ((unbiased.aa, biased.aa), (unbiased.bb, biased.bb))
+    ]
+    return (shares[0][:, None] * shares[1]).sqrt()
+
+
+def _warning(floor: float, n: int) -> str:
+    return (
+        f"the biased CKA of unrelated layers as wide as these would be about {floor:.2f} for {n} "
+        "examples; read the unbiased values, or take more examples"
+    )
+
+
+def _without_noise(
+    hsic: HSIC,
+    layers_a: list[Layer],
+    layers_b: list[Layer],
+    notes: dict[str, str],
+    labels: tuple[str, str],
+) -> HSIC:
+    """``hsic`` with NaN for a self-HSIC that is rounding alone; ``notes`` says which."""
+    found = []
+    for label, layers, own in zip(labels, (layers_a, layers_b), (hsic.aa, hsic.bb), strict=True):
+        noise = torch.tensor(_noise(layers), dtype=torch.float64, device=own.device)
+        found.append(torch.where(own > noise, own, torch.nan))
+        for layer, value, bound in zip(layers, own.tolist(), noise.tolist(), strict=True):
+            if not value > bound:
+                notes[f"{label}:{layer.name}"] = (
+                    f"its unbiased self-HSIC is {value:.2g}, not positive beyond rounding: "
+                    f"{layer.n} examples are too few for its features"
+                )
+    return HSIC(hsic.ab, *found)
+
+
+def _noise(layers: list[Layer]) -> list[float]:
+    """What rounding alone can make of each self-HSIC."""
+    return [layer.noise**2 for layer in layers]
+
+
+def _check_memory(n: int, pairs: int, stderr: bool, memory: int) -> None:
+    needed = 4 * 8 * n * pairs
+    if stderr and needed > memory:
+        raise UsageError(
+            f"standard errors of {pairs} pairs on {n} examples take {in_units(needed)}, and "
+            f"{in_units(memory)} are allowed; choose fewer layers, allow more memory, or do "
+            "without them (--no-stderr, stderr=False)"
+        )
 
 
 def _prepare(
     source: ActivationSource,
     names: Sequence[str],
+    label: str,
     kernel: Kernel,
     device: torch.device,
+    dtype: torch.dtype,
     notes: dict[str, str],
+    *,
+    keep: bool,
 ) -> dict[str, Layer]:
     """The layers on which CKA is defined; ``notes`` says why of the others."""
     prepared = {}
     for name in names:
         try:
-            prepared[name] = prepare_layer(source, name, kernel, device)
+            prepared[name] = prepare_layer(source, name, kernel, device, dtype, keep=keep)
         except (NonFiniteError, DegenerateError) as error:
-            notes[f"{source.name}:{name}"] = str(error)
+            notes[f"{label}:{name}"] = str(error)
     return prepared
+
+
+def _dtype(layers: list[tuple[ActivationSource, str]]) -> torch.dtype:
+    """float64 if any layer is, else float32."""
+    first = (as_tensor(source.rows(name, 0, 1)).dtype for source, name in layers)
+    return torch.float64 if torch.float64 in first else torch.float32
 
 
 def _as_source(value: Any, name: str) -> ActivationSource:
@@ -211,7 +384,7 @@ def _check_rows(n: int, m: int) -> None:
 
 
 def _as_array(value: Any, name: str) -> Any:
-    array = value if isinstance(value, Tensor) else as_tensor(value)
+    array = value if isinstance(value, Tensor) else np.asarray(value)
     if array.ndim < 2:
         raise ShapeError(
             f"{name} has shape {tuple(array.shape)}; expected (n, p), one row an example"
@@ -238,7 +411,8 @@ def _differentiable(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) 
             raise DegenerateError(f"{name}: {error}") from None
     sums = GramSums.of(*grams)
     hsic = sums.unbiased() if estimator == "unbiased" else sums.biased()
-    return _checked(hsic).cka().squeeze()
+    noise = 8 * torch.finfo(torch.float64).eps
+    return _checked(hsic, [noise**2] * 2).cka().squeeze()
 
 
 def _gram(rows: Float[Tensor, "n p"], kernel: Kernel) -> Float[Tensor, "n n"]:
@@ -250,24 +424,24 @@ def _gram(rows: Float[Tensor, "n p"], kernel: Kernel) -> Float[Tensor, "n n"]:
     return torch.exp(-squared_distances(rows, rows) / (2 * bandwidth(rows.detach(), kernel) ** 2))
 
 
-def _checked(hsic: HSIC) -> HSIC:
-    for name, value in (("x", hsic.aa.item()), ("y", hsic.bb.item())):
-        if not (value > 0 and math.isfinite(value)):
+def _checked(hsic: HSIC, noise: list[float]) -> HSIC:
+    for name, value, bound in zip("xy", (hsic.aa.item(), hsic.bb.item()), noise, strict=True):
+        if not (value > bound and math.isfinite(value)):
             raise DegenerateError(
-                f"{name}: its self-HSIC is {value:.2g}, not positive, so CKA is undefined; it is "
-                "constant, or the examples are too few for its features"
+                f"{name}: its self-HSIC is {value:.2g}, not positive beyond rounding, so CKA is "
+                "undefined; it is constant, or the examples are too few for its features"
             )
     return hsic
 
 
 def _bandwidths(
-    a: ActivationSource, of_a: dict[str, Layer], b: ActivationSource, of_b: dict[str, Layer]
+    labels: tuple[str, str], of_a: dict[str, Layer], of_b: dict[str, Layer]
 ) -> dict[str, Any]:
     """σ of every layer in the layer's own units, for kernels that have one."""
     found = {
-        f"{source.name}:{name}": layer.sigma * layer.scale
-        for source, layers in ((a, of_a), (b, of_b))
+        f"{label}:{name}": layer.scale
+        for label, layers in zip(labels, (of_a, of_b), strict=True)
         for name, layer in layers.items()
-        if layer.sigma is not None
+        if isinstance(layer.kernel, RBF)
     }
     return {"bandwidth": found} if found else {}

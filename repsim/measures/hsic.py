@@ -27,6 +27,17 @@ class HSIC(NamedTuple):
         return self.ab / (norms[0][:, None] * norms[1])
 
 
+class Terms(NamedTuple):
+    """What each example adds to the sums of a pair of layers.
+
+    Σ_{j≠i} K_ij L_ij of Gram matrices whose rows sum to zero off the diagonal.
+    """
+
+    ab: Float[Tensor, "n a b"]
+    aa: Float[Tensor, "n a"]
+    bb: Float[Tensor, "n b"]
+
+
 @dataclass(frozen=True)
 class GramSums:
     """Sums over the Gram matrices K of a layers and L of b layers on the same n examples.
@@ -41,6 +52,12 @@ class GramSums:
     rows_b: Float[Tensor, "b n"]
     diag_a: Float[Tensor, "a n"]  #: K_ii
     diag_b: Float[Tensor, "b n"]
+    terms: Terms | None = None  #: where they were asked for; then rows_a and rows_b are zero
+
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+        return self.rows_a.shape[1]
 
     @classmethod
     def of(cls, K: Float[Tensor, "n n"], L: Float[Tensor, "n n"]) -> GramSums:
@@ -56,6 +73,25 @@ class GramSums:
             diag_b=L.diagonal()[None],
         )
 
+    def leave_one_out(self) -> Terms:
+        """The unbiased HSIC without example i, for every i, from the terms of the examples.
+
+        HSIC₁ is a U-statistic of order 4, so these say what each example adds to it.
+
+        Needs n ≥ 5 and ``terms``. The shift that makes the rows of the Gram matrices sum to
+        zero is that of all n examples; without one of them, its own row is all that is missing from
+        the sums of the others.
+        """
+        assert self.terms is not None
+        n = self.n
+
+        def without(inner: Tensor, each: Tensor) -> Tensor:
+            # Of Eq. 5 for n - 1: tr falls by twice the terms of i, and 1ᵀK̃L̃1 rises from 0 to them.
+            return (inner - 2 * each * ((n - 2) / (n - 3))) / ((n - 1) * (n - 4))
+
+        inner = (self.inner, self.inner_a, self.inner_b)
+        return Terms(*map(without, inner, self.terms))
+
     def unbiased(self) -> HSIC:
         """HSIC₁ of Song et al. (2012, Eq. 5), with K̃ and L̃ the Gram matrices less their diagonals:
 
@@ -63,7 +99,7 @@ class GramSums:
 
         Needs n ≥ 4. May be negative.
         """
-        n = self.rows_a.shape[1]
+        n = self.n
 
         def estimate(inner: Tensor, cross: Tensor, total: Tensor) -> Tensor:
             return (inner + total / ((n - 1) * (n - 2)) - cross * 2 / (n - 2)) / (n * (n - 3))
@@ -72,7 +108,7 @@ class GramSums:
 
     def biased(self) -> HSIC:
         """HSIC₀ = tr(KHLH) / (n-1)² with H = I - 11ᵀ/n; Gretton et al. (2005, Eq. 9)."""
-        n = self.rows_a.shape[1]
+        n = self.n
 
         def estimate(inner: Tensor, cross: Tensor, total: Tensor) -> Tensor:
             return (inner - cross * 2 / n + total / n**2) / (n - 1) ** 2

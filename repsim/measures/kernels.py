@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, UsageError, choices
+from repsim.measures.product import matmul_nt, upper_product
 
 #: The median distance of more examples than this is taken over an evenly spaced subset of this
 #: many, since the exact median needs all n² distances at once.
@@ -73,16 +75,62 @@ def squared_distances(x: Float[Tensor, "n p"], y: Float[Tensor, "m p"]) -> Float
     return x.square().sum(1)[:, None] + y.square().sum(1)[None, :] - 2 * (x @ y.T)
 
 
+def distances_above(rows: Callable[[int, int], Tensor], n: int, step: int) -> Float[Tensor, "n n"]:
+    """|x_i - x_j|² above the diagonal; on it and below, nothing that means anything.
+
+    Args:
+        rows: gives rows start..stop of x; they should be centred.
+        n: rows there are.
+        step: rows to hold at once, twice.
+    """
+    like = rows(0, 1)
+    squared = torch.empty(n, n, dtype=like.dtype, device=like.device)
+    for i in range(0, n, step):
+        x = rows(i, min(i + step, n))
+        norms = squares(x)
+        for j in range(i, n, step):
+            y = x if i == j else rows(j, min(j + step, n))
+            out = squared[i : i + len(x), j : j + len(y)]
+            if i == j:
+                upper_product(x, out)
+            else:
+                matmul_nt(x, y, out)
+            out.mul_(-2).add_(norms[:, None]).add_(norms if i == j else squares(y))
+    return squared
+
+
+def squares(x: Float[Tensor, "n p"]) -> Float[Tensor, " n"]:
+    """|x_i|²."""
+    return torch.linalg.vector_norm(x, dim=1).square()
+
+
+def median_distance(squared: Float[Tensor, "n n"]) -> float:
+    """The root of the median of |x_i - x_j|² over all ordered pairs, i = j included.
+
+    Args:
+        squared: from ``distances_above``.
+
+    Raises:
+        DegenerateError: more than half of all pairs of examples coincide.
+    """
+    n = len(squared)
+    # Of all n² in order, the first n are those of each example with itself, then each twice.
+    low, high = (max(0, (k - n) // 2) for k in ((n * n - 1) // 2, n * n // 2))
+    values = squared.detach().cpu().numpy()
+    above = np.concatenate([row[i + 1 :] for i, row in enumerate(values)])
+    above.partition(high)
+    below = above[high] if low == high else above[:high].max()
+    median = (float(above[high]) + float(below)) / 2
+    if not median > 0:
+        raise DegenerateError("the median distance between examples is 0; RBF has no bandwidth")
+    return median**0.5
+
+
 def bandwidth(x: Float[Tensor, "n p"], kernel: RBF) -> float:
     """σ of ``kernel`` on the rows of ``x``, in the units of ``x``.
 
     Raises:
         DegenerateError: more than half of all pairs of examples coincide.
     """
-    with torch.autocast(x.device.type, enabled=False):
-        squared = squared_distances(x, x)
-    squared.fill_diagonal_(0.0)
-    median = float(np.median(squared.detach().cpu().numpy()))
-    if not median > 0:
-        raise DegenerateError("the median distance between examples is 0; RBF has no bandwidth")
-    return kernel.fraction * median**0.5
+    squared = distances_above(lambda start, stop: x[start:stop], len(x), len(x))
+    return kernel.fraction * median_distance(squared)

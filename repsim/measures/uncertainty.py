@@ -1,0 +1,121 @@
+"""How far to trust a CKA value: standard errors, influence of examples, permutation tests.
+
+Standard errors and influences follow in closed form from the terms of each example, which the sweep
+over Gram matrices or features keeps (``GramSums.terms``). Nothing is resampled for them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from repsim.devices import in_units
+from repsim.errors import UsageError
+from repsim.measures.hsic import GramSums
+from repsim.measures.layer import Layer
+from repsim.progress import Progress, silent
+
+#: Rows of a Gram matrix that are permuted at once.
+ROWS = 512
+
+
+def standard_errors(sums: GramSums) -> Float[Tensor, "a b"]:
+    """Standard error of the unbiased CKA of every pair, over draws of the examples.
+
+    The jackknife of Efron and Stein (1981) on CKA itself, whose values without each example are
+    known in closed form: √((n-1)/n Σ (CKA₍₋ᵢ₎ - mean)²). For HSIC alone it is the projection of
+    Hájek, with the variance of Song et al. (2012, Theorem 5) up to O(1/n). Where the layers are
+    independent the first-order terms vanish, and it is too large by about √2.
+
+    The bandwidth of an RBF kernel is taken as given. NaN below five examples.
+    """
+    assert sums.terms is not None
+    n = len(sums.terms.ab)
+    if n < 5:
+        return torch.full_like(sums.inner, torch.nan)
+    without = leave_one_out(sums)
+    spread = without.sub_(without.mean(0)).square_().sum(0)
+    return (spread * ((n - 1) / n)).sqrt()
+
+
+def leave_one_out(sums: GramSums) -> Float[Tensor, "n a b"]:
+    """The unbiased CKA of every pair without example i, for every i."""
+    hsic = sums.leave_one_out()
+    roots = [torch.where(own > 0, own, torch.nan).sqrt() for own in (hsic.aa, hsic.bb)]
+    return hsic.ab / roots[0][:, :, None] / roots[1][:, None, :]
+
+
+def permutation_test(
+    layers_a: list[Layer],
+    layers_b: list[Layer],
+    *,
+    permutations: int,
+    seed: int,
+    memory: int,
+    progress: Progress = silent,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Are the layers more alike than layers whose examples have nothing to do with each other?
+
+    The examples of b are permuted, which leaves every layer as it is and breaks the link between
+    a and b. A p-value is (1 + permutations with at least the observed unbiased CKA) /
+    (1 + permutations), so never 0.
+
+    Args:
+        layers_a: layers from ``prepare_layer``; their Gram matrices are held.
+        layers_b: those of the other side.
+        permutations: how many.
+        seed: of the permutations.
+        memory: bytes that the Gram matrices may take.
+        progress: told the permutations done.
+
+    Returns:
+        p-values of each pair, (a, b), and the same corrected for having looked at all pairs: the
+        share of permutations whose most extreme pair reaches the observed one, each pair in units
+        of its own spread (the single-step maxT of Westfall and Young 1993).
+
+    Raises:
+        UsageError: the Gram matrices do not fit in the memory.
+    """
+    layers = list({id(layer): layer for layer in [*layers_a, *layers_b]}.values())
+    n, size = layers[0].n, layers[0].dtype.itemsize
+    needed = n * n * size * (len(layers) + len(layers_b))
+    if needed > memory:
+        raise UsageError(
+            f"a permutation test of {len(layers)} layers on {n} examples holds their Gram "
+            f"matrices, {in_units(needed)}, and may take {in_units(memory)}; choose fewer "
+            "layers or examples, or allow more memory"
+        )
+    for layer in layers:
+        layer.held = None
+        if layer.gram is None:
+            layer.hold_gram(None, ROWS)
+    above = torch.stack([_gram(layer) for layer in layers_a])
+    whole = torch.stack([_gram(layer) + _gram(layer).T for layer in layers_b])
+    norms = [
+        torch.stack([torch.linalg.vector_norm(_gram(layer).double()) for layer in side])
+        for side in (layers_a, layers_b)
+    ]
+    generator = np.random.default_rng(seed)
+    found = torch.empty(permutations + 1, len(layers_a), len(layers_b), dtype=torch.float64)
+    order = torch.arange(n, device=above.device)
+    for trial in range(permutations + 1):  # the first one is the order that was observed
+        inner = torch.zeros(above.shape[0], whole.shape[0], dtype=torch.float64).to(above.device)
+        for start in range(0, n, ROWS):
+            left = above[:, start : start + ROWS, start:].transpose(0, 1)
+            right = whole[:, order[start : start + ROWS]][:, :, order[start:]].permute(1, 2, 0)
+            inner += torch.bmm(left, right).double().sum(0)
+        found[trial] = (inner / norms[0][:, None] / norms[1]).cpu()
+        order = torch.as_tensor(generator.permutation(n), device=above.device)
+        progress(trial, permutations, "permutations")
+    centred = (found - found.mean(0)) / found.std(0)
+    most = centred.amax((1, 2))[:, None, None]
+    single = (found >= found[0]).double().mean(0)
+    corrected = (most >= centred[0]).double().mean(0)
+    return single.numpy(), corrected.numpy()
+
+
+def _gram(layer: Layer) -> Tensor:
+    assert layer.gram is not None
+    return layer.gram
