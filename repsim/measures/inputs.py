@@ -1,0 +1,67 @@
+"""Two layers as the measures take them: checked, in float64, centred."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from repsim.errors import DegenerateError, NonFiniteError, ShapeError
+from repsim.measures.layer import varies
+from repsim.sources import as_tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The activations of one layer, one row an example."""
+
+    name: str  #: the argument they arrived in
+    values: Float[Tensor, "n p"]
+    epsilon: float  #: of the dtype they arrived in; halves and integers count as float32
+
+
+def read_pair(x: Any, y: Any, *, centre: bool = True) -> tuple[Rows, Rows]:
+    """x and y in float64, flattened and centred, where the first tensor among them lies.
+
+    Args:
+        x: (n, p) or (n, ...) array or tensor, n ≥ 4.
+        y: (n, q) or (n, ...); the same examples in the same order.
+        centre: whether to subtract the mean of every feature.
+
+    Raises:
+        ShapeError: x and y differ in rows, or there are fewer than two dimensions.
+        NonFiniteError: NaN or infinity in x or y.
+        DegenerateError: fewer than four examples, or a constant layer.
+    """
+    arrays = {"x": as_tensor(x), "y": as_tensor(y)}
+    tensors = [arrays[name] for name, value in (("x", x), ("y", y)) if isinstance(value, Tensor)]
+    device = tensors[0].device if tensors else torch.device("cpu")
+    for name, array in arrays.items():
+        if array.ndim < 2:
+            raise ShapeError(
+                f"{name} has shape {tuple(array.shape)}; expected (n, p), one row an example"
+            )
+    n, m = (len(array) for array in arrays.values())
+    if n != m:
+        raise ShapeError(f"x has {n} rows, y has {m}; expected the same examples in both")
+    if n < 4:
+        raise DegenerateError(f"{n} examples arrived; at least 4 are needed")
+    of_x, of_y = (_read(name, array.to(device), centre) for name, array in arrays.items())
+    return of_x, of_y
+
+
+def _read(name: str, array: Tensor, centre: bool) -> Rows:
+    dtype = torch.float64 if array.dtype == torch.float64 else torch.float32
+    values = array.reshape(len(array), -1).double()
+    if not bool(torch.isfinite(values).all()):
+        raise NonFiniteError(f"{name}: it holds NaN or infinity")
+    centred = values - values.mean(0)
+    # Once more, for what rounding the mean left: the same shift in every row, which would count
+    # as a direction of its own, shared by x and y.
+    centred -= centred.mean(0)
+    if not varies(float(centred.square().sum()), float(values.square().sum()), len(values)):
+        raise DegenerateError(f"{name}: it is the same for every example")
+    return Rows(name, centred if centre else values, torch.finfo(dtype).eps)
