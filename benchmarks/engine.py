@@ -1,67 +1,321 @@
 """CKA of all pairs of layers, as a share of the matrix products this machine can do.
 
-python benchmarks/engine.py [--repeat 3]
+python benchmarks/engine.py [W1 W2 ...] [--repeat 3] [--device cuda] [--peers]
+
+Each workload runs in a process of its own, which gives its peak memory. The limit is the fastest
+float32 product that torch reaches, measured before and after each run. Operations are those of the
+better algebra, symmetric products counted once, and an exponential as one.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import multiprocessing
+import resource
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 import repsim
+from repsim.measures.plan import operations
+from repsim.measures.product import PRODUCTS
 
-#: name, layers a side, examples, features of each layer
-WORKLOADS = [
-    ("16 x 16 layers, n = 4,096, p = 64..4,096", 16, 4096, [64, 256, 1024, 4096] * 4),
-    ("8 x 8 layers, n = 2,000, p = 2,048..32,768", 8, 2000, [2048, 8192, 16384, 32768] * 2),
-    ("4 x 4 layers, n = 8,192, p = 512", 4, 8192, [512] * 4),
-]
+Side = dict[str, Tensor]
 
 
-def seconds(run: Callable[[], object]) -> float:
+@dataclass(frozen=True)
+class Workload:
+    """Layers of two networks as arrays."""
+
+    layers: int
+    n: int
+    widths: tuple[int, ...]  #: repeated until there are enough
+    kernel: str = "linear"
+    stderr: bool = False
+
+    @property
+    def features(self) -> list[int]:
+        return [self.widths[k % len(self.widths)] for k in range(self.layers)]
+
+    def operations(self) -> float:
+        sides = self.features, self.features
+        if self.kernel == "linear":
+            return min(operations(*sides, self.n, algebra) for algebra in ("gram", "features"))
+        return operations(*sides, self.n, "gram") + self.layers * self.n**2
+
+    def arrays(self) -> tuple[Side, Side]:
+        """Layers that share some directions, with means as large as their spread."""
+        generator = torch.Generator().manual_seed(0)
+        shared = torch.randn(self.n, 64, generator=generator)
+
+        def side() -> Side:
+            made = {}
+            for k, p in enumerate(self.features):
+                x = torch.randn(self.n, p, generator=generator).add_(1.0)
+                x[:, :64] += shared
+                made[f"layer{k}"] = x
+            return made
+
+        return side(), side()
+
+
+WORKLOADS = {
+    "W1": Workload(16, 4096, (64, 256, 1024, 4096)),
+    "W1e": Workload(16, 4096, (64, 256, 1024, 4096), stderr=True),
+    "W2": Workload(8, 2048, (64, 256, 1024, 4096), "rbf:1"),
+    "W3": Workload(8, 2000, (2048, 8192, 16384, 32768)),
+    "W5": Workload(4, 50_000, (512,)),
+    "W8": Workload(4, 20_000, (512,), "rbf:1"),
+}
+
+SAY = {
+    "W1": "16 x 16 layers, n = 4,096, p = 64..4,096, linear",
+    "W1e": "W1 with standard errors",
+    "W2": "8 x 8 layers, n = 2,048, p = 64..4,096, RBF at the median",
+    "W3": "8 x 8 layers, n = 2,000, p = 2,048..32,768, linear",
+    "W4": "two ResNet-18, 2,000 images of 32 x 32, batches of 256",
+    "W5": "4 x 4 layers, n = 50,000, p = 512, linear",
+    "W8": "4 x 4 layers, n = 20,000, p = 512, RBF, from an HDF5 store",
+}
+
+#: What a workload that reads a store may take, so that the whole process stays under 1 GiB.
+STORE_MEMORY = 400 << 20
+
+
+def seconds(run: Callable[[], Any], device: str = "cpu") -> float:
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wait()
     started = time.perf_counter()
     run()
+    wait()
     return time.perf_counter() - started
 
 
-def operations(n: int, widths_a: list[int], widths_b: list[int]) -> float:
-    """Of Gram tiles above the diagonal, and of their inner products for every pair."""
-    grams = n * n * (sum(widths_a) + sum(widths_b))
-    inner = n * n * (len(widths_a) * len(widths_b) + len(widths_a) + len(widths_b))
-    return float(grams + inner)
+def peak(device: str, size: int = 2048) -> float:
+    """Operations a second of the fastest large float32 product."""
+    size = 4 * size if device == "cuda" else size
+    x, y, out = (torch.ones(size, size, device=device) for _ in range(3))
+    ways = list(PRODUCTS.values())[: 1 if device == "cuda" else None]
+    best = min(seconds(lambda way=way: way(x, y, out), device) for way in ways for _ in range(3))
+    return 2 * size**3 / best
 
 
-def peak(size: int = 2048) -> float:
-    """Operations a second of one large float32 product."""
-    x, y = torch.randn(size, size), torch.randn(size, size)
-    return 2 * size**3 / min(seconds(lambda: x @ y) for _ in range(3))
+def against_peak(run: Callable[[], Any], work: float, repeat: int, device: str) -> tuple:
+    """Seconds of each run, and its share of the peak measured before and after it."""
+    run()
+    times, shares = [], []
+    before = peak(device)
+    for _ in range(repeat):
+        times.append(seconds(run, device))
+        after = peak(device)
+        shares.append(work / times[-1] / max(before, after))
+        before = after
+    return times, shares
+
+
+def arrays_workload(name: str, repeat: int, device: str) -> dict[str, Any]:
+    work = WORKLOADS[name]
+    a, b = ({k: v.to(device) for k, v in side.items()} for side in work.arrays())
+    found: list[Any] = []
+
+    def run() -> None:
+        found.append(repsim.cka_map(a, b, kernel=work.kernel, stderr=work.stderr))
+
+    times, shares = against_peak(run, work.operations(), repeat, device)
+    report = found[-1].provenance
+    return {
+        "operations": work.operations(),
+        "seconds": statistics.median(times),
+        "share": statistics.median(shares),
+        "note": report["algebra"],
+    }
+
+
+def store_workload(name: str, repeat: int, device: str) -> dict[str, Any]:
+    """From a store, within a memory limit, in alternation with the same from arrays."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{side}.h5" for side in "ab"]
+        _apart(_write_stores, name, paths)
+        # The arrays would count in the peak memory, so a process of its own measures that.
+        alone = _apart(_run_stores, name, paths)
+        timed = _apart(_alternate, name, paths, repeat)
+    return {"operations": WORKLOADS[name].operations(), **timed, "memory": alone["memory"]}
+
+
+def _write_stores(name: str, paths: list[Path]) -> None:
+    from repsim.activations.store import write_store
+
+    for path, side in zip(paths, WORKLOADS[name].arrays(), strict=True):
+        layers = {k: ("Linear", tuple(v.shape[1:]), "float32") for k, v in side.items()}
+        n = len(next(iter(side.values())))
+        whole = {"n": n, "labelled": False, "heads": {}, "provenance": {}, "resume": False}
+        with write_store(path, layers=layers, **whole) as writer:
+            for start in range(0, n, 1000):
+                part = {k: v[start : start + 1000].numpy() for k, v in side.items()}
+                ids = [str(i) for i in range(start, start + 1000)]
+                writer.append(part, ids, None)
+
+
+def _run_stores(name: str, paths: list[Path]) -> dict[str, Any]:
+    with repsim.open_store(paths[0]) as a, repsim.open_store(paths[1]) as b:
+        kernel = WORKLOADS[name].kernel
+        repsim.cka_map(a, b, kernel=kernel, stderr=False, memory=STORE_MEMORY)
+    return {}
+
+
+def _alternate(name: str, paths: list[Path], repeat: int) -> dict[str, Any]:
+    work = WORKLOADS[name]
+    a, b = work.arrays()
+    stored, ratios, shares = [], [], []
+    for _ in range(repeat):
+        before = peak("cpu")
+        stored.append(seconds(lambda: _run_stores(name, paths)))
+        shares.append(work.operations() / stored[-1] / max(before, peak("cpu")))
+        held = seconds(lambda: repsim.cka_map(a, b, kernel=work.kernel, stderr=False))
+        ratios.append(stored[-1] / held)
+    return {
+        "seconds": statistics.median(stored),
+        "share": statistics.median(shares),
+        "note": f"{statistics.median(ratios):.2f} of the time in memory",
+    }
+
+
+def networks_workload(name: str, repeat: int, device: str) -> dict[str, Any]:
+    """Forward passes alone against forward passes with the map."""
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from repsim.networks import ResNet
+
+    torch.manual_seed(0)
+    first, second = (ResNet(3, 18, 64).eval().to(device) for _ in range(2))
+    loader = DataLoader(TensorDataset(torch.randn(2000, 3, 32, 32)), 256)
+
+    @torch.inference_mode()
+    def forward() -> None:
+        for (images,) in loader:
+            first(images.to(device))
+            second(images.to(device))
+
+    def compare() -> None:
+        repsim.compare(first, second, loader)
+
+    forward()
+    pairs = []
+    for _ in range(repeat):
+        before, with_map, after = (seconds(run, device) for run in (forward, compare, forward))
+        pairs.append((with_map, with_map / ((before + after) / 2)))
+    ratio = statistics.median(ratio for _, ratio in pairs)
+    return {
+        "operations": float("nan"),
+        "seconds": statistics.median(time for time, _ in pairs),
+        "share": float("nan"),
+        "note": f"{ratio:.2f} of the forward passes alone",
+    }
+
+
+# --- peers, where they are installed
+
+
+def _pytorch_cka(a: Side, b: Side) -> float:
+    module = importlib.import_module("cka")
+    return seconds(lambda: module.cka_from_features(list(a.values()), list(b.values())))
+
+
+def _ckatorch(a: Side, b: Side) -> float:
+    module = importlib.import_module("ckatorch.core")
+    some = [(x, y) for x in list(a.values())[:4] for y in list(b.values())[:4]]
+    took = seconds(lambda: [module.cka_base(x, y, method="hsic") for x, y in some])
+    return took * len(a) * len(b) / len(some)  # pair by pair, whatever the pair
+
+
+PEERS = {"pytorch-cka": _pytorch_cka, "ckatorch (from 16 pairs)": _ckatorch}
+
+
+def peers_workload(name: str) -> dict[str, float]:
+    a, b = WORKLOADS[name].arrays()
+    found = {}
+    for peer, run in PEERS.items():
+        try:
+            found[peer] = run(a, b)
+        except ImportError:
+            continue
+    return found
+
+
+# --- a process each
+
+
+def _memory() -> float:
+    """Bytes at the peak of this process, inputs included."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _call(send: Any, run: Callable[..., Any], arguments: tuple) -> None:
+    result = run(*arguments)
+    send.send({"memory": _memory(), **result} if isinstance(result, dict) else result)
+
+
+def _apart(run: Callable[..., Any], *arguments: Any) -> Any:
+    """``run(*arguments)`` in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_call, args=(send, run, arguments))
+    process.start()
+    send.close()
+    try:
+        return receive.recv()
+    except EOFError:
+        raise SystemExit(f"{run.__name__} {arguments[0]} did not end") from None
+    finally:
+        process.join()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workloads", nargs="*", metavar="W", help=f"of {', '.join(SAY)}")
     parser.add_argument("--repeat", type=int, default=3)
-    repeat = parser.parse_args().repeat
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32")
-    print(f"{'workload':<46}{'GFLOP':>8}{'seconds':>9}{'of peak':>9}")
-    for name, count, n, widths in WORKLOADS:
-        generator = torch.Generator().manual_seed(0)
-        sides = [
-            {f"layer{k}": torch.randn(n, widths[k], generator=generator) for k in range(count)}
-            for _ in range(2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--peers", action="store_true", help="time peers that are installed on W1")
+    arguments = parser.parse_args()
+    chosen = arguments.workloads or list(SAY)
+    if unknown := set(chosen) - set(SAY):
+        parser.error(f"there is no workload {', '.join(sorted(unknown))}; try {', '.join(SAY)}")
+    top = peak(arguments.device) / 1e9
+    print(
+        f"torch {torch.__version__}, NumPy {np.__version__}, {torch.get_num_threads()} threads, "
+        f"{arguments.device}, float32, peak {top:.0f} GFLOP/s\n"
+    )
+    print("| | workload | GFLOP | seconds | of peak | peak memory | |")
+    print("|---|---|---:|---:|---:|---:|---|")
+    for name in chosen:
+        special = {"W4": networks_workload, "W8": store_workload}
+        run = special.get(name, arrays_workload)
+        # A store is run by processes of its own, which must not count its making.
+        call = run if name == "W8" else lambda *given, run=run: _apart(run, *given)
+        row = call(name, arguments.repeat, arguments.device)
+        work, share = row["operations"] / 1e9, 100 * row["share"]
+        cells = [
+            "-" if np.isnan(work) else f"{work:,.0f}",
+            f"{row['seconds']:.2f}",
+            "-" if np.isnan(share) else f"{share:.0f} %",
+            f"{row['memory'] / 2**30:.2f} GiB",
         ]
-        work = operations(n, widths[:count], widths[:count])
-        shares, times = [], []
-        for _ in range(repeat):
-            limit = peak()
-            times.append(seconds(partial(repsim.cka_map, *sides)))
-            shares.append(work / times[-1] / limit)
-        row = f"{name:<46}{work / 1e9:>8.0f}{min(times):>9.2f}"
-        print(f"{row}{100 * statistics.median(shares):>8.0f}%")
+        print(f"| {name} | {SAY[name]} | {' | '.join(cells)} | {row['note']} |", flush=True)
+    if arguments.peers:
+        for peer, took in _apart(peers_workload, "W1").items():
+            if peer != "memory":
+                print(f"W1 by {peer}: {took:.1f} s")
 
 
 if __name__ == "__main__":

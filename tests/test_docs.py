@@ -171,7 +171,9 @@ def test_the_settings_of_a_method_are_in_papers_md_with_their_defaults(method: s
 
 
 def fixed_part(line: str) -> str:
-    """A line up to its first decimal fraction: what follows may differ between machines."""
+    """A line up to its first decimal fraction, or without its count: the rest may differ between
+    machines."""
+    line = re.sub(r"^\d+( of \d+ layers)", r"some\1", line)
     return " ".join(re.split(r"-?\d+\.\d+(?![\w.-])", line)[0].split())
 
 
