@@ -105,7 +105,7 @@ def _open_npy(path: Path) -> ActivationSource:
         array = np.load(path, mmap_mode="r")
     except FileNotFoundError:
         raise StoreError(f"there is no file {path}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise StoreError(f"{path} is not an array of numbers ({error})") from error
     return ArraySource({path.stem: array}, name=path.stem)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from repsim.devices import float64_device
-from repsim.errors import MismatchError, ShapeError
+from repsim.errors import MismatchError, ShapeError, UsageError
 
 
 @runtime_checkable
@@ -60,10 +60,7 @@ class ArraySource:
     ) -> None:
         if not arrays:
             raise ShapeError("no layers arrived; expected a dict of layer name to array (n, p)")
-        self._arrays = {
-            layer: array if hasattr(array, "ndim") else np.asarray(array)
-            for layer, array in arrays.items()
-        }
+        self._arrays = {layer: as_numbers(array, layer) for layer, array in arrays.items()}
         self._name = name
         self._ids = None if example_ids is None else np.asarray(example_ids)
         if self._ids is not None and len(self._ids) != self.n:
@@ -109,6 +106,32 @@ class ArraySource:
         return {"source": self._name, "n": self.n}
 
 
+def as_numbers(value: Any, name: str) -> Any:
+    """``value`` if it is an array or tensor of real numbers, or an array of it.
+
+    Raises:
+        UsageError: it holds complex numbers, masked entries or something else, or is sparse.
+    """
+    if isinstance(value, torch.Tensor):
+        kind = "it is sparse" if value.layout != torch.strided else ""
+        kind = "it holds complex numbers" if value.is_complex() else kind
+    else:
+        if hasattr(value, "tocsr"):
+            raise UsageError(f"{name}: it is sparse; expected a dense array of real numbers")
+        try:
+            masked = np.ma.is_masked(value)
+            value = value if isinstance(value, np.ndarray) else np.asarray(value)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{name}: it is no array of numbers ({error})") from None
+        kind = "it has masked entries" if masked else ""
+        if value.dtype.kind not in "fiub":
+            known = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}
+            kind = f"it holds {known.get(value.dtype.kind, str(value.dtype))}"
+    if kind:
+        raise UsageError(f"{name}: {kind}; expected a dense array of real numbers")
+    return value
+
+
 def as_tensor(value: Any) -> torch.Tensor:
     """A tensor of ``value`` without its gradients, where float64 can be computed.
 
@@ -117,6 +140,10 @@ def as_tensor(value: Any) -> torch.Tensor:
     """
     if not isinstance(value, torch.Tensor):
         value = np.asarray(value)
+        if not value.dtype.isnative:
+            value = value.astype(value.dtype.newbyteorder("="))
+        if value.dtype.kind == "f" and value.dtype.itemsize > 8:
+            value = value.astype(np.float64)
         if any(stride < 0 for stride in value.strides) or not value.flags.writeable:
             value = value.copy()  # torch can share neither
     tensor = torch.as_tensor(value).detach()

@@ -22,7 +22,13 @@ _frozen = getattr(beartype, "FrozenDict", None) or beartype.BeartypeHintOverride
 # any text may arrive at run time, where repsim answers with its own error.
 _CONF = beartype.BeartypeConf(
     is_pep484_tower=True,
-    hint_overrides=_frozen({Literal["unbiased", "biased"]: str, Literal["lbfgs", "knn"]: str}),
+    hint_overrides=_frozen(
+        {
+            Literal["unbiased", "biased"]: str,
+            Literal["gram", "features"]: str,
+            Literal["lbfgs", "knn"]: str,
+        }
+    ),
 )
 
 

@@ -91,6 +91,10 @@ def test_cka_prints_a_table_and_writes_result_csv_and_figures(
     assert done.status == 0, done.err
     assert "linear CKA (unbiased) of simclr against supervised, n = 100" in done.out
     assert "bg2.b0.even" in done.out
+    assert "95 % interval" in done.out
+    alike = sum(i == j for i, j in enumerate(repsim.SimilarityMap.load(result).best_match()))
+    layers = len(repsim.SimilarityMap.load(result).layers_a)
+    assert f"{alike} of {layers} layers are most similar to their counterpart" in done.out
     names = {path.name for path in tmp_path.iterdir()}
     figures = {f"cka-{kind}.{end}" for kind in ("heatmap", "curves") for end in ("png", "pdf")}
     assert names == {"cka.json", "cka.csv"} | figures
@@ -129,6 +133,116 @@ def test_cka_takes_files_patterns_kernels_and_prints_json(
     assert content["kernel"] == "rbf:0.4"
     assert all(layer.endswith(".even") for layer in content["layers_a"])
     np.testing.assert_allclose(np.diagonal(content["unbiased"]), 1, atol=1e-5)
+
+
+def test_cka_with_errors_permutations_and_a_bound_on_memory(
+    inside: Path, run_repsim, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    pair = ("cka", "--a", "simclr", "--b", "supervised", "--split", "test[:100]")
+    whole, bare = tmp_path / "whole.json", tmp_path / "bare.json"
+    done = run_repsim(
+        *(*pair, "--layers", "even", "--permutations", "19", "--seed", "3", "--memory", "64MiB"),
+        *("-o", whole),
+    )
+    assert done.status == 0, done.err
+    assert "p, all pairs" in done.out
+    found = repsim.SimilarityMap.load(whole)
+    assert found.provenance["permutations"] == 19
+    assert found.provenance["seed"] == 3
+    assert found.p_value_max.min() >= 0.05
+    assert found.stderr is not None
+    done = run_repsim(*pair, "--layers", "even", "--no-stderr", "-o", bare)
+    assert done.status == 0, done.err
+    assert "interval" not in done.out
+    assert "p, all pairs" not in done.out
+    other = repsim.SimilarityMap.load(bare)
+    assert (other.stderr, other.p_value, other.p_value_max) == (None, None, None)
+    np.testing.assert_allclose(other.unbiased, found.unbiased, atol=2e-6)
+    failed = run_repsim(*pair, "--layers", "even", "--memory", "16K", "-o", tmp_path / "no.json")
+    one_line(failed, 2, "standard errors of 16 pairs on 100 examples", "16 KiB", "--no-stderr")
+    failed = run_repsim(
+        *(*pair, "--permutations", "9", "--no-stderr", "--memory", "100K"),
+        *("-o", tmp_path / "no.json"),
+    )
+    one_line(failed, 2, "a permutation test of", "may take 100 KiB")
+
+
+def test_cka_of_arrays_in_numpy_files(
+    run_repsim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 3, 2)).astype(np.float32)
+    y = (x.reshape(50, 6) + rng.normal(size=(50, 6))).astype(np.float32)
+    np.save("left.npy", x)
+    np.save("right.npy", y)
+    done = run_repsim("cka", "--a", "left.npy", "--b", "right.npy")
+    assert done.status == 0, done.err
+    assert done.err == ""  # torch warns of arrays that it may not write to
+    found = repsim.SimilarityMap.load("results/cka-left-right.json")
+    assert (found.layers_a, found.layers_b, found.n) == (("left",), ("right",), 50)
+    assert found.unbiased.item() == pytest.approx(repsim.cka(x, y), abs=1e-7)
+    np.save("few.npy", y[:20])
+    np.save("flat.npy", y[:, 0])
+    (tmp_path / "broken.npy").write_bytes(b"no array")
+    for b, status, part in (
+        ("few.npy", 1, "left has 50 examples, few has 20"),
+        ("flat.npy", 1, "layer 'flat' has shape (50,)"),
+        ("broken.npy", 1, "broken.npy is not an array of numbers"),
+        ("absent.npy", 1, "there is no file absent.npy"),
+    ):
+        one_line(run_repsim("cka", "--a", "left.npy", "--b", b, "-o", "no.json"), status, part)
+
+
+def test_a_network_against_itself_counts_no_counterparts(
+    inside: Path, run_repsim, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    done = run_repsim(
+        *("cka", "--a", "simclr", "--split", "test[:100]", "--layers", "odd"),
+        *("-o", tmp_path / "a.json"),
+    )
+    assert done.status == 0, done.err
+    assert "counterpart" not in done.out.splitlines()[-1]
+    assert "are most similar to their counterpart" not in done.out
+
+
+@pytest.mark.parametrize("estimator", ["unbiased", "biased"])
+def test_the_warning_of_the_biased_estimator_is_for_those_who_ask_for_it(
+    estimator: str, run_repsim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    for name in ("left", "right"):
+        np.save(f"{name}.npy", np.random.default_rng(len(name)).normal(size=(30, 300)))
+    done = run_repsim("cka", "--a", "left.npy", "--b", "right.npy", "--estimator", estimator)
+    assert done.status == 0, done.err
+    assert ("of unrelated layers as wide as these" in done.err) == (estimator == "biased")
+    assert ("interval" in done.out) == (estimator == "unbiased")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 1),
+        ("1073741824", 1 << 30),
+        ("512M", 512 << 20),
+        ("512 MB", 512 << 20),
+        ("1.5GiB", 3 << 29),
+        ("1.5g", 3 << 29),
+        ("2k", 2048),
+        ("7B", 7),
+        ("1T", 1 << 40),
+    ],
+)
+def test_sizes_in_bytes(text: str, size: int) -> None:
+    from repsim.cli.options import Bytes
+
+    assert Bytes().convert(text, None, None) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1G", "0", "0.0M", "1GG", "1E", "1.2.3M", "inf"])
+def test_sizes_that_are_none(text: str, run_repsim) -> None:  # type: ignore[no-untyped-def]
+    failed = run_repsim("cka", "--a", "x", f"--memory={text}")
+    one_line(failed, 2, "--memory", f"{text!r} is no size in bytes; try 512M or 2G")
 
 
 def test_probe_and_nullspace(inside: Path, run_repsim, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -183,6 +297,7 @@ def test_info_describes_runs_stores_and_results(inside: Path, run_repsim, as_jso
             ["unknown kernel 'rbx'"],
         ),
         (["cka", "--a", "simclr", "--split", "test["], 2, ["split 'test['"]),
+        (["cka", "--a", "simclr", "--permutations", "-1"], 2, ["--permutations"]),
         (["train", "simcrl"], 2, ["no method 'simcrl'", "did you mean 'simclr'"]),
         (["train", "simclr", "--depth", "19"], 2, ["--depth", "'18'"]),
         (["train", "simclr", "--temperature", "-1", "--name", "x"], 2, ["temperature = -1"]),

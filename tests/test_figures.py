@@ -296,6 +296,44 @@ def test_a_row_without_values_is_a_gap_in_the_curve() -> None:
     assert list(np.isnan(values_of(most))) == [k == 2 for k in range(6)]
 
 
+def bands(figure: Figure) -> list[Any]:
+    return list(figure.axes[0].collections)
+
+
+def test_bands_are_the_intervals_of_the_values_shown() -> None:
+    result = similarity(stderr=np.full((6, 6), 0.02))
+    figure = figures.similarity_curves(result)
+    low, high = result.interval()
+    most, same = (line for line in figure.axes[0].lines if line.get_marker() in ("o", "s"))
+    columns = [list(map(int, result.best_match())), list(range(6))]  # type: ignore[arg-type]
+    assert len(bands(figure)) == 2
+    for band, line, at in zip(bands(figure), (most, same), columns, strict=True):
+        x, y = band.get_paths()[0].vertices.T
+        for k, j in enumerate(at):
+            ends = sorted(set(y[x == k].round(12)))
+            assert ends == pytest.approx([low[k, j], high[k, j]], abs=1e-9)
+        assert to_rgba(line.get_color())[:3] == tuple(band.get_facecolor()[0][:3])
+    assert legend_texts(figure) == ["most similar supervised layer", "same layer"]
+
+
+def test_bands_are_drawn_of_unbiased_values_with_errors_only() -> None:
+    assert bands(figures.similarity_curves(similarity())) == []
+    with_errors = similarity(stderr=np.full((6, 6), 0.02))
+    assert bands(figures.similarity_curves(with_errors, estimator="biased")) == []
+    some = similarity(layers_b=SMALL[:3], stderr=np.full((6, 3), 0.02))
+    assert len(bands(figures.similarity_curves(some))) == 1
+
+
+def test_a_row_without_values_is_a_gap_in_the_band() -> None:
+    values = similarity().unbiased.copy()
+    values[2] = np.nan
+    errors = np.where(np.isnan(values), np.nan, 0.02)
+    figure = figures.similarity_curves(similarity(unbiased=values, stderr=errors))
+    for band in bands(figure):
+        x = np.concatenate([path.vertices[:, 0] for path in band.get_paths()])
+        assert set(x) == {0, 1, 3, 4, 5}
+
+
 def test_probe_curves_are_in_per_cent_over_the_same_layers() -> None:
     figure = figures.probe_curves(curve("simclr", "supervised", "simclr-untrained", classes=4))
     (ax,) = figure.axes

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from repsim.errors import DegenerateError, ShapeError, UsageError
-from repsim.measures import MinibatchCKA, cka_map
+import repsim
+from repsim.activations import Capture
+from repsim.errors import DegenerateError, MismatchError, ShapeError, UsageError
+from repsim.measures import MinibatchCKA, cka_map, minibatch
 from repsim.measures.hsic import GramSums
 
 Side = dict[str, np.ndarray]
@@ -210,3 +216,288 @@ def test_nothing_to_compute_from(rng: np.random.Generator) -> None:
     engine.update(a, b)
     with pytest.raises(DegenerateError, match=r"\(3 examples in smaller ones\)"):
         engine.compute()
+
+
+# --- weights, orders and errors
+
+
+def test_every_batch_weighs_by_its_examples(rng: np.random.Generator) -> None:
+    a, b = network(rng, 47)
+    a["a0"][40:] *= 3
+    pairs = batches(a, b, 20)  # 20, 20 and a tail of 7
+    found = run(pairs)
+    parts = [len(one["a0"]) * hsic(one["a0"], two["b0"]) for one, two in pairs]
+    assert found.n == 47
+    assert found.unbiased[0, 0] == pytest.approx(ratio(np.sum(parts, axis=0)), abs=1e-12)
+    even = [part / len(one["a0"]) for part, (one, _) in zip(parts, pairs, strict=True)]
+    assert abs(found.unbiased[0, 0] - ratio(np.sum(even, axis=0))) > 1e-3
+
+
+def test_the_mean_over_all_batches_that_there_could_be_is_the_whole(
+    rng: np.random.Generator,
+) -> None:
+    # The subset identity of unbiased HSIC, by the engine itself: numerator and denominator.
+    a, b = network(rng, 8)
+    engine = MinibatchCKA(list(a), list(b))
+    for chosen in combinations(range(8), 5):
+        engine.update(*({k: v[list(chosen)] for k, v in side.items()} for side in (a, b)))
+    assert engine.compute().unbiased == pytest.approx(cka_map(a, b).unbiased, abs=1e-12)
+    assert engine._sums.ab[0, 0] / engine.examples == pytest.approx(
+        hsic(a["a0"], b["b0"])[0], rel=1e-11
+    )
+
+
+def classes(rng: np.random.Generator, n: int, distance: float) -> tuple[Side, Side]:
+    """Ten classes in order, their means so far apart, in units of the spread of each."""
+    of = np.arange(n) * 10 // n
+    x = distance * rng.normal(size=(10, 6))[of] + rng.normal(size=(n, 6))
+    return {"x": x}, {"y": np.hstack([x, x[:, :3] ** 2]) + 2 * rng.normal(size=(n, 9))}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sorted_stream_is_noted_and_a_shuffled_one_is_not(seed: int) -> None:
+    # Trap "class-sorted, unshuffled loader".
+    rng = np.random.default_rng(seed)
+    a, b = classes(rng, 400, distance=2)
+    found = run(batches(a, b, 40))
+    # Batches of one class: F is about 1 + 40 * 2², and the threshold at 1 + 6 √(2/9) = 3.8.
+    assert found.notes["order"].startswith("the means of the batches differ ")
+    assert float(found.notes["order"].split("differ ")[1].split(" times")[0]) > 30
+    assert "shuffle it" in found.notes["order"]
+    order = rng.permutation(400)
+    mixed = tuple({k: v[order] for k, v in side.items()} for side in (a, b))
+    assert run(batches(*mixed, 40)).notes == {}
+    far = tuple({k: 1e3 * v + 1e5 for k, v in side.items()} for side in mixed)
+    assert run(batches(*far, 40)).notes == {}
+
+
+@pytest.mark.parametrize("mean", [0, 2, 1e6])
+@pytest.mark.parametrize("p", [1, 40])
+@pytest.mark.parametrize("merged", [False, True])
+def test_the_ratio_of_the_batches_is_that_of_an_analysis_of_variance(
+    merged: bool, p: int, mean: float, rng: np.random.Generator
+) -> None:
+    x = rng.normal(size=(60, p)) + np.repeat(rng.normal(size=(4, p)), 15, axis=0) + mean
+    engine = MinibatchCKA(["x"], ["x"])
+    for one, two in batches({"x": x}, {"x": x}, 15):
+        part = MinibatchCKA(["x"], ["x"]) if merged else engine
+        part.update(one, two)
+        if merged:
+            engine.merge(part)
+    groups = x.reshape(4, 15, p)
+    between = 15 * np.square(groups.mean(1) - x.mean(0)).sum() / 3
+    within = np.square(groups - groups.mean(1, keepdims=True)).sum() / 56
+    # The mean itself is known to 1e-16 of it.
+    assert [each.ratio() for each in engine._means] == pytest.approx(
+        [between / within] * 2, rel=1e-7
+    )
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_shards_are_added_up_to_one_pass(kernel: Any, rng: np.random.Generator) -> None:
+    a, b = classes(rng, 90, distance=1)
+    pairs = batches(a, b, 20)  # with a tail of 10
+    pairs += batches(*({k: v[:3] for k, v in side.items()} for side in (a, b)), 3)  # left out
+    whole = MinibatchCKA(["x"], ["y"], kernel=kernel)
+    shards = [MinibatchCKA(["x"], ["y"], kernel=kernel) for _ in range(3)]
+    for k, pair in enumerate(pairs):
+        whole.update(*pair)
+        shards[k % 3 if k < 3 else 2].update(*pair)
+    total = MinibatchCKA(["x"], ["y"], kernel=kernel)  # one that has seen nothing
+    for shard in shards:
+        total.merge(shard)
+    one, two = total.compute(), whole.compute()
+    assert one.unbiased == pytest.approx(two.unbiased, abs=1e-14)
+    assert one.stderr == pytest.approx(two.stderr, rel=1e-10)
+    assert one.notes == two.notes
+    assert "batches" in one.notes
+    assert (one.n, one.provenance) == (two.n, two.provenance)
+    assert [m.ratio() for m in total._means] == pytest.approx(
+        [m.ratio() for m in whole._means], rel=1e-10
+    )
+    # What was merged may go on.
+    total.update(*pairs[0])
+    whole.update(*pairs[0])
+    assert total.compute().unbiased == pytest.approx(whole.compute().unbiased, abs=1e-14)
+
+
+def test_a_spoiled_shard_spoils_its_layer(rng: np.random.Generator) -> None:
+    a, b = network(rng, 40)
+    fine, spoiled = MinibatchCKA(list(a), list(b)), MinibatchCKA(list(a), list(b))
+    fine.update(a, b)
+    spoiled.update({**a, "a1": a["a1"] * np.nan}, b)
+    fine.merge(spoiled)
+    found = fine.compute()
+    assert np.isnan(found.unbiased[1]).all()
+    assert np.isfinite(found.unbiased[0]).all()
+    assert list(found.notes) == ["a:a1"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        MinibatchCKA(["x", "z"], ["y"]),
+        MinibatchCKA(["x"], ["z"]),
+        MinibatchCKA(["x"], ["y"], kernel="rbf"),
+    ],
+    ids=["more", "others", "kernel"],
+)
+def test_shards_of_other_layers_or_kernels_are_refused(other: MinibatchCKA) -> None:
+    with pytest.raises(MismatchError, match="merge streams of the same layers and kernel"):
+        MinibatchCKA(["x"], ["y"]).merge(other)
+
+
+def test_one_batch_has_no_error_and_two_have_that_of_their_spread(
+    rng: np.random.Generator,
+) -> None:
+    a, b = network(rng, 60)
+    assert run([(a, b)]).stderr is None
+    pairs = batches(a, b, 15)
+    parts = np.array([15 * hsic(one["a0"], two["b1"]) for one, two in pairs])
+    total = parts.sum(0)
+    value = ratio(total)
+    z = parts[:, 0] / np.sqrt(total[1] * total[2])
+    z = z - value / 2 * (parts[:, 1] / total[1] + parts[:, 2] / total[2])
+    expected = np.sqrt(4 / 3 * np.sum(z**2))
+    found = run(pairs).stderr
+    assert found is not None
+    assert found[0, 1] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.slow
+def test_the_error_of_batches_is_the_spread_over_streams() -> None:
+    mixed = np.random.default_rng(1).normal(size=(6, 5))
+    values, errors = [], []
+    for seed in range(150):
+        rng = np.random.default_rng([5, seed])
+        x = rng.normal(size=(288, 6))
+        y = x @ mixed + 3 * rng.normal(size=(288, 5))
+        found = run(batches({"x": x}, {"y": y}, 24))
+        assert found.stderr is not None
+        values.append(found.unbiased.item())
+        errors.append(found.stderr.item())
+    # 150 streams know a spread to 6 %; twelve batches lose a few per cent of theirs.
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(values), rel=0.15)
+
+
+# --- what is kept of a batch
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+@pytest.mark.parametrize("p", [3, 200])
+def test_reduced_activations_stand_for_themselves(
+    p: int, kernel: Any, rng: np.random.Generator
+) -> None:
+    x = torch.tensor(rng.normal(size=(40, p)), dtype=torch.float32)
+    y = torch.tensor(rng.normal(size=(40, p)), dtype=torch.float32) + x
+    plain, reduced = (MinibatchCKA(["x"], ["y"], kernel=kernel) for _ in range(2))
+    plain.update({"x": x}, {"y": y})
+    plain.update({"x": y}, {"y": x})
+    kept = reduced.reduce("x", x.clone()), reduced.reduce("y", y.clone())
+    also = reduced.reduce("x", y.clone()), reduced.reduce("y", x.clone())
+    for one, two in (kept, also):
+        reduced.update({"x": one}, {"y": two})
+    assert torch.equal(plain._sums.ab, reduced._sums.ab)
+    assert np.array_equal(plain.compute().unbiased, reduced.compute().unbiased)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_what_is_reduced_may_be_overwritten(kernel: Any, rng: np.random.Generator) -> None:
+    # Trap "hooked tensor kept without a copy": a later operation in place changes nothing.
+    for p in (3, 200):
+        x = torch.tensor(rng.normal(size=(30, p)))
+        engine = MinibatchCKA(["x"], ["x"], kernel=kernel)
+        whole = MinibatchCKA(["x"], ["x"], kernel=kernel)
+        y = x + torch.tensor(rng.normal(size=(30, p)))
+        whole.update({"x": x}, {"x": y})
+        one = engine.reduce("x", x)
+        x.zero_()
+        engine.update({"x": one}, {"x": engine.reduce("x", y)})
+        assert np.array_equal(engine.compute().unbiased, whole.compute().unbiased)
+
+
+@pytest.mark.parametrize("n", [20, 150])
+def test_channels_last_have_the_same_value(n: int, rng: np.random.Generator) -> None:
+    x = torch.tensor(rng.normal(size=(n, 5, 4, 4)), dtype=torch.float32)
+    y = x[:, :2].clone() + torch.tensor(rng.normal(size=(n, 2, 4, 4))).float()
+    last = [v.to(memory_format=torch.channels_last) for v in (x, y)]
+    assert last[0].stride() != x.stride()
+    plain = run([({"x": x}, {"y": y})]).unbiased.item()
+    for one, two in ((last[0], y), (x, last[1]), last):
+        # Only the order of a sum over features differs.
+        assert run([({"x": one}, {"y": two})]).unbiased.item() == pytest.approx(plain, abs=2e-6)
+
+
+def test_channels_last_are_read_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    original = minibatch.uncentred_layer
+    monkeypatch.setattr(
+        minibatch, "uncentred_layer", lambda x, name: seen.append(x) or original(x, name)
+    )
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = torch.randn(10, 5, 4, 4).to(memory_format=layout)
+        MinibatchCKA(["x"], ["x"]).reduce("x", x)
+        assert seen.pop().data_ptr() == x.data_ptr()
+
+
+def networks() -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(3)
+
+    def one(width: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, width, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(36 * width, 6)
+        )
+
+    return one(4), one(7).to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_comparing_networks_is_the_minibatch_map_of_their_activations(kernel: Any) -> None:
+    models = networks()
+    images = torch.randn(70, 3, 8, 8)
+    loader = images.split(32)  # with a tail of 6
+    found = repsim.compare(*models, loader, kernel=kernel, name_a="four", name_b="seven")
+    engine = None
+    for part in loader:
+        taken = []
+        for model in models:
+            with Capture(model) as capture:
+                model(part)
+                taken.append(capture.take())
+        engine = engine or MinibatchCKA(list(taken[0]), list(taken[1]), kernel=kernel)
+        engine.update(*taken)
+    assert engine is not None
+    expected = engine.compute()
+    assert found.layers_a == ("0", "1", "2", "3")
+    assert found.unbiased == pytest.approx(expected.unbiased, abs=1e-13)
+    assert found.stderr == pytest.approx(expected.stderr, abs=1e-13)
+    assert (found.n, found.name_a, found.name_b) == (70, "four", "seven")
+    # A plain ReLU and its input in place are not one layer (trap of hooks without a copy).
+    assert found.unbiased[0, 0] != pytest.approx(found.unbiased[1, 0], abs=1e-3)
+
+
+def test_comparing_networks_keeps_no_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[weakref.ref[Tensor]] = []
+    most = 0
+    original = minibatch.BatchLayer.__init__
+
+    def init(self: Any, name: str, activations: Any, *rest: Any) -> None:
+        nonlocal most
+        original(self, name, activations, *rest)
+        alive.append(weakref.ref(activations))
+        most = max(most, sum(ref() is not None for ref in alive))
+
+    def loader() -> Iterator[Tensor]:
+        for _ in range(5):
+            yield torch.randn(16, 3, 8, 8)
+
+    monkeypatch.setattr(minibatch.BatchLayer, "__init__", init)
+    models = networks()
+    for model in models:
+        model[1] = nn.ReLU()  # of its own output, not of its input
+    repsim.compare(*models, loader())
+    assert len(alive) == 5 * 8
+    # The one that is reduced, the input of its module and what the caller's frames hold: never the
+    # eight layers of a batch, let alone forty.
+    assert most <= 3
+    assert not any(ref() is not None for ref in alive[:-8])

@@ -35,6 +35,14 @@ def similarity(rng: np.random.Generator, **changes: Any) -> SimilarityMap:
     return replace(made, **changes)
 
 
+def tables(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Everything that may stand beside the values."""
+    made = {key: rng.uniform(size=(3, 2)) for key in ("stderr", "p_value", "p_value_max")}
+    for table in made.values():
+        table[1, 0] = np.nan
+    return made
+
+
 def curve(network: str, accuracies: list[float], **changes: Any) -> ProbeCurve:
     entries = [
         {
@@ -90,6 +98,7 @@ def every(rng: np.random.Generator) -> list[Result]:
     return [
         similarity(rng),
         similarity(rng, biased=None),
+        similarity(rng, **tables(rng)),
         curve("simclr", [0.1, 1 / 3]),
         report(),
         report(constancy=math.nan, probes={}),
@@ -99,7 +108,7 @@ def every(rng: np.random.Generator) -> list[Result]:
 # --- files
 
 
-@pytest.mark.parametrize("k", range(5))
+@pytest.mark.parametrize("k", range(6))
 def test_what_is_saved_is_what_is_loaded(k: int, rng: np.random.Generator, tmp_path: Path) -> None:
     result = every(rng)[k]
     written = result.save(tmp_path / "deep" / "result.json")
@@ -301,6 +310,80 @@ def test_estimators_that_a_map_does_not_hold(rng: np.random.Generator) -> None:
         similarity(rng, biased=None).best_match("biased")
 
 
+def test_a_part_of_a_map_keeps_all_its_tables(rng: np.random.Generator) -> None:
+    result = similarity(rng, **tables(rng))
+    part = result.select(("bg1.b0.even", "stem"), ("pooled",))
+    for key in SimilarityMap.TABLES:
+        assert np.array_equal(getattr(part, key), getattr(result, key)[[2, 0]][:, [1]]), key
+    assert SimilarityMap.TABLES == ("unbiased", "biased", "stderr", "p_value", "p_value_max")
+    assert similarity(rng).select(("stem",), ("stem",)).stderr is None
+
+
+def test_the_interval_is_that_of_fishers_transform(rng: np.random.Generator) -> None:
+    values = np.array([[0.5, -0.05], [np.nan, 0.99], [1.0, 0.0]])
+    errors = np.array([[0.1, 0.02], [np.nan, 0.03], [1e-9, 0.1]])
+    result = similarity(rng, unbiased=values, stderr=errors)
+    low, high = result.interval()
+    z = 1.959963984540054
+    # d artanh(v) = dv / (1 - v²)
+    assert low[0, 0] == pytest.approx(math.tanh(math.atanh(0.5) - z * 0.1 / 0.75), abs=1e-12)
+    assert high[0, 0] == pytest.approx(math.tanh(math.atanh(0.5) + z * 0.1 / 0.75), abs=1e-12)
+    assert (high[2, 1], low[2, 1]) == pytest.approx((math.tanh(z * 0.1), -math.tanh(z * 0.1)))
+    assert np.isnan([low[1, 0], high[1, 0]]).all()
+    assert (low[2, 0], high[2, 0]) == (1, 1)  # a layer and itself
+    assert -1 < low[1, 1] < 0.99 < high[1, 1] < 1
+    # Small errors: the plain interval, to second order.
+    assert (high - low)[0, 1] == pytest.approx(2 * z * 0.02, rel=2e-3)
+    narrow = result.interval(0.5)
+    inside = ~np.isnan(values) & (values < 1)
+    assert (low < narrow[0])[inside].all()
+    assert (narrow[1] < high)[inside].all()
+    assert narrow[0][2, 1] == pytest.approx(math.tanh(-0.6744897501960817 * 0.1))
+
+
+@pytest.mark.parametrize("level", [0, 1, -0.5, 95, math.nan])
+def test_levels_that_cannot_be_are_refused(level: float, rng: np.random.Generator) -> None:
+    with pytest.raises(UsageError, match="level is .*; expected between 0 and 1, such as 0.95"):
+        similarity(rng, **tables(rng)).interval(level)
+    with pytest.raises(UsageError, match="this map has no standard errors; .* stderr=True"):
+        similarity(rng).interval()
+
+
+def test_a_file_of_before_there_were_errors_still_loads(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    path, _ = similarity(rng).save(tmp_path / "map.json")
+    content = json.loads(path.read_text())
+    for key in ("stderr", "p_value", "p_value_max"):
+        assert content.pop(key) is None
+    path.write_text(json.dumps(content))
+    assert same(SimilarityMap.load(path), similarity(np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("key", ["stderr", "p_value", "p_value_max"])
+@pytest.mark.parametrize("damage", ["much", [1, 2]])
+def test_a_file_whose_errors_do_not_fit_is_refused(
+    key: str, damage: Any, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    path, _ = similarity(rng).save(tmp_path / "map.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: damage}))
+    with pytest.raises(StoreError, match="not a whole similarity-map"):
+        SimilarityMap.load(path)
+
+
+def test_the_table_has_the_ends_of_the_intervals(rng: np.random.Generator, tmp_path: Path) -> None:
+    result = similarity(rng, unbiased=rng.uniform(size=(3, 2)), **tables(rng))
+    _, path = result.save(tmp_path / "map.json")
+    with open(path, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    expected = {key: getattr(result, key) for key in SimilarityMap.TABLES}
+    expected["low"], expected["high"] = result.interval()
+    assert set(rows[0]) == {"layer_a", "layer_b", *expected}
+    for key, table in expected.items():
+        found = np.array([float(row[key] or "nan") for row in rows]).reshape(3, 2)
+        assert np.array_equal(found, table, equal_nan=True), key
+
+
 # --- probe curves
 
 
@@ -342,6 +425,7 @@ def test_engine_results_survive_a_file(rng: np.random.Generator, tmp_path: Path)
     engine.update({"x": x}, {"x": x})
     results = [
         cka_map({"x": x, "nan": x * np.nan}, kernel="rbf"),
+        cka_map({"x": x}, {"y": x[:, :2]}, permutations=9),
         engine.compute(),
         null_space(torch.tensor(x), np.zeros((2, 5)), labels=np.arange(20) % 2),
     ]

@@ -37,7 +37,13 @@ from repsim.measures.product import full_precision
 from repsim.measures.uncertainty import leave_one_out, permutation_test, standard_errors
 from repsim.progress import Progress, silent
 from repsim.results import SimilarityMap
-from repsim.sources import ActivationSource, ArraySource, as_tensor, check_comparable
+from repsim.sources import (
+    ActivationSource,
+    ArraySource,
+    as_numbers,
+    as_tensor,
+    check_comparable,
+)
 
 Estimator = Literal["unbiased", "biased"]
 
@@ -116,14 +122,18 @@ def _pair(arrays: dict[str, Any], kernel: Kernel, *, terms: bool) -> tuple[list[
     """The sums over two arrays."""
     a, b = (ArraySource({name: array}, name=name) for name, array in arrays.items())
     _check_rows(a.n, b.n)
-    layers = []
+    layers: list[Layer] = []
     with full_precision(a.device):
         dtype = _dtype([(a, "x"), (b, "y")])
-        for source in (a, b):
-            try:
-                layers.append(prepare_layer(source, source.name, kernel, a.device, dtype))
-            except (NonFiniteError, DegenerateError) as error:
-                raise type(error)(f"{source.name}: {error}") from None
+        for precision in dict.fromkeys((dtype, torch.float64)):
+            layers.clear()
+            for source in (a, b):
+                try:
+                    layers.append(prepare_layer(source, source.name, kernel, a.device, precision))
+                except (NonFiniteError, DegenerateError) as error:
+                    raise type(error)(f"{source.name}: {error}") from None
+            if not any(layer.delicate for layer in layers):
+                break
         memory = default_memory(a.device)
         return layers, pair_sums([layers[0]], [layers[1]], memory=memory, terms=terms)
 
@@ -186,6 +196,7 @@ def cka_map(
     if b is not None:
         check_comparable(a, b)
     memory = default_memory(target) if memory is None else memory
+    _check_counts(memory=memory, permutations=permutations, seed=seed)
     _check_memory(a.n, len(names_a) * len(names_b), stderr, memory)
     itself = b is None and names_a == names_b
     labels = (a.name, other.name) if b is None or a.name != other.name else ("a", "b")
@@ -198,10 +209,15 @@ def cka_map(
     tables: dict[str, np.ndarray] = {}
     report: dict[str, Any] = {}
     with full_precision(target, tf32=tf32):
-        prepared = [
-            _prepare(source, names, label, kernel, target, dtype, notes, keep=keep)
-            for source, names, label in sides
-        ]
+        for precision in dict.fromkeys((dtype, torch.float64)):
+            notes.clear()
+            options = {"dtype": precision, "keep": keep, "memory": memory}
+            prepared = [
+                _prepare(source, names, label, kernel, target, notes, **options)
+                for source, names, label in sides
+            ]
+            if not any(layer.delicate for side in prepared for layer in side.values()):
+                break
         good_a, good_b = list(prepared[0].values()), list(prepared[-1].values())
         if good_a and good_b:
             right = None if itself else good_b
@@ -251,7 +267,9 @@ def cka_map(
             "a": a.provenance(),
             "b": other.provenance(),
             "device": str(target),
-            "precision": "tf32" if tf32 else str(dtype).removeprefix("torch."),
+            "precision": "tf32"
+            if tf32 and target.type == "cuda" and precision == torch.float32
+            else str(precision).removeprefix("torch."),
             "sums": "float64",
             **report,
             **({"permutations": permutations, "seed": seed} if permutations else {}),
@@ -328,6 +346,13 @@ def _noise(layers: list[Layer]) -> list[float]:
     return [layer.noise**2 for layer in layers]
 
 
+def _check_counts(**counts: Any) -> None:
+    for name, value in counts.items():
+        least = 1 if name == "memory" else 0
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UsageError(f"{name} is {value!r}; expected a whole number of at least {least}")
+
+
 def _check_memory(n: int, pairs: int, stderr: bool, memory: int) -> None:
     needed = 4 * 8 * n * pairs
     if stderr and needed > memory:
@@ -344,16 +369,14 @@ def _prepare(
     label: str,
     kernel: Kernel,
     device: torch.device,
-    dtype: torch.dtype,
     notes: dict[str, str],
-    *,
-    keep: bool,
+    **options: Any,
 ) -> dict[str, Layer]:
     """The layers on which CKA is defined; ``notes`` says why of the others."""
     prepared = {}
     for name in names:
         try:
-            prepared[name] = prepare_layer(source, name, kernel, device, dtype, keep=keep)
+            prepared[name] = prepare_layer(source, name, kernel, device, **options)
         except (NonFiniteError, DegenerateError) as error:
             notes[f"{label}:{name}"] = str(error)
     return prepared
@@ -384,7 +407,7 @@ def _check_rows(n: int, m: int) -> None:
 
 
 def _as_array(value: Any, name: str) -> Any:
-    array = value if isinstance(value, Tensor) else np.asarray(value)
+    array = as_numbers(value, name)
     if array.ndim < 2:
         raise ShapeError(
             f"{name} has shape {tuple(array.shape)}; expected (n, p), one row an example"

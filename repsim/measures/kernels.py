@@ -104,11 +104,12 @@ def squares(x: Float[Tensor, "n p"]) -> Float[Tensor, " n"]:
     return torch.linalg.vector_norm(x, dim=1).square()
 
 
-def median_distance(squared: Float[Tensor, "n n"]) -> float:
+def median_distance(squared: Float[Tensor, "n n"], rounding: float = 0.0) -> float:
     """The root of the median of |x_i - x_j|² over all ordered pairs, i = j included.
 
     Args:
         squared: from ``distances_above``.
+        rounding: squared distances up to this are none.
 
     Raises:
         DegenerateError: more than half of all pairs of examples coincide.
@@ -121,7 +122,7 @@ def median_distance(squared: Float[Tensor, "n n"]) -> float:
     above.partition(high)
     below = above[high] if low == high else above[:high].max()
     median = (float(above[high]) + float(below)) / 2
-    if not median > 0:
+    if not median > rounding:
         raise DegenerateError("the median distance between examples is 0; RBF has no bandwidth")
     return median**0.5
 

@@ -29,8 +29,12 @@ BLOCK_BYTES = 4 << 20
 #: A squared mean this many times the spread costs about a digit of float32.
 SMALL_MEAN = 16.0
 
-#: Bytes of rows held at once where the median distance is taken.
+#: Bytes of rows held at once where the median distance is taken, where there is room.
 SAMPLE_BYTES = 256 << 20
+
+#: A row whose squared norm is this many times the median, or a squared median distance this small
+#: beside the mean squared norm, leaves too few digits of float32 for the rest.
+OUTLYING, NEAR = 1e3, 1e-4
 
 #: Where the squared mean is this many times the spread, the mean is measured in float64.
 CAREFUL = 1e9
@@ -55,6 +59,8 @@ class Layer:
         shift: (n,) float64, u; None where it is not known before the sweep.
         held: (n, p) centred and scaled rows, where memory allows.
         gram: (n, n) K_ij - u_i - u_j above the diagonal and 0 elsewhere, where memory allows.
+        delicate: whether a few rows outweigh the others, or most examples nearly coincide (RBF), so
+            that the layer should be computed in float64.
     """
 
     source: ActivationSource
@@ -70,6 +76,10 @@ class Layer:
     shift: Tensor | None = None
     held: Tensor | None = None
     gram: Tensor | None = None
+    delicate: bool = False
+
+    def __post_init__(self) -> None:
+        self._eps = torch.finfo(self.dtype).eps
 
     @property
     def features(self) -> int:
@@ -81,7 +91,7 @@ class Layer:
         spread = 1.0
         if isinstance(self.kernel, RBF):
             spread = min(1.0, 0.5 / self.kernel.fraction**2)
-        return 8 * torch.finfo(self.dtype).eps * spread
+        return 8 * self._eps * spread
 
     def rows(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
         """Rows start..stop, (stop - start, p), centred and scaled, on the device."""
@@ -155,6 +165,12 @@ class Layer:
         self.held = None
         self.hold(K)
 
+    def to_float64(self) -> None:
+        """Go on in float64 with what is held."""
+        self.dtype = torch.float64
+        self.held = None if self.held is None else self.held.double()
+        self.gram = None if self.gram is None else self.gram.double()
+
     def hold(self, K: Float[Tensor, "n n"]) -> None:
         """Keep K, given above its diagonal, less the shift that makes its rows sum to zero.
 
@@ -174,6 +190,7 @@ def prepare_layer(
     dtype: torch.dtype,
     *,
     keep: bool = False,
+    memory: int = 4 * SAMPLE_BYTES,
 ) -> Layer:
     """Mean, scale and bandwidth of one layer, in two passes over its rows.
 
@@ -184,6 +201,7 @@ def prepare_layer(
         device: where to compute.
         dtype: in which rows and tiles are computed, float32 or float64.
         keep: hold the Gram matrix if an RBF bandwidth needs all distances anyway.
+        memory: bytes of which a quarter may be taken by rows for the bandwidth.
 
     Raises:
         NonFiniteError: the layer holds NaN or infinity.
@@ -210,11 +228,17 @@ def prepare_layer(
         norms=norms.div_(scale**2),
     )
     if isinstance(kernel, RBF):
-        _set_bandwidth(layer, kernel, keep)
+        _set_bandwidth(layer, kernel, keep, min(SAMPLE_BYTES, memory // 4))
     else:
         # The rows are centred, so those of the Gram matrix sum to nothing but the diagonal.
         layer.shift = centring(-layer.norms)
+        layer.delicate = outlying(layer.norms)
     return layer
+
+
+def outlying(norms: Float[Tensor, " n"]) -> bool:
+    """Whether a few rows outweigh the others by more than float32 can hold."""
+    return bool(norms.max() > OUTLYING * norms.median())
 
 
 def uncentred_layer(x: Float[Tensor, "n p"], name: str) -> Layer | None:
@@ -229,7 +253,7 @@ def uncentred_layer(x: Float[Tensor, "n p"], name: str) -> Layer | None:
     energy = float(mean.double().square().sum())
     norms = squares(x).double()
     spread = float(norms.mean()) - energy
-    if not (energy < SMALL_MEAN * spread and 1e-12 < spread < 1e12):
+    if not (energy < SMALL_MEAN * spread and 1e-12 < spread < 1e12) or outlying(norms):
         return None
     K = torch.empty(n, n, dtype=x.dtype, device=x.device)
     upper_product(x, K)
@@ -250,7 +274,7 @@ def uncentred_layer(x: Float[Tensor, "n p"], name: str) -> Layer | None:
     return layer
 
 
-def _set_bandwidth(layer: Layer, kernel: RBF, keep: bool) -> None:
+def _set_bandwidth(layer: Layer, kernel: RBF, keep: bool, memory: int) -> None:
     """Scale the rows by the kernel's bandwidth; ``keep`` the distances as a Gram matrix."""
     n = layer.n
     sample = np.unique(np.linspace(0, n - 1, min(n, MEDIAN_EXAMPLES)).round().astype(int))
@@ -268,9 +292,12 @@ def _set_bandwidth(layer: Layer, kernel: RBF, keep: bool) -> None:
                 found.append(layer.rows(first, last)[torch.as_tensor(chosen - first)])
         return torch.cat(found)
 
-    step = max(1, SAMPLE_BYTES // (layer.features * layer.dtype.itemsize))
+    step = max(1, memory // (layer.features * layer.dtype.itemsize))
     squared = distances_above(rows, len(sample), step)
-    sigma = kernel.fraction * median_distance(squared)
+    # The mean squared norm of the rows is 1.
+    median = median_distance(squared, 1e3 * torch.finfo(torch.float64).eps)
+    layer.delicate = median**2 < NEAR
+    sigma = kernel.fraction * median
     layer.scale *= sigma
     layer.rest /= sigma
     layer.norms /= sigma**2

@@ -71,6 +71,8 @@ def _batch_layer(source: ArraySource, kernel: Kernel, room: Room) -> Layer:
         layer = uncentred_layer(x, name)
     if layer is None:
         layer = prepare_layer(source, name, kernel, source.device, x.dtype, keep=True)
+        if layer.delicate and x.dtype == torch.float32:
+            layer = prepare_layer(source, name, kernel, source.device, torch.float64, keep=True)
     if layer.gram is None and n < layer.features:
         layer.hold_gram(room.of(layer), n)
     elif layer.gram is None:
@@ -180,7 +182,10 @@ class MinibatchCKA:
 
         Raises:
             MismatchError: it is of other layers or of another kernel.
+            UsageError: it is this stream itself, or none.
         """
+        if not isinstance(other, MinibatchCKA) or other is self:
+            raise UsageError("merge takes another MinibatchCKA, of a stream of its own")
         mine = (self.layers_a, self.layers_b, self.kernel)
         if (other.layers_a, other.layers_b, other.kernel) != mine:
             raise MismatchError(
@@ -255,6 +260,10 @@ class MinibatchCKA:
         for layers, mean in zip(sides, self._means, strict=True):
             if layers and layers[-1] is not None:
                 mean.update(layers[-1])
+        together = [layer for layers in good for layer in layers]
+        if any(layer.dtype == torch.float64 for layer in together):
+            for layer in together:
+                layer.to_float64()
         zeros = [torch.zeros_like(total) for total in self._sums]
         batch = HSIC(*zeros)
         if good[0] and good[1]:
@@ -266,6 +275,12 @@ class MinibatchCKA:
                 for layers in sides
             )
             units = [self._units(layers) for layers in good]
+            # A layer that is rounding alone beyond its mean adds nothing, like a constant one.
+            kept = [
+                own.cpu() > torch.tensor([layer.noise**2 for layer in layers], dtype=torch.float64)
+                for own, layers in zip((hsic.aa, hsic.bb), good, strict=True)
+            ]
+            units = [unit * keep for unit, keep in zip(units, kept, strict=True)]
             batch.ab[at_a[:, None], at_b] = hsic.ab.cpu() * units[0][:, None] * units[1]
             batch.aa[at_a] = hsic.aa.cpu() * units[0].square()
             batch.bb[at_b] = hsic.bb.cpu() * units[1].square()

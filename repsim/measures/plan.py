@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from repsim.errors import UsageError, choices
 from repsim.measures.features import feature_sums
 from repsim.measures.gram import gram_sums
 from repsim.measures.hsic import GramSums
@@ -70,4 +71,10 @@ def pair_sums(
     """
     sums = {"gram": gram_sums, "features": feature_sums}
     chosen = choose(layers_a, layers_b, terms=terms) if algebra is None else algebra
+    if chosen not in sums:
+        raise UsageError(f"unknown algebra {chosen!r}; {choices(chosen, sums)}")
+    if chosen == "features" and not isinstance(layers_a[0].kernel, Linear):
+        raise UsageError(
+            f"the {layers_a[0].kernel} kernel has no products of features; leave algebra out"
+        )
     return sums[chosen](layers_a, layers_b, memory=memory, terms=terms, progress=progress)

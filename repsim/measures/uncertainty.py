@@ -80,7 +80,7 @@ def permutation_test(
     """
     layers = list({id(layer): layer for layer in [*layers_a, *layers_b]}.values())
     n, size = layers[0].n, layers[0].dtype.itemsize
-    needed = n * n * size * (len(layers) + len(layers_b))
+    needed = n * n * size * (len(layers) + len(layers_a) + 2 * len(layers_b))
     if needed > memory:
         raise UsageError(
             f"a permutation test of {len(layers)} layers on {n} examples holds their Gram "
