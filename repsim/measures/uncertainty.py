@@ -29,7 +29,8 @@ def standard_errors(sums: GramSums) -> Float[Tensor, "a b"]:
     Hájek, with the variance of Song et al. (2012, Theorem 5) up to O(1/n). Where the layers are
     independent the first-order terms vanish, and it is too large by about √2.
 
-    The bandwidth of an RBF kernel is taken as given. NaN below five examples.
+    The bandwidth of an RBF kernel is taken as given, which leaves out a part of the spread near
+    CKA 1. NaN below five examples.
     """
     assert sums.terms is not None
     n = len(sums.terms.ab)
