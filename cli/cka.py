@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,17 +97,17 @@ def cka(
     where: dict[str, Any] = {"split": split, "data": data, "data_dir": data_dir}
     with (
         open_activations(a, runs, **where) as source_a,
-        open_activations(b or a, runs, **where) as source_b,
+        nullcontext() if b is None else open_activations(b, runs, **where) as source_b,
         bar("cka") as progress,
     ):
-        names = [source_a.name, source_b.name]
+        names = [source_a.name, source_a.name if source_b is None else source_b.name]
         other_split = None if split == "test" else split
         other_kernel = None if kernel == "linear" else kernel
         path = result_path(output, "cka", names, data, other_split, layers, other_kernel)
         outputs = claim(path, ["heatmap", "curves"], overwrite)
         result = cka_map(
             source_a,
-            None if b is None else source_b,
+            source_b,
             kernel=kernel,
             layers_a=layers,
             layers_b=layers,
@@ -134,6 +135,8 @@ def cka(
 
 def show_similarity(result: SimilarityMap, estimator: str) -> None:
     """Each layer of a with its counterpart and its most similar layer of b."""
+    from repsim.measures.identification import identified
+
     values, diagonal = result.values(estimator), result.diagonal(estimator)
     columns = [f"{result.name_a} layer", "same layer", f"most similar in {result.name_b}", "CKA"]
     intervals = result.interval() if result.stderr is not None and estimator == "unbiased" else None
@@ -155,7 +158,7 @@ def show_similarity(result: SimilarityMap, estimator: str) -> None:
     )
     show_table(title, columns, rows)
     if diagonal is not None and len(diagonal) > 1 and result.name_a != result.name_b:
-        alike = sum(i == j for i, j in enumerate(result.best_match(estimator)))
+        alike = int(identified(values, result.layers_a, result.layers_b).sum())
         click.echo(f"{alike} of {len(diagonal)} layers are most similar to their counterpart")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,10 +19,6 @@ from repsim.cli.options import (
     show_table,
     split_option,
 )
-from repsim.errors import UsageError, choices
-
-if TYPE_CHECKING:
-    from repsim.sources import ActivationSource
 
 
 @click.command()
@@ -74,7 +70,7 @@ def influence(
     from repsim.cli.workspace import open_activations, result_path
     from repsim.files import refuse_existing, table, write_atomic
     from repsim.measures import influence as influence_of
-    from repsim.sources import check_comparable
+    from repsim.sources import check_comparable, id_text
 
     where: dict[str, Any] = {"split": split, "data": data, "data_dir": data_dir}
     with (
@@ -89,13 +85,16 @@ def influence(
         path = default if output is None else output
         refuse_existing(path, overwrite)
         check_comparable(source_a, source_b)
-        x, y = (_rows(*each) for each in zip((source_a, source_b), chosen, strict=True))
+        x, y = (
+            source.rows(name, 0, source.n)
+            for source, name in zip((source_a, source_b), chosen, strict=True)
+        )
         added = influence_of(x, y, kernel=kernel)
-        ids = _ids(source_a, len(added))
+        ids = range(len(added)) if source_a.example_ids is None else source_a.example_ids
         labels = getattr(source_a, "labels", None)
     rows: list[dict[str, Any]] = [
         {
-            "example": example,
+            "example": id_text(example),
             **({} if labels is None else {"label": int(labels[k])}),
             "influence": float(added[k]),
         }
@@ -117,16 +116,3 @@ def influence(
             [(*list(row.values())[:-1], 1000 * row["influence"]) for row in shown],
         )
     show_files([path], as_json=as_json)
-
-
-def _rows(source: ActivationSource, layer: str) -> Any:
-    if layer not in source.layers:
-        raise UsageError(f"{source.name} has no layer {layer!r}; {choices(layer, source.layers)}")
-    return source.rows(layer, 0, source.n)
-
-
-def _ids(source: ActivationSource, n: int) -> list[str]:
-    """The examples' names, or their rows where they have none."""
-    if source.example_ids is None:
-        return [str(k) for k in range(n)]
-    return [i.decode() if isinstance(i, bytes) else str(i) for i in source.example_ids]

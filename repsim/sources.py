@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from repsim.devices import float64_device
-from repsim.errors import MismatchError, ShapeError, UsageError
+from repsim.errors import MismatchError, ShapeError, UsageError, choices
 
 
 @runtime_checkable
@@ -100,6 +100,8 @@ class ArraySource:
         return float64_device(next((tensor.device for tensor in tensors), "cpu"))
 
     def rows(self, layer: str, start: int, stop: int) -> Any:
+        if layer not in self._arrays:
+            raise UsageError(f"{self._name} has no layer {layer!r}; {choices(layer, self._arrays)}")
         return self._arrays[layer][start:stop]
 
     def provenance(self) -> dict[str, Any]:
@@ -150,6 +152,12 @@ def as_tensor(value: Any) -> torch.Tensor:
     return tensor.to(float64_device(tensor.device))
 
 
+def as_floats(value: Any) -> torch.Tensor:
+    """``as_tensor`` in float64 if it is, else in float32: halves and integers as well."""
+    tensor = as_tensor(value)
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
 def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
     """Raise ``MismatchError`` unless a and b hold the same examples in the same order, reduced
     in the same way."""
@@ -171,10 +179,11 @@ def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
         i = int(differ[0])
         raise MismatchError(
             f"{a.name} and {b.name} differ in {differ.size} of {a.n} example ids, first at row "
-            f"{i}: {_text(a.example_ids[i])} against {_text(b.example_ids[i])}; harvest both from "
-            "the same data set and split"
+            f"{i}: {id_text(a.example_ids[i])} against {id_text(b.example_ids[i])}; harvest both "
+            "from the same data set and split"
         )
 
 
-def _text(example_id: Any) -> str:
+def id_text(example_id: Any) -> str:
+    """An example id as people read it."""
     return example_id.decode() if isinstance(example_id, bytes) else str(example_id)

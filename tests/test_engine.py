@@ -398,7 +398,7 @@ def test_rows_are_read_again_where_memory_is_short_and_the_values_stay(
 def test_errors_that_take_more_than_the_memory_are_refused(rng: np.random.Generator) -> None:
     a = {"x": rng.normal(size=(1000, 2))}
     with pytest.raises(
-        UsageError, match="errors of 1 pairs on 1000 examples take 31.25 KiB, and 16 KiB are"
+        UsageError, match="errors of 1 pair on 1000 examples take 31.25 KiB, and 16 KiB are"
     ):
         cka_map(a, memory=1 << 14)
     assert cka_map(a, memory=1 << 14, stderr=False).unbiased == pytest.approx(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from repsim.cli.main import main
 from repsim.errors import DegenerateError, UsageError
-from repsim.measures import MinibatchCKA, cka, cka_map, influence
+from repsim.measures import MEASURES, MinibatchCKA, cka, cka_map, influence
 
 N = 200
 
@@ -66,6 +67,18 @@ def test_no_bandwidth_is_taken_from_rounding(dtype: Any, p: int, rng: np.random.
         cka(x.astype(dtype), pair(rng)[1].astype(dtype), kernel="rbf")
 
 
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_nor_from_rounding_far_from_zero(differentiable: bool, rng: np.random.Generator) -> None:
+    x, y = pair(rng)
+    x[:150] = 1e3 + 1e-12 * x[:150]  # most examples coincide but for their last digits
+    leaf = torch.tensor(x, requires_grad=differentiable)
+    with pytest.raises(DegenerateError, match="x: the median distance between examples is 0"):
+        cka(leaf, y, kernel="rbf")
+    leaf = torch.tensor(1e6 + 1e-10 * x[150:], requires_grad=differentiable)  # all of them do
+    with pytest.raises(DegenerateError, match="x: it is the same for every example"):
+        cka(leaf, y[150:], kernel="rbf")
+
+
 def test_features_are_for_the_linear_kernel(rng: np.random.Generator) -> None:
     x, y = pair(rng)
     with pytest.raises(UsageError, match="the rbf:0.5 kernel has no products of features"):
@@ -92,6 +105,7 @@ def test_what_is_no_array_of_real_numbers_is_refused(value: Any, message: str) -
         lambda: cka(value, other),
         lambda: cka_map({"x": value}, {"y": other}),
         lambda: influence(value, other),
+        *(partial(measure.function, value, other) for measure in MEASURES.values()),
     ):
         with pytest.raises(UsageError, match=message):
             call()

@@ -13,7 +13,7 @@ import pytest
 from repsim.errors import DegenerateError, MismatchError, RepsimWarning, UsageError
 from repsim.measures import cka_map
 from repsim.measures.cca import svcca
-from repsim.measures.identification import layer_identification
+from repsim.measures.identification import identified, layer_identification
 from repsim.measures.registry import MEASURES
 from repsim.results import SimilarityMap
 from repsim.sources import ArraySource
@@ -167,6 +167,13 @@ def test_a_layer_and_its_flattened_copy_are_a_tie(rng: np.random.Generator) -> N
         network["layer4"] = network["layer3"].reshape(N, 2, 3, 4)
     for measure in ("cka", "procrustes"):
         assert layer_identification(a, b, measure=measure) == 3 / 5
+
+
+def test_which_layers_are_identified() -> None:
+    values = np.array([[0.9, 0.8, 0.9], [0.7, 0.2, 0.5], [np.nan, 0.2, 0.3], [0.1, 0.3, np.nan]])
+    names_a, names_b = ("x", "y", "z", "x"), ("y", "x", "z")
+    assert identified(values, names_a, names_b).tolist() == [False, True, True, True]
+    assert identified(values[:, :1], ("y",) * 4, ("y",)).tolist() == [True, True, False, True]
 
 
 def test_layers_without_values_are_not_identified() -> None:

@@ -326,6 +326,16 @@ def test_a_map_without_a_usable_layer_is_all_nan(rng: np.random.Generator) -> No
     assert list(found.notes) == ["a:a"]
 
 
+def test_four_examples_have_no_standard_error_and_a_map_says_so(rng: np.random.Generator) -> None:
+    x, y = rng.normal(size=(2, 5, 1))
+    found = cka_map({"x": x[:4]}, {"y": y[:4]})
+    assert found.stderr is not None
+    assert np.isnan(found.stderr).all()
+    assert found.notes["stderr"] == "4 examples arrived; standard errors need at least 5"
+    assert "stderr" not in cka_map({"x": x[:4]}, {"y": y[:4]}, stderr=False).notes
+    assert "stderr" not in cka_map({"x": x}, {"y": y}).notes
+
+
 def test_a_self_hsic_of_zero_is_nan_with_a_reason(rng: np.random.Generator) -> None:
     # So narrow a kernel underflows to the identity, which no example shares with another.
     found = cka_map({"x": rng.normal(size=(9, 2))}, kernel=RBF(1e-3))
@@ -467,6 +477,47 @@ def test_the_differentiable_value_is_the_value(
     found.backward()
     assert leaf.grad is not None
     assert leaf.grad.shape == leaf.shape
+
+
+@pytest.mark.parametrize("scale", [1e-10, 1e10])
+@pytest.mark.parametrize("kernel", KERNELS, ids=str)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_scales_have_no_part_in_the_differentiable_value(
+    kernel: Any, estimator: Any, scale: float, rng: np.random.Generator
+) -> None:
+    x, y = rng.normal(size=(30, 4)), torch.tensor(rng.normal(size=(30, 3)))
+    values, gradients = [], []
+    for factor in (1, scale):
+        leaf = torch.tensor(factor * x, requires_grad=True)
+        found = cka(leaf, y, kernel=kernel, estimator=estimator)
+        found.backward()
+        assert leaf.grad is not None
+        values.append(found.item())
+        gradients.append(factor * leaf.grad)
+    assert values[1] == pytest.approx(values[0], abs=1e-12)
+    assert torch.allclose(gradients[1], gradients[0], rtol=1e-8, atol=1e-12)
+    assert gradients[0].abs().max() > 1e-4
+
+
+@pytest.mark.filterwarnings("ignore:the biased CKA of unrelated layers")
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_gradients_of_tiny_features_agree_with_differences(
+    estimator: Any, rng: np.random.Generator
+) -> None:
+    x, y, way = (rng.normal(size=(30, p)) for p in (4, 3, 4))
+    leaf = torch.tensor(1e-10 * x, requires_grad=True)
+    (found,) = torch.autograd.grad(cka(leaf, y, estimator=estimator), leaf)
+    up, down = (float(cka(1e-10 * (x + h * way), y, estimator=estimator)) for h in (1e-5, -1e-5))
+    assert float((found * torch.tensor(way)).sum()) == pytest.approx((up - down) / 2e-15, rel=1e-6)
+
+
+def test_rounding_does_not_make_a_simplex_vary(rng: np.random.Generator) -> None:
+    simplex = np.linalg.qr(rng.normal(size=(64, 64)))[0]  # every example as far from every other
+    y = rng.normal(size=(64, 3))
+    for scale in (1e-10, 1, 1e10):
+        for x in (torch.tensor(scale * simplex), torch.tensor(scale * simplex).requires_grad_()):
+            with pytest.raises(DegenerateError, match="x: its self-HSIC is .*, not positive"):
+                cka(x, y)
 
 
 def test_a_map_takes_activations_that_still_require_gradients(rng: np.random.Generator) -> None:

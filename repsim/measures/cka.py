@@ -23,6 +23,7 @@ from repsim.errors import (
 )
 from repsim.layers import select_layers
 from repsim.measures.hsic import HSIC, GramSums
+from repsim.measures.inputs import as_array
 from repsim.measures.kernels import (
     RBF,
     Kernel,
@@ -31,7 +32,7 @@ from repsim.measures.kernels import (
     parse_kernel,
     squared_distances,
 )
-from repsim.measures.layer import Layer, prepare_layer, varies
+from repsim.measures.layer import Layer, centring, prepare_layer, prepare_together, varies
 from repsim.measures.plan import Algebra, choose, operations, pair_sums
 from repsim.measures.product import full_precision
 from repsim.measures.uncertainty import leave_one_out, permutation_test, standard_errors
@@ -40,7 +41,7 @@ from repsim.results import SimilarityMap
 from repsim.sources import (
     ActivationSource,
     ArraySource,
-    as_numbers,
+    as_floats,
     as_tensor,
     check_comparable,
 )
@@ -79,14 +80,15 @@ def cka(
             f"unknown estimator {estimator!r}; {choices(estimator, ['unbiased', 'biased'])}"
         )
     parsed = parse_kernel(kernel)
-    arrays = {"x": _as_array(x, "x"), "y": _as_array(y, "y")}
+    arrays = {"x": as_array(x, "x"), "y": as_array(y, "y")}
     if any(isinstance(v, Tensor) and v.requires_grad for v in arrays.values()):
         x, y = (v if isinstance(v, Tensor) else as_tensor(v) for v in arrays.values())
         return _differentiable(x, y, parsed, estimator)
     layers, sums = _pair(arrays, parsed, terms=False)
-    hsic = sums.unbiased() if estimator == "unbiased" else sums.biased()
+    unbiased, biased = sums.unbiased(), sums.biased()
+    hsic = unbiased if estimator == "unbiased" else biased
     value = float(_checked(hsic, _noise(layers)).cka())
-    if estimator == "biased" and (floor := float(_floors(sums)[0, 0])) > FLOOR:
+    if estimator == "biased" and (floor := float(_floors(unbiased, biased)[0, 0])) > FLOOR:
         warnings.warn(_warning(floor, sums.n), RepsimWarning, stacklevel=2)
     return value
 
@@ -110,7 +112,7 @@ def influence(x: Any, y: Any, *, kernel: KernelLike = "linear") -> np.ndarray:
         NonFiniteError: as ``cka``.
         DegenerateError: as ``cka``, or fewer than five examples.
     """
-    arrays = {"x": _as_array(x, "x"), "y": _as_array(y, "y")}
+    arrays = {"x": as_array(x, "x"), "y": as_array(y, "y")}
     layers, sums = _pair(arrays, parse_kernel(kernel), terms=True)
     if sums.n < 5:
         raise DegenerateError(f"{sums.n} examples arrived; influence needs at least 5")
@@ -122,20 +124,24 @@ def _pair(arrays: dict[str, Any], kernel: Kernel, *, terms: bool) -> tuple[list[
     """The sums over two arrays."""
     a, b = (ArraySource({name: array}, name=name) for name, array in arrays.items())
     _check_rows(a.n, b.n)
-    layers: list[Layer] = []
+
+    def prepare(dtype: torch.dtype) -> list[Layer]:
+        return [_prepare_array(source, kernel, a.device, dtype) for source in (a, b)]
+
     with full_precision(a.device):
-        dtype = _dtype([(a, "x"), (b, "y")])
-        for precision in dict.fromkeys((dtype, torch.float64)):
-            layers.clear()
-            for source in (a, b):
-                try:
-                    layers.append(prepare_layer(source, source.name, kernel, a.device, precision))
-                except (NonFiniteError, DegenerateError) as error:
-                    raise type(error)(f"{source.name}: {error}") from None
-            if not any(layer.delicate for layer in layers):
-                break
+        layers = prepare_together(_dtype([(a, a.name), (b, b.name)]), prepare)
         memory = default_memory(a.device)
         return layers, pair_sums([layers[0]], [layers[1]], memory=memory, terms=terms)
+
+
+def _prepare_array(
+    source: ArraySource, kernel: Kernel, device: torch.device, dtype: torch.dtype
+) -> Layer:
+    """The layer of an array, whose errors begin with the array's name."""
+    try:
+        return prepare_layer(source, source.name, kernel, device, dtype, keep=True)
+    except (NonFiniteError, DegenerateError) as error:
+        raise type(error)(f"{source.name}: {error}") from None
 
 
 def cka_map(
@@ -206,19 +212,22 @@ def cka_map(
     dtype = _dtype([(source, name) for source, names, _ in sides for name in names])
     count = sum(len(names) for _, names, _ in sides)
     keep = 2 * count * a.n**2 * dtype.itemsize <= memory
+    prepared: list[list[Layer]] = []
+
+    def prepare(dtype: torch.dtype) -> list[Layer]:
+        notes.clear()
+        prepared.clear()
+        for source, names, label in sides:
+            options = {"dtype": dtype, "keep": keep, "memory": memory}
+            prepared.append(_prepare(source, names, label, kernel, target, notes, **options))
+        return [layer for side in prepared for layer in side]
+
     tables: dict[str, np.ndarray] = {}
     report: dict[str, Any] = {}
     with full_precision(target, tf32=tf32):
-        for precision in dict.fromkeys((dtype, torch.float64)):
-            notes.clear()
-            options = {"dtype": precision, "keep": keep, "memory": memory}
-            prepared = [
-                _prepare(source, names, label, kernel, target, notes, **options)
-                for source, names, label in sides
-            ]
-            if not any(layer.delicate for side in prepared for layer in side.values()):
-                break
-        good_a, good_b = list(prepared[0].values()), list(prepared[-1].values())
+        layers = prepare_together(dtype, prepare)
+        precision = layers[0].dtype if layers else dtype
+        good_a, good_b = prepared[0], prepared[-1]
         if good_a and good_b:
             right = None if itself else good_b
             algebra = choose(good_a, right, terms=stderr) if algebra is None else algebra
@@ -248,8 +257,8 @@ def cka_map(
     wanted = ["unbiased", "biased"] + ["stderr"] * stderr
     wanted += ["p_value", "p_value_max"] if permutations else []
     at = np.ix_(
-        [names_a.index(name) for name in prepared[0]],
-        [names_b.index(name) for name in prepared[-1]],
+        [names_a.index(layer.name) for layer in good_a],
+        [names_b.index(layer.name) for layer in good_b],
     )
     whole = {key: np.full((len(names_a), len(names_b)), np.nan) for key in wanted}
     for key, table in tables.items():
@@ -273,7 +282,7 @@ def cka_map(
             "sums": "float64",
             **report,
             **({"permutations": permutations, "seed": seed} if permutations else {}),
-            **_bandwidths(labels, prepared[0], prepared[-1]),
+            **_bandwidths(labels, good_a, good_b),
         },
     )
 
@@ -286,11 +295,14 @@ def _tables(
     labels: tuple[str, str],
 ) -> dict[str, np.ndarray]:
     """The values of a map by the names of its fields; ``notes`` says why of a NaN or a warning."""
-    unbiased = _without_noise(sums.unbiased(), layers_a, layers_b, notes, labels).cka()
-    tables = {"unbiased": unbiased, "biased": sums.biased().cka()}
+    hsic, biased = sums.unbiased(), sums.biased()
+    unbiased = _without_noise(hsic, layers_a, layers_b, notes, labels).cka()
+    tables = {"unbiased": unbiased, "biased": biased.cka()}
     if sums.terms is not None:
         tables["stderr"] = torch.where(unbiased.isnan(), torch.nan, standard_errors(sums))
-    if (floor := float(_floors(sums).max())) > FLOOR:
+        if sums.n < 5:
+            notes["stderr"] = f"{sums.n} examples arrived; standard errors need at least 5"
+    if (floor := float(_floors(hsic, biased).max())) > FLOOR:
         notes["biased"] = _warning(floor, sums.n)
     return {key: table.cpu().numpy() for key, table in tables.items()}
 
@@ -299,13 +311,12 @@ def _tables(
 FLOOR = 0.5
 
 
-def _floors(sums: GramSums) -> Float[Tensor, "a b"]:
+def _floors(unbiased: HSIC, biased: HSIC) -> Float[Tensor, "a b"]:
     """The biased CKA that layers like these have when they are unrelated.
 
     √(pq / ((n + p)(n + q))) for independent Gaussian features, with p and q their
     effective numbers: how much the diagonal of the Gram matrix has of the self-HSIC.
     """
-    biased, unbiased = sums.biased(), sums.unbiased()
     shares = [
         (1 - own / with_diagonal).clamp(min=0)
         for own, with_diagonal in ((unbiased.aa, biased.aa), (unbiased.bb, biased.bb))
@@ -357,7 +368,8 @@ def _check_memory(n: int, pairs: int, stderr: bool, memory: int) -> None:
     needed = 4 * 8 * n * pairs
     if stderr and needed > memory:
         raise UsageError(
-            f"standard errors of {pairs} pairs on {n} examples take {in_units(needed)}, and "
+            f"standard errors of {pairs} {'pair' if pairs == 1 else 'pairs'} on {n} examples take "
+            f"{in_units(needed)}, and "
             f"{in_units(memory)} are allowed; choose fewer layers, allow more memory, or do "
             "without them (--no-stderr, stderr=False)"
         )
@@ -371,12 +383,12 @@ def _prepare(
     device: torch.device,
     notes: dict[str, str],
     **options: Any,
-) -> dict[str, Layer]:
+) -> list[Layer]:
     """The layers on which CKA is defined; ``notes`` says why of the others."""
-    prepared = {}
+    prepared = []
     for name in names:
         try:
-            prepared[name] = prepare_layer(source, name, kernel, device, **options)
+            prepared.append(prepare_layer(source, name, kernel, device, **options))
         except (NonFiniteError, DegenerateError) as error:
             notes[f"{label}:{name}"] = str(error)
     return prepared
@@ -384,7 +396,7 @@ def _prepare(
 
 def _dtype(layers: list[tuple[ActivationSource, str]]) -> torch.dtype:
     """float64 if any layer is, else float32."""
-    first = (as_tensor(source.rows(name, 0, 1)).dtype for source, name in layers)
+    first = (as_floats(source.rows(name, 0, 1)).dtype for source, name in layers)
     return torch.float64 if torch.float64 in first else torch.float32
 
 
@@ -406,15 +418,6 @@ def _check_rows(n: int, m: int) -> None:
         raise DegenerateError(f"{n} examples arrived; CKA needs at least 4")
 
 
-def _as_array(value: Any, name: str) -> Any:
-    array = as_numbers(value, name)
-    if array.ndim < 2:
-        raise ShapeError(
-            f"{name} has shape {tuple(array.shape)}; expected (n, p), one row an example"
-        )
-    return array
-
-
 def _differentiable(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
     """CKA from whole Gram matrices, in float64 where the device has it; gradients flow."""
     _check_rows(len(x), len(y))
@@ -424,12 +427,14 @@ def _differentiable(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) 
         if not bool(torch.isfinite(rows).all()):
             raise NonFiniteError(f"{name}: it holds NaN or infinity")
         rows = rows.to(float64_device(rows.device)).double()
-        free = rows.detach()
-        squares = (free - free.mean(0)).square().sum()
-        if not varies(float(squares), float(free.square().sum()), len(rows)):
+        centred = rows - rows.mean(0)
+        spread = float(centred.detach().square().sum())
+        if not varies(spread, float(rows.detach().square().sum()), len(rows)):
             raise DegenerateError(f"{name}: it is the same for every example")
         try:
-            grams.append(_gram(rows, kernel))
+            # At mean squared norm 1, to which the bound on the noise applies. CKA does not depend
+            # on the scale, so the gradient is right without that of the scale.
+            grams.append(_gram(centred / (spread / len(rows)) ** 0.5, kernel))
         except DegenerateError as error:
             raise DegenerateError(f"{name}: {error}") from None
     sums = GramSums.of(*grams)
@@ -439,12 +444,21 @@ def _differentiable(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) 
 
 
 def _gram(rows: Float[Tensor, "n p"], kernel: Kernel) -> Float[Tensor, "n n"]:
-    rows = rows - rows.mean(0)
-    if not isinstance(kernel, RBF):
-        return rows @ rows.T
-    # The bandwidth follows the data but is not differentiated through: a median has no useful
-    # gradient.
-    return torch.exp(-squared_distances(rows, rows) / (2 * bandwidth(rows.detach(), kernel) ** 2))
+    """K_ij - u_i - u_j of centred rows, with u from ``centring``.
+
+    Neither estimator of HSIC depends on u, so its gradient is not needed; but with it the unbiased
+    one is a plain sum of products, in which nothing cancels.
+    """
+    if isinstance(kernel, RBF):
+        # The bandwidth follows the data but is not differentiated through: a median has no useful
+        # gradient.
+        sigma = bandwidth(rows.detach(), kernel)
+        K = torch.exp(-squared_distances(rows, rows) / (2 * sigma**2))
+    else:
+        K = rows @ rows.T
+    free = K.detach()
+    u = centring(free.sum(1) - free.diagonal())
+    return K - u[:, None] - u
 
 
 def _checked(hsic: HSIC, noise: list[float]) -> HSIC:
@@ -458,13 +472,13 @@ def _checked(hsic: HSIC, noise: list[float]) -> HSIC:
 
 
 def _bandwidths(
-    labels: tuple[str, str], of_a: dict[str, Layer], of_b: dict[str, Layer]
+    labels: tuple[str, str], layers_a: list[Layer], layers_b: list[Layer]
 ) -> dict[str, Any]:
     """σ of every layer in the layer's own units, for kernels that have one."""
     found = {
-        f"{label}:{name}": layer.scale
-        for label, layers in zip(labels, (of_a, of_b), strict=True)
-        for name, layer in layers.items()
+        f"{label}:{layer.name}": layer.scale
+        for label, layers in zip(labels, (layers_a, layers_b), strict=True)
+        for layer in layers
         if isinstance(layer.kernel, RBF)
     }
     return {"bandwidth": found} if found else {}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from repsim.measures.hsic import GramSums, Terms
 from repsim.measures.kernels import RBF
-from repsim.measures.layer import Layer, centring
+from repsim.measures.layer import Layer, add_row_sums, centring, upper_tiles
 from repsim.progress import Progress, silent
 
 #: Rows of the largest tile, on a CPU and on an accelerator.
@@ -65,8 +65,7 @@ def gram_sums(
         for k, layer, out in zip(rows, layers, part, strict=True):
             layer.tile(i, j, out)
             if layer.shift is None:
-                k[i] += out.sum(1).double()
-                k[j] += out.sum(0).double()
+                add_row_sums(k, i, j, out)
         across, squares = _products(part, a, b)
         if not terms:
             each += 2 * across.sum(0)  # the tile below the diagonal is the transpose
@@ -112,8 +111,7 @@ def _row_sums(layer: Layer, tiles: list[tuple[slice, slice]]) -> Tensor:
     for i, j in tiles:
         out = torch.empty(_size(i), _size(j), dtype=layer.dtype, device=layer.device)
         layer.tile(i, j, out)
-        sums[i] += out.sum(1).double()
-        sums[j] += out.sum(0).double()
+        add_row_sums(sums, i, j, out)
     return sums
 
 
@@ -175,12 +173,6 @@ def hold(layers: list[Layer], room: Room, progress: Progress = silent, further: 
         layer.hold_gram(scratch if layer.features <= widest else None, room.step)
         progress(done, len(of_grams) + further, "")
     return len(of_grams)
-
-
-def upper_tiles(n: int, tile: int) -> list[tuple[slice, slice]]:
-    """Tiles of an n × n matrix on and above its diagonal, row by row."""
-    cuts = [slice(i, min(i + tile, n)) for i in range(0, n, tile)]
-    return [(i, j) for at, i in enumerate(cuts) for j in cuts[at:]]
 
 
 def _size(of: slice) -> int:

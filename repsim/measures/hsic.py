@@ -15,16 +15,16 @@ from torch import Tensor
 
 
 class HSIC(NamedTuple):
-    """HSIC of every pair of layers, and of each layer with itself."""
+    """HSIC of every pair of layers, and of each layer with itself; of one set or of several."""
 
-    ab: Float[Tensor, "a b"]
-    aa: Float[Tensor, " a"]
-    bb: Float[Tensor, " b"]
+    ab: Float[Tensor, "*sets a b"]
+    aa: Float[Tensor, "*sets a"]
+    bb: Float[Tensor, "*sets b"]
 
-    def cka(self) -> Float[Tensor, "a b"]:
+    def cka(self) -> Float[Tensor, "*sets a b"]:
         """HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)); NaN where a self-HSIC is not positive."""
         norms = [torch.where(own > 0, own, torch.nan).sqrt() for own in (self.aa, self.bb)]
-        return self.ab / (norms[0][:, None] * norms[1])
+        return self.ab / (norms[0][..., :, None] * norms[1][..., None, :])
 
 
 class Terms(NamedTuple):
@@ -73,8 +73,8 @@ class GramSums:
             diag_b=L.diagonal()[None],
         )
 
-    def leave_one_out(self) -> Terms:
-        """The unbiased HSIC without example i, for every i, from the terms of the examples.
+    def leave_one_out(self) -> HSIC:
+        """The unbiased HSIC without example i, for every i, (n, ...), from the examples' terms.
 
         HSIC₁ is a U-statistic of order 4, so these say what each example adds to it.
 
@@ -90,7 +90,7 @@ class GramSums:
             return (inner - 2 * each * ((n - 2) / (n - 3))) / ((n - 1) * (n - 4))
 
         inner = (self.inner, self.inner_a, self.inner_b)
-        return Terms(*map(without, inner, self.terms))
+        return HSIC(*map(without, inner, self.terms))
 
     def unbiased(self) -> HSIC:
         """HSIC₁ of Song et al. (2012, Eq. 5), with K̃ and L̃ the Gram matrices less their diagonals:

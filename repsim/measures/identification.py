@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from repsim.errors import DegenerateError, NonFiniteError, RepsimWarning, UsageError, choices
 from repsim.layers import select_layers
@@ -168,11 +168,18 @@ def _share(
             RepsimWarning,
             stacklevel=3,
         )
-    identified = 0
-    for row, name in zip(values, names_a, strict=True):
+    return int(identified(values, names_a, names_b).sum()) / len(names_a)
+
+
+def identified(
+    values: Float[np.ndarray, "a b"], names_a: Sequence[str], names_b: Sequence[str]
+) -> Bool[np.ndarray, " a"]:
+    """Which layers of a are more similar to the layer of b of their name than to every other."""
+    found = np.zeros(len(names_a), dtype=bool)
+    for k, (row, name) in enumerate(zip(values, names_a, strict=True)):
         at = names_b.index(name)
         others = np.delete(row, at)
         # Comparisons with NaN are false: fmax leaves those of other layers out, and a counterpart
         # without a value is above nothing.
-        identified += bool(row[at] > np.fmax.reduce(others, initial=-np.inf) + MARGIN)
-    return identified / len(names_a)
+        found[k] = row[at] > np.fmax.reduce(others, initial=-np.inf) + MARGIN
+    return found

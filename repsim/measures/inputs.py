@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError
 from repsim.measures.layer import varies
-from repsim.sources import as_tensor
+from repsim.sources import as_numbers, as_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,21 @@ class Rows:
     epsilon: float  #: of the dtype they arrived in; halves and integers count as float32
 
 
+def as_array(value: Any, name: str) -> Any:
+    """``value`` as an array or tensor (n, ...) of real numbers.
+
+    Raises:
+        UsageError: it holds complex numbers, masked entries or something else, or is sparse.
+        ShapeError: it has fewer than two dimensions.
+    """
+    array = as_numbers(value, name)
+    if array.ndim < 2:
+        raise ShapeError(
+            f"{name} has shape {tuple(array.shape)}; expected (n, p), one row an example"
+        )
+    return array
+
+
 def read_pair(x: Any, y: Any, *, centre: bool = True) -> tuple[Rows, Rows]:
     """x and y in float64, flattened and centred, where the first tensor among them lies.
 
@@ -32,18 +47,14 @@ def read_pair(x: Any, y: Any, *, centre: bool = True) -> tuple[Rows, Rows]:
         centre: whether to subtract the mean of every feature.
 
     Raises:
+        UsageError: x or y is no dense array of real numbers.
         ShapeError: x and y differ in rows, or there are fewer than two dimensions.
         NonFiniteError: NaN or infinity in x or y.
         DegenerateError: fewer than four examples, or a constant layer.
     """
-    arrays = {"x": as_tensor(x), "y": as_tensor(y)}
+    arrays = {name: as_tensor(as_array(value, name)) for name, value in (("x", x), ("y", y))}
     tensors = [arrays[name] for name, value in (("x", x), ("y", y)) if isinstance(value, Tensor)]
     device = tensors[0].device if tensors else torch.device("cpu")
-    for name, array in arrays.items():
-        if array.ndim < 2:
-            raise ShapeError(
-                f"{name} has shape {tuple(array.shape)}; expected (n, p), one row an example"
-            )
     n, m = (len(array) for array in arrays.values())
     if n != m:
         raise ShapeError(f"x has {n} rows, y has {m}; expected the same examples in both")

@@ -104,12 +104,12 @@ def squares(x: Float[Tensor, "n p"]) -> Float[Tensor, " n"]:
     return torch.linalg.vector_norm(x, dim=1).square()
 
 
-def median_distance(squared: Float[Tensor, "n n"], rounding: float = 0.0) -> float:
+def median_distance(squared: Float[Tensor, "n n"], size: float) -> float:
     """The root of the median of |x_i - x_j|² over all ordered pairs, i = j included.
 
     Args:
         squared: from ``distances_above``.
-        rounding: squared distances up to this are none.
+        size: mean squared norm of the rows, which says what rounding alone can leave.
 
     Raises:
         DegenerateError: more than half of all pairs of examples coincide.
@@ -122,7 +122,7 @@ def median_distance(squared: Float[Tensor, "n n"], rounding: float = 0.0) -> flo
     above.partition(high)
     below = above[high] if low == high else above[:high].max()
     median = (float(above[high]) + float(below)) / 2
-    if not median > rounding:
+    if not median > 1e3 * torch.finfo(torch.float64).eps * size:
         raise DegenerateError("the median distance between examples is 0; RBF has no bandwidth")
     return median**0.5
 
@@ -134,4 +134,4 @@ def bandwidth(x: Float[Tensor, "n p"], kernel: RBF) -> float:
         DegenerateError: more than half of all pairs of examples coincide.
     """
     squared = distances_above(lambda start, stop: x[start:stop], len(x), len(x))
-    return kernel.fraction * median_distance(squared)
+    return kernel.fraction * median_distance(squared, float(squares(x).mean()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from repsim.measures.kernels import (
     squares,
 )
 from repsim.measures.product import matmul_nt, upper_product
-from repsim.sources import ActivationSource, ArraySource, as_tensor
+from repsim.sources import ActivationSource, ArraySource, as_floats
 
 #: Bytes of rows that one step of the passes over a layer takes: a few fit in a processor's cache.
 BLOCK_BYTES = 4 << 20
@@ -158,10 +159,8 @@ class Layer:
             step = self.n
         self.shift = None  # not before the sums of the rows are known
         K = torch.zeros(self.n, self.n, dtype=self.dtype, device=self.device)
-        tiles = [slice(i, min(i + step, self.n)) for i in range(0, self.n, step)]
-        for at, i in enumerate(tiles):
-            for j in tiles[at:]:
-                self.tile(i, j, K[i, j])
+        for i, j in upper_tiles(self.n, step):
+            self.tile(i, j, K[i, j])
         self.held = None
         self.hold(K)
 
@@ -236,6 +235,17 @@ def prepare_layer(
     return layer
 
 
+def prepare_together(
+    dtype: torch.dtype, prepare: Callable[[torch.dtype], list[Layer]]
+) -> list[Layer]:
+    """The layers that ``prepare`` makes in ``dtype``, or in float64 where one is delicate."""
+    layers = prepare(dtype)
+    if dtype == torch.float64 or not any(layer.delicate for layer in layers):
+        return layers
+    del layers  # what they hold, before the same in float64
+    return prepare(torch.float64)
+
+
 def outlying(norms: Float[Tensor, " n"]) -> bool:
     """Whether a few rows outweigh the others by more than float32 can hold."""
     return bool(norms.max() > OUTLYING * norms.median())
@@ -294,8 +304,7 @@ def _set_bandwidth(layer: Layer, kernel: RBF, keep: bool, memory: int) -> None:
 
     step = max(1, memory // (layer.features * layer.dtype.itemsize))
     squared = distances_above(rows, len(sample), step)
-    # The mean squared norm of the rows is 1.
-    median = median_distance(squared, 1e3 * torch.finfo(torch.float64).eps)
+    median = median_distance(squared, size=1.0)
     layer.delicate = median**2 < NEAR
     sigma = kernel.fraction * median
     layer.scale *= sigma
@@ -359,6 +368,18 @@ def row_sums(K: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
     return K.sum(1).double() + K.sum(0).double()
 
 
+def add_row_sums(sums: Float[Tensor, " n"], i: slice, j: slice, tile: Tensor) -> None:
+    """Add to ``sums`` what the rows of a tile have of ``row_sums``."""
+    sums[i] += tile.sum(1).double()
+    sums[j] += tile.sum(0).double()
+
+
+def upper_tiles(n: int, tile: int) -> list[tuple[slice, slice]]:
+    """Tiles of an n × n matrix on and above its diagonal, row by row."""
+    cuts = [slice(i, min(i + tile, n)) for i in range(0, n, tile)]
+    return [(i, j) for at, i in enumerate(cuts) for j in cuts[at:]]
+
+
 def centring(rows: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """u such that Σ_{j≠i} (K_ij - u_i - u_j) = 0 for every i, from rows = Σ_{j≠i} K_ij.
 
@@ -370,7 +391,5 @@ def centring(rows: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 
 def _block(source: ActivationSource, name: str, start: int, stop: int) -> Tensor:
     """Rows of a layer as a floating tensor (rows, p); halves and integers become float32."""
-    rows = as_tensor(source.rows(name, start, stop))
-    if rows.dtype not in (torch.float32, torch.float64):
-        rows = rows.float()
+    rows = as_floats(source.rows(name, start, stop))
     return rows.reshape(len(rows), -1)

@@ -32,8 +32,7 @@ def standard_errors(sums: GramSums) -> Float[Tensor, "a b"]:
     The bandwidth of an RBF kernel is taken as given, which leaves out a part of the spread near
     CKA 1. NaN below five examples.
     """
-    assert sums.terms is not None
-    n = len(sums.terms.ab)
+    n = sums.n
     if n < 5:
         return torch.full_like(sums.inner, torch.nan)
     without = leave_one_out(sums)
@@ -43,9 +42,7 @@ def standard_errors(sums: GramSums) -> Float[Tensor, "a b"]:
 
 def leave_one_out(sums: GramSums) -> Float[Tensor, "n a b"]:
     """The unbiased CKA of every pair without example i, for every i."""
-    hsic = sums.leave_one_out()
-    roots = [torch.where(own > 0, own, torch.nan).sqrt() for own in (hsic.aa, hsic.bb)]
-    return hsic.ab / roots[0][:, :, None] / roots[1][:, None, :]
+    return sums.leave_one_out().cka()
 
 
 def permutation_test(
@@ -89,7 +86,6 @@ def permutation_test(
             "layers or examples, or allow more memory"
         )
     for layer in layers:
-        layer.held = None
         if layer.gram is None:
             layer.hold_gram(None, ROWS)
     above = torch.stack([_gram(layer) for layer in layers_a])
