@@ -62,7 +62,7 @@ kernel_option = click.option(
 
 
 class Bytes(click.ParamType):
-    """A number of bytes: 1073741824, 512M, 1.5GiB."""
+    """A number of bytes: 1073741824, 1e9, 512M, 1.5GiB."""
 
     name = "size"
 
@@ -71,10 +71,14 @@ class Bytes(click.ParamType):
     ) -> int | None:
         if value is None or isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([KMGT]?)(?:i?B)?", str(value).strip(), re.I)
-        if found is None or float(found[1]) == 0:
+        number = r"\d+(?:\.\d*)?(?:e\+?\d+)?"
+        found = re.fullmatch(rf"({number})\s*([KMGT]?)(?:i?B)?", str(value).strip(), re.I)
+        size = 0.0
+        if found is not None:
+            size = float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")
+        if not 1 <= size < math.inf:
             self.fail(f"{value!r} is no size in bytes; try 512M or 2G", param, ctx)
-        return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+        return int(size)
 
 
 memory_option = click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from collections.abc import Callable
@@ -627,6 +628,14 @@ def test_a_share_of_variance_is_a_share(variance: float) -> None:
 def test_neighbours_must_be_there(k: int) -> None:
     with pytest.raises(UsageError, match=f"k is {k}; expected 1 to 18 neighbours among 20"):
         mutual_knn(GOOD, GOOD, k=k)
+
+
+@pytest.mark.parametrize("k", [2.5, 3.0, "3", None, float("nan")])
+def test_neighbours_are_counted(k: Any) -> None:
+    unchecked = inspect.unwrap(mutual_knn)  # as users call it: here, annotations are checked
+    with pytest.raises(UsageError, match=f"k is {k!r}; expected a whole number of neighbours"):
+        unchecked(GOOD, GOOD, k=k)
+    assert unchecked(GOOD, GOOD, k=np.int64(3)) == 1
 
 
 def test_unknown_distances() -> None:

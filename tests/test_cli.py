@@ -167,6 +167,38 @@ def test_cka_with_errors_permutations_and_a_bound_on_memory(
     one_line(failed, 2, "a permutation test of", "may take 100 KiB")
 
 
+def test_a_store_alone_is_opened_once(
+    run_repsim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    from repsim.cli import workspace
+
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.random.default_rng(0).normal(size=(20, 5)))
+    opened: list[str] = []
+    original = workspace.open_activations
+
+    def opening(reference: str, *arguments: object, **options: object):  # type: ignore[no-untyped-def]
+        opened.append(reference)
+        return original(reference, *arguments, **options)
+
+    monkeypatch.setattr(workspace, "open_activations", opening)
+    assert run_repsim("cka", "--a", "x.npy").status == 0
+    assert opened == ["x.npy"]
+    assert Path("results/cka-x-x.json").is_file()
+    assert run_repsim("cka", "--a", "x.npy", "--b", "x.npy", "--overwrite").status == 0
+    assert opened == ["x.npy"] * 3
+
+
+def test_a_counterpart_by_rounding_alone_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    from repsim.cli.cka import show_similarity
+
+    values = np.array([[0.5, 0.5 - 1e-12], [0.1, 0.9]])
+    made = repsim.SimilarityMap(("x", "y"), ("x", "y"), values, None, 9, "a", "b", "linear")
+    assert repsim.layer_identification(made) == 0.5
+    show_similarity(made, "unbiased")
+    assert "1 of 2 layers are most similar to their counterpart" in capsys.readouterr().out
+
+
 def test_cka_of_arrays_in_numpy_files(
     run_repsim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # type: ignore[no-untyped-def]
@@ -231,6 +263,9 @@ def test_the_warning_of_the_biased_estimator_is_for_those_who_ask_for_it(
         ("2k", 2048),
         ("7B", 7),
         ("1T", 1 << 40),
+        ("1e9", 10**9),
+        ("2.5E+3", 2500),
+        ("1e3K", 1024000),
     ],
 )
 def test_sizes_in_bytes(text: str, size: int) -> None:
@@ -239,7 +274,10 @@ def test_sizes_in_bytes(text: str, size: int) -> None:
     assert Bytes().convert(text, None, None) == size
 
 
-@pytest.mark.parametrize("text", ["", "much", "-1G", "0", "0.0M", "1GG", "1E", "1.2.3M", "inf"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "much", "-1G", "0", "0.0M", "1GG", "1E", "1.2.3M", "inf", "1e-3", "1e", "1e999", "0.5"],
+)
 def test_sizes_that_are_none(text: str, run_repsim) -> None:  # type: ignore[no-untyped-def]
     failed = run_repsim("cka", "--a", "x", f"--memory={text}")
     one_line(failed, 2, "--memory", f"{text!r} is no size in bytes; try 512M or 2G")

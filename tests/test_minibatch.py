@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Iterator
 from itertools import combinations
@@ -206,6 +207,47 @@ def test_batches_that_do_not_fit_are_refused(rng: np.random.Generator) -> None:
         engine.update(a, {"b1": b["b1"]})
     with pytest.raises(UsageError, match="unknown kernel 'cosine'"):
         MinibatchCKA(["a0"], ["b0"], kernel="cosine")
+
+
+def test_batches_are_dicts(rng: np.random.Generator) -> None:
+    a, b = network(rng, 20)
+    unchecked = inspect.unwrap(MinibatchCKA.update)  # here, annotations are checked
+    with pytest.raises(UsageError, match="a is a ndarray; expected a dict of layer name to activ"):
+        unchecked(MinibatchCKA(["a0"], ["b0"]), a["a0"], b["b0"])
+    with pytest.raises(UsageError, match="b is a Tensor; expected a dict"):
+        unchecked(MinibatchCKA(["a0"], ["b0"]), a, torch.tensor(b["b0"]))
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_a_layer_keeps_its_width(kernel: Any, rng: np.random.Generator) -> None:
+    a, b = network(rng, 40)
+    engine = MinibatchCKA(list(a), list(b), kernel=kernel)
+    engine.update(a, b)
+    before = engine.compute().unbiased
+    narrow = {**b, "b1": b["b1"][:, :1]}
+    message = "layer 'b1' of b is of width 3 in a batch and was of width 6 before"
+    with pytest.raises(ShapeError, match=message):
+        engine.update(a, narrow)
+    with pytest.raises(ShapeError, match=message):  # nor one that would be left out
+        engine.update(*({k: v[:3] for k, v in side.items()} for side in (a, narrow)))
+    other = MinibatchCKA(list(a), list(b), kernel=kernel)
+    other.update(a, narrow)
+    with pytest.raises(MismatchError, match="'b1' of b is of width 6 in one stream and of width 3"):
+        engine.merge(other)
+    assert (engine.batches, engine.skipped) == (1, 0)
+    assert np.array_equal(engine.compute().unbiased, before)
+    # The shape may change: 2 x 3 features are as many as 6.
+    engine.update(a, {**b, "b1": b["b1"].reshape(40, 6)})
+    assert engine.compute().unbiased == pytest.approx(before, abs=1e-12)
+
+
+def test_a_merged_stream_keeps_the_widths_of_its_parts(rng: np.random.Generator) -> None:
+    a, b = network(rng, 40)
+    part, total = MinibatchCKA(["a0"], ["b0"]), MinibatchCKA(["a0"], ["b0"])
+    part.update(a, b)
+    total.merge(part)
+    with pytest.raises(ShapeError, match="layer 'a0' of a is of width 2 in a batch and was of wi"):
+        total.update({"a0": a["a0"][:, :2]}, b)
 
 
 def test_nothing_to_compute_from(rng: np.random.Generator) -> None:

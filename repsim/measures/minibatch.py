@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,11 +20,11 @@ from repsim.errors import (
 )
 from repsim.measures.gram import gram_sums
 from repsim.measures.hsic import HSIC
-from repsim.measures.kernels import RBF, Kernel, KernelLike, Linear, parse_kernel
-from repsim.measures.layer import Layer, prepare_layer, uncentred_layer
+from repsim.measures.kernels import Kernel, KernelLike, Linear, parse_kernel
+from repsim.measures.layer import Layer, prepare_layer, prepare_together, uncentred_layer
 from repsim.measures.product import full_precision
 from repsim.results import SimilarityMap
-from repsim.sources import ArraySource, as_tensor
+from repsim.sources import ArraySource, as_floats
 
 #: Batches whose means differ this many standard deviations more than those of shuffled ones would
 #: are called sorted.
@@ -38,50 +39,52 @@ class BatchLayer:
 
     Attributes:
         n: examples.
+        features: of each example.
         layer: None where the layer is the same for every example of the batch.
         error: what is wrong with the activations, or None.
     """
 
-    def __init__(self, name: str, activations: Any, kernel: Kernel, room: Room) -> None:
+    def __init__(self, name: str, activations: Any, kernel: Kernel, scratch: _Scratch) -> None:
         maps = isinstance(activations, Tensor) and activations.ndim == 4
         if maps and activations.is_contiguous(memory_format=torch.channels_last):
             # In the order in which they lie in memory: CKA knows no order of features.
             activations = activations.permute(0, 2, 3, 1)
         source = ArraySource({name: activations}, name=name)
         self.n = source.n
+        self.features = math.prod(source.rows(name, 0, 0).shape[1:])
         self.layer: Layer | None = None
         self.error: NonFiniteError | None = None
         if self.n >= 4:
             with full_precision(source.device):
                 try:
-                    self.layer = _batch_layer(source, kernel, room)
+                    self.layer = _batch_layer(source, kernel, scratch)
                 except DegenerateError:
                     pass
                 except NonFiniteError as error:
                     self.error = error
 
 
-def _batch_layer(source: ArraySource, kernel: Kernel, room: Room) -> Layer:
+def _batch_layer(source: ArraySource, kernel: Kernel, scratch: _Scratch) -> Layer:
     """The only layer of ``source``, of which it then needs nothing more."""
     (name,), n = source.layers, source.n
-    x = as_tensor(source.rows(name, 0, n)).flatten(1)
-    x = x if x.dtype == torch.float64 else x.float()
+    x = as_floats(source.rows(name, 0, n)).flatten(1)
     layer = None
     if isinstance(kernel, Linear) and n < x.shape[1]:
         layer = uncentred_layer(x, name)
     if layer is None:
-        layer = prepare_layer(source, name, kernel, source.device, x.dtype, keep=True)
-        if layer.delicate and x.dtype == torch.float32:
-            layer = prepare_layer(source, name, kernel, source.device, torch.float64, keep=True)
+        (layer,) = prepare_together(
+            x.dtype,
+            lambda dtype: [prepare_layer(source, name, kernel, source.device, dtype, keep=True)],
+        )
     if layer.gram is None and n < layer.features:
-        layer.hold_gram(room.of(layer), n)
+        layer.hold_gram(scratch.of(layer), n)
     elif layer.gram is None:
         layer.held = layer.rows(0, n)
     del layer.source
     return layer
 
 
-class Room:
+class _Scratch:
     """Memory for the rows of one layer after another: fresh memory is slow."""
 
     def __init__(self) -> None:
@@ -121,7 +124,8 @@ class MinibatchCKA:
         self._sums = HSIC(*(torch.zeros(s, dtype=torch.float64) for s in ((a, b), (a,), (b,))))
         self._squares = _Squares(a, b)
         self._means = _Means(), _Means()
-        self._room = Room()
+        self._scratch = _Scratch()
+        self._widths: dict[tuple[str, str], int] = {}
         self.examples = 0
         self.batches = 0
         self.skipped = 0
@@ -132,7 +136,7 @@ class MinibatchCKA:
 
         A hook that reduces each layer as it comes holds one layer at a time in place of all.
         """
-        return BatchLayer(layer, activations, self.kernel, self._room)
+        return BatchLayer(layer, activations, self.kernel, self._scratch)
 
     def update(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
         """Add one batch: layer name to activations (n, ...), the same examples in a and b.
@@ -144,11 +148,16 @@ class MinibatchCKA:
             b: of ``layers_b``.
 
         Raises:
-            UsageError: a layer is missing.
-            ShapeError: numbers of examples differ.
+            UsageError: a layer is missing, or a or b is no dict.
+            ShapeError: numbers of examples differ, or a layer has other features than before.
         """
         sides: list[list[BatchLayer]] = []
         for side, given, layers in (("a", a, self.layers_a), ("b", b, self.layers_b)):
+            if not isinstance(given, Mapping):
+                raise UsageError(
+                    f"{side} is a {type(given).__name__}; expected a dict of layer name to "
+                    "activations (n, ...)"
+                )
             for name in layers:
                 if name not in given:
                     raise UsageError(f"{side} has no layer {name!r}; {choices(name, given)}")
@@ -163,6 +172,7 @@ class MinibatchCKA:
                 f"a batch has {n} examples in {first} and {other[1]} in {other[0]}; expected the "
                 "same examples in every layer"
             )
+        self._check_widths(sides)
         n = sizes.pop()[1]
         if n < 4:
             self.skipped += n
@@ -181,7 +191,7 @@ class MinibatchCKA:
         """Add what ``other`` has seen: the result is that of one pass over both streams.
 
         Raises:
-            MismatchError: it is of other layers or of another kernel.
+            MismatchError: it is of other layers, of another kernel or of layers of other widths.
             UsageError: it is this stream itself, or none.
         """
         if not isinstance(other, MinibatchCKA) or other is self:
@@ -193,6 +203,13 @@ class MinibatchCKA:
                 f"kernel cannot be added to {len(self.layers_a)} x {len(self.layers_b)} with the "
                 f"{self.kernel} kernel; merge streams of the same layers and kernel"
             )
+        for (side, name), width in other._widths.items():
+            if self._widths.get((side, name), width) != width:
+                raise MismatchError(
+                    f"layer {name!r} of {side} is of width {self._widths[side, name]} in one "
+                    f"stream and of width {width} in the other; merge streams of the same networks"
+                )
+        self._widths |= other._widths
         for total, part in zip(self._sums, other._sums, strict=True):
             total += part
         self._squares.merge(other._squares)
@@ -254,6 +271,21 @@ class MinibatchCKA:
     def _reduced(self, name: str, value: Any) -> BatchLayer:
         return value if isinstance(value, BatchLayer) else self.reduce(name, value)
 
+    def _check_widths(self, sides: list[list[BatchLayer]]) -> None:
+        widths = {
+            (side, name): layer.features
+            for side, names, layers in zip("ab", (self.layers_a, self.layers_b), sides, strict=True)
+            for name, layer in zip(names, layers, strict=True)
+        }
+        for (side, name), width in widths.items():
+            before = self._widths.get((side, name), width)
+            if width != before:
+                raise ShapeError(
+                    f"layer {name!r} of {side} is of width {width} in a batch and was of width "
+                    f"{before} before; expected the same features in every batch"
+                )
+        self._widths = widths
+
     def _add(self, sides: list[list[Layer | None]], n: int) -> None:
         """Add the HSICs of the layers that vary in the batch; the others add nothing."""
         good = [[layer for layer in layers if layer is not None] for layers in sides]
@@ -264,41 +296,35 @@ class MinibatchCKA:
         if any(layer.dtype == torch.float64 for layer in together):
             for layer in together:
                 layer.to_float64()
-        zeros = [torch.zeros_like(total) for total in self._sums]
-        batch = HSIC(*zeros)
-        if good[0] and good[1]:
-            memory = default_memory(good[0][0].device)
-            with full_precision(good[0][0].device):
-                hsic = gram_sums(good[0], good[1], memory=memory).unbiased()
-            at_a, at_b = (
+        batch = HSIC(*(torch.zeros_like(total) for total in self._sums))
+        if together:
+            device = together[0].device
+            with full_precision(device):
+                # Where no layer of one side varies, those of the other still have their own HSIC.
+                both = good if good[0] and good[1] else (together, None)
+                hsic = gram_sums(*both, memory=default_memory(device)).unbiased()
+            units = [self._units(*each) for each in zip(good, (hsic.aa, hsic.bb), strict=True)]
+            at = [
                 torch.tensor([k for k, layer in enumerate(layers) if layer is not None])
                 for layers in sides
-            )
-            units = [self._units(layers) for layers in good]
-            # A layer that is rounding alone beyond its mean adds nothing, like a constant one.
-            kept = [
-                own.cpu() > torch.tensor([layer.noise**2 for layer in layers], dtype=torch.float64)
-                for own, layers in zip((hsic.aa, hsic.bb), good, strict=True)
             ]
-            units = [unit * keep for unit, keep in zip(units, kept, strict=True)]
-            batch.ab[at_a[:, None], at_b] = hsic.ab.cpu() * units[0][:, None] * units[1]
-            batch.aa[at_a] = hsic.aa.cpu() * units[0].square()
-            batch.bb[at_b] = hsic.bb.cpu() * units[1].square()
-        elif good[0] or good[1]:
-            side = 0 if good[0] else 1
-            with full_precision(good[side][0].device):
-                own = gram_sums(good[side], None, memory=1 << 30).unbiased().aa
-            at = torch.tensor([k for k, layer in enumerate(sides[side]) if layer is not None])
-            batch[side + 1][at] = own.cpu() * self._units(good[side]).square()
+            for k, own in enumerate((hsic.aa, hsic.bb)):
+                if good[k]:
+                    batch[k + 1][at[k]] = own.cpu() * units[k].square()
+            if good[0] and good[1]:
+                batch.ab[at[0][:, None], at[1]] = hsic.ab.cpu() * units[0][:, None] * units[1]
         for total, part in zip(self._sums, batch, strict=True):
             total += n * part
         self._squares.update(batch, n)
 
-    def _units(self, layers: list[Layer]) -> Tensor:
-        """What the engine's scaling of rows took out of each Gram matrix."""
-        if isinstance(self.kernel, RBF):
-            return torch.ones(len(layers), dtype=torch.float64)
-        return torch.tensor([layer.scale**2 for layer in layers], dtype=torch.float64)
+    def _units(self, layers: list[Layer], own: Tensor) -> Tensor:
+        """What the engine's scaling of rows took out of each Gram matrix; 0 where what is left of
+        a layer is rounding alone, so that it adds nothing, like a constant one."""
+        linear = isinstance(self.kernel, Linear)
+        scales = [layer.scale**2 if linear else 1.0 for layer in layers]
+        noise = [layer.noise**2 for layer in layers]
+        units, bounds = (torch.tensor(each, dtype=torch.float64) for each in (scales, noise))
+        return torch.where(own.cpu()[: len(layers)] > bounds, units, 0.0)
 
 
 class _Squares:
@@ -347,8 +373,6 @@ class _Means:
         mean = layer.mean.double() + layer.rest.double() * layer.scale
         if self._first is None:
             self._first = mean
-        if mean.shape != self._first.shape:
-            return
         beyond = mean - self._first
         self._sum = self._sum + layer.n * beyond
         self._squares += layer.n * float(beyond.square().sum())

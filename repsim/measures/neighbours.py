@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from jaxtyping import Bool, Float
@@ -35,7 +36,7 @@ def mutual_knn(x: Any, y: Any, *, k: int = 10, distance: str = "euclidean") -> f
         A float in [0, 1], computed in float64 by blocks of rows; no gradients flow.
 
     Raises:
-        UsageError: an unknown distance, or k out of range.
+        UsageError: an unknown distance, or k that is no whole number or out of range.
         ShapeError: x and y differ in rows, or there are fewer than two dimensions.
         NonFiniteError: NaN or infinity in x or y.
         DegenerateError: fewer than four examples, a constant layer, or a row of zeros where the
@@ -43,6 +44,9 @@ def mutual_knn(x: Any, y: Any, *, k: int = 10, distance: str = "euclidean") -> f
     """
     a, b = read_points(x, y, distance, DISTANCES)
     n = len(a)
+    if not isinstance(k, Integral):
+        raise UsageError(f"k is {k!r}; expected a whole number of neighbours")
+    k = int(k)
     if not 1 <= k <= n - 2:
         raise UsageError(f"k is {k}; expected 1 to {n - 2} neighbours among {n} examples")
     size = max(1, BLOCK // n)
