@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from repsim.activations.capture import Capture
-from repsim.activations.layers import addresses, default_layers
+from repsim.activations.batches import run, to_device
+from repsim.activations.capture import Capture, plan
+from repsim.activations.layers import unwrap
 from repsim.devices import find_device
 from repsim.errors import DegenerateError
-from repsim.layers import select_layers
 from repsim.measures import MinibatchCKA
 from repsim.measures.kernels import KernelLike
 from repsim.progress import Progress, silent
@@ -39,11 +39,12 @@ def compare(
     and the value would depend on the batch size; the map has a note where they seem to be.
 
     Args:
-        model_a: any module that takes the loader's images.
+        model_a: any module that takes the loader's batches.
         model_b: the other one; may be the same object.
-        loader: gives batches: images (n, ...), or tuples or lists that begin with them.
-        layers_a: module addresses or globs, ``"odd"``, ``"even"``; by default the layers the
-            network names itself, or its leaf modules.
+        loader: gives batches: images (n, ...) as tensors or arrays, tuples or lists that begin with
+            them, or dictionaries by the names of the networks' arguments.
+        layers_a: addresses or patterns, as for ``repsim.activations.Capture``; by default the
+            layers the network names itself, or its leaf modules.
         layers_b: the same of ``model_b``.
         name_a: what to call ``model_a`` in tables and figures; by default its class.
         name_b: the same of ``model_b``.
@@ -52,42 +53,36 @@ def compare(
         progress: told the batches done, where their number is known.
 
     Raises:
-        UsageError: a layer that a network does not have.
-        CaptureError: a layer that is never called, or gives no tensor.
+        UsageError: a layer that a network does not have, or a batch it cannot take.
+        CaptureError: a layer that was named and is never called, or has no row for each example.
         DegenerateError: no batch of at least four images.
+
+    Warns:
+        RepsimWarning: of layers that were not named and are left out for these reasons.
     """
     first = next(iter(model_a.parameters()), torch.empty(0))
     target = first.device if device is None else find_device(device)
     total = len(loader) if isinstance(loader, Sized) else 0
-    models, chosen = (model_a.to(target), model_b.to(target)), []
-    for model, layers in zip(models, (layers_a, layers_b), strict=True):
-        known = default_layers(model) if layers is None else addresses(model)
-        chosen.append(select_layers(known, layers))
-    engine = MinibatchCKA(*chosen, kernel=kernel)
-    taken: list[dict[str, Any]] = []
+    models = [unwrap(model).to(target) for model in (model_a, model_b)]
+    names: list[list[str]] = []
+    engine: MinibatchCKA | None = None
     for done, batch in enumerate(loader, start=1):
-        images = images_of(batch).to(target)
+        moved = to_device(batch, target)
+        if engine is None:
+            names = [
+                list(plan(model, moved, layers))
+                for model, layers in zip(models, (layers_a, layers_b), strict=True)
+            ]
+            engine = MinibatchCKA(*names, kernel=kernel)
         taken = []
-        for model, layers in zip(models, chosen, strict=True):
+        for model, layers in zip(models, names, strict=True):
             with Capture(model, layers, reduce=engine.reduce) as capture:
-                model(images)
-                taken.append(capture.take())
+                run(model, moved)
+                taken.append(capture.take(layers))
         engine.update(*taken)
         progress(done, max(total, done), "")
-    if not taken:
+    if engine is None:
         raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
-    result = engine.compute(
-        name_a=name_a or type(model_a).__name__, name_b=name_b or type(model_b).__name__
+    return engine.compute(
+        name_a=name_a or type(models[0]).__name__, name_b=name_b or type(models[1]).__name__
     )
-    return result.select(tuple(taken[0]), tuple(taken[1]))  # in order of execution
-
-
-def images_of(batch: Any) -> Tensor:
-    """The images of a batch: a tensor, or the first of a tuple or list."""
-    images = batch[0] if isinstance(batch, (tuple, list)) else batch
-    if not isinstance(images, Tensor):
-        raise TypeError(
-            f"a batch gave {type(images).__name__} as images; expected a tensor, or a tuple or "
-            "list that begins with one"
-        )
-    return images

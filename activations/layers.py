@@ -1,20 +1,154 @@
-"""Which modules of a network are layers of interest where nobody says."""
+"""Which modules of a network there are, and which of them somebody means."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+
+from repsim.errors import UsageError
+from repsim.layers import Address, fits, split_patterns, unknown_layer
+
+#: Modules that run another one, by the name of their class, and where they hold it. By name, for
+#: importing the class of a compiled module takes seconds.
+WRAPPERS = {
+    "OptimizedModule": "_orig_mod",
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "_FabricModule": "module",
+}
+
+
+class Choice(NamedTuple):
+    """A module that is meant, and what of it.
+
+    Attributes:
+        address: the module's first address; call and path may be globs.
+        exact: it was named, rather than matched by a pattern.
+    """
+
+    address: Address
+    exact: bool
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The network inside ``DataParallel``, ``torch.compile`` and the like; itself if there is none.
+
+    It has the same parameters, runs on one device, and is not compiled.
+    """
+    for kind in type(model).__mro__:
+        inner = getattr(model, WRAPPERS[kind.__name__], None) if kind.__name__ in WRAPPERS else None
+        if isinstance(inner, nn.Module):
+            return unwrap(inner)
+    return model
+
+
+def modules_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module by each of its addresses, as if nothing were wrapped; the network's is ``""``.
+
+    A module that has several addresses comes under each, and what computes a parametrized weight
+    under none: it belongs to the layer that has the weight.
+    """
+    return dict(_walk(model, "", ()))
+
+
+def _walk(
+    model: nn.Module, address: str, above: tuple[nn.Module, ...]
+) -> Iterator[tuple[str, nn.Module]]:
+    model = unwrap(model)
+    if model in above:  # a module that holds the one it lies in
+        return
+    yield address, model
+    for name, child in model._modules.items():
+        if child is not None and name != "parametrizations":
+            yield from _walk(child, f"{address}.{name}" if address else name, (*above, model))
+
+
+def kinds_of(module: nn.Module) -> list[str]:
+    """The names of a module's class and of what it derives from."""
+    return [kind.__name__ for kind in type(module).__mro__ if kind is not object]
 
 
 def default_layers(model: nn.Module) -> list[str]:
     """The addresses that a network names itself (``layer_names``), or its leaf modules."""
-    named = getattr(model, "layer_names", None)
+    named = getattr(unwrap(model), "layer_names", None)
     if callable(named):
         return list(named())
-    return [name for name, module in model.named_modules() if name and not any(module.children())]
+    modules = modules_of(model)
+    first = _first_addresses(modules)
+    running = [address for address, module in modules.items() if address and _runs(module)]
+    above = {address[:i] for address in running for i, c in enumerate(address) if c == "."}
+    return [name for name in running if name not in above and first[modules[name]] == name]
 
 
-def addresses(model: nn.Module) -> list[str]:
-    """What a pattern chooses among: the layers a network names itself, or all of its modules."""
-    if callable(getattr(model, "layer_names", None)):
-        return default_layers(model)
-    return [name for name, _ in model.named_modules() if name]
+def choose(model: nn.Module, layers: str | Sequence[str] | None = None) -> list[Choice]:
+    """What ``layers`` mean, as in ``repsim.layers.select_layers``; None means ``default_layers``.
+
+    A glob chooses among the layers that the network names itself; where there is none, among all
+    modules, as ``type:`` and ``depth:`` do.
+
+    Raises:
+        UsageError: an address that is not there, a pattern that matches nothing.
+    """
+    modules = modules_of(model)
+    first = _first_addresses(modules)
+    patterns = default_layers(model) if layers is None else split_patterns(layers)
+    if not patterns:
+        raise UsageError(
+            f"no layer was chosen of {type(unwrap(model)).__name__}; pass addresses, or wrap a "
+            "network without modules inside it, as in nn.Sequential(network)"
+        )
+    chosen: dict[Choice, None] = {}
+    for pattern in patterns:
+        wanted = Address.parse(pattern, modules)
+        exact = wanted.module in modules and bool(pattern)
+        for found in [wanted.module] if exact else _matching(model, modules, pattern, wanted):
+            address = wanted._replace(module=first[modules[found]])
+            named = exact and layers is not None and not _has_glob(wanted)
+            chosen[Choice(address, named)] = None
+    return list(chosen)
+
+
+def _matching(
+    model: nn.Module, modules: dict[str, nn.Module], pattern: str, wanted: Address
+) -> list[str]:
+    """The addresses of the modules that ``wanted`` means."""
+    kinds = {
+        address: kinds_of(module)
+        for address, module in modules.items()
+        if address and _runs(module)
+    }
+    universes = [list(kinds)]
+    if callable(getattr(unwrap(model), "layer_names", None)) and not wanted.module.startswith(
+        ("type:", "depth:")
+    ):
+        universes.insert(0, [name for name in default_layers(model) if name in kinds])
+    for universe in universes:
+        found = [name for name in universe if fits(wanted.module, name, kinds[name])]
+        if found:
+            return found
+    raise unknown_layer(pattern, list(kinds), kinds=kinds)
+
+
+def _first_addresses(modules: dict[str, nn.Module]) -> dict[nn.Module, str]:
+    first: dict[nn.Module, str] = {}
+    for address, module in modules.items():
+        first.setdefault(module, address)
+    return first
+
+
+def _runs(module: nn.Module) -> bool:
+    """Whether a module is one to call. A ``ModuleList`` has no forward; attention never calls its
+    last linear layer, of which it takes the weights.
+    """
+    if isinstance(module, NonDynamicallyQuantizableLinear):
+        return False
+    # A scripted class has no attribute of that name.
+    forward = getattr(type(module), "forward", None)
+    return forward is not nn.Module.forward or "forward" in vars(module)
+
+
+def _has_glob(address: Address) -> bool:
+    return any(sign in f"{address.call}{address.path}" for sign in "*?[")

@@ -1,0 +1,201 @@
+"""What a loader gives, and how a network is fed with it.
+
+A batch is a tensor or array (n, ...); a tuple or list that begins with one, or with a dictionary,
+followed by labels and ids; or a dictionary of tensors and arrays by the names of the network's
+arguments.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repsim.activations.layers import unwrap
+from repsim.errors import UsageError
+
+#: Keys of a dictionary that are about the examples, and no input of the network.
+ABOUT = frozenset({"label", "labels", "id", "ids"})
+
+
+def run(model: nn.Module, batch: Any) -> Any:
+    """Feed a network with a batch, and return what it returns.
+
+    A tensor is its first argument. Of a tuple or list so is the first element. A dictionary gives
+    the arguments of its keys; others, and labels and ids, are left out, but a single tensor under a
+    name that the network does not know is the first argument too. Arrays become tensors where the
+    network lies, of its floating-point type.
+
+    Raises:
+        UsageError: a batch of another kind, or a dictionary that does not fit.
+    """
+    inputs = inputs_of(batch)
+    if isinstance(inputs, Mapping):
+        inputs = {key: _as_tensor(value, model) for key, value in inputs.items()}
+        return _call(model, inputs)
+    return model(_as_tensor(inputs, model))
+
+
+def inputs_of(batch: Any) -> Any:
+    """What of a batch the network is fed with: a tensor, an array, or a dictionary of them.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if isinstance(batch, (tuple, list)) and batch:
+        return inputs_of(batch[0])
+    if isinstance(batch, (Tensor, np.ndarray)):
+        return batch
+    if isinstance(batch, Mapping):
+        inputs = {
+            key: value
+            for key, value in batch.items()
+            if key not in ABOUT and isinstance(value, (Tensor, np.ndarray))
+        }
+        if inputs:
+            return inputs
+        raise UsageError(
+            f"a batch has no tensor beside labels and ids; it has {', '.join(map(str, batch))}"
+        )
+    raise UsageError(
+        f"a batch gave {type(batch).__name__} as images; expected a tensor or array, a dictionary "
+        "of them by the names of the network's arguments, or a tuple or list that begins with one"
+    )
+
+
+def batch_size(batch: Any) -> int:
+    """How many examples a batch has.
+
+    Raises:
+        UsageError: no batch, or one without a dimension of examples.
+    """
+    inputs = inputs_of(batch)
+    values = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+    for value in values:
+        if value.ndim:
+            return len(value)
+    raise UsageError("a batch gave a single number; expected (n, ...)")
+
+
+def head(batch: Any, k: int) -> Any:
+    """The first ``k`` examples of a batch; labels and ids too. What has no n rows is left whole."""
+    n = batch_size(batch)
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: cut(each) for key, each in value.items()}
+        if isinstance(value, (Tensor, np.ndarray)):
+            return value[:k] if value.ndim and len(value) == n else value
+        if isinstance(value, (tuple, list)) and len(value) == n:
+            return value[:k]
+        return value
+
+    return [cut(each) for each in batch] if isinstance(batch, (tuple, list)) else cut(batch)
+
+
+def to_device(batch: Any, device: torch.device | str) -> Any:
+    """The batch with the tensors that the network is fed with on ``device``.
+
+    Labels and ids stay where they are; arrays become tensors only when they are fed.
+    """
+    if isinstance(batch, (tuple, list)) and batch:
+        return [to_device(batch[0], device), *batch[1:]]
+    if isinstance(batch, Mapping):
+        return {
+            key: value if key in ABOUT else to_device(value, device) for key, value in batch.items()
+        }
+    return batch.to(device) if isinstance(batch, Tensor) else batch
+
+
+def _call(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
+    """``model`` with those of ``inputs`` that its forward takes."""
+    signature = inspect.signature(unwrap(model).forward)
+    parameters = signature.parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        fitting = dict(inputs)
+    else:
+        named = {e.name for e in parameters if e.kind in (e.POSITIONAL_OR_KEYWORD, e.KEYWORD_ONLY)}
+        fitting = {key: value for key, value in inputs.items() if key in named}
+        if not fitting and len(inputs) == 1:
+            return model(*inputs.values())
+    try:
+        signature.bind(**fitting)
+    except TypeError as error:
+        raise UsageError(
+            f"a batch of {', '.join(map(str, inputs))} does not fit forward{signature}: {error}"
+        ) from None
+    return model(**fitting)
+
+
+def _as_tensor(value: Tensor | np.ndarray, model: nn.Module) -> Tensor:
+    """An array as a tensor that suits the network; a tensor as it is."""
+    if isinstance(value, Tensor):
+        return value
+    try:
+        # Torch has no read-only tensors, and none with negative strides.
+        tensor = torch.from_numpy(np.require(value, requirements=["C", "W"]))
+    except TypeError:
+        raise UsageError(
+            f"a batch has an array of {value.dtype}; expected one that torch has, such as float32"
+        ) from None
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    return tensor.to(like.device, like.dtype if tensor.is_floating_point() else None)
+
+
+def labels_of(batch: Any) -> np.ndarray | None:
+    """The classes that come with a batch, (n,) int64, or None.
+
+    Raises:
+        UsageError: they are no whole numbers, or not one each.
+    """
+    given = _beside(batch, 1, ("labels", "label"))
+    if given is None:
+        return None
+    labels = np.asarray(given)
+    if labels.dtype.kind not in "iub" or labels.shape != (batch_size(batch),):
+        raise UsageError(
+            f"a batch of {batch_size(batch)} examples came with labels of {labels.dtype}, shape "
+            f"{labels.shape}; expected a whole number each: batches are (inputs, labels, ids)"
+        )
+    return labels.astype(np.int64)
+
+
+def ids_of(batch: Any) -> list[str] | None:
+    """The names of the examples of a batch, or None.
+
+    Raises:
+        UsageError: not one each.
+    """
+    given = _beside(batch, 2, ("ids", "id"))
+    if given is None:
+        return None
+    ids = [each.decode() if isinstance(each, bytes) else str(each) for each in _listed(given)]
+    if len(ids) != batch_size(batch):
+        raise UsageError(f"a batch of {batch_size(batch)} examples came with {len(ids)} ids")
+    return ids
+
+
+def mask_of(batch: Any) -> Tensor | None:
+    """(n, tokens), 0 where a token is padding, of a batch with an ``attention_mask``."""
+    inputs = inputs_of(batch)
+    mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+    return None if mask is None else torch.as_tensor(mask)
+
+
+def _beside(batch: Any, place: int, keys: tuple[str, ...]) -> Any:
+    """What a batch says of its examples, in its place or under one of its keys."""
+    if isinstance(batch, (tuple, list)):
+        if len(batch) > place:
+            return batch[place]
+        batch = batch[0] if batch else None
+    if isinstance(batch, Mapping):
+        return next((batch[key] for key in keys if key in batch), None)
+    return None
+
+
+def _listed(values: Any) -> list[Any]:
+    return values.tolist() if isinstance(values, (Tensor, np.ndarray)) else list(values)

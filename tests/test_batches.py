@@ -1,0 +1,142 @@
+"""What loaders give, and how networks are fed with it."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from repsim.activations.batches import batch_size, head, inputs_of, run, to_device
+from repsim.errors import UsageError
+
+X = torch.arange(12.0).reshape(4, 3)
+IDS = ["a", "b", "c", "d"]
+
+
+class Recorder(nn.Module):
+    """Returns what it was called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+
+class Positional(Recorder):
+    def forward(self, x: Tensor) -> Any:
+        return {"x": x}
+
+
+class Named(Recorder):
+    def forward(self, input_ids: Tensor, *, mask: Tensor | None = None, labels: Any = None) -> Any:
+        return {"input_ids": input_ids, "mask": mask, "labels": labels}
+
+
+class Anything(Recorder):
+    def forward(self, **tensors: Any) -> Any:
+        return tensors
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [X, (X, torch.zeros(4)), [X, torch.zeros(4), IDS], X.numpy(), (X.numpy(), IDS), {"image": X}],
+    ids=["tensor", "pair", "triple", "array", "array-ids", "dictionary"],
+)
+def test_images_are_the_first_argument(batch: Any) -> None:
+    assert torch.equal(run(Positional(), batch)["x"], X)
+    assert batch_size(batch) == 4
+
+
+@pytest.mark.parametrize("kind", [dict, UserDict])
+def test_a_dictionary_gives_the_arguments_that_forward_takes(kind: Any) -> None:
+    batch = kind(input_ids=X.long(), mask=X.numpy() > 1, labels=X, ids=IDS, extra=X, text=IDS)
+    given = run(Named(), batch)
+    assert given["labels"] is None
+    assert torch.equal(given["input_ids"], X.long())
+    assert torch.equal(given["mask"], X > 1)
+    assert set(run(Anything(), batch)) == {"input_ids", "mask", "extra"}
+    assert set(run(nn.DataParallel(Named()), (batch, X))) == {"input_ids", "mask", "labels"}
+
+
+@pytest.mark.parametrize(
+    "array",
+    [X.double().numpy(), X.numpy()[::-1][::-1], X.numpy()[:, ::-1][:, ::-1], np.float16(X.numpy())],
+)
+def test_arrays_become_tensors_of_the_networks_type(array: np.ndarray) -> None:
+    array.setflags(write=False)
+    assert run(Positional(), array)["x"].dtype == torch.float32
+    given = run(Positional().double(), array)["x"]
+    assert torch.equal(given, X.double())
+
+
+def test_tensors_and_integers_keep_their_type() -> None:
+    assert run(Positional(), X.double())["x"].dtype == torch.float64
+    assert run(Positional(), X.long().numpy())["x"].dtype == torch.int64
+
+
+def test_an_array_that_is_fed_is_not_written_to() -> None:
+    array = np.ones((2, 2), np.float32)
+    array.setflags(write=False)
+    run(Positional(), array)["x"].zero_()
+    assert array.all()
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ("text", "a batch gave str as images"),
+        (["text"], "a batch gave str as images"),
+        ([], "a batch gave list as images"),
+        (None, "a batch gave NoneType as images"),
+        ({"labels": X, "text": IDS}, "no tensor beside labels and ids; it has labels, text"),
+        ({"mask": X}, r"mask does not fit forward\(input_ids.*missing a required argument"),
+        ({"a": X, "b": X}, r"a, b does not fit forward"),
+        (np.array(["text"]), "array of <U4"),
+    ],
+)
+def test_what_cannot_be_fed_is_refused_in_one_line(batch: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        run(Named(), batch)
+    assert "\n" not in str(error.value)
+
+
+def test_a_network_that_fails_fails_with_its_own_error() -> None:
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        run(nn.Linear(7, 2), X)
+
+
+def test_the_head_of_a_batch_has_its_labels_and_ids() -> None:
+    assert torch.equal(head(X, 2), X[:2])
+    np.testing.assert_array_equal(head(X.numpy(), 2), X.numpy()[:2])
+    images, labels, ids = head((X, torch.arange(4), IDS), 2)
+    assert torch.equal(images, X[:2])
+    assert (labels.tolist(), ids) == ([0, 1], IDS[:2])
+    bias = torch.ones(7, 3)
+    cut = head(UserDict(x=X, bias=bias, scale=torch.tensor(2.0), text=IDS, flag=True), 2)
+    assert cut.pop("bias") is bias
+    assert {k: getattr(v, "shape", v) for k, v in cut.items()} == {
+        "x": (2, 3),
+        "scale": (),
+        "text": IDS[:2],
+        "flag": True,
+    }
+    assert len(head(X, 9)) == 4
+
+
+def test_only_what_is_fed_moves() -> None:
+    images, labels, ids = to_device((X, torch.arange(4), IDS), "meta")
+    assert (images.device.type, labels.device.type, ids) == ("meta", "cpu", IDS)
+    moved = to_device(({"x": X, "labels": X, "a": X.numpy()}, X), "meta")
+    assert [moved[0][key].device.type for key in ("x", "labels")] == ["meta", "cpu"]
+    assert isinstance(moved[0]["a"], np.ndarray)
+    assert moved[1].device.type == "cpu"
+
+
+def test_a_batch_without_examples_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"a single number; expected \(n, ...\)"):
+        batch_size(torch.tensor(3.0))
+    assert batch_size({"scale": torch.tensor(3.0), "x": X}) == 4
+    assert inputs_of((X, IDS)) is X
