@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +15,43 @@ import torch
 from torch import Tensor, nn
 
 from repsim._version import __version__
+from repsim.activations.batches import batch_size, ids_of, labels_of, mask_of, run, to_device
 from repsim.activations.capture import Capture
-from repsim.activations.compare import images_of
-from repsim.activations.layers import addresses
-from repsim.activations.pooling import Pooling, check_pooling, pool
-from repsim.activations.store import ActivationStore, part_path, write_store
-from repsim.data import ImageSet
+from repsim.activations.capture import plan as plan_layers
+from repsim.activations.format import LayerSpec, part_path
+from repsim.activations.layers import unwrap
+from repsim.activations.reduction import Pooling, Reduction
+from repsim.activations.store import ActivationStore
+from repsim.activations.stream import WAITING_BYTES, Stream, ahead
+from repsim.activations.writing import COMPRESSIONS, write_store
 from repsim.devices import find_device
-from repsim.errors import NonFiniteError, StoreError, UsageError
-from repsim.files import refuse_existing, sha256
-from repsim.layers import select_layers
+from repsim.errors import RepsimWarning, ShapeError, StoreError, UsageError, choices
+from repsim.files import refuse_existing
+from repsim.networks.weights import network_digest
 from repsim.progress import Progress, silent
-from repsim.training.run import Run
+
+#: Number types that a store can be asked to hold.
+DTYPES = {each: getattr(torch, each) for each in ("float32", "float16", "bfloat16")}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a harvest will store, known before it runs.
+
+    Attributes:
+        layers: address to what is stored of it, in order of execution.
+        n: rows of each layer.
+        rows_each: rows that one example gives; 1 unless positions become examples.
+    """
+
+    layers: dict[str, LayerSpec]
+    n: int
+    rows_each: int
+
+    @property
+    def bytes(self) -> int:
+        """Size of all layers, uncompressed."""
+        return self.n * sum(spec.row_bytes for spec in self.layers.values())
 
 
 def harvest(
@@ -32,7 +60,10 @@ def harvest(
     path: str | os.PathLike[str],
     *,
     layers: str | Sequence[str] | None = None,
-    pooling: Pooling = "none",
+    pooling: str | Mapping[str, str] = "none",
+    dtype: str | None = None,
+    compression: str = "none",
+    seed: int = 0,
     examples: int | None = None,
     provenance: Mapping[str, Any] | None = None,
     device: torch.device | str | None = None,
@@ -42,18 +73,25 @@ def harvest(
 ) -> ActivationStore:
     """Run a network over a loader and store the activations of its layers.
 
-    Rows are committed batch by batch. A harvest that was stopped continues with ``resume``, with
-    the same loader, and gives the same bytes as one that was not.
+    Reading, the network and writing run at the same time. Rows are committed batch by batch. A
+    harvest that was stopped continues with ``resume``, with the same loader, and gives the same
+    bytes as one that was not.
 
     Args:
-        model: any module that takes the loader's images. It runs in evaluation mode.
-        loader: gives batches: images (n, ...), (images, labels) or (images, labels, ids), in the
-            same order every time. Without ids the examples are numbered; a loader that shuffles
+        model: any module; wrappers such as ``DataParallel`` are seen through. It runs in evaluation
+            mode.
+        loader: gives batches in the same order every time: inputs (n, ...), tuples (inputs, labels)
+            or (inputs, labels, ids), or dictionaries of the forward's arguments, with ``labels``
+            and ``ids`` among them. Without ids the examples are numbered; a loader that shuffles
             must give ids.
         path: of the store; the file appears when it is whole.
-        layers: addresses or globs, ``"odd"``, ``"even"``; by default the layers the network names
-            itself, or its leaf modules.
-        pooling: ``"none"`` stores every value, ``"avg"`` averages over positions or tokens.
+        layers: addresses, globs, ``"odd"``, ``"even"``, ``"type:Conv2d"``, ``"depth:1"``; by
+            default the layers the network names itself, or its leaf modules.
+        pooling: what is kept of a layer, as in ``"avg"``, ``"grid:4+project:512"`` or
+            ``"bg1.*=avg,*=none"``; see ``repsim.activations.reduction``.
+        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``; by default what the network computes.
+        compression: ``"none"``, ``"lzf"`` or ``"gzip"``.
+        seed: of the directions that ``project`` takes.
         examples: how many the loader gives, where ``len(loader.dataset)`` does not say.
         provenance: what to record about the network and the data; JSON values.
         device: where to run; by default where the network lies.
@@ -64,134 +102,212 @@ def harvest(
     Raises:
         UsageError: the file exists, a layer does not, or the loader shuffles without ids.
         CaptureError: a layer that is never called, or gives no tensor.
+        ShapeError: activations whose shape changes, or that a reduction does not fit.
+        NonFiniteError: NaN or infinity in a layer.
         StoreError: no room, or an unfinished store of another harvest.
     """
-    path = Path(path)
-    check_pooling(pooling)
+    path, reduce = Path(path), Pooling(pooling)
+    _check_choices(dtype, compression)
     refuse_existing(path, overwrite or resume)
     if part_path(path).is_file() and not (resume or overwrite):
         raise UsageError(f"{path} has an unfinished harvest; pass --resume or --overwrite")
     n = _count(loader) if examples is None else examples
+    model = unwrap(model)
     target = _device_of(model) if device is None else find_device(device)
-    chosen = None if layers is None else select_layers(addresses(model), layers)
     recorded = {
         "repsim": __version__,
         "torch": torch.__version__,
         "device": target.type,
-        "pooling": pooling,
-        "n": n,
+        "pooling": str(reduce),
+        "dtype": dtype,
+        "seed": seed,
+        "weights_sha256": network_digest(model),
         **(provenance or {}),
     }
+    batches = ahead(iter(loader))
+    first = next(batches, None)
+    if first is None:
+        raise UsageError("the loader gave no batch; expected at least one")
+    recorded["batch_size"] = batch_size(first)
+    model.to(target)
+    plan = _plan(model, to_device(first, target), layers, reduce, dtype, n)
+    recorded["n"] = plan.n
     if path.exists() and not overwrite:
-        return _finished(path, recorded, chosen)
-    with Capture(model.to(target), chosen, reduce=lambda _, x: pool(x, pooling)) as capture:
-        batches = _normalised(loader)
-        first = next(batches, None)
-        if first is None:
-            raise UsageError("the loader gave no batch; expected at least one")
-        taken = _run(capture, model, first[0], target)
-        recorded["batch_size"] = len(first[0])
-        modules = dict(model.named_modules())
-        with write_store(
-            path,
-            n=n,
-            layers={
-                name: (type(modules[name]).__name__, values.shape[1:], str(values.dtype))
-                for name, values in taken.items()
-            },
-            labelled=first[1] is not None,
-            heads=_linear_heads(model, list(taken)),
-            provenance=recorded,
-            resume=resume and not overwrite,
-        ) as writer:
+        return _finished(path, recorded, plan.layers)
+    with write_store(
+        path,
+        n=plan.n,
+        layers=plan.layers,
+        labelled=labels_of(first) is not None,
+        heads=_linear_heads(model, list(plan.layers)),
+        provenance=recorded,
+        resume=resume and not overwrite,
+        compression=compression,
+    ) as writer:
+        rows = _Rows(plan, reduce, f"{seed}/{recorded['weights_sha256']}")
+        waiting = _waiting_bytes(plan, batch_size(first))
+        with (
+            Stream(writer, waiting, target) as stream,
+            Capture(model, list(plan.layers), reduce=rows.into(stream)) as capture,
+        ):
             begin = 0
-            for images, labels, ids in _chain(first, batches):
-                end = begin + len(images)
-                if begin >= writer.done:
-                    if begin:
-                        taken = _run(capture, model, images, target)
-                    writer.append(taken, ids or list(map(str, range(begin, end))), labels)
-                elif end > writer.done:
-                    raise StoreError(
-                        f"{part_path(path)} was written in other batches; pass --overwrite"
-                    )
+            for batch in chain([first], batches):
+                end = begin + batch_size(batch)
+                ids = rows.ids(batch, begin)
+                if end * plan.rows_each > writer.begun:
+                    if begin * plan.rows_each < writer.begun:
+                        raise StoreError(
+                            f"{part_path(path)} was written in other batches; pass --overwrite"
+                        )
+                    moved = to_device(batch, target)
+                    rows.mask = mask_of(moved)
+                    run(model, moved)
+                    capture.take(plan.layers)
+                    stream.commit(ids, rows.labels(batch))
                 begin = end
-                progress(end, n, "")
+                progress(min(end, n), n, "")
     return ActivationStore(path)
 
 
-def harvest_run(
-    run: Run,
-    images: ImageSet,
+def plan_harvest(
+    model: nn.Module,
+    loader: Iterable[Any],
     *,
-    extractor: str | None = None,
-    path: str | os.PathLike[str] | None = None,
-    batch_size: int = 256,
-    **options: Any,
-) -> ActivationStore:
-    """Harvest a run's extractor on an image set, into the run's own folder by default.
+    layers: str | Sequence[str] | None = None,
+    pooling: str | Mapping[str, str] = "none",
+    dtype: str | None = None,
+    examples: int | None = None,
+    device: torch.device | str | None = None,
+) -> Plan:
+    """What ``harvest`` would store: two examples are shown to the network, nothing is written.
 
-    Args:
-        run: a finished run.
-        images: what to show it.
-        extractor: which network, of a run that has several.
-        path: of the store; by default ``store_path(run, images.slug, extractor)``.
-        batch_size: images at a time.
-        **options: as for ``harvest``.
+    The arguments and errors are those of ``harvest``.
     """
-    name = run.extractor_name(extractor)
-    model = run.load_extractor(name)
-    config = run.config
-    provenance = {
-        "network": f"{run.name}:{name}" if len(run.extractors) > 1 else run.name,
-        "run": run.name,
-        "extractor": name,
-        "method": run.describe()["method"],
-        "config": config.model_dump(),
-        "checkpoint_sha256": run.digest(),
-        "data": images.name,
-        "split": images.split,
-        "example_ids_sha256": sha256("\n".join(images.ids).encode()),
-    }
-    target = Path(path) if path is not None else store_path(run, images.slug, name)
-    loader = ImageLoader(images, batch_size)
-    return harvest(model, loader, target, provenance=provenance, **options)
+    _check_choices(dtype, "none")
+    n = _count(loader) if examples is None else examples
+    first = next(iter(loader), None)
+    if first is None:
+        raise UsageError("the loader gave no batch; expected at least one")
+    model = unwrap(model)
+    target = _device_of(model) if device is None else find_device(device)
+    moved = to_device(first, target)
+    return _plan(model.to(target), moved, layers, Pooling(pooling), dtype, n)
 
 
-def store_path(run: Run, slug: str, extractor: str | None = None) -> Path:
-    """Where a run's activations of an image set lie: ``activations/[EXTRACTOR.]DATA-SPLIT.h5``."""
-    name = run.extractor_name(extractor)
-    prefix = f"{name}." if len(run.extractors) > 1 else ""
-    return run.path / "activations" / f"{prefix}{slug}.h5"
+class _Rows:
+    """What becomes of the batches of one harvest: rows, ids and labels of the store."""
+
+    def __init__(self, plan: Plan, pooling: Pooling, seed: str) -> None:
+        self.mask: Tensor | None = None
+        self._plan = plan
+        self._pooling = pooling
+        self._seed = seed
+        self._seen: set[str] = set()
+        self._warned = False
+
+    def into(self, stream: Stream) -> Callable[[str, Tensor], None]:
+        """A hook's reduction: what a layer gives, reduced, goes into the stream."""
+        dtypes = {name: getattr(torch, spec.dtype) for name, spec in self._plan.layers.items()}
+        reductions = {name: self._pooling.of(name) for name in self._plan.layers}
+
+        def take(layer: str, values: Tensor) -> None:
+            self._look_for_padding(layer, values, reductions[layer])
+            reduced = reductions[layer](values, mask=self.mask, layer=layer, seed=self._seed)
+            expected = self._plan.layers[layer].shape
+            if tuple(reduced.shape[1:]) != expected:
+                raise ShapeError(
+                    f"layer {layer!r} gives {tuple(reduced.shape[1:])} for an example of this "
+                    f"batch, {expected} before; bring the inputs to one size, or reduce the layer "
+                    "with --pooling avg, cls or last"
+                )
+            stream.put(layer, reduced, dtypes[layer])
+
+        return take
+
+    def ids(self, batch: Any, begin: int) -> list[str]:
+        """An id for every row of a batch, whose first example is number ``begin``."""
+        count = batch_size(batch)
+        given = ids_of(batch)
+        ids = list(map(str, range(begin, begin + count))) if given is None else given
+        for each in ids:
+            if each in self._seen:
+                raise UsageError(f"example id {each!r} comes twice; expected an id of its own each")
+            self._seen.add(each)
+        if self._plan.rows_each == 1:
+            return ids
+        return [f"{each}#{k}" for each in ids for k in range(self._plan.rows_each)]
+
+    def labels(self, batch: Any) -> np.ndarray | None:
+        """A class for every row of a batch, or None."""
+        labels = labels_of(batch)
+        return None if labels is None else labels.repeat(self._plan.rows_each)
+
+    def _look_for_padding(self, layer: str, values: Tensor, reduction: Reduction) -> None:
+        if self.mask is None or self._warned or reduction.pools:
+            return
+        if values.ndim == 3 and values.shape[:2] == self.mask.shape and not bool(self.mask.all()):
+            self._warned = True
+            warnings.warn(
+                f"layer {layer!r} is stored with the tokens that are padding; --pooling avg, cls "
+                "or last leaves them out",
+                RepsimWarning,
+                stacklevel=2,
+            )
 
 
-class ImageLoader:
-    """Batches (images, labels, ids) of an image set, in order."""
+def _plan(
+    model: nn.Module,
+    batch: Any,
+    layers: str | Sequence[str] | None,
+    pooling: Pooling,
+    dtype: str | None,
+    n: int,
+) -> Plan:
+    specs: dict[str, LayerSpec] = {}
+    rows: dict[str, int] = {}
+    found = plan_layers(model, batch, layers)
+    pooling.check(found)
+    for name, traced in found.items():
+        # Shapes are all that is asked for, and a tensor without numbers has those.
+        reduced = pooling.of(name)(
+            torch.empty(traced.shape, dtype=traced.dtype, device="meta"), layer=name
+        )
+        stored = dtype or str(traced.dtype).removeprefix("torch.")
+        specs[name] = LayerSpec(traced.module, tuple(reduced.shape[1:]) or (1,), stored)
+        rows[name] = len(reduced) // traced.shape[0]
+    (first, rows_each), *others = rows.items()
+    for other, count in others:
+        if count != rows_each:
+            raise ShapeError(
+                f"layer {first!r} gives {rows_each} rows an example, {other!r} gives {count}; for "
+                "positions, choose layers of one size, or bring them to one: grid:K+positions"
+            )
+    return Plan(specs, n * rows_each, rows_each)
 
-    def __init__(self, images: ImageSet, batch_size: int) -> None:
-        if batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}; expected at least 1")
-        self.dataset = images
-        self.batch_size = batch_size
 
-    def __len__(self) -> int:
-        return -(-len(self.dataset) // self.batch_size)
+def _waiting_bytes(plan: Plan, batch: int) -> int:
+    """Memory between the network and the file: room for two of the largest layer's batches."""
+    largest = max(spec.row_bytes for spec in plan.layers.values()) * batch * plan.rows_each
+    return max(min(WAITING_BYTES, plan.bytes), 2 * largest)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None, list[str]]]:
-        for indices in torch.arange(len(self.dataset)).split(self.batch_size):
-            labels = None if self.dataset.labels is None else self.dataset.labels[indices]
-            ids = [str(self.dataset.ids[i]) for i in indices.tolist()]
-            yield self.dataset.inputs(indices), labels, ids
+
+def _check_choices(dtype: str | None, compression: str) -> None:
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}; {choices(dtype, DTYPES)}")
+    if compression not in COMPRESSIONS:
+        raise UsageError(
+            f"unknown compression {compression!r}; {choices(compression, COMPRESSIONS)}"
+        )
 
 
 def _finished(
-    path: Path, recorded: Mapping[str, Any], layers: Sequence[str] | None
+    path: Path, recorded: Mapping[str, Any], layers: Mapping[str, LayerSpec]
 ) -> ActivationStore:
     """The store at ``path``, if it is what this harvest would make."""
     store = ActivationStore(path)
     before = store.provenance()
     changed = [key for key in recorded if before.get(key) != recorded[key]]
-    if layers is not None and set(layers) != set(store.layers):
+    if set(layers) != set(store.layers):
         changed.append("layers")
     if changed:
         store.close()
@@ -200,42 +316,6 @@ def _finished(
             "replace it"
         )
     return store
-
-
-def _run(
-    capture: Capture, model: nn.Module, images: Tensor, device: torch.device
-) -> dict[str, np.ndarray]:
-    model(images.to(device))
-    taken = {}
-    for layer, values in capture.take().items():
-        if not bool(torch.isfinite(values).all()):
-            raise NonFiniteError(
-                f"layer {layer!r} gives NaN or infinity; check the network and its input, or leave "
-                "the layer out with --layers"
-            )
-        values = values.float() if values.dtype == torch.bfloat16 else values
-        taken[layer] = values.cpu().contiguous().numpy()
-    return taken
-
-
-def _normalised(
-    loader: Iterable[Any],
-) -> Iterator[tuple[Tensor, np.ndarray | None, list[str] | None]]:
-    """Batches as (images, labels or None, ids or None)."""
-    for batch in loader:
-        images = images_of(batch)
-        extra = list(batch[1:3]) if isinstance(batch, (tuple, list)) else []
-        labels, ids = (*extra, None, None)[:2]
-        yield (
-            images,
-            None if labels is None else np.asarray(labels, dtype=np.int64),
-            None if ids is None else [str(each) for each in ids],
-        )
-
-
-def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
 
 
 def _count(loader: Any) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from repsim.activations.pooling import Pooling, pool
+from repsim.activations.reduction import Reduction
 from repsim.activations.store import ActivationStore
 from repsim.errors import MismatchError, UsageError, choices
 from repsim.layers import select_layers
@@ -27,7 +27,7 @@ def probe_layers(
     *,
     layers: str | Sequence[str] | None = None,
     solver: Any = "lbfgs",
-    pooling: Pooling = "avg",
+    pooling: str = "avg",
     progress: Progress = silent,
 ) -> ProbeCurve:
     """A probe at every layer, trained on one store and scored on the other.
@@ -49,8 +49,8 @@ def probe_layers(
         for store in (train, test):
             if store.provenance().get("pooling", "none") != "none":
                 raise UsageError(
-                    f"{store.path} holds averages only; harvest it with --pooling none, or probe "
-                    "with --pooling avg"
+                    f"{store.path} was harvested with --pooling {store.provenance()['pooling']}; "
+                    "harvest it with --pooling none, or probe with --pooling avg"
                 )
     chosen = select_layers(train.layers, layers, of=train.name)
     entries = []
@@ -124,7 +124,10 @@ def _check_pair(train: ActivationStore, test: ActivationStore) -> None:
     for store in (train, test):
         if store.labels is None:
             raise UsageError(f"{store.path} has no labels; probes need them")
-    networks = [store.provenance().get("checkpoint_sha256") for store in (train, test)]
+    networks = [
+        [store.provenance().get(key) for key in ("checkpoint_sha256", "weights_sha256")]
+        for store in (train, test)
+    ]
     if networks[0] != networks[1]:
         raise MismatchError(f"{train.path} and {test.path} come from different networks")
     common = np.intersect1d(train.example_ids, test.example_ids)
@@ -135,10 +138,12 @@ def _check_pair(train: ActivationStore, test: ActivationStore) -> None:
         )
 
 
-def _features(store: ActivationStore, layer: str, pooling: Pooling) -> np.ndarray:
+def _features(store: ActivationStore, layer: str, pooling: str) -> np.ndarray:
     """A layer's rows (n, features), pooled as they are read."""
     blocks = [
-        pool(torch.from_numpy(store.rows(layer, start, start + _BLOCK)), pooling).flatten(1).numpy()
+        Reduction(pooling)(torch.from_numpy(store.rows(layer, start, start + _BLOCK)))
+        .flatten(1)
+        .numpy()
         for start in range(0, store.n, _BLOCK)
     ]
     return np.concatenate(blocks)

@@ -1,8 +1,11 @@
-"""``repsim harvest``: activations of runs, into their folders."""
+"""``repsim harvest``: activations of runs, and of networks from elsewhere."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,103 +18,342 @@ from repsim.cli.options import (
     resume_option,
     runs_option,
     say,
+    show_table,
 )
 from repsim.errors import UsageError
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from repsim.activations.harvest import Plan
+    from repsim.activations.shards import Loader
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network on one part of one data set."""
+
+    label: str
+    slug: str
+    model: nn.Module
+    loader: Loader
+    path: Path
+    provenance: dict[str, Any]
+
 
 @click.command()
-@click.argument("references", metavar="RUN...", nargs=-1, required=True)
+@click.argument("references", metavar="[RUN...]", nargs=-1)
 @runs_option
-@click.option("--data", help="Image set to show.  [default: the one it was trained on]")
+@click.option(
+    "--model",
+    help="In place of runs: PACKAGE.MODULE:FUNCTION, torchvision:NAME, "
+    "timm:NAME or transformers:NAME_OR_PATH.",
+)
+@click.option("--model-args", default="", help="What it is made with: num_classes=10, or JSON.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Its state dict: .safetensors, or of torch.save.",
+)
+@click.option("--name", help="What to call it.  [default: from --model]")
+@click.option(
+    "--seed", default=0, show_default=True, help="Of a network without weights, and of project:K."
+)
+@click.option(
+    "--data",
+    help="Image set to show, or a .txt, .tsv or .csv file of texts.  [default: "
+    "the one the run was trained on]",
+)
 @data_dir_option
 @click.option(
     "--split",
     "splits",
     multiple=True,
-    default=("test",),
+    help="Part of it; may be given more than once.  [default: test; all of a file of texts]",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(1),
+    default=32,
     show_default=True,
-    help="Part of the image set; may be given more than once.",
+    help="Side in pixels, for --model.",
+)
+@click.option(
+    "--normalise",
+    default="half",
+    show_default=True,
+    help="Pixels for --model: half ([-1, 1]), unit, imagenet, or MEANS/STDS.",
+)
+@click.option(
+    "--channels", type=click.IntRange(1), help="3 shows grey images to a network for colour."
+)
+@click.option("--tokenizer", help="Folder of the tokenizer, for texts.  [default: that of --model]")
+@click.option(
+    "--max-length",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    help="Tokens of each text.",
 )
 @layers_option
 @click.option(
     "--pooling",
-    type=click.Choice(["none", "avg"]),
     default="none",
     show_default=True,
-    help="none stores maps whole (for CKA), avg their average (enough for probes, small).",
+    help="What is kept: none (maps whole, for CKA), avg (enough for probes, small), grid:K, cls, "
+    "last, positions, project:K, joined by +; for some layers, PATTERN=avg,*=none.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    help="What numbers are stored as.  [default: as computed]",
+)
+@click.option(
+    "--compression", type=click.Choice(["none", "lzf", "gzip"]), default="none", show_default=True
 )
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 @device_option
 @click.option(
+    "--devices", type=click.IntRange(1), help="Processes, each with a device, that share the work."
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Store to write, for one run and split.  [default: RUN/activations/DATA-SPLIT.h5]",
+    help="Store to write, for one network and split.  [default: RUN/activations/DATA-SPLIT.h5, or "
+    "activations/NAME.DATA-SPLIT.h5]",
 )
+@click.option("--dry-run", is_flag=True, help="Say what would be stored, and whether it fits.")
 @resume_option
 @overwrite_option
 def harvest(
     references: tuple[str, ...],
     runs: Path,
+    model: str | None,
     data: str | None,
     data_dir: Path | None,
     splits: tuple[str, ...],
     layers: str | None,
     pooling: str,
+    dtype: str | None,
+    compression: str,
+    seed: int,
     batch_size: int,
     device: str,
+    devices: int | None,
     output: Path | None,
+    dry_run: bool,
     resume: bool,
     overwrite: bool,
+    **brought: Any,
 ) -> None:
     """\b
     repsim harvest simclr supervised --split test
+    repsim harvest --model torchvision:resnet18 --weights resnet18.pth --data photos/ \\
+        --image-size 224 --normalise imagenet
 
-    Store the activations of RUN's layers on an image set as HDF5. A run with several extractors,
-    such as mgan, gives a store for each; RUN:EXTRACTOR names one of them.
+    Store the activations of a network's layers on a data set as HDF5. A run with several
+    extractors, such as mgan, gives a store for each; RUN:EXTRACTOR names one of them.
     """
-    from repsim.activations.harvest import harvest_run, store_path
-    from repsim.cli.workspace import expand_references, label
-    from repsim.data import load
+    from repsim.activations.harvest import plan_harvest
+    from repsim.activations.shards import harvest_shard
+    from repsim.processes import start_processes
 
-    chosen = expand_references(references, runs)
-    if output is not None and len(chosen) * len(splits) > 1:
+    if bool(references) == (model is not None):
         raise UsageError(
-            f"--output names one file, but {len(chosen)} extractors on {len(splits)} splits were "
-            "asked for; leave it out, or name one RUN:EXTRACTOR and one --split"
+            "name runs or a --model, not both" if references else "name a run, or a --model"
         )
     if resume and overwrite:
         raise UsageError("--resume keeps a store and --overwrite replaces it; pass one of them")
-    # All parts are read before the first is harvested: a wrong name is no reason to stop half way.
-    names = {data or run.config.data for run, _ in chosen}
-    parts = {(name, s): load(name, s, data_dir=data_dir) for s in splits for name in names}
-    for split in dict.fromkeys(splits):
-        for run, extractor in chosen:
-            images = parts[data or run.config.data, split]
-            path = output or store_path(run, images.slug, extractor)
-            try:
-                with bar(f"harvest {label(run, extractor)} on {images.slug}") as progress:
-                    store = harvest_run(
-                        run,
-                        images,
-                        extractor=extractor,
-                        path=path,
-                        batch_size=batch_size,
-                        layers=layers,
-                        pooling=pooling,
-                        device=device,
-                        overwrite=overwrite,
-                        resume=resume,
-                        progress=progress,
-                    )
-            except KeyboardInterrupt:
-                say("stopped; the same command with --resume continues")
-                raise
-            with store:
-                size = sum(record["bytes"] for record in store.describe())
+    if model is not None:
+        jobs = _jobs_of_model(model, data, splits, data_dir, batch_size, seed, **brought)
+    else:
+        _check_unused(brought)
+        jobs = _jobs_of_runs(references, runs, data, splits or ("test",), data_dir, batch_size)
+    if output is not None:
+        if len(jobs) > 1:
+            raise UsageError(
+                f"--output names one file, but {len(jobs)} stores were asked for; leave it out, or "
+                "name one RUN:EXTRACTOR and one --split"
+            )
+        jobs = [replace(jobs[0], path=output)]
+    what: dict[str, Any] = {"layers": layers, "pooling": pooling, "dtype": dtype}
+    if dry_run:
+        for job in jobs:
+            _show(job, plan_harvest(job.model, job.loader, device=device, **what))
+        return
+    processes = start_processes(device, devices)
+    first = processes.rank == 0
+    for job in jobs:
+        try:
+            title = f"harvest {job.label} on {job.slug}"
+            with bar(title) if first else nullcontext(lambda *_: None) as progress:
+                store = harvest_shard(
+                    job.model,
+                    job.loader,
+                    job.path,
+                    processes,
+                    provenance=job.provenance,
+                    compression=compression,
+                    seed=seed,
+                    overwrite=overwrite,
+                    resume=resume,
+                    progress=progress,
+                    **what,
+                )
+        except KeyboardInterrupt:
+            say("stopped; the same command with --resume continues")
+            raise
+        with store:
+            size = sum(record["bytes"] for record in store.describe())
+            if first:
                 click.echo(
                     f"{store.path}: {len(store.layers)} layers, n = {store.n:,}, "
                     f"{size / 1e6:,.1f} MB"
                 )
-    done = " and ".join(sorted({run.name for run, _ in chosen}))
-    say(f"next: repsim cka, probe or nullspace on {done}")
+    if first:
+        named = [job.label.partition(":")[0] if references else str(job.path) for job in jobs]
+        say(f"next: repsim cka, probe or nullspace on {' and '.join(sorted(set(named)))}")
+
+
+def _jobs_of_runs(
+    references: tuple[str, ...],
+    runs: Path,
+    data: str | None,
+    splits: tuple[str, ...],
+    data_dir: Path | None,
+    batch_size: int,
+) -> list[Job]:
+    from repsim.activations.runs import ImageLoader, data_provenance, run_provenance, store_path
+    from repsim.cli.workspace import expand_references, label
+    from repsim.data import load
+
+    chosen = expand_references(references, runs)
+    # All parts are read before the first is harvested: a wrong name is no reason to stop half way.
+    names = {data or run.config.data for run, _ in chosen}
+    parts = {(name, s): load(name, s, data_dir=data_dir) for s in splits for name in names}
+    return [
+        Job(
+            label(run, extractor),
+            images.slug,
+            run.load_extractor(extractor),
+            ImageLoader(images, batch_size),
+            store_path(run, images.slug, extractor),
+            {**run_provenance(run, extractor), **data_provenance(images)},
+        )
+        for split in dict.fromkeys(splits)
+        for run, extractor in chosen
+        for images in [parts[data or run.config.data, split]]
+    ]
+
+
+def _jobs_of_model(
+    reference: str,
+    data: str | None,
+    splits: tuple[str, ...],
+    data_dir: Path | None,
+    batch_size: int,
+    seed: int,
+    *,
+    model_args: str,
+    weights: Path | None,
+    name: str | None,
+    image_size: int,
+    normalise: str,
+    channels: int | None,
+    tokenizer: str | None,
+    max_length: int,
+) -> list[Job]:
+    from repsim.activations.runs import data_provenance
+    from repsim.cli.workspace import check_name
+    from repsim.data.text import SUFFIXES, TextLoader, load_texts, load_tokenizer
+    from repsim.files import sha256
+    from repsim.networks.external import load_network, parse_arguments
+
+    if data is None:
+        raise UsageError("--model needs --data: an image set, or a file of texts")
+    arguments = parse_arguments(model_args)
+    called = check_name(name or reference.rstrip("/").rpartition("/")[2].rpartition(":")[2])
+    loaders: list[Any]
+    if data.endswith(SUFFIXES):
+        source, _, folder = reference.partition(":")
+        if tokenizer is None and source != "transformers":
+            raise UsageError("texts need the --tokenizer of the network")
+        tokens = load_tokenizer(tokenizer or folder)
+        sets: list[Any] = [load_texts(data, split) for split in splits or ("all",)]
+        loaders = [TextLoader(each, tokens, batch_size, max_length) for each in sets]
+        shown: dict[str, Any] = {"tokenizer": tokenizer or folder, "max_length": max_length}
+    else:
+        sets, loaders = _images(
+            data, splits or ("test",), data_dir, batch_size, image_size, normalise, channels
+        )
+        shown = {"image_size": image_size, "normalise": normalise, "channels": channels}
+    network = load_network(reference, arguments=arguments, weights=weights, seed=seed)
+    provenance = {"network": called, "model": reference, "model_args": arguments, **shown}
+    if weights is not None:
+        provenance["weights"] = {"file": weights.name, "sha256": sha256(weights)}
+    return [
+        Job(
+            called,
+            each.slug,
+            network,
+            loader,
+            Path("activations") / f"{called}.{each.slug}.h5",
+            {**provenance, **data_provenance(each)},
+        )
+        for each, loader in zip(sets, loaders, strict=True)
+    ]
+
+
+def _images(
+    data: str,
+    splits: tuple[str, ...],
+    data_dir: Path | None,
+    batch_size: int,
+    size: int,
+    normalise: str,
+    channels: int | None,
+) -> tuple[list[Any], list[Any]]:
+    """Image sets and their loaders, at ``size`` pixels."""
+    from repsim.activations.runs import ImageLoader
+    from repsim.data import SETS, load
+    from repsim.data.preprocessing import Preprocessing
+
+    prepared = Preprocessing.parse(normalise, size=size, channels=channels)
+    # The named sets have small images, which each batch can stretch; files may be large.
+    read = min(size, 32) if data in SETS else size
+    sets = [load(data, split, data_dir=data_dir, size=read) for split in splits]
+    return sets, [ImageLoader(each, batch_size, prepared) for each in sets]
+
+
+def _check_unused(brought: dict[str, Any]) -> None:
+    """Raise ``UsageError`` if an option was given that says something of a ``--model``."""
+    context = click.get_current_context()
+    for name in brought:
+        if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is about a --model; a run knows its own images"
+            )
+
+
+def _show(job: Job, plan: Plan) -> None:
+    """A table of what would be stored; ``StoreError`` if the disk cannot hold it."""
+    from repsim.activations.writing import check_space
+
+    rows = [
+        (
+            layer,
+            spec.module,
+            f"{plan.n:,}",
+            " x ".join(map(str, spec.shape)),
+            f"{spec.columns:,}",
+            spec.dtype,
+            plan.n * spec.row_bytes / 1e6,
+        )
+        for layer, spec in plan.layers.items()
+    ]
+    columns = ("layer", "module", "rows", "shape", "columns", "dtype", "MB")
+    show_table(
+        f"{job.label} on {job.slug}: {plan.bytes / 1e6:,.1f} MB to {job.path}", columns, rows
+    )
+    check_space(job.path, plan.n, plan.layers)

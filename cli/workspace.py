@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from repsim.errors import StoreError, UsageError, choices
 
 if TYPE_CHECKING:
     from repsim.activations import ActivationStore
+    from repsim.activations.joined import JoinedStore
     from repsim.sources import ActivationSource
     from repsim.training.run import Run
 
@@ -78,21 +80,43 @@ def open_activations(
 ) -> Iterator[ActivationSource]:
     """The store or .npy file at a path, or the store of a run on a part of its data set.
 
+    A glob, as in ``shards/*.h5``, is the stores that match, one after the other in natural order.
+
     Raises:
         StoreError: nothing was harvested there; the command that would is named.
     """
-    from repsim.activations import ActivationStore
+    from repsim.activations import open_store
 
+    store: ActivationStore | JoinedStore
     if reference.endswith(".npy"):
         yield _open_npy(Path(reference))
         return
     if Path(reference).is_file() or reference.endswith((".h5", ".hdf5")):
-        store = ActivationStore(reference)
+        store = open_store(matching(reference))
     else:
         run, extractor = parse_reference(reference, runs)
         store = open_run_activations(run, extractor, split=split, data=data, data_dir=data_dir)
     with store:
         yield store
+
+
+def matching(reference: str) -> str | list[str]:
+    """The path itself, or the files that it matches as a glob: shard 2 before shard 10.
+
+    Raises:
+        StoreError: none matches.
+    """
+    if Path(reference).exists() or not glob.has_magic(reference):
+        return reference
+    found = glob.glob(reference)
+    if not found:
+        raise StoreError(f"no file matches {reference}; expected activation stores")
+    return sorted(found, key=_natural)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Text by letters, numbers by size."""
+    return [(int(each), "") if each.isdigit() else (-1, each) for each in re.split(r"(\d+)", name)]
 
 
 def _open_npy(path: Path) -> ActivationSource:
@@ -115,8 +139,8 @@ def open_run_activations(
 ) -> ActivationStore:
     """The store of a run's extractor on a part of ``data``, by default what it was trained on."""
     from repsim.activations import ActivationStore
-    from repsim.activations.harvest import store_path
-    from repsim.activations.store import part_path
+    from repsim.activations.format import part_path
+    from repsim.activations.runs import store_path
 
     shown = "" if data is None else f" --data {shlex.quote(data)}"
     data = data or run.config.data

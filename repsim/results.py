@@ -168,9 +168,11 @@ class SimilarityMap(Result):
 
     @property
     def pooled(self) -> str:
-        """What to add to a title where maps were averaged before they were compared."""
+        """What to add to a title where layers were reduced before they were compared."""
         pooling = self.provenance.get("a", {}).get("pooling", "none")
-        return ", averaged maps" if pooling == "avg" else ""
+        if pooling == "none":
+            return ""
+        return ", averaged maps" if pooling == "avg" else f", pooling {pooling}"
 
     def best_match(self, estimator: str = "unbiased") -> tuple[int | None, ...]:
         """For each layer of a, the index of the most similar layer of b; None if all are NaN."""

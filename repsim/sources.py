@@ -160,9 +160,9 @@ def as_floats(value: Any) -> torch.Tensor:
 
 def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
     """Raise ``MismatchError`` unless a and b hold the same examples in the same order, reduced
-    in the same way."""
-    pooling = [source.provenance().get("pooling", "none") for source in (a, b)]
-    if pooling[0] != pooling[1]:
+    in the same ways."""
+    pooling = [str(source.provenance().get("pooling", "none")) for source in (a, b)]
+    if _reductions(pooling[0]) != _reductions(pooling[1]):
         raise MismatchError(
             f"{a.name} was harvested with pooling {pooling[0]}, {b.name} with pooling "
             f"{pooling[1]}; harvest both in the same way"
@@ -182,6 +182,11 @@ def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
             f"{i}: {id_text(a.example_ids[i])} against {id_text(b.example_ids[i])}; harvest both "
             "from the same data set and split"
         )
+
+
+def _reductions(pooling: str) -> set[str]:
+    """The reductions in a rule such as ``bg1.*=grid:4,*=avg``; other networks, other patterns."""
+    return {rule.rpartition("=")[2] for rule in pooling.split(",")}
 
 
 def id_text(example_id: Any) -> str:

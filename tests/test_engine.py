@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from repsim.activations import open_store
-from repsim.activations.store import write_store
+from repsim.activations.format import LayerSpec
+from repsim.activations.writing import write_store
 from repsim.errors import DegenerateError, UsageError
 from repsim.measures import MinibatchCKA, cka, cka_map, features, gram, layer, minibatch
 from repsim.measures.kernels import parse_kernel
@@ -321,15 +322,16 @@ def stored(path: Path, side: Side, *, batch: int = 13) -> Path:
     with write_store(
         path,
         n=n,
-        layers={k: ("Linear", v.shape[1:], str(v.dtype)) for k, v in side.items()},
+        layers={k: LayerSpec("Linear", v.shape[1:], str(v.dtype)) for k, v in side.items()},
         labelled=False,
         heads={},
         provenance={"pooling": "none"},
         resume=False,
     ) as writer:
         for start in range(0, n, batch):
-            part = {k: v[start : start + batch] for k, v in side.items()}
-            writer.append(part, [f"i{k}" for k in range(start, min(n, start + batch))], None)
+            for k, v in side.items():
+                writer.write(k, v[start : start + batch])
+            writer.commit([f"i{k}" for k in range(start, min(n, start + batch))], None)
     return path
 
 

@@ -1,0 +1,279 @@
+"""From what a layer gives to what is kept of it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, pad
+
+from repsim.errors import ShapeError, UsageError, choices
+
+#: What a step does, for help texts; K is a number.
+STEPS = {
+    "none": "keeps every value",
+    "avg": "averages over positions, or over the tokens that are not padding",
+    "grid:K": "averages a map over each cell of a K x K grid",
+    "cls": "keeps the first token",
+    "last": "keeps the last token that is not padding",
+    "positions": "makes every position, or token, an example of its own",
+    "project:K": "projects onto K random directions, seeded",
+    "channels_last": "says that maps are (n, h, w, c)",
+    "channels_first": "says that sequences are (n, c, length)",
+}
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Steps that are applied to a layer's activations one after the other, such as ``grid:4``.
+
+    A map is (n, c, h, w), also with one or three dimensions of positions after the channels; a
+    sequence of tokens is (n, tokens, d). ``channels_last`` and ``channels_first`` say where a
+    network holds otherwise.
+
+    Attributes:
+        text: the steps joined by ``+``, as in ``grid:4+project:512``.
+    """
+
+    text: str = "none"
+
+    @property
+    def steps(self) -> list[tuple[str, int]]:
+        """Name and K (0 where it has none) of each step."""
+        split = (each.strip().partition(":") for each in self.text.split("+"))
+        return [(name, int(size or 0)) for name, _, size in split]
+
+    @classmethod
+    def parse(cls, text: str) -> Reduction:
+        """``text`` if it names steps; ``UsageError`` if not."""
+        names = {step.partition(":")[0] for step in STEPS}
+        for step in (each.strip() for each in text.split("+")):
+            name, colon, size = step.partition(":")
+            if name not in names:
+                raise UsageError(f"unknown pooling {step!r}; {choices(step, STEPS)}")
+            if (f"{name}:K" in STEPS) != bool(colon) or (
+                colon and not re.fullmatch("[1-9]\\d*", size)
+            ):
+                expected = f"{name}:K with a whole number K" if f"{name}:K" in STEPS else name
+                raise UsageError(f"pooling {step!r} is not understood; expected {expected}")
+        reduction = cls("+".join(each.strip() for each in text.split("+")))
+        if "positions" in [name for name, _ in reduction.steps[:-1]]:
+            after = reduction.steps[[name for name, _ in reduction.steps].index("positions") + 1][0]
+            if after != "project":
+                raise UsageError(f"pooling {text!r}: nothing but project:K can follow positions")
+        return reduction
+
+    @property
+    def splits(self) -> bool:
+        """Whether positions become examples."""
+        return any(name == "positions" for name, _ in self.steps)
+
+    @property
+    def pools(self) -> bool:
+        """Whether tokens become one vector."""
+        return any(name in ("avg", "cls", "last") for name, _ in self.steps)
+
+    def __call__(
+        self, activations: Tensor, *, mask: Tensor | None = None, layer: str = "", seed: str = ""
+    ) -> Tensor:
+        """The reduced activations: (n, ...), or (n * positions, channels) with ``positions``.
+
+        Args:
+            activations: (n, ...) of one layer.
+            mask: (n, tokens), 0 where a token is padding.
+            layer: its address, for errors and as part of the seed of ``project``.
+            seed: the other part.
+
+        Raises:
+            ShapeError: activations that a step has no meaning for.
+        """
+        values = activations
+        for name, size in self.steps:
+            if name == "project":
+                values = project(values.flatten(1), size, f"{seed}/{layer}")
+            elif name != "none":
+                values = _STEPS[name](values, size, _fitting(mask, values), layer)
+        return values
+
+
+class Pooling:
+    """Which reduction each layer gets: the first whose pattern matches its address.
+
+    Args:
+        chosen: one reduction for all, as ``"avg"``; or pairs of pattern and reduction, as
+            ``"bg1.*=grid:4,*=avg"`` or ``{"bg1.*": "grid:4", "*": "avg"}``. A layer that no pattern
+            matches keeps every value.
+
+    Raises:
+        UsageError: not understood.
+    """
+
+    def __init__(self, chosen: str | Mapping[str, str] = "none") -> None:
+        pairs = _split(chosen) if isinstance(chosen, str) else list(chosen.items())
+        self._rules = [(pattern, Reduction.parse(steps)) for pattern, steps in pairs]
+
+    def __str__(self) -> str:
+        """As it is written, and as provenance records it."""
+        if [pattern for pattern, _ in self._rules] == ["*"]:
+            return self._rules[0][1].text
+        return ",".join(f"{pattern}={reduction.text}" for pattern, reduction in self._rules)
+
+    def of(self, layer: str) -> Reduction:
+        """The reduction of the layer at an address."""
+        return next((r for p, r in self._rules if _matches(p, layer)), Reduction())
+
+    def check(self, layers: Collection[str]) -> None:
+        """Raise ``UsageError`` if one of the patterns is that of no layer."""
+        for k, (pattern, _) in enumerate(self._rules):
+            before = [each for each, _ in self._rules[:k]]
+            mine = [layer for layer in layers if _matches(pattern, layer)]
+            if not any(not any(_matches(each, layer) for each in before) for layer in mine):
+                why = "the rules before it take all of" if mine else "it matches none of"
+                raise UsageError(
+                    f"pooling rule {pattern!r} is never used: {why} {', '.join(layers)}"
+                )
+
+
+def _split(text: str) -> list[tuple[str, str]]:
+    pairs = [each.rpartition("=") for each in text.split(",")]
+    return [(pattern.strip() or "*", steps) for pattern, _, steps in pairs]
+
+
+def _matches(pattern: str, layer: str) -> bool:
+    return pattern == layer or fnmatchcase(layer, pattern)
+
+
+def project(x: Tensor, size: int, seed: str) -> Tensor:
+    """Features (n, p) on ``size`` random directions, (n, size); x itself if p is no larger.
+
+    A random permutation deals the features into ``size`` bins of equal length; within a bin they
+    are added with random signs (feature hashing, Weinberger et al. 2009, with bins of one size).
+    Inner products of rows keep their expectation. Their variance is that of a Gaussian projection,
+    (|x|² |y|² + <x, y>²) / size, or less, so HSIC of two layers is kept on average, while HSIC of a
+    layer with itself grows by the factor 1 + (1 + r) / size, r = tr(K)² / tr(K²) being the
+    effective dimension of its centred Gram matrix K. Linear CKA therefore shrinks towards 0, about
+    by the root of the product of both factors.
+    """
+    n, p = x.shape
+    if p <= size:
+        return x
+    order, signs = _directions(p, size, seed)
+    signed = x.index_select(1, order.to(x.device)) * signs.to(x.device, x.dtype)
+    length = -(-p // size)
+    return pad(signed, (0, length * size - p)).view(n, length, size).sum(1)
+
+
+_CACHE: dict[tuple[int, int, str], tuple[Tensor, Tensor]] = {}
+
+
+def _directions(p: int, size: int, seed: str) -> tuple[Tensor, Tensor]:
+    """A permutation of p features and a sign for each; on the CPU, hence the same everywhere."""
+    key = (p, size, seed)
+    if key not in _CACHE:
+        digest = hashlib.sha256(f"{seed}/{p}/{size}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        signs = torch.randint(0, 2, (p,), generator=generator, dtype=torch.int8) * 2 - 1
+        _CACHE[key] = torch.randperm(p, generator=generator), signs
+    return _CACHE[key]
+
+
+def _avg(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
+    if x.ndim == 2:
+        return x
+    if x.ndim != 3:
+        return x.flatten(2).mean(2)
+    if mask is None:
+        return x.mean(1)
+    kept = mask.unsqueeze(2).to(x.dtype)
+    return (x * kept).sum(1) / kept.sum(1).clamp(min=1)
+
+
+def _grid(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
+    if x.ndim != 4:
+        raise _unfit("grid", "a map (n, c, h, w)", x, layer)
+    return adaptive_avg_pool2d(x, size) if min(x.shape[2:]) > size else x
+
+
+def _cls(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
+    if x.ndim == 2:
+        return x
+    if x.ndim != 3:
+        raise _unfit("cls", "tokens (n, tokens, d)", x, layer)
+    return x[:, 0]
+
+
+def _last(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
+    if x.ndim == 2:
+        return x
+    if x.ndim != 3:
+        raise _unfit("last", "tokens (n, tokens, d)", x, layer)
+    if mask is None:
+        return x[:, -1]
+    # Padding may stand before the text or behind it.
+    place = torch.arange(1, x.shape[1] + 1, device=x.device) * (mask != 0)
+    return x[torch.arange(len(x), device=x.device), place.argmax(1)]
+
+
+def _positions(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
+    if x.ndim < 3:
+        raise _unfit("positions", "a map (n, c, h, w) or tokens (n, tokens, d)", x, layer)
+    if x.ndim == 3:
+        if mask is not None and not bool((mask != 0).all()):
+            raise ShapeError(
+                f"layer {layer!r}: positions would make examples of padding; choose avg, cls "
+                "or last"
+            )
+        return x.flatten(0, 1)
+    return x.flatten(2).transpose(1, 2).flatten(0, 1)
+
+
+def _channels_last(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
+    return x.movedim(-1, 1) if x.ndim >= 4 else x
+
+
+def _channels_first(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
+    return x.transpose(1, 2) if x.ndim == 3 else x
+
+
+_STEPS: dict[str, Callable[[Tensor, int, Tensor | None, str], Tensor]] = {
+    "avg": _avg,
+    "grid": _grid,
+    "cls": _cls,
+    "last": _last,
+    "positions": _positions,
+    "channels_last": _channels_last,
+    "channels_first": _channels_first,
+}
+
+
+def _fitting(mask: Tensor | None, x: Tensor) -> Tensor | None:
+    """The mask, if it is one of these tokens."""
+    return mask if mask is not None and x.ndim == 3 and mask.shape == x.shape[:2] else None
+
+
+def _unfit(step: str, expected: str, x: Tensor, layer: str) -> ShapeError:
+    return ShapeError(
+        f"layer {layer!r} gives {tuple(x.shape)}, but {step} needs {expected}; give the layer a "
+        f"pooling of its own, as in --pooling '{layer}=none,*={step}'"
+    )
+
+
+def axes(ndim: int) -> str:
+    """Names of the axes of stored activations with ``ndim`` dimensions."""
+    names = {
+        2: ("example", "feature"),
+        3: ("example", "token", "feature"),
+        4: ("example", "channel", "height", "width"),
+    }
+    return ",".join(names.get(ndim, ("example", *(f"axis{i}" for i in range(1, ndim)))))
+
+
+def width(shape: tuple[int, ...]) -> int:
+    """Features of activations (n, ...)."""
+    return math.prod(shape[1:])

@@ -1,0 +1,403 @@
+"""A harvest of networks as users have them, and by several processes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import repsim
+from repsim.activations import plan_harvest
+from repsim.activations.store import part_path
+from repsim.errors import (
+    CaptureError,
+    MismatchError,
+    RepsimWarning,
+    ShapeError,
+    StoreError,
+    UsageError,
+)
+from repsim.networks import ResNet
+
+N = 40
+IMAGES = torch.randn(N, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def network(*, inplace: bool = False) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace), nn.Flatten(), nn.Linear(256, 5)
+    )
+
+
+def loader(batch_size: int = 16) -> DataLoader:
+    return DataLoader(TensorDataset(IMAGES), batch_size)
+
+
+class Text(nn.Module):
+    """A network of tokens, whose forward takes what tokenizers give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.embedding = nn.Embedding(20, 6)
+        self.lstm = nn.LSTM(6, 4, batch_first=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        hidden, _ = self.lstm(self.embedding(input_ids))
+        return {"logits": self.head(hidden[:, -1])}
+
+
+def texts(length: int = 7) -> list[dict[str, Any]]:
+    generator = torch.Generator().manual_seed(2)
+    ids = torch.randint(0, 20, (N, length), generator=generator)
+    lengths = torch.randint(1, length + 1, (N, 1), generator=generator)
+    mask = (torch.arange(length) < lengths).long()
+    return [
+        {
+            "input_ids": ids[k : k + 16],
+            "attention_mask": mask[k : k + 16],
+            "labels": torch.arange(N)[k : k + 16] % 3,
+            "ids": [f"text/{i}" for i in range(N)[k : k + 16]],
+        }
+        for k in range(0, N, 16)
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_numbers_are_stored_as_asked_and_h5py_reads_them(tmp_path: Path, dtype: str) -> None:
+    with repsim.harvest(network(), loader(), tmp_path / "a.h5", dtype=dtype) as store:
+        with torch.inference_mode():
+            expected = network()[0](IMAGES).to(getattr(torch, dtype)).float().numpy()
+        np.testing.assert_array_equal(np.asarray(store["0"][:], np.float32), expected)
+        assert store.describe()[0]["dtype"] == dtype
+        assert store.describe()[0]["bytes"] == N * 256 * (4 if dtype == "float32" else 2)
+    with h5py.File(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(np.asarray(file["layers/0"], np.float32), expected)
+
+
+@pytest.mark.parametrize("compression", ["lzf", "gzip"])
+def test_compression_changes_no_number(tmp_path: Path, compression: str) -> None:
+    plain = repsim.harvest(network(), loader(), tmp_path / "a.h5", layers="type:ReLU")
+    small = repsim.harvest(
+        network(), loader(), tmp_path / "b.h5", layers="type:ReLU", compression=compression
+    )
+    np.testing.assert_array_equal(small["1"][:], plain["1"][:])
+    assert small.verify() == []
+    assert not part_path(small.path).exists()
+    assert small.path.stat().st_size < plain.path.stat().st_size
+
+
+def test_operations_in_place_change_nothing(tmp_path: Path) -> None:
+    plain = repsim.harvest(network(), loader(), tmp_path / "a.h5")
+    inplace = repsim.harvest(network(inplace=True), loader(), tmp_path / "b.h5")
+    for layer in plain.layers:
+        np.testing.assert_array_equal(plain[layer][:], inplace[layer][:])
+    np.testing.assert_allclose(repsim.cka_map(plain, inplace).diagonal(), 1, atol=1e-6)
+
+
+def test_a_residual_network_with_activations_in_place(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = ResNet(3, 18, 8)
+    twin = ResNet(3, 18, 8)
+    twin.load_state_dict(model.state_dict())
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = True
+    images = torch.randn(24, 3, 32, 32)
+    batches = [images[:16], images[16:]]
+    stores = [
+        repsim.harvest(each, batches, tmp_path / f"{k}.h5", layers="all", examples=24)
+        for k, each in enumerate((model, twin))
+    ]
+    similar = repsim.cka_map(*stores)
+    np.testing.assert_allclose(similar.diagonal(), 1, atol=1e-6)
+
+
+def test_a_batch_may_be_a_dictionary_of_arguments(tmp_path: Path) -> None:
+    with pytest.warns(RepsimWarning, match="lstm:1.0"):
+        store = repsim.harvest(
+            Text(), texts(), tmp_path / "a.h5", examples=N, pooling="embedding=avg,*=last"
+        )
+    assert store.layers == ("embedding", "lstm:0", "head")
+    batch = texts()[1]
+    model = Text()
+    with torch.inference_mode():
+        embedded = model.embedding(batch["input_ids"])
+        hidden = model.lstm(embedded)[0]
+    lengths = batch["attention_mask"].sum(1)
+    averages = torch.stack([e[:k].mean(0) for e, k in zip(embedded, lengths, strict=True)])
+    np.testing.assert_allclose(store["embedding"][16:32], averages, atol=1e-6)
+    np.testing.assert_allclose(
+        store["lstm:0"][16:32], hidden[torch.arange(16), lengths - 1], atol=1e-6
+    )
+    assert store.example_ids[17] == b"text/17"
+    np.testing.assert_array_equal(store.labels, np.arange(N) % 3)
+
+
+def test_padding_that_would_be_stored_is_said(tmp_path: Path) -> None:
+    with pytest.warns(RepsimWarning, match="'embedding' is stored with the tokens that are pad"):
+        repsim.harvest(Text(), texts(), tmp_path / "a.h5", examples=N, layers=["embedding"])
+
+
+@pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
+def test_texts_of_other_lengths_are_refused_unless_pooled(tmp_path: Path) -> None:
+    batches = [texts(7)[0], texts(9)[1], texts(9)[2]]
+    with pytest.raises(ShapeError, match=r"'embedding' gives \(9, 6\).*\(7, 6\) before"):
+        repsim.harvest(Text(), batches, tmp_path / "a.h5", examples=N, layers="embedding")
+    store = repsim.harvest(
+        Text(), batches, tmp_path / "b.h5", examples=N, layers="embedding", pooling="avg"
+    )
+    assert store["embedding"].shape == (N, 6)
+
+
+def test_positions_become_examples(tmp_path: Path) -> None:
+    store = repsim.harvest(
+        network(), loader(), tmp_path / "a.h5", layers=["0", "1"], pooling="grid:2+positions"
+    )
+    whole = repsim.harvest(network(), loader(), tmp_path / "b.h5", layers=["0", "1"])
+    assert store.n == N * 4
+    assert [each.decode() for each in store.example_ids[4:7]] == ["1#0", "1#1", "1#2"]
+    cells = whole["0"][:].reshape(N, 4, 2, 4, 2, 4).mean((3, 5)).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(store["0"][:], cells.reshape(-1, 4), atol=1e-6)
+    with pytest.raises(ShapeError, match="'0' gives 64 rows an example, '4' gives 16"):
+        pooled = nn.Sequential(*list(network())[:2], nn.Identity(), nn.Identity(), nn.AvgPool2d(2))
+        repsim.harvest(pooled, loader(), tmp_path / "c.h5", layers=["0", "4"], pooling="positions")
+
+
+def test_a_projection_is_the_same_in_every_batch_and_another_for_another_network(
+    tmp_path: Path,
+) -> None:
+    stores = [
+        repsim.harvest(
+            network(), loader(size), tmp_path / f"{size}.h5", layers=["1"], pooling="project:16"
+        )
+        for size in (8, 40)
+    ]
+    assert stores[0]["1"].shape == (N, 16)
+    np.testing.assert_allclose(stores[0]["1"][:], stores[1]["1"][:], atol=1e-5)
+    other = network()
+    with torch.no_grad():
+        other[3].weight += 1  # behind the layer: its activations stay, its directions do not
+    found = repsim.harvest(other, loader(), tmp_path / "c.h5", layers=["1"], pooling="project:16")
+    assert not np.allclose(found["1"][:], stores[0]["1"][:])
+
+
+def test_stores_are_comparable_if_the_same_reductions_made_them(tmp_path: Path) -> None:
+    whole = repsim.harvest(network(), loader(), tmp_path / "a.h5", layers=["0", "1"])
+    rules = [{"0": "grid:2", "*": "avg"}, {"1": "grid:2", "*": "avg"}]
+    a, b = (
+        repsim.harvest(network(), loader(), tmp_path / f"{k}.h5", layers=["0", "1"], pooling=rule)
+        for k, rule in enumerate(rules)
+    )
+    assert repsim.cka_map(a, b).pooled == ", pooling 0=grid:2,*=avg"
+    with pytest.raises(MismatchError, match="pooling none"):
+        repsim.cka_map(whole, a)
+
+
+def test_a_plan_says_what_the_store_will_have(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"pooling": "0=grid:4,*=none", "dtype": "float16"}
+    plan = plan_harvest(network(), loader(), **options)
+    with repsim.harvest(network(), loader(), tmp_path / "a.h5", **options) as store:
+        found = store.describe()
+    assert [each["layer"] for each in found] == list(plan.layers)
+    assert [each["shape"] for each in found] == [(N, *s.shape) for s in plan.layers.values()]
+    assert sum(each["bytes"] for each in found) == plan.bytes
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.h5"]
+
+
+def test_a_disk_that_is_too_small_is_seen_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(StoreError, match="free, the store needs"):
+        repsim.harvest(network(), loader(), tmp_path / "a.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("batches", "error", "message"),
+    [
+        ([(IMAGES, None, ["x"] * N)], UsageError, "'x' comes twice"),
+        ([(IMAGES, torch.rand(N))], UsageError, "labels of float32"),
+        ([(IMAGES, torch.zeros(N, 2, dtype=torch.long))], UsageError, r"shape \(40, 2\)"),
+        ([(IMAGES, None, ["x"])], UsageError, "40 examples came with 1 ids"),
+        ([object()], UsageError, "a batch gave object"),
+        ([], UsageError, "gave no batch"),
+        ([IMAGES[:30]], StoreError, "30 of 40 examples arrived"),
+        ([IMAGES, IMAGES], StoreError, "more than the 40 examples expected"),
+    ],
+)
+def test_batches_that_cannot_be_meant(
+    tmp_path: Path, batches: list[Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        repsim.harvest(network(), batches, tmp_path / "a.h5", examples=N)
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_pooling_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ShapeError, match="'0' gives .*, but cls needs tokens"):
+        repsim.harvest(network(), loader(), tmp_path / "a.h5", pooling="cls")
+    with pytest.raises(UsageError, match="'bg1' is never used"):
+        repsim.harvest(network(), loader(), tmp_path / "a.h5", pooling="bg1=avg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_runs_other_layers_later_is_refused(tmp_path: Path) -> None:
+    class Moody(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.a(x) if bool((x > 0).all()) else self.b(self.a(x))
+
+    batches = [torch.ones(4, 2), -torch.ones(4, 2)]
+    with pytest.raises(CaptureError):
+        repsim.harvest(Moody(), batches[::-1], tmp_path / "a.h5", examples=8)
+
+
+def test_a_failing_forward_keeps_what_is_committed(tmp_path: Path) -> None:
+    class Fragile(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = nn.Linear(2, 2, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if float(x.max()) > 5:
+                raise RuntimeError("too large")
+            return self.line(x)
+
+    torch.manual_seed(0)
+    model = Fragile().train()
+    good = [torch.rand(4, 2) for _ in range(3)]
+    path = tmp_path / "a.h5"
+    with pytest.raises(RuntimeError, match="too large"):
+        repsim.harvest(model, [*good, torch.full((4, 2), 9.0)], path, examples=16)
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+    with h5py.File(part_path(path)) as file:
+        assert file["progress"][()] == 12
+    with repsim.harvest(model, [*good, torch.ones(4, 2)], path, examples=16, resume=True) as store:
+        np.testing.assert_allclose(store["line"][:4], model.line(good[0]).detach(), atol=1e-7)
+        assert store.verify() == []
+
+
+def test_another_network_does_not_continue_a_harvest(tmp_path: Path) -> None:
+    class Stops(Exception):
+        pass
+
+    def batches() -> Any:
+        yield IMAGES[:20]
+        yield IMAGES[20:30]
+        raise Stops
+
+    path, other = tmp_path / "a.h5", network()
+    with torch.no_grad():
+        other[3].bias += 1
+    with pytest.raises(Stops):
+        repsim.harvest(network(), batches(), path, examples=N)
+    with pytest.raises(StoreError, match="begun with weights_sha256"):
+        repsim.harvest(other, loader(20), path, examples=N, resume=True)
+    with pytest.raises(StoreError, match="in other batches"):
+        repsim.harvest(
+            network(), [IMAGES[:20], IMAGES[20:25], IMAGES[25:]], path, examples=N, resume=True
+        )
+
+
+KILLED = """
+    import sys, time, torch, repsim
+    from torch import nn
+
+    class Slow(nn.Sequential):
+        def forward(self, x):
+            time.sleep(0.01)
+            return super().forward(x)
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = Slow(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4096, 8))
+    x = torch.randn(600, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    print("ready", flush=True)
+    repsim.harvest(model, list(x.split(7)), sys.argv[1], examples=600, resume=True,
+                   compression=sys.argv[2]).close()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_killed_again_and_again_it_gives_the_same_store(tmp_path: Path, compression: str) -> None:
+    script, path = tmp_path / "harvest.py", tmp_path / "killed.h5"
+    script.write_text(textwrap.dedent(KILLED))
+
+    def start(target: Path) -> subprocess.Popen:
+        command = [sys.executable, str(script), str(target), compression]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ})
+
+    rng, kills = random.Random(0), 0
+    for _ in range(8):
+        process = start(path)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.02, 0.5))
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 5
+    assert start(path).wait() == 0
+    assert start(tmp_path / "whole.h5").wait() == 0
+    assert path.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    with repsim.open_store(path) as store:
+        assert store.verify() == []
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run and ``one.h5``, its harvest by one process."""
+    from repsim.activations import harvest_run
+    from repsim.data import load
+    from repsim.training.loop import train
+    from repsim.training.methods.untrained import METHOD
+
+    folder = tmp_path_factory.mktemp("single")
+    run = train("untrained", METHOD.config_class(data="digits", width=4), folder / "runs" / "u")
+    images = load("digits", "test[:100]")
+    harvest_run(run, images, path=folder / "one.h5", batch_size=24).close()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["devices", "torchrun"])
+def test_two_processes_give_the_store_of_one(single: Path, tmp_path: Path, launcher: str) -> None:
+    target, command = tmp_path / "two.h5", ["-m", "repsim"]
+    if launcher == "torchrun":
+        command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", *command]
+    command += ["harvest", "u", "--split", "test[:100]", "--batch-size", "24", "-o", str(target)]
+    if launcher == "devices":
+        command += ["--devices", "2"]
+    done = subprocess.run(
+        [sys.executable, *command, "--device", "cpu"],
+        cwd=single,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert target.read_bytes() == (single / "one.h5").read_bytes()
+    assert list(tmp_path.iterdir()) == [target]
