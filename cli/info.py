@@ -7,23 +7,28 @@ from typing import Any
 
 import click
 
-from repsim.cli.options import json_option, runs_option, show_json, show_table
-from repsim.errors import UsageError
+from repsim.cli.options import bar, json_option, runs_option, show_json, show_table
+from repsim.errors import StoreError, UsageError
 
 
 @click.command()
 @click.argument("target", metavar="RUN|FILE")
 @runs_option
+@click.option("--verify", is_flag=True, help="Read a store whole and compare its checksums.")
 @json_option
-def info(target: str, runs: Path, as_json: bool) -> None:
+def info(target: str, runs: Path, verify: bool, as_json: bool) -> None:
     """\b
     repsim info simclr
     repsim info runs/simclr/activations/digits-test.h5
+    repsim info runs/simclr/activations/digits-test.h5 --verify
     repsim info results/cka-simclr-supervised.json
 
     Say what is in a run, an activation store or a result, and where its numbers come from.
     """
     path = Path(target)
+    if verify:
+        _verify(target, as_json)
+        return
     if path.suffix in (".h5", ".hdf5"):
         content, tables = _of_store(path)
     elif path.suffix == ".json":
@@ -37,6 +42,28 @@ def info(target: str, runs: Path, as_json: bool) -> None:
         return
     for title, columns, rows in tables:
         show_table(title, columns, rows)
+
+
+def _verify(target: str, as_json: bool) -> None:
+    """Say whether a store is as it was written; leaves with status 1 if it is not."""
+    from repsim.activations import open_store
+    from repsim.cli.workspace import matching
+
+    if not target.endswith((".h5", ".hdf5")):
+        raise UsageError(f"--verify is for stores (.h5); {target!r} is none")
+    with open_store(matching(target)) as store, bar("verify") as progress:
+        faults, blocks = store.verify(progress), store.blocks
+    if as_json:
+        show_json({"path": target, "blocks": blocks, "faults": faults})
+    elif not faults:
+        click.echo(f"{target}: all is well, {blocks:,} blocks checked")
+    for fault in faults if not as_json else ():
+        click.echo(fault)
+    if faults:
+        raise StoreError(
+            f"{target} is not as it was written: {len(faults)} faults in {blocks:,} blocks; "
+            "harvest it again, or copy it again from where it came"
+        )
 
 
 def _of_store(path: Path) -> tuple[dict, list]:

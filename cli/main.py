@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 import warnings
@@ -23,6 +24,8 @@ COMMANDS = {
     "nullspace": "Split features into what a head sees and what it cannot.",
     "figure": "Draw the figures of a result file again.",
     "info": "Say what is in a run, a store or a result.",
+    "import": "Make a store of activations from elsewhere.",
+    "export": "Write the layers of a store as NumPy files.",
     "data": "List and fetch image sets.",
 }
 
@@ -36,7 +39,8 @@ class LazyGroup(Suggesting):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(f"repsim.cli.{name}"), name)
+        module = f"{name}_" if keyword.iskeyword(name) else name
+        return getattr(importlib.import_module(f"repsim.cli.{module}"), module)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

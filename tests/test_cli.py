@@ -283,6 +283,100 @@ def test_sizes_that_are_none(text: str, run_repsim) -> None:  # type: ignore[no-
     one_line(failed, 2, "--memory", f"{text!r} is no size in bytes; try 512M or 2G")
 
 
+def test_a_dry_run_says_what_would_be_stored_and_stores_nothing(inside: Path, run_repsim) -> None:  # type: ignore[no-untyped-def]
+    before = sorted(inside.rglob("*"))
+    options = ("--pooling", "*.odd=grid:4,*=avg", "--dtype", "bfloat16", "--data", "digits")
+    done = run_repsim("harvest", "simclr", "--split", "test[:30]", *options, "--dry-run")
+    assert done.status == 0, done.err
+    assert sorted(inside.rglob("*")) == before
+    line = next(each for each in done.out.splitlines() if "bg1.b0.odd" in each)
+    assert line.split() == [
+        *("bg1.b0.odd", "Identity", "30", "4", "x", "4", "x", "4", "64", "bfloat16", "0.004")
+    ]
+    assert "MB to runs/simclr/activations/digits-test.0-30.h5" in done.out
+
+
+def test_a_disk_that_is_too_small_makes_a_dry_run_fail(
+    inside: Path,
+    run_repsim,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import shutil
+
+    usage = shutil.disk_usage(inside)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    done = run_repsim("harvest", "simclr", "--dry-run", "--split", "test[:40]")
+    assert done.status == 1
+    assert "bg1.b0.odd" in done.out
+    assert "MB free, the store needs" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_network_from_elsewhere_is_compared_with_a_run(
+    inside: Path,
+    run_repsim,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (inside / "mine.py").write_text(
+        "from torch import nn\n"
+        "def make(width=3):\n"
+        "    return nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU(), nn.Flatten(), "
+        "nn.LazyLinear(2))\n"
+    )
+    brought = ("harvest", "--model", "mine:make", "--data", "digits", "--split", "test[:100]")
+    done = run_repsim(*brought)
+    assert done.status == 2
+    assert "no values yet" in done.err
+    (inside / "mine.py").write_text(
+        (inside / "mine.py").read_text().replace("nn.LazyLinear(2)", "")
+    )
+    monkeypatch.delitem(sys.modules, "mine")
+    done = run_repsim(
+        *(*brought, "--channels", "3", "--image-size", "16", "--normalise", "imagenet"),
+        *("--model-args", "width=5", "--name", "mine", "--layers", "type:ReLU"),
+    )
+    assert done.status == 0, done.err
+    store = inside / "activations" / "mine.digits-test.0-100.h5"
+    with repsim.open_store(store) as opened:
+        assert opened["1"].shape == (100, 5, 14, 14)
+        assert opened.provenance()["model_args"] == {"width": 5}
+        assert opened.provenance()["normalise"] == "imagenet"
+        assert opened.name == "mine"
+    done = run_repsim("cka", "--a", store, "--b", "simclr", "--split", "test[:100]")
+    assert done.status == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ([], 2, ["name a run, or a --model"]),
+        (["simclr", "--model", "a:b"], 2, ["not both"]),
+        (["--model", "a:b"], 2, ["--model needs --data"]),
+        (["--model", "no_such_module:b", "--data", "digits"], 2, ["no_such_module"]),
+        (["--model", "nonsense", "--data", "digits"], 2, ["'nonsense' cannot be read"]),
+        (["simclr", "--image-size", "64"], 2, ["--image-size is about a --model"]),
+        (["simclr", "--pooling", "mean"], 2, ["unknown pooling 'mean'"]),
+        (["simclr", "--pooling", "nowhere=avg"], 2, ["'nowhere' is never used"]),
+        (["simclr", "--layers", "type:Conv3d"], 2, ["no layer of 'type:Conv3d'", "Conv2d"]),
+        (["simclr", "--dtype", "int8"], 2, ["int8"]),
+        (["simclr", "--data", "none.txt"], 2, ["unknown image set 'none.txt'"]),
+        (["--model", "mine:make", "--data", "none.txt"], 2, ["texts need the --tokenizer"]),
+    ],
+)
+def test_mistakes_in_a_harvest_are_one_line(
+    inside: Path,
+    run_repsim,  # type: ignore[no-untyped-def]
+    arguments: list[str],
+    status: int,
+    words: list[str],
+) -> None:
+    done = run_repsim("harvest", *arguments, "--split", "test[:10]")
+    assert (done.status, "Traceback" in done.err) == (status, False), done.err
+    assert len(done.err.strip().splitlines()) == 1 or status == 2
+    for word in words:
+        assert word in done.err
+
+
 def test_probe_and_nullspace(inside: Path, run_repsim, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     splits = ("--split", "train[:200]", "--test-split", "test[:100]")
     done = run_repsim("probe", "supervised", "mgan", *splits, "-o", tmp_path / "probe.json")

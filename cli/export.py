@@ -1,0 +1,72 @@
+"""``repsim export``: layers of a store as NumPy files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from repsim.cli.options import (
+    bar,
+    data_dir_option,
+    data_option,
+    layers_option,
+    overwrite_option,
+    runs_option,
+    show_files,
+    split_option,
+)
+from repsim.errors import UsageError
+
+
+@click.command()
+@click.argument("reference", metavar="RUN|FILE")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder to write, or a .npy file for one layer.",
+)
+@runs_option
+@data_option
+@data_dir_option
+@split_option
+@layers_option
+@overwrite_option
+def export(
+    reference: str,
+    output: Path,
+    runs: Path,
+    data: str | None,
+    data_dir: Path | None,
+    split: str,
+    layers: str | None,
+    overwrite: bool,
+) -> None:
+    """\b
+    repsim export simclr -o simclr-activations
+    repsim export mine.h5 --layers head -o head.npy
+
+    Write layers as .npy files, with ids.txt, labels.npy and provenance.json; repsim import reads
+    the folder back.
+    """
+    from repsim.activations.exchange import export_layers
+    from repsim.cli.workspace import open_activations
+
+    if reference.endswith(".npy"):
+        raise UsageError(f"{reference} is a .npy file already; expected a run or a store")
+    where: dict[str, Any] = {"split": split, "data": data, "data_dir": data_dir}
+    with (
+        open_activations(reference, runs, **where) as store,
+        bar(f"export {store.name}") as progress,
+    ):
+        written = export_layers(
+            store,  # type: ignore[arg-type]
+            output,
+            layers=layers,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    show_files(written)

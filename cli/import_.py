@@ -1,0 +1,87 @@
+"""``repsim import``: activations from elsewhere, as a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from repsim.cli.options import bar, json_option, layers_option, overwrite_option, show_json
+from repsim.errors import UsageError
+
+
+@click.command("import")
+@click.argument("sources", metavar="PATH...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Store to write.",
+)
+@click.option(
+    "--ids",
+    type=click.Path(path_type=Path),
+    help="Text file of example ids, one a line.  [default: those of PATH, else 0, 1, 2, ...]",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help=".npy or text file of classes, integers from 0.  [default: those of PATH, if any]",
+)
+@click.option("--name", help="What to call the network.  [default: the name of the store]")
+@layers_option
+@overwrite_option
+@json_option
+def import_(
+    sources: tuple[str, ...],
+    output: Path,
+    ids: Path | None,
+    labels: Path | None,
+    name: str | None,
+    layers: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """\b
+    repsim import activations.npz -o mine.h5
+    repsim import conv1.npy head=last.npy --ids ids.txt -o mine.h5
+
+    Write arrays of activations, row for row the same examples, as a store that every command
+    reads. PATH is a .npy file (a layer, called as the file, or LAYER=PATH), an .npz, .pt or
+    .safetensors file (a layer an array), or a folder that repsim export wrote.
+    """
+    from repsim.activations.exchange import import_activations
+
+    with (
+        bar(f"import {output.name}") as progress,
+        import_activations(
+            _named(sources),
+            output,
+            ids=ids,
+            labels=labels,
+            layers=layers,
+            name=name,
+            overwrite=overwrite,
+            progress=progress,
+        ) as store,
+    ):
+        n, names = store.n, list(store.layers)
+    if as_json:
+        show_json({"path": str(output), "n": n, "layers": names})
+    else:
+        click.echo(f"{output}: {len(names)} layers, n = {n:,}")
+
+
+def _named(sources: tuple[str, ...]) -> tuple[str, ...] | dict[str, str]:
+    """The paths; by layer where one is ``LAYER=PATH``."""
+    paths = [(path if Path(path).exists() else path.partition("=")[2] or path) for path in sources]
+    if list(sources) == paths:
+        return sources
+    layers = [
+        source.partition("=")[0] if source != path else Path(path).stem
+        for source, path in zip(sources, paths, strict=True)
+    ]
+    if len(set(layers)) < len(layers):
+        raise UsageError("two files would be layers of one name; say LAYER=PATH for each")
+    return dict(zip(layers, paths, strict=True))
