@@ -185,7 +185,7 @@ def test_damage_is_noticed(tmp_path: Path, compression: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("compression", ["none", "gzip", "lzf"])
 def test_much_damage_is_noticed(tmp_path: Path, compression: str) -> None:
-    check(outcomes(tmp_path, compression, 1500))
+    check(outcomes(tmp_path, compression, 600))
 
 
 def test_every_bit_of_the_rows_counts(tmp_path: Path) -> None:

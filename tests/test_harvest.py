@@ -353,14 +353,14 @@ def test_killed_again_and_again_it_gives_the_same_store(tmp_path: Path, compress
         return subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ})
 
     rng, kills = random.Random(0), 0
-    for _ in range(8):
+    for _ in range(6):
         process = start(path)
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(rng.uniform(0.02, 0.5))
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
-    assert kills >= 5
+    assert kills >= 4
     assert start(path).wait() == 0
     assert start(tmp_path / "whole.h5").wait() == 0
     assert path.read_bytes() == (tmp_path / "whole.h5").read_bytes()
