@@ -161,6 +161,8 @@ def labels_of(batch: Any) -> np.ndarray | None:
             f"a batch of {batch_size(batch)} examples came with labels of {labels.dtype}, shape "
             f"{labels.shape}; expected a whole number each: batches are (inputs, labels, ids)"
         )
+    if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int64).max):
+        raise UsageError(f"a batch came with label {labels.min()}; expected classes from 0")
     return labels.astype(np.int64)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,17 +17,32 @@ import torch
 from torch import Tensor, nn
 
 from repsim._version import __version__
-from repsim.activations.batches import batch_size, ids_of, labels_of, mask_of, run, to_device
-from repsim.activations.capture import Capture
+from repsim.activations.batches import (
+    batch_size,
+    ids_of,
+    inputs_of,
+    labels_of,
+    mask_of,
+    run,
+    to_device,
+)
+from repsim.activations.capture import Capture, Traced
 from repsim.activations.capture import plan as plan_layers
 from repsim.activations.format import LayerSpec, part_path
 from repsim.activations.layers import unwrap
 from repsim.activations.reduction import Pooling, Reduction
 from repsim.activations.store import ActivationStore
 from repsim.activations.stream import WAITING_BYTES, Stream, ahead
-from repsim.activations.writing import COMPRESSIONS, write_store
+from repsim.activations.writing import COMPRESSIONS, StoreWriter, write_store
 from repsim.devices import find_device
-from repsim.errors import RepsimWarning, ShapeError, StoreError, UsageError, choices
+from repsim.errors import (
+    CaptureError,
+    RepsimWarning,
+    ShapeError,
+    StoreError,
+    UsageError,
+    choices,
+)
 from repsim.files import refuse_existing
 from repsim.networks.weights import network_digest
 from repsim.progress import Progress, silent
@@ -96,7 +113,8 @@ def harvest(
         provenance: what to record about the network and the data; JSON values.
         device: where to run; by default where the network lies.
         overwrite: replace an existing store.
-        resume: continue an unfinished one; leave a finished one of the same harvest as it is.
+        resume: continue an unfinished one; leave a finished one of the same harvest as it is. The
+            network, settings and example ids are compared, the inputs are not.
         progress: told the examples done.
 
     Raises:
@@ -111,7 +129,7 @@ def harvest(
     refuse_existing(path, overwrite or resume)
     if part_path(path).is_file() and not (resume or overwrite):
         raise UsageError(f"{path} has an unfinished harvest; pass --resume or --overwrite")
-    n = _count(loader) if examples is None else examples
+    n = _count(loader) if examples is None else _checked(examples)
     model = unwrap(model)
     target = _device_of(model) if device is None else find_device(device)
     recorded = {
@@ -124,48 +142,32 @@ def harvest(
         "weights_sha256": network_digest(model),
         **(provenance or {}),
     }
-    batches = ahead(iter(loader))
-    first = next(batches, None)
-    if first is None:
-        raise UsageError("the loader gave no batch; expected at least one")
-    recorded["batch_size"] = batch_size(first)
-    model.to(target)
-    plan = _plan(model, to_device(first, target), layers, reduce, dtype, n)
-    recorded["n"] = plan.n
-    if path.exists() and not overwrite:
-        return _finished(path, recorded, plan.layers)
-    with write_store(
-        path,
-        n=plan.n,
-        layers=plan.layers,
-        labelled=labels_of(first) is not None,
-        heads=_linear_heads(model, list(plan.layers)),
-        provenance=recorded,
-        resume=resume and not overwrite,
-        compression=compression,
-    ) as writer:
-        rows = _Rows(plan, reduce, f"{seed}/{recorded['weights_sha256']}")
-        waiting = _waiting_bytes(plan, batch_size(first))
-        with (
-            Stream(writer, waiting, target) as stream,
-            Capture(model, list(plan.layers), reduce=rows.into(stream)) as capture,
-        ):
-            begin = 0
-            for batch in chain([first], batches):
-                end = begin + batch_size(batch)
-                ids = rows.ids(batch, begin)
-                if end * plan.rows_each > writer.begun:
-                    if begin * plan.rows_each < writer.begun:
-                        raise StoreError(
-                            f"{part_path(path)} was written in other batches; pass --overwrite"
-                        )
-                    moved = to_device(batch, target)
-                    rows.mask = mask_of(moved)
-                    run(model, moved)
-                    capture.take(plan.layers)
-                    stream.commit(ids, rows.labels(batch))
-                begin = end
-                progress(min(end, n), n, "")
+    with closing(ahead(iter(loader))) as batches:
+        first = _first(batches)
+        recorded["batch_size"] = batch_size(first)
+        model.to(target)
+        plan = _plan(model, to_device(first, target), layers, reduce, dtype, n)
+        recorded["n"] = plan.n
+        rows = _Rows(
+            plan,
+            reduce,
+            f"{seed}/{recorded['weights_sha256']}",
+            labels_of(first),
+            recorded["batch_size"],
+        )
+        if path.exists() and not overwrite:
+            return _finished(path, recorded, plan.layers, rows.ids(first, 0))
+        with write_store(
+            path,
+            n=plan.n,
+            layers=plan.layers,
+            labelled=rows.labelled,
+            heads=_linear_heads(model, list(plan.layers)),
+            provenance=recorded,
+            resume=resume and not overwrite,
+            compression=compression,
+        ) as writer:
+            _write(model, chain([first], batches), writer, rows, n, target, progress)
     return ActivationStore(path)
 
 
@@ -184,22 +186,67 @@ def plan_harvest(
     The arguments and errors are those of ``harvest``.
     """
     _check_choices(dtype, "none")
-    n = _count(loader) if examples is None else examples
-    first = next(iter(loader), None)
-    if first is None:
-        raise UsageError("the loader gave no batch; expected at least one")
+    n = _count(loader) if examples is None else _checked(examples)
+    first = _first(iter(loader))
     model = unwrap(model)
     target = _device_of(model) if device is None else find_device(device)
     moved = to_device(first, target)
     return _plan(model.to(target), moved, layers, Pooling(pooling), dtype, n)
 
 
+def _first(batches: Iterator[Any]) -> Any:
+    first = next(batches, None)
+    if first is None or not batch_size(first):
+        raise UsageError("the loader gave no batch; expected at least one example")
+    return first
+
+
+def _write(
+    model: nn.Module,
+    batches: Iterable[Any],
+    writer: StoreWriter,
+    rows: _Rows,
+    n: int,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """Run the network over the batches that are not in the file yet, and write them."""
+    begin, each = 0, rows.plan.rows_each
+    with (
+        Stream(writer, rows.waiting_bytes, device) as stream,
+        Capture(model, list(rows.plan.layers), reduce=rows.into(stream)) as capture,
+    ):
+        for batch in batches:
+            end = begin + batch_size(batch)
+            ids, labels = rows.ids(batch, begin), rows.labels(batch)
+            if end * each <= writer.begun:
+                writer.check(ids, begin * each)
+            elif begin * each < writer.begun:
+                raise StoreError(
+                    f"{writer.path} was written in batches of another size; take that of before, "
+                    "or pass --overwrite"
+                )
+            else:
+                moved = to_device(batch, device)
+                rows.mask = mask_of(moved)
+                run(model, moved)
+                capture.take(rows.plan.layers)
+                stream.commit(ids, labels)
+            begin = end
+            progress(min(end, n), n, "")
+
+
 class _Rows:
     """What becomes of the batches of one harvest: rows, ids and labels of the store."""
 
-    def __init__(self, plan: Plan, pooling: Pooling, seed: str) -> None:
+    def __init__(
+        self, plan: Plan, pooling: Pooling, seed: str, labels: np.ndarray | None, batch: int
+    ) -> None:
+        self.plan = plan
+        self.labelled = labels is not None
+        #: Memory between the network and the file: room for two of the largest layer's batches.
+        self.waiting_bytes = _waiting_bytes(plan, batch)
         self.mask: Tensor | None = None
-        self._plan = plan
         self._pooling = pooling
         self._seed = seed
         self._seen: set[str] = set()
@@ -207,13 +254,16 @@ class _Rows:
 
     def into(self, stream: Stream) -> Callable[[str, Tensor], None]:
         """A hook's reduction: what a layer gives, reduced, goes into the stream."""
-        dtypes = {name: getattr(torch, spec.dtype) for name, spec in self._plan.layers.items()}
-        reductions = {name: self._pooling.of(name) for name in self._plan.layers}
+        dtypes = {name: getattr(torch, spec.dtype) for name, spec in self.plan.layers.items()}
+        reductions = {name: self._pooling.of(name) for name in self.plan.layers}
 
         def take(layer: str, values: Tensor) -> None:
             self._look_for_padding(layer, values, reductions[layer])
+            if dtypes[layer] == torch.float32:
+                values = values.float()  # halves are reduced in what they are stored as
             reduced = reductions[layer](values, mask=self.mask, layer=layer, seed=self._seed)
-            expected = self._plan.layers[layer].shape
+            reduced = reduced.unsqueeze(1) if reduced.ndim == 1 else reduced
+            expected = self.plan.layers[layer].shape
             if tuple(reduced.shape[1:]) != expected:
                 raise ShapeError(
                     f"layer {layer!r} gives {tuple(reduced.shape[1:])} for an example of this "
@@ -233,14 +283,19 @@ class _Rows:
             if each in self._seen:
                 raise UsageError(f"example id {each!r} comes twice; expected an id of its own each")
             self._seen.add(each)
-        if self._plan.rows_each == 1:
+        if self.plan.rows_each == 1:
             return ids
-        return [f"{each}#{k}" for each in ids for k in range(self._plan.rows_each)]
+        return [f"{each}#{k}" for each in ids for k in range(self.plan.rows_each)]
 
     def labels(self, batch: Any) -> np.ndarray | None:
         """A class for every row of a batch, or None."""
         labels = labels_of(batch)
-        return None if labels is None else labels.repeat(self._plan.rows_each)
+        if (labels is not None) != self.labelled:
+            raise UsageError(
+                f"the first batch came {'with' if self.labelled else 'without'} labels and a later "
+                "one did not do so; expected labels with all or with none"
+            )
+        return None if labels is None else labels.repeat(self.plan.rows_each)
 
     def _look_for_padding(self, layer: str, values: Tensor, reduction: Reduction) -> None:
         if self.mask is None or self._warned or reduction.pools:
@@ -265,7 +320,7 @@ def _plan(
 ) -> Plan:
     specs: dict[str, LayerSpec] = {}
     rows: dict[str, int] = {}
-    found = plan_layers(model, batch, layers)
+    found = _traced(model, batch, layers)
     pooling.check(found)
     for name, traced in found.items():
         # Shapes are all that is asked for, and a tensor without numbers has those.
@@ -285,8 +340,24 @@ def _plan(
     return Plan(specs, n * rows_each, rows_each)
 
 
+def _traced(
+    model: nn.Module, batch: Any, layers: str | Sequence[str] | None
+) -> Mapping[str, Traced]:
+    """The layers of ``plan``; a network that does not take the inputs is the user's to mend."""
+    try:
+        return plan_layers(model, batch, layers)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        inputs = inputs_of(batch)
+        shown = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
+        raise CaptureError(
+            f"the network does not run on "
+            f"{', '.join(f'{k} {tuple(v.shape)} {v.dtype}' for k, v in shown.items())}: "
+            f"{(str(error) or type(error).__name__).splitlines()[0]}; check the size, channels and "
+            "number type that it takes"
+        ) from error
+
+
 def _waiting_bytes(plan: Plan, batch: int) -> int:
-    """Memory between the network and the file: room for two of the largest layer's batches."""
     largest = max(spec.row_bytes for spec in plan.layers.values()) * batch * plan.rows_each
     return max(min(WAITING_BYTES, plan.bytes), 2 * largest)
 
@@ -301,14 +372,16 @@ def _check_choices(dtype: str | None, compression: str) -> None:
 
 
 def _finished(
-    path: Path, recorded: Mapping[str, Any], layers: Mapping[str, LayerSpec]
+    path: Path, recorded: Mapping[str, Any], layers: Mapping[str, LayerSpec], ids: Sequence[str]
 ) -> ActivationStore:
-    """The store at ``path``, if it is what this harvest would make."""
+    """The store at ``path``, if it is what this harvest would make, as far as its record says."""
     store = ActivationStore(path)
     before = store.provenance()
-    changed = [key for key in recorded if before.get(key) != recorded[key]]
+    changed = [key for key in recorded if before.get(key) != json.loads(json.dumps(recorded[key]))]
     if set(layers) != set(store.layers):
         changed.append("layers")
+    if [each.decode() for each in store.example_ids[: len(ids)]] != list(ids):
+        changed.append("example ids")
     if changed:
         store.close()
         raise StoreError(
@@ -333,6 +406,12 @@ def _count(loader: Any) -> int:
         raise UsageError(
             "the loader does not say how many examples it gives; pass examples=N"
         ) from None
+
+
+def _checked(examples: Any) -> int:
+    if isinstance(examples, bool) or not isinstance(examples, int) or examples < 1:
+        raise UsageError(f"examples is {examples!r}; expected a whole number of at least 1")
+    return examples
 
 
 def _device_of(model: nn.Module) -> torch.device:

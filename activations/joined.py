@@ -18,7 +18,7 @@ from repsim.errors import MismatchError, UsageError, choices
 from repsim.progress import Progress, silent
 
 #: What stores must agree on to be parts of one.
-_SAME = ("weights_sha256", "checkpoint_sha256", "pooling", "dtype", "seed")
+_SAME = ("network", "weights_sha256", "checkpoint_sha256", "pooling", "dtype", "seed")
 
 
 class JoinedStore:

@@ -20,7 +20,7 @@ STEPS = {
     "none": "keeps every value",
     "avg": "averages over positions, or over the tokens that are not padding",
     "grid:K": "averages a map over each cell of a K x K grid",
-    "cls": "keeps the first token",
+    "cls": "keeps the first token that is not padding",
     "last": "keeps the last token that is not padding",
     "positions": "makes every position, or token, an example of its own",
     "project:K": "projects onto K random directions, seeded",
@@ -190,8 +190,10 @@ def _avg(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
         return x.flatten(2).mean(2)
     if mask is None:
         return x.mean(1)
-    kept = mask.unsqueeze(2).to(x.dtype)
-    return (x * kept).sum(1) / kept.sum(1).clamp(min=1)
+    # Sums of halves overflow where their means do not.
+    wide = x if x.dtype == torch.float64 else x.float()
+    kept = mask.unsqueeze(2).to(wide.dtype)
+    return ((wide * kept).sum(1) / kept.sum(1).clamp(min=1)).to(x.dtype)
 
 
 def _grid(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
@@ -205,7 +207,9 @@ def _cls(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
         return x
     if x.ndim != 3:
         raise _unfit("cls", "tokens (n, tokens, d)", x, layer)
-    return x[:, 0]
+    if mask is None:
+        return x[:, 0]
+    return x[torch.arange(len(x), device=x.device), (mask != 0).int().argmax(1)]
 
 
 def _last(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:

@@ -12,7 +12,7 @@ from torch import nn
 from repsim.activations.harvest import harvest
 from repsim.activations.joined import join_stores
 from repsim.activations.store import ActivationStore
-from repsim.errors import UsageError
+from repsim.errors import StoreError, UsageError
 from repsim.files import refuse_existing
 from repsim.processes import Processes
 
@@ -82,7 +82,10 @@ def harvest_shard(
             overwrite=overwrite,
             **options,
         ).close()
-    processes.barrier()
+    try:
+        processes.barrier()
+    except RuntimeError as error:
+        raise StoreError("another process stopped before its part was whole") from error
     if processes.rank == 0:
         join_stores([part for part in parts if part.exists()], path, compression=compression)
         for part in parts:

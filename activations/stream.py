@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from queue import Queue
@@ -199,7 +199,7 @@ def _pages(size: int, pinned: bool) -> Tensor:
     return memory[skip : skip + whole]
 
 
-def ahead(items: Iterator[Item], by: int = 1) -> Iterator[Item]:
+def ahead(items: Iterator[Item], by: int = 1) -> Generator[Item, None, None]:
     """``items``, each got in another thread while the ones before it are worked on."""
     waiting: Queue[Any] = Queue(by)
     stopped = threading.Event()
@@ -225,6 +225,9 @@ def ahead(items: Iterator[Item], by: int = 1) -> Iterator[Item]:
                 raise error
             yield item
     finally:
+        # A thread that is still there when Python ends would take the process down with it.
         stopped.set()
-        while not waiting.empty():
-            waiting.get_nowait()
+        while thread.is_alive():
+            while not waiting.empty():
+                waiting.get_nowait()
+            thread.join(0.01)

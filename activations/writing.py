@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ from repsim.activations.format import (
 from repsim.activations.reduction import axes
 from repsim.activations.store import ActivationStore
 from repsim.activations.stored import BFLOAT16, is_bfloat16, raw_rows, write_rows
-from repsim.errors import StoreError
+from repsim.errors import StoreError, UsageError
+from repsim.files import exclusive
 
 #: How a store may be compressed: what h5py brings along everywhere.
 COMPRESSIONS = ("none", "lzf", "gzip")
@@ -79,14 +80,10 @@ def write_store(
         raise StoreError(f"a layer cannot be called {unfit!r}; give it another name")
     part = part_path(path)
     part.parent.mkdir(parents=True, exist_ok=True)
-    file = _open_part(part)
-    if file is not None and not (resume and _continues(file, provenance)):
-        file.close()
-        file = None
-    if file is None:
-        check_space(part, n, layers)
-        file = _create(part, n, layers, labelled, heads, provenance)
-    with file:
+    with (
+        _only_writer(part),
+        _unfinished(part, n, layers, labelled, heads, provenance, resume) as file,
+    ):
         with closing(StoreWriter(file)) as writer:
             yield writer
         if writer.done != n:
@@ -96,10 +93,44 @@ def write_store(
             file.attrs["complete"] = True
         if compression != "none":
             _compress(file, Path(path), compression)
-    if compression == "none":
-        os.replace(part, path)
-    else:
-        part.unlink()
+            part.unlink()
+        else:
+            os.replace(part, path)
+
+
+@contextmanager
+def _only_writer(part: Path) -> Iterator[None]:
+    """Raise ``StoreError`` if another process writes the file, from its first moment on."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(part.with_name(f".{part.name}.lock"), _busy(part)))
+        except UsageError as error:
+            raise StoreError(str(error)) from None
+        yield
+
+
+def _busy(part: Path) -> str:
+    return f"{part} is being written by another process; wait for it or stop it"
+
+
+def _unfinished(
+    part: Path,
+    n: int,
+    layers: Mapping[str, LayerSpec],
+    labelled: bool,
+    heads: Mapping[str, Mapping[str, Any]],
+    provenance: Mapping[str, Any],
+    resume: bool,
+) -> h5py.File:
+    """The unfinished file, open for writing: that of before, or a new one."""
+    file = _open_part(part)
+    if file is not None and not (resume and _continues(file, n, layers, provenance)):
+        file.close()
+        file = None
+    if file is None:
+        check_space(part, n, layers)
+        file = _create(part, n, layers, labelled, heads, provenance)
+    return file
 
 
 def check_space(path: Path, n: int, layers: Mapping[str, LayerSpec]) -> None:
@@ -119,6 +150,7 @@ class StoreWriter:
 
     def __init__(self, file: h5py.File) -> None:
         self._file = file
+        self.path = Path(file.filename)
         self._layers = {address_of(key, each): each for key, each in file["layers"].items()}
         #: Rows that are committed, and those that were when the file was opened.
         self.done = self.begun = int(file["progress"][()])
@@ -157,6 +189,17 @@ class StoreWriter:
                     self.write(layer, raw_rows(dataset, at, min(at + block, stop)))
             ids = [each.decode() for each in store.example_ids[start:stop]]
             self.commit(ids, None if labels is None else labels[start:stop])
+
+    def check(self, ids: Sequence[str], start: int) -> None:
+        """Raise ``StoreError`` unless the rows from ``start`` on, long written, have these ids."""
+        for row, (given, stored) in enumerate(
+            zip(ids, self._file["example_ids"][start : start + len(ids)], strict=True), start
+        ):
+            if given.encode() != stored:
+                raise StoreError(
+                    f"row {row} was harvested as {stored.decode()!r}, the loader now gives "
+                    f"{given!r}; pass --overwrite, or a loader with the order of before"
+                )
 
     def commit(self, ids: Sequence[str], labels: np.ndarray | None) -> None:
         """Make the rows that every layer has got part of the file, with their ids and labels."""
@@ -251,7 +294,13 @@ def _as_stored(dataset: h5py.Dataset, values: np.ndarray) -> np.ndarray:
 
 
 def _encoded(example_id: str) -> bytes:
-    encoded = example_id.encode()
+    encoded = example_id.encode(errors="surrogateescape")
+    try:
+        encoded.decode()
+    except UnicodeDecodeError:
+        raise StoreError(f"example id {example_id!r} is no UTF-8") from None
+    if not encoded or encoded.endswith(b"\0"):  # a fixed-length text is padded with zeros
+        raise StoreError(f"example id {example_id!r} is empty, or ends with a zero byte")
     if len(encoded) > ID_BYTES:
         raise StoreError(f"example id {example_id!r} is longer than {ID_BYTES} bytes")
     return encoded
@@ -269,13 +318,13 @@ def _open_part(part: Path) -> h5py.File | None:
         return h5py.File(part, "r+", rdcc_nbytes=0)
     except OSError as error:
         if "unable to lock file" in str(error):
-            raise StoreError(
-                f"{part} is being written by another process; wait for it or stop it"
-            ) from None
+            raise StoreError(_busy(part)) from None
         return None  # killed while it was laid out: no row was written yet
 
 
-def _continues(file: h5py.File, provenance: Mapping[str, Any]) -> bool:
+def _continues(
+    file: h5py.File, n: int, layers: Mapping[str, LayerSpec], provenance: Mapping[str, Any]
+) -> bool:
     """Whether the unfinished file holds rows of this harvest; False if it was never laid out.
 
     Raises:
@@ -296,6 +345,14 @@ def _continues(file: h5py.File, provenance: Mapping[str, Any]) -> bool:
         raise StoreError(
             f"{name} was begun with {changed[0]} = {before.get(changed[0])!r}, now it is "
             f"{now.get(changed[0])!r}; pass --overwrite to begin anew"
+        )
+    begun = {address_of(key, each): each.shape for key, each in file["layers"].items()}
+    if begun != {address: (n, *spec.shape) for address, spec in layers.items()}:
+        name = file.filename
+        file.close()
+        raise StoreError(
+            f"{name} was begun with other layers: {', '.join(begun)}; pass --overwrite to begin "
+            "anew"
         )
     return True
 
@@ -354,8 +411,7 @@ def _create(
 def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
     """A dataset, chunked by rows, whose chunks all have their place in the file from the start."""
     kind = BFLOAT16 if dtype == "bfloat16" else h5py.h5t.py_create(np.dtype(dtype), logical=True)
-    row = max(1, math.prod(shape[1:]) * kind.get_size())
-    chunk = (max(1, min(shape[0], CHUNK_BYTES // row)), *shape[1:])
+    chunk = (chunk_rows(shape[0], math.prod(shape[1:]) * kind.get_size()), *shape[1:])
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_chunk(chunk)
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -364,6 +420,12 @@ def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) 
     space = h5py.h5s.create_simple(shape)
     h5py.h5d.create(group.id, name.encode(), kind, space, creation)
     return group[name]
+
+
+def chunk_rows(n: int, row_bytes: int) -> int:
+    """Rows of a chunk: as many as aimed at, or a few less so that the last chunk is full too."""
+    most = max(1, min(n, CHUNK_BYTES // max(1, row_bytes)))
+    return -(-n // -(-n // most))
 
 
 def _compress(file: h5py.File, path: Path, compression: str) -> None:

@@ -57,7 +57,11 @@ class Job:
 )
 @click.option("--name", help="What to call it.  [default: from --model]")
 @click.option(
-    "--seed", default=0, show_default=True, help="Of a network without weights, and of project:K."
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Of a network without weights, and of project:K.",
 )
 @click.option(
     "--data",
@@ -73,7 +77,7 @@ class Job:
 )
 @click.option(
     "--image-size",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 4096),
     default=32,
     show_default=True,
     help="Side in pixels, for --model.",
@@ -212,8 +216,11 @@ def harvest(
                     f"{size / 1e6:,.1f} MB"
                 )
     if first:
-        named = [job.label.partition(":")[0] if references else str(job.path) for job in jobs]
-        say(f"next: repsim cka, probe or nullspace on {' and '.join(sorted(set(named)))}")
+        if references:
+            named = sorted({job.label.partition(":")[0] for job in jobs})
+            say(f"next: repsim cka, probe or nullspace on {' and '.join(named)}")
+        else:
+            say(f"next: repsim cka --a {jobs[0].path} --b RUN|FILE")
 
 
 def _jobs_of_runs(

@@ -86,7 +86,9 @@ def exclusive(path: str | os.PathLike[str], refusal: str) -> Iterator[None]:
 
 
 def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:
-    """Raise ``UsageError`` if ``path`` exists and may not be replaced."""
+    """Raise ``UsageError`` if ``path`` exists and may not be replaced, or is no file."""
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        raise UsageError(f"{path} is no ordinary file; choose another name")
     if not overwrite and Path(path).exists():
         raise UsageError(f"{path} exists already; choose another name or pass --overwrite")
 

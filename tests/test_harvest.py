@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import repsim
 from repsim.activations import plan_harvest
+from repsim.activations.reduction import Reduction
 from repsim.activations.store import part_path
 from repsim.errors import (
     CaptureError,
@@ -317,10 +318,99 @@ def test_another_network_does_not_continue_a_harvest(tmp_path: Path) -> None:
         repsim.harvest(network(), batches(), path, examples=N)
     with pytest.raises(StoreError, match="begun with weights_sha256"):
         repsim.harvest(other, loader(20), path, examples=N, resume=True)
-    with pytest.raises(StoreError, match="in other batches"):
+    with pytest.raises(StoreError, match="batches of another size"):
         repsim.harvest(
             network(), [IMAGES[:20], IMAGES[20:25], IMAGES[25:]], path, examples=N, resume=True
         )
+
+
+def test_a_resumed_harvest_must_see_the_examples_of_before(tmp_path: Path) -> None:
+    def batches(order: list[int], upto: int) -> Any:
+        for k in range(0, upto, 10):
+            rows = order[k : k + 10]
+            yield IMAGES[rows], None, [f"i{row}" for row in rows]
+        if upto < N:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "a.h5"
+    with pytest.raises(KeyboardInterrupt):
+        repsim.harvest(network(), batches(list(range(N)), 20), path, examples=N)
+    with pytest.raises(StoreError, match="row 0 was harvested as 'i0', the loader now gives 'i39'"):
+        repsim.harvest(network(), batches(list(range(N))[::-1], N), path, examples=N, resume=True)
+    options: dict[str, Any] = {"examples": N, "resume": True}
+    with pytest.raises(StoreError, match="begun with other layers: 0, 1, 2, 3"):
+        repsim.harvest(network(), batches(list(range(N)), N), path, layers=["1"], **options)
+    repsim.harvest(network(), batches(list(range(N)), N), path, **options).close()
+    with pytest.raises(StoreError, match="another harvest: example ids differ"):
+        repsim.harvest(network(), batches(list(range(N))[::-1], N), path, **options)
+
+
+def test_labels_come_with_all_batches_or_with_none(tmp_path: Path) -> None:
+    labels = torch.arange(20)
+    for batches in (
+        [(IMAGES[:20], labels), (IMAGES[20:], None)],
+        [(IMAGES[:20], None), (IMAGES[20:], labels)],
+    ):
+        with pytest.raises(UsageError, match="labels with all or with none"):
+            repsim.harvest(network(), batches, tmp_path / "a.h5", examples=N, overwrite=True)
+
+
+@pytest.mark.parametrize("example_id", ["", "a\0", "x" * 129, "\ud800"])
+def test_ids_that_a_store_cannot_tell_apart_are_refused(tmp_path: Path, example_id: str) -> None:
+    batches = [(IMAGES[:2], None, ["a", example_id])]
+    with pytest.raises((StoreError, UnicodeEncodeError)):
+        repsim.harvest(network(), batches, tmp_path / "a.h5", examples=2)
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_one_number_an_example_is_a_layer(tmp_path: Path) -> None:
+    model = nn.Sequential(*network(), nn.Linear(5, 1), nn.Flatten(0))
+    with repsim.harvest(model, loader(), tmp_path / "a.h5", layers=["4", "5"]) as store:
+        np.testing.assert_array_equal(store["4"][:], store["5"][:])
+
+
+def test_averages_of_halves_do_not_overflow_where_there_is_padding() -> None:
+    tokens = torch.full((2, 300, 4), 300.0, dtype=torch.float16)
+    mask = torch.ones(2, 300)
+    mask[1, 7:] = 0
+    found = Reduction("avg")(tokens, mask=mask)
+    torch.testing.assert_close(found, torch.full((2, 4), 300.0, dtype=torch.float16))
+
+
+def test_a_network_that_does_not_take_the_inputs_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match=r"does not run on inputs \(40, 1, 8, 8\) torch.float32"):
+        repsim.harvest(network(), [IMAGES[:, :1]], tmp_path / "a.h5", examples=N)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_two_processes_that_begin_at_once_do_not_mix(tmp_path: Path) -> None:
+    script = tmp_path / "race.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys, time, torch, repsim
+            from torch import nn
+            torch.set_num_threads(1)
+            torch.manual_seed(0)
+            model, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.ones(8, 4)
+            for k in range(20):
+                time.sleep(0.3 - time.time() % 0.3)
+                try:
+                    repsim.harvest(model, [x], f"{sys.argv[1]}/{k}.h5", examples=8).close()
+                except repsim.RepsimError as error:
+                    print(error)
+            """
+        )
+    )
+    command = [sys.executable, str(script), str(tmp_path)]
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    for process in started:
+        _, error = process.communicate()
+        assert process.returncode == 0, error.decode()
+    for k in range(20):
+        with repsim.open_store(tmp_path / f"{k}.h5") as store:
+            assert store.verify() == []
 
 
 KILLED = """
