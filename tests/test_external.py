@@ -522,6 +522,20 @@ def test_an_absent_file(tmp_path: Path) -> None:
 # --- digest
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int8])
+def test_imaginary_parts_and_codes_are_not_dropped_in_silence(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    network = nn.Linear(2, 2)
+    torch.save({k: v.to(dtype) for k, v in network.state_dict().items()}, tmp_path / "w.pt")
+    with pytest.raises(StoreError, match=f"2 of another type .weight: {dtype} in the file"):
+        load_weights(network, tmp_path / "w.pt")
+    doubles = {k: v.double() for k, v in network.state_dict().items()}
+    torch.save(doubles, tmp_path / "w.pt")
+    load_weights(network, tmp_path / "w.pt")
+    assert network.weight.dtype == torch.float32
+
+
 def test_the_digest_is_that_of_names_types_shapes_and_bytes() -> None:
     network = nn.Linear(2, 1, bias=False)
     with torch.no_grad():

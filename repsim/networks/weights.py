@@ -31,7 +31,7 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
 
     The file holds a state dict, or one under ``state_dict``, ``model_state_dict``, ``model`` or
     ``networks.NAME``. What all its names begin with, such as ``module.``, is left out where the
-    network does without it. Values are converted to the network's types.
+    network does without it. Floating-point values are converted to the network's types.
 
     Args:
         network: changed in place.
@@ -177,7 +177,20 @@ def _misfits(expected: State, state: State) -> list[str]:
         for key in expected
         if key in state and not is_lazy(expected[key]) and state[key].shape != expected[key].shape
     ]
-    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    # Floating-point types convert into each other; imaginary parts and codes do not.
+    types = [
+        f"{key}: {state[key].dtype} in the file, {expected[key].dtype} in the network"
+        for key in expected
+        if key in state
+        and state[key].dtype != expected[key].dtype
+        and not (state[key].is_floating_point() and expected[key].is_floating_point())
+    ]
+    kinds = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": shapes,
+        "of another type": types,
+    }
     return [f"{len(keys)} {kind} ({_few(keys)})" for kind, keys in kinds.items() if keys]
 
 
