@@ -189,7 +189,9 @@ def test_rows_are_those_that_hdf5_writes(
         dataset = writing._allocate(file, "direct", shape, dtype)
         plain = writing._allocate(file, "plain", shape, dtype)
         neighbour = writing._allocate(file, "neighbour", shape, dtype)
-        assert dataset.chunks[0] == chunk
+        # As many chunks as there must be, of one size: the last has little room to spare.
+        count = -(-shape[0] // chunk)
+        assert dataset.chunks[0] == -(-shape[0] // count)
         for each in (plain, neighbour):
             writing.write_rows(each, 0, rows)
         file.flush()
@@ -433,7 +435,10 @@ def test_an_interrupted_store_is_continued_to_the_same_bytes(
             for layer, rows in data.items():
                 writer.write(layer, rows[start:stop])
             writer.commit([str(k) for k in range(start, stop)], None)
-            assert len(opened(tmp_path)) == 3
+            assert {Path(each).name for each in opened(tmp_path)} == {
+                "a.h5.part",
+                ".a.h5.part.lock",
+            }
             if stop < N:
                 writer.write("wide", data["wide"][stop : stop + 5])  # lost, and written again
                 raise error
