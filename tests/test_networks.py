@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.errors import UsageError
-from repsim.networks import Discriminator, Generator, ProjectionHead, ResNet
+from repsim.networks import Decoder, Discriminator, Encoder, Generator, ProjectionHead, ResNet
 
 
 def count(network: nn.Module) -> int:
@@ -38,10 +38,10 @@ def conv(inputs: int, outputs: int, size: int) -> int:
     return size * size * inputs * outputs + 2 * outputs
 
 
-def resnet_size(depth: int, channels: int, width: int, classes: int) -> int:
+def resnet_size(depth: int, channels: int, width: int, classes: int, stem: int = 3) -> int:
     blocks = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[depth]
     expansion = 4 if depth == 50 else 1
-    total, inputs = conv(channels, width, 3), width
+    total, inputs = conv(channels, width, stem), width
     for group, repeats in enumerate(blocks):
         inner = width * 2**group
         outputs = inner * expansion
@@ -62,6 +62,16 @@ def test_cifar_networks_have_their_published_size(depth: int, parameters: int) -
         network = ResNet(depth=depth)
         network.head = nn.Linear(network.feature_dim, 10)
     assert count(network) == resnet_size(depth, 3, 64, 10) == parameters
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters"), [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032)]
+)
+def test_imagenet_networks_have_their_published_size(depth: int, parameters: int) -> None:
+    with torch.device("meta"):
+        network = ResNet(depth=depth, stem="imagenet")
+        network.head = nn.Linear(network.feature_dim, 1000)
+    assert count(network) == resnet_size(depth, 3, 64, 1000, stem=7) == parameters
 
 
 @pytest.mark.parametrize("depth", [10, 18, 34, 50])
@@ -116,14 +126,70 @@ def test_maps_halve_from_the_second_group_on_and_the_stem_keeps_its_size() -> No
     assert shapes["pooled"] == (network.feature_dim,) == (32,)
 
 
+@pytest.mark.parametrize(("depth", "expansion"), [(18, 1), (34, 1), (50, 4)])
+def test_the_imagenet_stem_shrinks_images_to_a_quarter(depth: int, expansion: int) -> None:
+    network = ResNet(3, depth, 4, stem="imagenet").eval()
+    order, outputs = executed(network, torch.randn(2, 3, 64, 64))
+    names = network.layer_names()
+    assert names == [name for name in order if name in set(names)]
+    assert outputs["stem.0"].shape == (2, 4, 32, 32)
+    assert torch.equal(outputs["stem"], nn.functional.max_pool2d(outputs["stem.2"], 3, 2, 1))
+    for group, side in enumerate((16, 8, 4, 2)):
+        point = outputs[f"bg{group + 1}.b0.even"]
+        assert point.shape == (2, 4 * 2**group * expansion, side, side)
+        assert outputs[f"bg{group + 1}.b0.odd"].shape == point.shape
+    assert outputs["pooled"].shape == (2, 32 * expansion)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_with_zero_init_every_block_begins_as_its_rectified_shortcut(depth: int) -> None:
+    torch.manual_seed(0)
+    network = ResNet(3, depth, 4, zero_init=True)
+    torch.manual_seed(0)
+    plain = ResNet(3, depth, 4)
+    _, outputs = executed(network, torch.randn(2, 3, 8, 8))
+    before = outputs["stem"]
+    for name in network.layer_names():
+        if name.endswith(".odd"):
+            block = name.removesuffix(".odd")
+            assert not outputs[name].any()
+            shortcut = network.get_submodule(f"{block}.shortcut")(before).detach()
+            assert torch.equal(outputs[f"{block}.even"], shortcut.relu())
+            before = outputs[f"{block}.even"]
+    # Nothing else differs: a convolution still has the weights it would have had.
+    pairs = zip(network.named_parameters(), plain.parameters(), strict=True)
+    changed = {name.rpartition(".residual.")[2] for (name, p), q in pairs if not torch.equal(p, q)}
+    assert changed == {"7.weight" if depth == 50 else "4.weight"}
+
+
+def test_the_representation_has_its_size_whatever_the_width() -> None:
+    for width in (4, 12):
+        network = ResNet(1, 10, width, representation=20).eval()
+        _, outputs = executed(network, torch.randn(2, 1, 8, 8))
+        assert outputs["pooled"].shape == (2, 8 * width)
+        assert outputs["representation"].shape == (2, 20)
+        expected = nn.functional.linear(outputs["pooled"], *network.representation.parameters())
+        assert torch.equal(outputs["representation"], expected)  # no activation
+        network.head = nn.Linear(network.feature_dim, 3)
+        assert network.layer_names()[-3:] == ["pooled", "representation", "head"]
+        assert network.head_input == "representation"
+        more = 8 * width * 20 + 20 + (20 * 3 + 3)
+        assert count(network) == resnet_size(10, 1, width, 0) + more
+    plain = ResNet(1, 10, 4)
+    assert plain.head_input == "pooled"
+    assert "representation" not in plain.layer_names()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"depth": 20}, "depth is 20; expected one of 10, 18, 34, 50"),
         ({"width": 0}, "width is 0; expected at least 1"),
+        ({"representation": -1}, "representation is -1; expected 0"),
+        ({"stem": "resnet"}, "stem is 'resnet'; expected cifar or imagenet"),
     ],
 )
-def test_networks_that_cannot_be(options: dict[str, int], message: str) -> None:
+def test_networks_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ResNet(**options)
 
@@ -134,6 +200,16 @@ def test_the_projection_head_is_linear_bn_relu_linear() -> None:
     assert order == ["hidden", "norm", "relu", "out"]
     assert outputs["out"].shape == (4, 8)
     assert count(head) == 16 * 16 + 2 * 16 + 16 * 8
+
+
+def test_a_third_layer_repeats_the_first_three_parts() -> None:
+    head = ProjectionHead(16, 8, layers=3)
+    order, outputs = executed(head, torch.randn(4, 16))
+    assert order == ["hidden", "norm", "relu", "hidden2", "norm2", "relu2", "out"]
+    assert outputs["out"].shape == (4, 8)
+    assert count(head) == 2 * (16 * 16 + 2 * 16) + 16 * 8
+    with pytest.raises(UsageError, match="at least 2 layers, got 1"):
+        ProjectionHead(16, 8, layers=1)
 
 
 # --- generator and discriminator (Mao et al., Table 1)
@@ -179,7 +255,15 @@ def test_the_generator_has_the_tables_shapes() -> None:
     assert count(network) == transposed + 2 * (512 + 256 + 128)
 
 
-@pytest.mark.parametrize("make", [lambda: Generator(3, generators=2), lambda: Discriminator(3)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Generator(3, generators=2),
+        lambda: Discriminator(3),
+        lambda: Encoder(3),
+        lambda: Decoder(3),
+    ],
+)
 def test_weights_start_from_normals_of_deviation_two_hundredths(make: Any) -> None:
     torch.manual_seed(0)
     for module in make().modules():
@@ -194,6 +278,22 @@ def test_weights_start_from_normals_of_deviation_two_hundredths(make: Any) -> No
             assert float(scale.mean()) == pytest.approx(1, abs=5 * 0.02 / n**0.5)
             assert float(scale.std()) == pytest.approx(0.02, rel=5 / (2 * n) ** 0.5)
             assert not module.bias.any()
+
+
+def test_with_layer_norm_no_image_changes_the_logit_of_another() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 1, 32, 32)
+    other = torch.cat([x[:1], torch.randn(3, 1, 32, 32)])
+    for norm, same in (("layer", True), ("batch", False)):
+        network = Discriminator(1, width=4, norm=norm)
+        assert torch.allclose(network(x)[0], network(other)[0], rtol=0, atol=1e-6) == same
+    network = Discriminator(1, width=4, norm="layer")
+    _, outputs = executed(network, x)
+    normed = nn.functional.layer_norm(outputs["conv2.0"], (8, 8, 8))
+    scale = network.conv2[1].weight.detach()[:, None, None]
+    assert torch.allclose(outputs["conv2.1"], scale * normed, atol=1e-5)
+    layer, batch = (count(Discriminator(3, norm=norm)) for norm in ("layer", "batch"))
+    assert layer == batch
 
 
 def test_generators_differ_in_their_first_layer_and_share_the_others() -> None:
@@ -245,3 +345,36 @@ def test_narrow_networks_train_without_harm(width: int) -> None:
     for _ in range(2):
         network(torch.randn(16, 3, 32, 32)).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+# --- encoder and decoder
+
+
+def test_the_encoder_is_a_discriminator_without_head_and_the_decoder_a_generator() -> None:
+    encoder, decoder = Encoder(3, code=100).eval(), Decoder(3, code=100).eval()
+    order, outputs = executed(encoder, torch.randn(2, 3, 32, 32))
+    names = encoder.layer_names()
+    assert names == [name for name in order if name in set(names)]
+    assert {name: tuple(outputs[name].shape[1:]) for name in names} == {
+        "conv1": (128, 16, 16),
+        "conv2": (256, 8, 8),
+        "conv3": (512, 4, 4),
+        "code": (100,),
+    }
+    convolutions = 16 * (3 * 128 + 128 * 256 + 256 * 512 + 512 * 100)
+    assert count(encoder) == convolutions + 2 * (256 + 512)
+
+    order, back = executed(decoder, outputs["code"])
+    names = decoder.layer_names()
+    assert names == [name for name in order if name in set(names)]
+    assert {name: tuple(back[name].shape[1:]) for name in names} == {
+        "up1": (512, 4, 4),
+        "up2": (256, 8, 8),
+        "up3": (128, 16, 16),
+        "image": (3, 32, 32),
+    }
+    assert float(back["image"].abs().max()) <= 1
+    transposed = 16 * (100 * 512 + 512 * 256 + 256 * 128 + 128 * 3)
+    assert count(decoder) == transposed + 2 * (512 + 256 + 128)
+    assert count(Encoder(3)) == count(Discriminator(3, 10)) - 128 * 10
+    assert count(Decoder(3)) == count(Generator(3))

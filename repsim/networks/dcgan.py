@@ -7,12 +7,15 @@ Addresses: ``conv1`` to ``conv4``, ``features`` and ``head`` of the discriminato
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 LATENT = 128
 FEATURE_DIM = 128
+
+Norm = Literal["batch", "layer"]
 
 
 class Generator(nn.Module):
@@ -30,11 +33,11 @@ class Generator(nn.Module):
     def __init__(self, channels: int, width: int = 128, generators: int = 1) -> None:
         super().__init__()
         self.project = nn.ModuleList(
-            _up(LATENT, 4 * width, stride=1, padding=0) for _ in range(generators)
+            up(LATENT, 4 * width, stride=1, padding=0) for _ in range(generators)
         )
         self.trunk = nn.Sequential(
-            _up(4 * width, 2 * width),
-            _up(2 * width, width),
+            up(4 * width, 2 * width),
+            up(2 * width, width),
             nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False),
             nn.Tanh(),
         )
@@ -57,6 +60,8 @@ class Discriminator(nn.Module):
         channels: of the images.
         out: 1 for real against generated, K for the classifier of K generators.
         width: 128 in the paper.
+        norm: ``batch``, or ``layer``, by which no image changes another's logit: what the gradient
+            penalty asks for (Gulrajani et al. 2017, section 4).
         shared: another such network whose first ``share`` convolutions are used here too.
         share: 0 to 4.
     """
@@ -69,14 +74,15 @@ class Discriminator(nn.Module):
         out: int = 1,
         width: int = 128,
         *,
+        norm: Norm = "batch",
         shared: Discriminator | None = None,
         share: int = 0,
     ) -> None:
         super().__init__()
         blocks = OrderedDict(
-            conv1=_down(channels, width, norm=False),
-            conv2=_down(width, 2 * width),
-            conv3=_down(2 * width, 4 * width),
+            conv1=down(channels, width, norm=None),
+            conv2=down(width, 2 * width, norm=norm),
+            conv3=down(2 * width, 4 * width, norm=norm),
             conv4=nn.Conv2d(4 * width, FEATURE_DIM, 4, 1, 0, bias=False),
         )
         for name, block in blocks.items():
@@ -98,7 +104,8 @@ class Discriminator(nn.Module):
         return ["conv1", "conv2", "conv3", "features", "head"]
 
 
-def _up(inputs: int, outputs: int, *, stride: int = 2, padding: int = 1) -> nn.Sequential:
+def up(inputs: int, outputs: int, *, stride: int = 2, padding: int = 1) -> nn.Sequential:
+    """A transposed 4 x 4 convolution, BN and ReLU: doubles the side, as by default."""
     return nn.Sequential(
         nn.ConvTranspose2d(inputs, outputs, 4, stride, padding, bias=False),
         nn.BatchNorm2d(outputs),
@@ -106,18 +113,21 @@ def _up(inputs: int, outputs: int, *, stride: int = 2, padding: int = 1) -> nn.S
     )
 
 
-def _down(inputs: int, outputs: int, *, norm: bool = True) -> nn.Sequential:
+def down(inputs: int, outputs: int, *, norm: Norm | None = "batch") -> nn.Sequential:
+    """A 4 x 4 convolution of stride 2, normalisation if any, and LeakyReLU: halves the side."""
     layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)]
-    if norm:
+    if norm == "batch":
         layers.append(nn.BatchNorm2d(outputs))
+    elif norm == "layer":
+        layers.append(nn.GroupNorm(1, outputs))  # one group: over channels and positions
     return nn.Sequential(*layers, nn.LeakyReLU(0.2))
 
 
 def init_weights(network: nn.Module) -> None:
-    """Weights from N(0, 0.02), BN scales from N(1, 0.02), as in DCGAN."""
+    """Weights from N(0, 0.02), scales of norms from N(1, 0.02), as in DCGAN."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(module.weight, 0.0, 0.02)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections import OrderedDict
+
+from torch import nn
+
+from repsim.errors import UsageError
 
 
-class ProjectionHead(nn.Module):
+class ProjectionHead(nn.Sequential):
     """SimCLR's projection head: Linear, BN, ReLU, Linear (Chen et al. 2020, section 4.2).
 
-    Maps (n, features) to (n, out). The last layer has no bias, as the loss takes cosines only.
+    With three layers, Linear, BN and ReLU come twice, as in SimCLR v2. Maps (n, features) to
+    (n, out). The last layer has no bias, as the loss takes cosines only.
+
+    Args:
+        features: of the input and of every hidden layer.
+        out: of the output.
+        layers: linear ones, at least 2.
     """
 
-    def __init__(self, features: int, out: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(features, features, bias=False)
-        self.norm = nn.BatchNorm1d(features)
-        self.relu = nn.ReLU()
-        self.out = nn.Linear(features, out, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.relu(self.norm(self.hidden(x))))
+    def __init__(self, features: int, out: int, layers: int = 2) -> None:
+        if layers < 2:
+            raise UsageError(f"a projection head has at least 2 layers, got {layers}")
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        for k in range(1, layers):
+            number = "" if k == 1 else str(k)
+            parts[f"hidden{number}"] = nn.Linear(features, features, bias=False)
+            parts[f"norm{number}"] = nn.BatchNorm1d(features)
+            parts[f"relu{number}"] = nn.ReLU()
+        parts["out"] = nn.Linear(features, out, bias=False)
+        super().__init__(parts)

@@ -1,15 +1,18 @@
-"""Residual networks with a CIFAR stem (He et al. 2016; the stem of Chen et al. 2020, B.9).
+"""Residual networks, v1 (He et al. 2016), with their own stem or that of Chen et al. (2020, B.9).
 
 Addresses of the points that Grigg et al. (2021) compare, which are modules here:
 
-    stem                after the stem's ReLU
+    stem                what the first block takes: after the stem's ReLU, and max-pool if any
     bg{i}.b{j}.odd      block j of group i: the last BN's output, before the addition
     bg{i}.b{j}.even     the same block: after the addition and ReLU
-    pooled              global average, the features that the head takes
-    head                the head's output
+    pooled              global average
+    representation      its linear map to another number of features, if that is given
+    head                what the head makes of the last of these
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +22,8 @@ from repsim.errors import UsageError
 #: Depth to blocks in each of the four groups. 10 has one basic block a group.
 DEPTHS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 BOTTLENECK_DEPTHS = (50,)
+
+Stem = Literal["cifar", "imagenet"]
 
 
 class Block(nn.Module):
@@ -54,29 +59,46 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A residual network for small images: 3 x 3 stem of stride 1, no max-pool, four groups.
+    """A residual network of four groups of blocks.
 
     Args:
         channels: of the input images.
         depth: 10, 18, 34 (basic blocks) or 50 (bottlenecks).
-        width: channels of the stem and first group; 64 is the standard network.
+        width: channels of the stem and the first group's 3 x 3 convolutions; 64 is the standard
+            network, 16 k that of width factor k in Kolesnikov et al. (2019).
+        stem: ``cifar``, a 3 x 3 convolution of stride 1 for small images, or ``imagenet``, a 7 x 7
+            convolution and a max-pool, each of stride 2.
+        representation: features that the pooled ones are mapped to linearly, so that their number
+            does not depend on the width (Kolesnikov et al. 2019); 0 for no such map.
+        zero_init: start the last BN of each block at scale 0, so that every block begins as
+            ``relu(shortcut)`` (Goyal et al. 2017, section 5.1).
 
-    Maps (n, channels, h, w) float in [-1, 1] to the pooled features (n, ``feature_dim``), or to
-    what a module assigned to ``head`` makes of them.
+    Maps (n, channels, h, w) float in [-1, 1] to the features (n, ``feature_dim``), or to what a
+    module assigned to ``head`` makes of them.
+
+    Raises:
+        UsageError: no such depth, width, stem or representation.
     """
 
-    head_input = "pooled"
-
-    def __init__(self, channels: int = 3, depth: int = 18, width: int = 64) -> None:
+    def __init__(
+        self,
+        channels: int = 3,
+        depth: int = 18,
+        width: int = 64,
+        *,
+        stem: Stem = "cifar",
+        representation: int = 0,
+        zero_init: bool = False,
+    ) -> None:
         super().__init__()
         if depth not in DEPTHS:
             raise UsageError(f"depth is {depth}; expected one of {', '.join(map(str, DEPTHS))}")
         if width < 1:
             raise UsageError(f"width is {width}; expected at least 1")
+        if representation < 0:
+            raise UsageError(f"representation is {representation}; expected 0 (none) or more")
         bottleneck = depth in BOTTLENECK_DEPTHS
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-        )
+        self.stem = _stem(stem, channels, width)
         self.groups = tuple(f"bg{group}" for group in range(1, 1 + len(DEPTHS[depth])))
         inputs = width
         for group, (name, blocks) in enumerate(zip(self.groups, DEPTHS[depth], strict=True)):
@@ -89,7 +111,11 @@ class ResNet(nn.Module):
                 inputs = outputs
             self.add_module(name, stack)
         self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.feature_dim = inputs
+        self.representation: nn.Module = nn.Identity()
+        self.feature_dim, self.head_input = inputs, "pooled"
+        if representation:
+            self.representation = nn.Linear(inputs, representation)
+            self.feature_dim, self.head_input = representation, "representation"
         # A third faster on CPUs; but with channels that do not fill eight lanes, the backward pass
         # of torch 2.13's CPU convolutions writes past its buffers in this layout.
         lanes = width % 8 == 0
@@ -98,15 +124,33 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif zero_init and isinstance(module, Block):
+                nn.init.zeros_(module.residual[-1].get_parameter("weight"))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x.contiguous(memory_format=self.memory_format))
         for group in self.groups:
             x = self.get_submodule(group)(x)
-        return self.head(self.pooled(x))
+        return self.head(self.representation(self.pooled(x)))
 
     def layer_names(self) -> list[str]:
         """Addresses of the points above, in order of execution."""
         points = [name for name, _ in self.named_modules() if name.endswith((".odd", ".even"))]
-        head = [] if isinstance(self.head, nn.Identity) else ["head"]
-        return ["stem", *points, "pooled", *head]
+        ends = {"representation": self.representation, "head": self.head}
+        present = [name for name, end in ends.items() if not isinstance(end, nn.Identity)]
+        return ["stem", *points, "pooled", *present]
+
+
+def _stem(kind: Stem, channels: int, width: int) -> nn.Sequential:
+    if kind == "cifar":
+        return nn.Sequential(
+            nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+    if kind == "imagenet":
+        return nn.Sequential(
+            nn.Conv2d(channels, width, 7, 2, 3, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, 1),
+        )
+    raise UsageError(f"stem is {kind!r}; expected cifar or imagenet")
