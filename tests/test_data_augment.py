@@ -19,13 +19,14 @@ def transforms(channels: int) -> dict[str, nn.Module]:
     return {
         "simclr": augment.simclr(channels, 32, flip=channels == 3),
         "strong": augment.simclr(channels, 32, flip=True, color_strength=1.0, min_area=0.5),
+        "blurred": augment.simclr(channels, 32, flip=True, blur=0.5),
         "crop_flip": augment.crop_flip(32, flip=True),
         "identity": augment.identity(),
     }
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ["simclr", "strong", "crop_flip", "identity"])
+@pytest.mark.parametrize("name", ["simclr", "strong", "blurred", "crop_flip", "identity"])
 def test_shape_type_and_range_are_kept_and_the_seed_decides(channels: int, name: str) -> None:
     transform, x = transforms(channels)[name], images(channels)
     kept = x.clone()
@@ -42,7 +43,7 @@ def test_shape_type_and_range_are_kept_and_the_seed_decides(channels: int, name:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ["simclr", "strong", "crop_flip"])
+@pytest.mark.parametrize("name", ["simclr", "strong", "blurred", "crop_flip"])
 def test_each_image_draws_its_own_parameters(channels: int, name: str) -> None:
     same = images(channels, 1).expand(64, -1, -1, -1)
     out = transforms(channels)[name](same)
@@ -100,6 +101,21 @@ def test_a_fifth_of_colour_images_turn_grey_and_a_fifth_keep_their_colour() -> N
     kept = ((out - color[:, :, 16, 16]).abs().amax(1) < 1e-4).float().mean()
     assert 0.16 < float(grey) < 0.24  # p = 0.2, more than four standard errors either way
     assert 0.12 < float(kept) < 0.20  # 0.2 unjittered times 0.8 in colour
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_half_of_the_images_are_blurred_each_by_its_own_width(channels: int) -> None:
+    (blur,) = augment._blur(0.5, 32)
+    checks = torch.arange(32)[:, None] + torch.arange(32)
+    x = (checks % 2).float().expand(400, channels, -1, -1)
+    torch.manual_seed(0)
+    contrast = blur(x).flatten(1).std(1)
+    kept = (contrast > 0.499).float().mean()  # the narrowest Gaussians change nothing to be seen
+    assert 0.4 < float(kept) < 0.65
+    assert len(set(contrast.tolist())) > 100
+    assert augment._blur(0.0, 32) == []
+    flat = torch.full((8, channels, 32, 32), 0.3)
+    torch.testing.assert_close(blur(flat), flat)
 
 
 def test_channels_and_flips() -> None:

@@ -9,14 +9,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from repsim.training.losses import fake_logits, nt_xent, real_logits
+from repsim.training.losses import (
+    critic_gap,
+    fake_logits,
+    gradient_penalty,
+    nt_xent,
+    real_logits,
+    reconstruction_error,
+)
 
 
-def nt_xent_by_loops(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """Chen et al. (2020), Eq. 1 for every positive pair (i, j), averaged as in Algorithm 1."""
+def nt_xent_by_loops(
+    z1: Tensor, z2: Tensor, temperature: float, images: range | None = None
+) -> Tensor:
+    """Chen et al. (2020), Eq. 1 for every positive pair (i, j), averaged as in Algorithm 1.
+
+    With ``images``, over the views of those images only; all others stay negatives.
+    """
     z = [row for pair in zip(z1.double(), z2.double(), strict=True) for row in pair]
     losses = []
     for i in range(len(z)):
+        if images is not None and i // 2 not in images:
+            continue
         j = i + 1 if i % 2 == 0 else i - 1  # views 2k - 1 and 2k are of one image
         s = [F.cosine_similarity(z[i], other, dim=0) / temperature for other in z]
         rest = sum(s[k].exp() for k in range(len(z)) if k != i)
@@ -66,6 +80,26 @@ def test_nt_xent_has_the_gradient_of_the_equation() -> None:
     assert torch.allclose(*gradients, atol=1e-6)
 
 
+def test_nt_xent_counts_the_images_of_others_as_negatives() -> None:
+    """Two ranks of three images each: each has its part of the whole loss, and of its gradient."""
+    torch.manual_seed(0)
+    z1, z2 = torch.randn(2, 6, 5)
+    whole = nt_xent_by_loops(z1, z2, 0.5)
+    halves, gradients = [], []
+    leaf = z1.clone().requires_grad_()
+    for own, rest in ((range(3), range(3, 6)), (range(3, 6), range(3))):
+        mine, others = list(own), list(rest)
+        part = nt_xent(leaf[mine], z2[mine], 0.5, torch.cat([leaf[others], z2[others]]))
+        expected = nt_xent_by_loops(z1, z2, 0.5, own)
+        assert float(part.detach()) == pytest.approx(float(expected), abs=1e-6)
+        halves.append(float(part.detach()))
+        gradients.append(torch.autograd.grad(part, leaf)[0])
+    assert sum(halves) / 2 == pytest.approx(float(whole), abs=1e-6)
+    slow = z1.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(nt_xent_by_loops(slow, z2, 0.5), slow)
+    assert torch.allclose((gradients[0] + gradients[1]) / 2, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_gan_losses_are_minus_log_probabilities(dtype: torch.dtype) -> None:
     logits = torch.linspace(-8, 8, 33, dtype=dtype)[:, None]
@@ -88,3 +122,48 @@ def test_gan_losses_stay_finite_where_a_sigmoid_is_saturated() -> None:
         (gradient,) = torch.autograd.grad(loss, logits)
         assert torch.isfinite(gradient).all()
         assert float(gradient.abs().max()) == pytest.approx(0.5)
+
+
+def test_the_critics_gap_is_the_difference_of_its_means() -> None:
+    on_real, on_fake = torch.tensor([[1.0], [4.0]]), torch.tensor([[0.5], [-1.5]])
+    assert float(critic_gap(on_real, on_fake)) == 3.0
+    # The critic x of two points at distance 3 reaches the Wasserstein distance.
+    assert float(critic_gap(torch.full((5, 1), 7.0), torch.full((5, 1), 4.0))) == 3.0
+
+
+def test_the_gradient_penalty_of_a_linear_critic_is_a_function_of_its_weights() -> None:
+    """f(x) = w . x has slope w everywhere: (|w| - 1)^2, with gradient 2 (|w| - 1) w / |w|."""
+    torch.manual_seed(0)
+    w = torch.randn(12, requires_grad=True)
+    real, fake = torch.randn(2, 5, 3, 2, 2)
+    penalty = gradient_penalty(lambda x: (x.flatten(1) @ w)[:, None], real, fake)
+    length = w.detach().norm()
+    assert float(penalty.detach()) == pytest.approx(float((length - 1) ** 2), rel=1e-5)
+    (gradient,) = torch.autograd.grad(penalty, w)
+    assert torch.allclose(gradient, 2 * (length - 1) * w.detach() / length, atol=1e-5)
+
+
+def test_the_gradient_penalty_is_taken_between_real_and_generated_images() -> None:
+    """f(x) = |x|^2 / 2 has slope x, which tells where it was looked at."""
+    seen: list[Tensor] = []
+
+    def critic(x: Tensor) -> Tensor:
+        seen.append(x.detach())
+        return x.square().flatten(1).sum(1, keepdim=True) / 2
+
+    torch.manual_seed(0)
+    real, fake = torch.full((200, 1, 1, 1), 3.0), torch.full((200, 1, 1, 1), -1.0)
+    penalty = gradient_penalty(critic, real, fake)
+    (x,) = seen
+    assert float(penalty.detach()) == pytest.approx(float((x.abs() - 1).square().mean()), rel=1e-5)
+    assert -1 <= float(x.min()) < -0.8
+    assert 2.8 < float(x.max()) <= 3
+    assert float(x.mean()) == pytest.approx(1, abs=5 * 4 / (12 * 200) ** 0.5)
+
+
+def test_reconstruction_errors_are_means_over_images_and_pixels() -> None:
+    images = torch.tensor([[[[0.0, 1.0]]], [[[-1.0, 0.5]]]])
+    found = torch.tensor([[[[0.5, 1.0]]], [[[1.0, 0.0]]]])
+    assert float(reconstruction_error(images, found, "l1")) == pytest.approx((0.5 + 2 + 0.5) / 4)
+    assert float(reconstruction_error(images, found, "l2")) == pytest.approx((0.25 + 4 + 0.25) / 4)
+    assert reconstruction_error(images, found.bfloat16(), "l2").dtype == torch.float32

@@ -43,13 +43,20 @@ def crop_flip(size: int, padding: int = 4, *, flip: bool) -> nn.Module:
 
 
 def simclr(
-    channels: int, size: int, *, flip: bool, color_strength: float = 0.5, min_area: float = 0.08
+    channels: int,
+    size: int,
+    *,
+    flip: bool,
+    color_strength: float = 0.5,
+    min_area: float = 0.08,
+    blur: float = 0.0,
 ) -> nn.Module:
-    """The augmentation of SimCLR for small images, without blur; Chen et al. (2020), App. A, B.9.
+    """The augmentation of SimCLR; Chen et al. (2020), App. A, by default as for CIFAR-10 in B.9.
 
     A random crop of ``min_area`` to all of the image at an aspect of 3/4 to 4/3, stretched back;
     a mirror image half of the time; colour jitter with probability 0.8; grey with probability
-    0.2. Grey images have only brightness and contrast jittered.
+    0.2; blur by a Gaussian of 0.1 to 2 pixels, cut off at a tenth of the image, at least 3 pixels.
+    Grey images have only brightness and contrast jittered.
 
     Args:
         channels: 1 or 3.
@@ -57,6 +64,7 @@ def simclr(
         flip: whether to mirror, see ``flips``.
         color_strength: s; brightness, contrast and saturation change by up to 0.8 s, hue by 0.2 s.
         min_area: the smallest share of the image that a crop may cover.
+        blur: its probability; the paper's is 0.5, and 0 for CIFAR-10.
 
     Raises:
         UsageError: another number of channels.
@@ -68,10 +76,12 @@ def simclr(
     strong, weak = 0.8 * color_strength, 0.2 * color_strength
     if channels == 3:
         jitter = K.ColorJitter(strong, strong, strong, weak, p=0.8)
-        return _UnitRange(crop, *_mirror(flip), jitter, K.RandomGrayscale(p=0.2))
+        return _UnitRange(
+            crop, *_mirror(flip), jitter, K.RandomGrayscale(p=0.2), *_blur(blur, size)
+        )
     if channels == 1:
         jitter = K.ColorJitter(strong, strong, p=0.8)
-        return _UnitRange(crop, *_mirror(flip), _OnGrey(jitter))
+        return _UnitRange(crop, *_mirror(flip), _OnGrey(jitter), *_blur(blur, size))
     raise UsageError(f"simclr augments images of 1 or 3 channels, got {channels}")
 
 
@@ -79,6 +89,14 @@ def _mirror(flip: bool) -> list[nn.Module]:
     import kornia.augmentation as K
 
     return [K.RandomHorizontalFlip(p=0.5)] if flip else []
+
+
+def _blur(probability: float, size: int) -> list[nn.Module]:
+    import kornia.augmentation as K
+
+    side = max(3, size // 10 | 1)  # odd, so that it has a middle
+    blur = K.RandomGaussianBlur((side, side), (0.1, 2.0), p=probability)
+    return [blur] if probability > 0 else []
 
 
 class _UnitRange(nn.Module):
