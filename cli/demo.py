@@ -39,7 +39,7 @@ def plan(fast: bool) -> Plan:
             "gan": ("gan", {"width": 16, "epochs": 3 if fast else 15}),
             "mgan": ("mgan", {"width": 16, "epochs": 2 if fast else 15}),
             "untrained": ("untrained", resnet),
-            "untrained-discriminator": ("untrained", {"network": "discriminator", "width": 16}),
+            "untrained-discriminator": ("untrained", {"of": "gan", "width": 16}),
         }
     )
 

@@ -16,7 +16,7 @@ from repsim.errors import RepsimError, RepsimWarning, UsageError
 
 COMMANDS = {
     "demo": "See the whole pipeline on handwritten digits, in three minutes.",
-    "train": "Train an extractor: simclr, supervised, gan, mgan, untrained.",
+    "train": "Train an extractor: simclr, supervised, gan, wgan, mgan, autoencoder, untrained.",
     "harvest": "Store the activations of a run's layers.",
     "cka": "Compare the layers of two networks.",
     "influence": "Find the images that drive the similarity of two layers.",

@@ -18,14 +18,16 @@ from repsim.training.config import build_config, read_toml
 from repsim.training.loop import train
 from repsim.training.methods import find_method, method_names, method_summary
 from repsim.training.run import Run
-from repsim.training.schedules import warmup_cosine
+from repsim.training.schedules import constant_exponential, warmup_cosine, warmup_steps
 
 #: Settings that make each method run in a second or two.
 TINY: dict[str, dict[str, Any]] = {
     "supervised": {"depth": 10, "width": 4, "batch_size": 50},
     "simclr": {"depth": 10, "width": 4, "batch_size": 100},
     "gan": {"width": 4, "batch_size": 100},
+    "wgan": {"width": 4, "batch_size": 100},
     "mgan": {"width": 4, "batch_size": 100},
+    "autoencoder": {"width": 4, "batch_size": 100},
     "untrained": {"depth": 10, "width": 4},
 }
 
@@ -275,6 +277,23 @@ def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
     assert factors.index(max(factors)) in (9, 10)
     assert factors[55] == pytest.approx(0.5)
     assert factors[100] == pytest.approx(0.0)
+
+
+def test_learning_rate_falls_by_steps_at_shares_of_the_run() -> None:
+    ninety = [warmup_steps(epoch, 90, 5, (1 / 3, 2 / 3, 8 / 9)) for epoch in range(90)]
+    assert ninety[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
+    falls = [epoch for epoch in range(6, 90) if ninety[epoch] < ninety[epoch - 1]]
+    assert falls == [30, 60, 80]
+    assert [ninety[epoch] for epoch in falls] == pytest.approx([0.1, 0.01, 0.001])
+    short = [warmup_steps(epoch, 35, 0, (3 / 7, 5 / 7)) for epoch in range(35)]
+    assert [short.index(0.1), short.index(pytest.approx(0.01))] == [15, 25]
+
+
+def test_learning_rate_stays_then_falls_exponentially_to_a_hundredth() -> None:
+    factors = [constant_exponential(step, 400) for step in range(401)]
+    assert factors[:201] == [1.0] * 201
+    assert factors[300] == pytest.approx(0.1)
+    assert factors[400] == pytest.approx(0.01)
 
 
 @pytest.mark.slow

@@ -47,6 +47,13 @@ class ResNetConfig(TrainConfig):
 
     depth: Literal[10, 18, 34, 50] = Field(18, description="layers of the residual network")
     width: int = Field(16, ge=1, description="channels of its first block group; 64 is standard")
+    stem: Literal["cifar", "imagenet"] = Field(
+        "cifar", description="3 x 3 of stride 1, or 7 x 7 of stride 2 and max-pool"
+    )
+    representation: int = Field(
+        0, ge=0, description="size of a linear layer after pooling; 0 for none"
+    )
+    zero_init: bool = Field(False, description="start the last BN of each block at 0")
 
 
 class GANConfig(TrainConfig):

@@ -73,3 +73,15 @@ class Method(ABC):
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Sums over a batch of held-out images, which the loop adds up and divides by n."""
         return {}
+
+    def samples(self, images: Tensor) -> Tensor | None:
+        """Pictures to judge by eye: what the networks generate, or make of held-out ``images``.
+
+        Args:
+            images: (n, channels, size, size) in [-1, 1], on the networks' device.
+
+        Returns:
+            As many, of the same shape and range, from torch's global random numbers and the
+            networks in the mode they are in; None where a method makes no pictures.
+        """
+        return None

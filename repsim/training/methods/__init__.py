@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,8 @@ def method_names() -> list[str]:
 
 def method_summary(name: str) -> str:
     """First line of a method's docstring, without importing it."""
-    source = (Path(__path__[0]) / f"{name}.py").read_text()
+    spec = importlib.util.find_spec(f"{__name__}.{name}")
+    source = "" if spec is None or spec.origin is None else Path(spec.origin).read_text()
     return (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
 
 

@@ -61,5 +61,9 @@ class GAN(Method):
             "d_fake": on_fake.detach().sigmoid().mean(),
         }
 
+    @torch.no_grad()
+    def samples(self, images: Tensor) -> Tensor:
+        return self.networks["generator"](torch.randn(len(images), LATENT, device=images.device))
+
 
 METHOD = GAN

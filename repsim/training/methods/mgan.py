@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -26,6 +28,9 @@ class Config(GANConfig):
     beta: float = Field(
         0.02, ge=0, description="weight of the classifier's term for the generators"
     )
+    sharing: Literal["sum", "weighted", "turns"] = Field(
+        "sum", description="what moves shared convolutions: L_D + L_C, L_D + beta L_C, or each once"
+    )
 
 
 class MGAN(Method):
@@ -33,8 +38,14 @@ class MGAN(Method):
 
     E log D(x) + E log(1 - D(G(z))) - β Σ_i 1/K E log C_i(G_i(z)).
 
-    As usual, the generators climb log D(G(z)) instead of descending log(1 - D(G(z))). Shared
-    convolutions take one step on the sum of the discriminator's and the classifier's losses.
+    As usual, the generators climb log D(G(z)) instead of descending log(1 - D(G(z))).
+
+    Generators, discriminator and classifier have an optimiser each. Which of them moves the
+    convolutions that the latter two share, the paper does not say. With ``sharing``
+
+        sum         the discriminator's, on the sum of both losses
+        weighted    the same, the classifier's loss being weighted by β as in the objective
+        turns       both: the discriminator's on its loss, then the classifier's on its own
     """
 
     config_class = Config
@@ -64,8 +75,9 @@ class MGAN(Method):
     def optimizers(self) -> dict[str, Optimizer]:
         c = self.config
         parameters = {name: list(net.parameters()) for name, net in self.networks.items()}
-        common = set(parameters["discriminator"])
-        parameters["classifier"] = [p for p in parameters["classifier"] if p not in common]
+        if c.sharing != "turns":
+            common = set(parameters["discriminator"])
+            parameters["classifier"] = [p for p in parameters["classifier"] if p not in common]
         return {name: Adam(own, c.lr, (c.beta1, 0.999)) for name, own in parameters.items()}
 
     def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
@@ -75,22 +87,22 @@ class MGAN(Method):
         fake = generator(torch.randn(k * each, LATENT, device=device))
         source = torch.arange(k, device=device).repeat_interleave(each)
 
-        for name in ("discriminator", "classifier"):
-            training.optimizers[name].zero_grad()
         on_real = discriminator(batch.images)
         on_fake = discriminator(fake.detach())
-        guess = classifier(fake.detach())
         loss_d = real_logits(on_real) + fake_logits(on_fake)
+        if self.config.sharing == "turns":
+            _descend(loss_d, training, "discriminator")
+        guess = classifier(fake.detach())
         loss_c = F.cross_entropy(guess, source)
-        training.backward(loss_d + loss_c)
-        for name in ("discriminator", "classifier"):
-            training.optimizers[name].step()
+        if self.config.sharing == "turns":
+            _descend(loss_c, training, "classifier")
+        else:
+            weight = self.config.beta if self.config.sharing == "weighted" else 1.0
+            _descend(loss_d + weight * loss_c, training, "discriminator", "classifier")
 
-        training.optimizers["generator"].zero_grad()
         told_apart = F.cross_entropy(classifier(fake), source)
         loss_g = real_logits(discriminator(fake)) + self.config.beta * told_apart
-        training.backward(loss_g)
-        training.optimizers["generator"].step()
+        _descend(loss_g, training, "generator")
         return {
             "loss_d": loss_d.detach(),
             "loss_c": loss_c.detach(),
@@ -99,6 +111,23 @@ class MGAN(Method):
             "d_fake": on_fake.detach().sigmoid().mean(),
             "c_accuracy": (guess.argmax(1) == source).float().mean(),
         }
+
+    @torch.no_grad()
+    def samples(self, images: Tensor) -> Tensor:
+        """The generators in turn: row i is of generator i mod K."""
+        k, n = self.config.generators, len(images)
+        each = -(-n // k)
+        fake = self.networks["generator"](torch.randn(k * each, LATENT, device=images.device))
+        return fake.unflatten(0, (k, each)).transpose(0, 1).flatten(0, 1)[:n]
+
+
+def _descend(loss: Tensor, training: Training, *names: str) -> None:
+    """One step of the optimisers called ``names`` on a loss."""
+    for name in names:
+        training.optimizers[name].zero_grad()
+    training.backward(loss)
+    for name in names:
+        training.optimizers[name].step()
 
 
 METHOD = MGAN

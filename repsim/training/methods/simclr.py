@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from repsim.data.augment import simclr
-from repsim.networks import ProjectionHead, ResNet
+from repsim.networks import ProjectionHead
 from repsim.training.config import ResNetConfig
+from repsim.training.encoders import residual_network
+from repsim.training.lars import LARS, lars_groups
 from repsim.training.losses import nt_xent
 from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.ranks import of_other_ranks
 from repsim.training.schedules import warmup_cosine
 
 
@@ -22,16 +27,24 @@ class Config(ResNetConfig):
     batch_size: int = Field(256, ge=2, description="images a step, each in two views")
     temperature: float = Field(0.5, gt=0, description="of the contrastive loss")
     projection: int = Field(128, ge=1, description="dimensions of the projection")
+    projection_layers: Literal[2, 3] = Field(2, description="linear layers of the projection head")
     min_area: float = Field(0.08, gt=0, le=1, description="smallest crop, as a share of the image")
     color_strength: float = Field(0.5, ge=0, description="strength of the colour jitter")
+    blur: float = Field(0.0, ge=0, le=1, description="probability of a Gaussian blur")
+    optimizer: Literal["sgd", "lars"] = Field("sgd", description="lars for large batches")
     lr: float = Field(0.5, gt=0, description="peak learning rate for 256 images a step")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
-    weight_decay: float = Field(1e-4, ge=0, description="on every parameter")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of either optimiser")
+    weight_decay: float = Field(
+        1e-4, ge=0, description="on every parameter; with lars on no bias and no BN"
+    )
     warmup_epochs: int = Field(2, ge=0, description="epochs of linear warm-up")
 
 
 class SimCLR(Method):
-    """NT-Xent between two augmented views of every image."""
+    """NT-Xent between two augmented views of every image, on however many devices (section 2.1).
+
+    The images of all devices are each other's negatives, as in the paper (appendix B.1).
+    """
 
     config_class = Config
     extractors = ("encoder",)
@@ -39,8 +52,10 @@ class SimCLR(Method):
 
     def __init__(self, config: Config, facts: DataFacts) -> None:
         super().__init__(config, facts)
-        self.encoder = ResNet(facts.channels, config.depth, config.width)
-        self.encoder.head = ProjectionHead(self.encoder.feature_dim, config.projection)
+        self.encoder = residual_network(config, facts)
+        self.encoder.head = ProjectionHead(
+            self.encoder.feature_dim, config.projection, config.projection_layers
+        )
         self.networks = {"encoder": self.encoder}
         self.augment = simclr(
             facts.channels,
@@ -48,11 +63,14 @@ class SimCLR(Method):
             flip=facts.flips,
             color_strength=config.color_strength,
             min_area=config.min_area,
+            blur=config.blur,
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
         c = self.config
         lr = c.lr * c.batch_size / 256
+        if c.optimizer == "lars":
+            return {"encoder": LARS(lars_groups(self.encoder), lr, c.momentum, c.weight_decay)}
         parameters = self.encoder.parameters()
         return {"encoder": SGD(parameters, lr, c.momentum, weight_decay=c.weight_decay)}
 
@@ -63,8 +81,9 @@ class SimCLR(Method):
         optimizer = training.optimizers["encoder"]
         optimizer.zero_grad()
         views = torch.cat([self.augment(batch.images), self.augment(batch.images)])
-        z1, z2 = training.networks["encoder"](views).chunk(2)
-        loss = nt_xent(z1, z2, self.config.temperature)
+        z = training.networks["encoder"](views).float()
+        z1, z2 = z.chunk(2)
+        loss = nt_xent(z1, z2, self.config.temperature, of_other_ranks(z))
         training.backward(loss)
         optimizer.step()
         return {"loss": loss.detach()}

@@ -5,23 +5,30 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-from repsim.networks import Discriminator, ResNet
-from repsim.training.config import ResNetConfig
+from repsim.errors import UsageError
+from repsim.training.config import ResNetConfig, TrainConfig, build_config
 from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.methods import find_method
 
 
 class Config(ResNetConfig):
     """The network of another method, with that method's own initialisation."""
 
     epochs: Literal[0] = Field(0, description="nothing is trained")
-    network: Literal["resnet", "discriminator"] = Field("resnet", description="which network")
+    of: str = Field(
+        "supervised", description="the method it controls; its first extractor, or METHOD:EXTRACTOR"
+    )
 
 
 class Untrained(Method):
-    """No losses, no optimisers."""
+    """No losses, no optimisers: the weights at which the method begins, bit for bit.
+
+    The method has its own defaults but for the seed, which the loop takes care of, and the settings
+    of networks that both have.
+    """
 
     config_class = Config
     extractors = ("encoder",)
@@ -29,18 +36,27 @@ class Untrained(Method):
 
     def __init__(self, config: Config, facts: DataFacts) -> None:
         super().__init__(config, facts)
-        if config.network == "resnet":
-            resnet = ResNet(facts.channels, config.depth, config.width)
-            resnet.head = nn.Linear(resnet.feature_dim, facts.classes)
-            self.networks = {"encoder": resnet}
-        else:
-            self.networks = {"encoder": Discriminator(facts.channels, width=config.width)}
+        name, _, extractor = config.of.partition(":")
+        method = find_method(name)
+        extractor = extractor or method.extractors[0]
+        if method is Untrained or extractor not in method.extractors:
+            raise UsageError(
+                f"of is {config.of!r}; expected a method that is trained, or METHOD:EXTRACTOR"
+            )
+        built = method(build_config(method.config_class, _common(config, method), "of"), facts)
+        self.networks = {"encoder": built.networks[extractor]}
 
     def optimizers(self) -> dict[str, Optimizer]:
         return {}
 
     def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
         raise AssertionError("an untrained network takes no step")
+
+
+def _common(config: Config, method: type[Method]) -> dict[str, object]:
+    """The settings of networks that the control and the method have both."""
+    own = Config.model_fields.keys() - TrainConfig.model_fields.keys()
+    return {key: getattr(config, key) for key in own & method.config_class.model_fields.keys()}
 
 
 METHOD = Untrained

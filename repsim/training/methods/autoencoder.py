@@ -1,0 +1,73 @@
+"""An autoencoder, the baseline of Donahue et al. (2017), with l1 or l2 loss."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from repsim.networks import Decoder, Encoder
+from repsim.training.config import TrainConfig
+from repsim.training.losses import reconstruction_error
+from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.schedules import constant_exponential
+
+
+class Config(TrainConfig):
+    """The optimiser of the paper's BiGAN, and the networks of the GAN beside it."""
+
+    epochs: int = Field(20, ge=0, description="passes over the training part")
+    width: int = Field(32, ge=1, description="channels of the first convolution")
+    code: int = Field(128, ge=1, description="features of the code")
+    loss: Literal["l1", "l2"] = Field("l2", description="mean absolute or mean squared error")
+    lr: float = Field(2e-4, gt=0, description="learning rate of Adam")
+    beta1: float = Field(0.5, ge=0, lt=1, description="first momentum of Adam")
+    weight_decay: float = Field(2.5e-5, ge=0, description="on every parameter")
+
+
+class Autoencoder(Method):
+    """min over encoder E and decoder G: E ‖x - G(E(x))‖, the mean over pixels."""
+
+    config_class = Config
+    extractors = ("encoder",)
+    config: Config
+
+    def __init__(self, config: Config, facts: DataFacts) -> None:
+        super().__init__(config, facts)
+        self.networks = {
+            "encoder": Encoder(facts.channels, config.width, config.code),
+            "decoder": Decoder(facts.channels, config.width, config.code),
+        }
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        c = self.config
+        both = [p for network in self.networks.values() for p in network.parameters()]
+        return {"both": Adam(both, c.lr, (c.beta1, 0.999), weight_decay=c.weight_decay)}
+
+    def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+        return constant_exponential(step, steps)
+
+    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+        encoder, decoder = (training.networks[name] for name in self.networks)
+        training.optimizers["both"].zero_grad()
+        loss = reconstruction_error(batch.images, decoder(encoder(batch.images)), self.config.loss)
+        training.backward(loss)
+        training.optimizers["both"].step()
+        return {"loss": loss.detach()}
+
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        found = self.samples(batch.images)
+        return {
+            norm: len(found) * reconstruction_error(batch.images, found, norm)
+            for norm in ("l1", "l2")
+        }
+
+    @torch.no_grad()
+    def samples(self, images: Tensor) -> Tensor:
+        return self.networks["decoder"](self.networks["encoder"](images))
+
+
+METHOD = Autoencoder

@@ -1,0 +1,110 @@
+"""A Wasserstein GAN whose critic is the extractor (Arjovsky et al. 2017; Gulrajani et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.optim import Adam, Optimizer, RMSprop
+
+from repsim.errors import UsageError
+from repsim.networks import Discriminator, Generator
+from repsim.networks.dcgan import LATENT
+from repsim.training.config import TrainConfig
+from repsim.training.losses import critic_gap, gradient_penalty
+from repsim.training.method import Batch, DataFacts, Method, Training
+
+
+class Config(TrainConfig):
+    """Algorithm 1 of Arjovsky et al., or with ``constraint = penalty`` of Gulrajani et al."""
+
+    epochs: int = Field(20, ge=0, description="passes over the training part")
+    batch_size: int = Field(320, ge=2, description="real images a step, shared by its critic steps")
+    width: int = Field(32, ge=1, description="channels of the first convolution")
+    constraint: Literal["clipping", "penalty"] = Field(
+        "clipping", description="what keeps the critic Lipschitz; penalty wants a rate of 1e-4"
+    )
+    critic_steps: int = Field(5, ge=1, description="steps of the critic for one of the generator")
+    clip: float = Field(0.01, gt=0, description="largest weight of the critic, with clipping")
+    penalty: float = Field(10.0, ge=0, description="weight of the gradient penalty")
+    lr: float = Field(5e-5, gt=0, description="of RMSProp with clipping, of Adam with penalty")
+
+
+class WGAN(Method):
+    """min over G, max over 1-Lipschitz f: E f(x) - E f(G(z)).
+
+    One step is one round of the papers' loops: ``critic_steps`` of the critic, each on images of
+    its own, then one of the generator.
+    """
+
+    config_class = Config
+    extractors = ("critic",)
+    config: Config
+
+    def __init__(self, config: Config, facts: DataFacts) -> None:
+        super().__init__(config, facts)
+        if config.batch_size % config.critic_steps:
+            raise UsageError(
+                f"batch_size is {config.batch_size}; expected a multiple of the "
+                f"{config.critic_steps} critic_steps"
+            )
+        # BN would let images change each other's slopes.
+        norm: Literal["batch", "layer"] = "layer" if config.constraint == "penalty" else "batch"
+        self.networks = {
+            "generator": Generator(facts.channels, config.width),
+            "critic": Discriminator(facts.channels, width=config.width, norm=norm),
+        }
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        lr = self.config.lr
+        if self.config.constraint == "penalty":
+            return {n: Adam(net.parameters(), lr, (0.0, 0.9)) for n, net in self.networks.items()}
+        return {n: RMSprop(net.parameters(), lr) for n, net in self.networks.items()}
+
+    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+        parts = batch.images.chunk(self.config.critic_steps)
+        rounds = [self._critic_step(real, training) for real in parts]
+        losses = {name: torch.stack([each[name] for each in rounds]).mean() for name in rounds[0]}
+
+        generator, critic = (training.networks[name] for name in self.networks)
+        training.optimizers["generator"].zero_grad()
+        loss_g = -critic(generator(_noise(parts[0]))).float().mean()
+        training.backward(loss_g)
+        training.optimizers["generator"].step()
+        return {**losses, "loss_g": loss_g.detach()}
+
+    def _critic_step(self, real: Tensor, training: Training) -> dict[str, Tensor]:
+        generator, critic = (training.networks[name] for name in self.networks)
+        with torch.no_grad():
+            fake = generator(_noise(real)).float()
+        training.optimizers["critic"].zero_grad()
+        losses = {"gap": critic_gap(critic(real), critic(fake))}
+        loss = -losses["gap"]
+        if self.config.constraint == "penalty":
+            # Of the network itself: second derivatives in float32, whatever the precision.
+            losses["penalty"] = gradient_penalty(self.networks["critic"], real, fake)
+            loss = loss + self.config.penalty * losses["penalty"]
+        training.backward(loss)
+        training.optimizers["critic"].step()
+        if self.config.constraint == "clipping":
+            self._clip()
+        return {name: value.detach() for name, value in losses.items()}
+
+    @torch.no_grad()
+    def _clip(self) -> None:
+        for weight in self.networks["critic"].parameters():
+            weight.clamp_(-self.config.clip, self.config.clip)
+
+    @torch.no_grad()
+    def samples(self, images: Tensor) -> Tensor:
+        return self.networks["generator"](_noise(images))
+
+
+def _noise(images: Tensor) -> Tensor:
+    """z (n, 128), one for each of n images, on their device."""
+    return torch.randn(len(images), LATENT, device=images.device)
+
+
+METHOD = WGAN

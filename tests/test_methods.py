@@ -1,0 +1,410 @@
+"""Methods: that a step does what its paper says, and what a method offers beside its step."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import math
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD, Optimizer
+
+from repsim.data import load
+from repsim.errors import UsageError
+from repsim.networks.dcgan import LATENT
+from repsim.training import methods
+from repsim.training.config import build_config
+from repsim.training.lars import LARS
+from repsim.training.loop import train
+from repsim.training.losses import fake_logits, real_logits
+from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.methods import find_method, method_names, method_summary
+
+FACTS = DataFacts(channels=1, classes=10, size=32, flips=False)
+SMALL: dict[str, dict[str, Any]] = {
+    "supervised": {"depth": 10, "width": 4, "representation": 6},
+    "simclr": {"depth": 10, "width": 4},
+    "gan": {"width": 4},
+    "wgan": {"width": 4},
+    "mgan": {"width": 4},
+    "autoencoder": {"width": 4},
+}
+
+
+def make(method: str, seed: int = 0, **settings: Any) -> Any:
+    """A small method of a seed; ``settings`` go before those of ``SMALL``."""
+    kind = find_method(method)
+    config = build_config(kind.config_class, {**SMALL.get(method, {}), **settings}, "test")
+    torch.manual_seed(seed)
+    return kind(config, FACTS)
+
+
+def batch(n: int) -> Batch:
+    generator = torch.Generator().manual_seed(2)
+    images = torch.rand(n, 1, 32, 32, generator=generator) * 2 - 1
+    return Batch(images, torch.arange(n) % 10)
+
+
+def plain(method: Method, optimizers: dict[str, Optimizer] | None = None) -> Training:
+    """A method's parts as they are, on the CPU."""
+    chosen = method.optimizers() if optimizers is None else optimizers
+    return Training(method.networks, chosen, lambda loss: loss.backward())
+
+
+def gradient_descent(method: Method, **rates: float) -> Training:
+    """The method's optimisers replaced by SGD, so that a step shows the gradient."""
+    return plain(
+        method,
+        {
+            name: SGD([p for group in each.param_groups for p in group["params"]], rates[name])
+            for name, each in method.optimizers().items()
+        },
+    )
+
+
+def test_every_method_is_tested_here() -> None:
+    assert sorted([*SMALL, "untrained"]) == method_names()
+
+
+# --- the control
+
+
+@pytest.mark.parametrize(
+    "of",
+    [f"{m}:{e}" for m in SMALL for e in find_method(m).extractors],
+)
+def test_the_control_is_where_its_method_begins_bit_for_bit(of: str, tmp_path: Path) -> None:
+    name, _, extractor = of.partition(":")
+    kind, control = find_method(name), find_method("untrained")
+    common = {"split": "train[:400]", "test": "test[:20]", "seed": 5, "epochs": 0, **SMALL[name]}
+    begun = train(name, build_config(kind.config_class, common, "test"), tmp_path / "begun")
+    settings = build_config(control.config_class, {**common, "of": of}, "test")
+    untrained = train("untrained", settings, tmp_path / "control").load_extractor()
+    expected = begun.load_extractor(extractor).state_dict()
+    assert list(untrained.state_dict()) == list(expected)
+    for key, value in untrained.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
+def test_a_method_alone_stands_for_its_first_extractor() -> None:
+    first, second, other = (
+        make("untrained", of=of, width=4, seed=seed).networks["encoder"]
+        for of, seed in (("mgan", 0), ("mgan:discriminator", 0), ("mgan", 1))
+    )
+    assert torch.equal(first.head.weight, second.head.weight)
+    assert not torch.equal(first.head.weight, other.head.weight)
+
+
+@pytest.mark.parametrize(
+    ("of", "message"),
+    [
+        ("gna", "unknown method 'gna'; did you mean 'gan'"),
+        ("untrained", "of is 'untrained'; expected a method that is trained"),
+        ("gan:generator", "of is 'gan:generator'; expected .* METHOD:EXTRACTOR"),
+    ],
+)
+def test_controls_of_nothing(of: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make("untrained", of=of)
+
+
+# --- SimCLR and supervised
+
+
+def test_simclr_by_lars_leaves_biases_and_norms_to_plain_momentum() -> None:
+    method = make("simclr", optimizer="lars", batch_size=512, lr=1.0, weight_decay=1e-6)
+    (optimizer,) = method.optimizers().values()
+    assert isinstance(optimizer, LARS)
+    assert [g["lr"] for g in optimizer.param_groups] == [2.0, 2.0]  # lr * batch / 256
+    assert [g["weight_decay"] for g in optimizer.param_groups] == [1e-6, 0.0]
+    assert all(p.ndim == 1 for p in optimizer.param_groups[1]["params"])
+    assert type(make("simclr").optimizers()["encoder"]) is SGD
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lars"])
+def test_a_few_steps_of_simclr_lower_its_loss(optimizer: str) -> None:
+    lr = {"sgd": 0.5, "lars": 30.0}[optimizer]
+    settings = {"lr": lr, "projection_layers": 3, "representation": 12, "min_area": 0.9}
+    method = make("simclr", optimizer=optimizer, batch_size=64, **settings)
+    assert method.encoder.head.hidden2.in_features == 12
+    digits = load("digits", "train[:64]").inputs()
+    training, losses = plain(method), []
+    for _ in range(25):
+        losses.append(float(method.step(Batch(digits, batch(64).labels), training)["loss"]))
+    assert losses[0] == pytest.approx(math.log(127), abs=0.5)
+    assert sum(losses[-5:]) / 5 < losses[0] - 0.3, losses
+
+
+def test_supervised_rates_fall_by_a_cosine_or_by_steps() -> None:
+    factors = {
+        schedule: [
+            make("supervised", schedule=schedule, warmup_epochs=5).lr_factor(step, 900, 10)
+            for step in (0, 50, 299, 300, 600, 800)
+        ]
+        for schedule in ("cosine", "steps")
+    }
+    assert factors["steps"] == pytest.approx([0.02, 1, 1, 0.1, 0.01, 0.001])
+    assert factors["cosine"][:2] == pytest.approx([0.02, 1])
+    assert factors["cosine"][2] < 1
+
+
+# --- GANs
+
+
+def zero_heads(method: Method) -> None:
+    """Logits of 0: D = 1/2, C = 1/K, f = 0."""
+    for name in method.extractors:
+        nn.init.zeros_(method.networks[name].head.weight)
+
+
+def test_a_gan_that_knows_nothing_is_at_the_values_of_the_paper() -> None:
+    method = make("gan")
+    zero_heads(method)
+    losses = method.step(batch(20), gradient_descent(method, discriminator=0.0, generator=0.0))
+    assert float(losses["loss_d"]) == pytest.approx(math.log(4))
+    assert float(losses["loss_g"]) == pytest.approx(math.log(2))
+    assert float(losses["d_real"]) == float(losses["d_fake"]) == 0.5
+
+
+@pytest.mark.parametrize("generators", [2, 5])
+def test_mgans_generators_have_the_classifiers_term_times_beta(generators: int) -> None:
+    method = make("mgan", generators=generators, beta=0.3)
+    zero_heads(method)
+    rates = {"generator": 0.0, "discriminator": 0.0, "classifier": 0.0}
+    losses = method.step(batch(20), gradient_descent(method, **rates))
+    assert float(losses["loss_c"]) == pytest.approx(math.log(generators))
+    expected = math.log(2) + 0.3 * math.log(generators)
+    assert float(losses["loss_g"]) == pytest.approx(expected)
+
+
+def parameters(optimizer: Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
+@pytest.mark.parametrize("sharing", ["sum", "weighted", "turns"])
+@pytest.mark.parametrize("shared", range(5))
+def test_generators_discriminator_and_classifier_have_an_optimiser_each(
+    shared: int, sharing: str
+) -> None:
+    method = make("mgan", shared=shared, sharing=sharing)
+    own = {name: parameters(each) for name, each in method.optimizers().items()}
+    all_of = {name: {id(p) for p in net.parameters()} for name, net in method.networks.items()}
+    assert own["generator"] == all_of["generator"]
+    assert own["discriminator"] == all_of["discriminator"]
+    common = all_of["discriminator"] & all_of["classifier"]
+    #: a convolution alone, one without BN, two with BN, one without again
+    assert len(common) == (0, 1, 4, 7, 8)[shared]
+    both = own["discriminator"] & own["classifier"]
+    assert both == (common if sharing == "turns" else set())
+    assert own["discriminator"] | own["classifier"] == (
+        all_of["discriminator"] | all_of["classifier"]
+    )
+
+
+def losses_by_hand(method: Method, real: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """L_D and L_C of Mao et al., section 4, with two generators."""
+    generator, discriminator, classifier = method.networks.values()
+    fake = generator(z).detach()
+    loss_d = real_logits(discriminator(real)) + fake_logits(discriminator(fake))
+    source = torch.arange(2).repeat_interleave(len(z) // 2)
+    return loss_d, F.cross_entropy(classifier(fake), source)
+
+
+@pytest.mark.parametrize("sharing", ["sum", "weighted", "turns"])
+def test_shared_convolutions_move_as_the_option_says(sharing: str) -> None:
+    rate, beta, data = 0.5, 0.3, batch(20)
+    method = make("mgan", generators=2, shared=2, sharing=sharing, beta=beta)
+    slow = copy.deepcopy(method)
+    before = method.networks["discriminator"].conv2[0].weight.detach().clone()
+    torch.manual_seed(7)
+    rates = {"generator": 0.0, "discriminator": rate, "classifier": rate}
+    method.step(data, gradient_descent(method, **rates))
+    moved = method.networks["discriminator"].conv2[0].weight.detach() - before
+
+    torch.manual_seed(7)
+    z = torch.randn(20, LATENT)
+    weight = slow.networks["discriminator"].conv2[0].weight
+    loss_d, loss_c = losses_by_hand(slow, data.images, z)
+    if sharing == "turns":
+        own = list(slow.networks["discriminator"].parameters())
+        gradients = torch.autograd.grad(loss_d, own)
+        with torch.no_grad():
+            for p, g in zip(own, gradients, strict=True):
+                p -= rate * g
+        _, loss_c = losses_by_hand(slow, data.images, z)  # by weights that have moved
+        (second,) = torch.autograd.grad(loss_c, weight)
+        expected = -rate * (
+            next(g for p, g in zip(own, gradients, strict=True) if p is weight) + second
+        )
+    else:
+        share = beta if sharing == "weighted" else 1.0
+        (gradient,) = torch.autograd.grad(loss_d + share * loss_c, weight)
+        expected = -rate * gradient
+    assert float(expected.abs().max()) > 1e-4
+    assert torch.allclose(moved, expected, atol=1e-6)
+
+
+class Counting(SGD):
+    """Counts its steps."""
+
+    steps = 0
+
+    def step(self, closure: Any = None) -> Any:
+        self.steps += 1
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("constraint", ["clipping", "penalty"])
+def test_a_wgans_critic_takes_its_steps_before_each_of_the_generator(constraint: str) -> None:
+    method = make("wgan", constraint=constraint, critic_steps=3, batch_size=12)
+    seen: list[Tensor] = []
+    critic = method.networks["critic"]
+
+    def watched(x: Tensor) -> Tensor:
+        seen.append(x.detach())
+        return critic(x)
+
+    optimizers = {name: Counting(net.parameters(), 0.1) for name, net in method.networks.items()}
+    networks = {**method.networks, "critic": watched}
+    losses = method.step(batch(12), Training(networks, optimizers, lambda loss: loss.backward()))
+    assert {name: each.steps for name, each in optimizers.items()} == {"critic": 3, "generator": 1}
+    assert torch.equal(torch.cat(seen[:-1:2]), batch(12).images)  # real, generated, in turns
+    assert all(len(x) == 4 for x in seen)
+    expected = {"gap", "loss_g"} | ({"penalty"} if constraint == "penalty" else set())
+    assert set(losses) == expected
+
+
+def test_clipping_bounds_every_weight_of_the_critic_and_no_other() -> None:
+    method = make("wgan", clip=0.005, lr=0.1)
+    method.step(batch(20), plain(method))
+    critic, generator = method.networks["critic"], method.networks["generator"]
+    assert max(float(p.detach().abs().max()) for p in critic.parameters()) == pytest.approx(0.005)
+    assert max(float(p.detach().abs().max()) for p in generator.parameters()) > 0.01
+    assert any(isinstance(m, nn.BatchNorm2d) for m in critic.modules())
+
+
+def test_the_penalty_alone_brings_slopes_towards_one() -> None:
+    method = make("wgan", constraint="penalty", penalty=1e4, lr=1e-3, critic_steps=1)
+    training = plain(method)
+    found = [float(method.step(batch(20), training)["penalty"]) for _ in range(40)]
+    assert found[-1] < found[0] / 2
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in method.networks["critic"].modules())
+    assert max(float(p.detach().abs().max()) for p in method.networks["critic"].parameters()) > 0.01
+
+
+def test_the_penalty_is_taken_at_full_precision_in_mixed_training(tmp_path: Path) -> None:
+    kind = find_method("wgan")
+    settings = {"constraint": "penalty", "precision": "bf16-mixed", "batch_size": 100, "width": 4}
+    where = {"split": "train[:200]", "test": "test[:20]", "epochs": 1}
+    config = build_config(kind.config_class, {**settings, **where}, "test")
+    run = train("wgan", config, tmp_path / "run")
+    assert math.isfinite(run.last_metrics()["penalty"])
+
+
+def test_critic_steps_share_a_batch() -> None:
+    with pytest.raises(UsageError, match="batch_size is 32; expected a multiple of the 5 critic_s"):
+        make("wgan", batch_size=32)
+
+
+# --- the autoencoder
+
+
+@pytest.mark.parametrize("loss", ["l1", "l2"])
+def test_an_autoencoder_takes_the_error_it_is_told_to(loss: str) -> None:
+    method, data = make("autoencoder", loss=loss, code=20, lr=0.01), batch(16)
+    with torch.no_grad():
+        found = method.networks["decoder"](method.networks["encoder"](data.images))
+    difference = (data.images - found).double()
+    expected = difference.abs().mean() if loss == "l1" else difference.square().mean()
+    training = plain(method)
+    losses = [float(method.step(data, training)["loss"]) for _ in range(10)]
+    assert losses[0] == pytest.approx(float(expected), rel=1e-5)
+    assert losses[-1] < losses[0]
+    scores = method.evaluate(data)
+    again = (data.images - method.samples(data.images)).square().mean()
+    assert float(scores["l2"]) / 16 == pytest.approx(float(again), rel=1e-5)
+    assert method.networks["encoder"](data.images).shape == (16, 20)
+
+
+# --- pictures
+
+
+@pytest.mark.parametrize("method", SMALL)
+@pytest.mark.parametrize("n", [1, 13])
+def test_pictures_are_as_many_images_or_none(method: str, n: int) -> None:
+    built = make(method)
+    for network in built.networks.values():
+        network.eval()
+    images = batch(n).images
+    torch.manual_seed(0)
+    found = built.samples(images)
+    if method in ("supervised", "simclr"):
+        assert found is None
+        return
+    assert found.shape == images.shape
+    assert not found.requires_grad
+    assert float(found.abs().max()) <= 1
+    torch.manual_seed(0)
+    assert torch.equal(found, built.samples(images))
+
+
+def test_mgans_generators_take_turns_in_its_pictures() -> None:
+    method = make("mgan", generators=3, batch_size=12)
+
+    class Numbered(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            which = torch.arange(3.0).repeat_interleave(len(z) // 3)
+            return which[:, None, None, None].expand(-1, 1, 32, 32)
+
+    method.networks["generator"] = Numbered()
+    found = method.samples(batch(7).images)
+    assert found[:, 0, 0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+# --- the example of CONTRIBUTING.md
+
+
+@pytest.fixture
+def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The example as a module of its own, in no other way known to repsim."""
+    page = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(code.splitlines()) <= 45
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "rotation.py").write_text(code)
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path / "methods")])
+    importlib.invalidate_caches()
+    yield "rotation"
+    sys.modules.pop("repsim.training.methods.rotation", None)
+    vars(methods).pop("rotation", None)
+
+
+def test_the_example_is_a_method_by_being_there(added: str, tmp_path: Path) -> None:
+    from repsim.cli.train import train as command
+
+    assert added in method_names()
+    assert method_summary(added).startswith("Rotation")
+    size = ["--depth", "10", "--width", "4", "--split", "train[:200]", "--test", "test[:20]"]
+    runs = ["--runs", str(tmp_path / "runs")]
+    more = ["--epochs", "3", "--batch-size", "40", "--lr", "0.05"]
+    command.main([added, *size, *runs, *more], standalone_mode=False)
+    run = methods_run(tmp_path / "runs" / added)
+    assert run.load_extractor().layer_names()[-1] == "head"
+    assert 0 < run.last_metrics()["loss"] < math.log(4)
+    command.main(["untrained", "--of", added, *size, *runs], standalone_mode=False)
+    control = methods_run(tmp_path / "runs" / "untrained").load_extractor()
+    assert control.head.weight.shape == (4, 32)
+
+
+def methods_run(path: Path) -> Any:
+    from repsim.training.run import Run
+
+    return Run(path)
