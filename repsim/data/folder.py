@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from repsim.data.imageset import ImageSet
 from repsim.data.locate import unreadable
@@ -16,15 +18,71 @@ from repsim.errors import DataError
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
 
 
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Image files of one split, to be decoded when they are needed.
+
+    Attributes:
+        name: of the folder.
+        split: canonical text.
+        files: paths, in the order of the set.
+        labels: int64, shape (n,), indices into ``classes``.
+        ids: the paths within the folder.
+        classes: the name of each label.
+        mode: ``L`` if every image of the folder is grey, otherwise ``RGB``.
+        size: side in pixels to which images are stretched.
+    """
+
+    name: str
+    split: str
+    files: tuple[Path, ...] = field(repr=False)
+    labels: Tensor = field(repr=False)
+    ids: tuple[str, ...] = field(repr=False)
+    classes: tuple[str, ...]
+    mode: str
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour."""
+        return 1 if self.mode == "L" else 3
+
+    @property
+    def nbytes(self) -> int:
+        """What all the images would take in memory."""
+        return len(self) * self.channels * self.size**2
+
+    def decode(self, index: int) -> Tensor:
+        """One image, uint8 of shape (channels, size, size)."""
+        pixels = _decode(self.files[index], self.mode, self.size)
+        return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+    def read(self) -> ImageSet:
+        """All of them, in memory."""
+        images = torch.stack([self.decode(index) for index in range(len(self))])
+        return ImageSet(self.name, self.split, images, self.labels, self.ids, self.classes)
+
+
 def load(split: Split, root: Path, size: int) -> ImageSet:
     """Read ``root/class/image``, or ``root/train/class/image`` and ``root/test/class/image``.
+
+    Arguments and errors are those of ``find``; only the images of the split are decoded.
+    """
+    return find(split, root, size).read()
+
+
+def find(split: Split, root: Path, size: int) -> ImageFiles:
+    """The files of a split.
 
     Without ``train`` and ``test`` folders, the splits are ``all`` and the ``train`` and ``test``
     that ``holdout`` draws by the paths. Images are grey if every one of the folder is stored so
     (mode L), otherwise RGB.
 
     Args:
-        split: what to read; only these images are decoded.
+        split: what to read.
         root: the folder.
         size: side in pixels to which images are stretched bilinearly.
 
@@ -49,15 +107,16 @@ def load(split: Split, root: Path, size: int) -> ImageSet:
     chosen = chosen[split.rows]
 
     classes = sorted({_class(path) for path in files})
-    mode = "L" if all(_mode(path) == "L" for path in files) else "RGB"
-    images = np.stack([_decode(path, mode, size) for path in chosen])
-    return ImageSet(
+    numbers = {name: number for number, name in enumerate(classes)}
+    return ImageFiles(
         name=name,
         split=str(split),
-        images=torch.from_numpy(images.transpose(0, 3, 1, 2).copy()),
-        labels=torch.tensor([classes.index(_class(path)) for path in chosen]),
+        files=tuple(chosen),
+        labels=torch.tensor([numbers[_class(path)] for path in chosen]),
         ids=tuple(_id(path, root) for path in chosen),
         classes=tuple(classes),
+        mode="L" if all(_mode(path) == "L" for path in files) else "RGB",
+        size=size,
     )
 
 
