@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
@@ -16,7 +18,12 @@ from repsim.cli.options import (
     say,
     show_table,
 )
-from repsim.errors import UsageError
+from repsim.errors import RepsimError, UsageError
+from repsim.progress import silent
+
+if TYPE_CHECKING:
+    from repsim.training.config import TrainConfig
+    from repsim.training.run import Run
 
 
 class Methods(Suggesting):
@@ -50,6 +57,7 @@ def train() -> None:
 
 def _command(method: str) -> click.Command:
     from repsim.training.methods import find_method, method_summary
+    from repsim.training.presets import PRESETS
 
     config = find_method(method).config_class
 
@@ -69,10 +77,18 @@ def _command(method: str) -> click.Command:
     shared = (
         click.option("--name", help=f"Name of the run.  [default: {method}]"),
         click.option(
+            "--preset",
+            type=click.Choice(PRESETS),
+            help="Settings of the paper, for an hour on two cores, or for seconds.",
+        ),
+        click.option(
             "--config",
             "config_file",
             type=click.Path(path_type=Path, dir_okay=False),
-            help="TOML file of settings; options given here go before it.",
+            help="TOML file of settings, which go before the preset's; options go before both.",
+        ),
+        click.option(
+            "--print-config", is_flag=True, help="Print all settings as TOML, and train nothing."
         ),
         runs_option,
         data_dir_option,
@@ -87,24 +103,40 @@ def _command(method: str) -> click.Command:
 
 def _option(name: str, annotation: Any, default: Any, description: str) -> click.Option:
     """A click option for one field; None stands for 'not given', so that TOML can speak."""
-    if get_origin(annotation) is Literal:
-        values = get_args(annotation)
-        kind: Any = click.Choice([str(value) for value in values])
-    else:
-        kind = annotation
+    flag = f"--{name.replace('_', '-')}"
     return click.Option(
-        [f"--{name.replace('_', '-')}"],
-        type=kind,
+        [f"{flag}/--no-{flag[2:]}" if annotation is bool else flag],
+        type=_kind(annotation),
         default=None,
         help=f"{description[:1].upper()}{description[1:]}.  [default: {default}]",
     )
+
+
+def _kind(annotation: Any) -> Any:
+    """What click makes of an option's text; of anything but one plain value, the field does."""
+    if get_origin(annotation) is Literal:
+        return OneOf(get_args(annotation))
+    return annotation if annotation in (bool, int, float, str) else str
+
+
+class OneOf(click.Choice):
+    """One of several values, such as the numbers of ``--depth``."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        super().__init__([str(value) for value in values])
+        self.values = {str(value): value for value in values}
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return self.values[super().convert(str(value), param, ctx)]
 
 
 def _train(
     method: str,
     *,
     name: str | None,
+    preset: str | None,
     config_file: Path | None,
+    print_config: bool,
     runs: Path,
     data_dir: Path | None,
     resume: bool,
@@ -112,23 +144,23 @@ def _train(
     **options: Any,
 ) -> None:
     from repsim.cli.workspace import check_name
-    from repsim.training.config import build_config, read_toml
+    from repsim.training.config import to_toml
     from repsim.training.loop import train
-    from repsim.training.methods import find_method
+    from repsim.training.parallel import is_leader
     from repsim.training.run import Run
 
     run = Run(runs / check_name(method if name is None else name))
     if resume and overwrite:
         raise UsageError("--resume keeps a run and --overwrite replaces it; pass one of them")
-    given = {key: _number(value) for key, value in options.items() if value is not None}
-    values = {} if config_file is None else read_toml(config_file)
-    source = str(config_file) if config_file is not None else "options"
-    if resume and run.exists:
-        values = {**run.config.model_dump(), **values}
-    config = build_config(find_method(method).config_class, {**values, **given}, source)
+    given = {key: value for key, value in options.items() if value is not None}
+    config = _settings(method, given, config_file, preset, run if resume and run.exists else None)
+    if print_config:
+        click.echo(to_toml(config), nl=False)
+        return
     finished = resume and run.complete
+    leads = is_leader()
     try:
-        with bar(f"train {run.name}") as progress:
+        with bar(f"train {run.name}") if leads else nullcontext(silent) as progress:
             train(
                 method,
                 config,
@@ -139,23 +171,53 @@ def _train(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        say(f"stopped; continue with: repsim train {method} --name {run.name} --resume")
+        if leads:
+            say(f"stopped; continue with: repsim train {method} --name {run.name} --resume")
         raise
+    except RepsimError:
+        if leads:
+            raise
+        raise SystemExit(1) from None  # the first process has said it
+    if not leads:
+        return
     if finished:
         say(f"run {run.name!r} was finished already; nothing to do")
     report(run)
+
+
+def _settings(
+    method: str,
+    given: dict[str, Any],
+    config_file: Path | None,
+    preset: str | None,
+    resumed: Run | None,
+) -> TrainConfig:
+    """The options, before the file, before the preset, before what a run to resume has."""
+    from repsim.training.config import build_config, read_toml
+    from repsim.training.methods import find_method
+    from repsim.training.presets import read_preset
+
+    kind = find_method(method).config_class
+    layers = [({} if resumed is None else resumed.config.model_dump(), "the run")]
+    if preset is not None:
+        layers.append((read_preset(method, preset), f"preset {preset}"))
+    if config_file is not None:
+        layers.append((read_toml(config_file), str(config_file)))
+    layers.append((given, "options"))
+    values: dict[str, Any] = {}
+    for settings, source in layers:
+        values |= settings
+        config = build_config(kind, values, source)
+    return config
 
 
 def report(run: Any) -> None:
     """A table of what training ended with, and what to do next."""
     state = run.load_state(run.checkpoint)
     rows: list[tuple[str, Any]] = [("method", state["method"]), ("epochs", str(state["epoch"]))]
-    rows += [(f"{key}, last epoch", value) for key, value in run.last_metrics().items()]
+    rows += [
+        (f"{key}, last epoch", value) for key, value in run.last_metrics().items() if "." not in key
+    ]
     rows += [(f"held-out {key}", value) for key, value in state["held_out"].items()]
     show_table(f"{run.path}", ("", "value"), rows)
     say(f"next: repsim harvest {run.name}")
-
-
-def _number(value: Any) -> Any:
-    """Choices of numbers (``--depth 18``) arrive as text."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value

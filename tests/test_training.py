@@ -24,9 +24,9 @@ from repsim.training.schedules import constant_exponential, warmup_cosine, warmu
 TINY: dict[str, dict[str, Any]] = {
     "supervised": {"depth": 10, "width": 4, "batch_size": 50},
     "simclr": {"depth": 10, "width": 4, "batch_size": 100},
-    "gan": {"width": 4, "batch_size": 100},
-    "wgan": {"width": 4, "batch_size": 100},
-    "mgan": {"width": 4, "batch_size": 100},
+    "gan": {"width": 4, "batch_size": 100, "coverage": 0, "sheet": 16},
+    "wgan": {"width": 4, "batch_size": 100, "coverage": 0, "sheet": 16},
+    "mgan": {"width": 4, "batch_size": 100, "coverage": 0, "sheet": 20},
     "autoencoder": {"width": 4, "batch_size": 100},
     "untrained": {"depth": 10, "width": 4},
 }
@@ -200,7 +200,10 @@ def test_a_folder_that_is_not_a_run_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_itself(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"loss is (nan|inf) in epoch \d; .*lower lr"):
+    with pytest.raises(
+        TrainingError,
+        match=r"loss went first: it is (nan|inf) at step \d, in epoch 1; try a lower lr",
+    ):
         train("supervised", settings("supervised", lr=1e30, warmup_epochs=0), tmp_path / "run")
     assert not Run(tmp_path / "run").complete
 

@@ -37,8 +37,10 @@ def crop_flip(size: int, padding: int = 4, *, flip: bool) -> nn.Module:
     """
     import kornia.augmentation as K
 
-    # slicing copies pixels exactly; resampling would round
-    crop = K.RandomCrop((size, size), padding=padding, fill=0, cropping_mode="slice")
+    # All images at once, where kornia's "slice" cuts them out one by one; by whole pixels, so that
+    # the nearest one is exact.
+    way = {"cropping_mode": "resample", "resample": "nearest"}
+    crop = K.RandomCrop((size, size), padding=padding, fill=0, **way)
     return _UnitRange(crop, *_mirror(flip))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from repsim.errors import UsageError, choices
 
@@ -18,6 +19,22 @@ else:
     import tomli as tomllib
 
 C = TypeVar("C", bound="TrainConfig")
+
+
+def _epochs(value: Any) -> Any:
+    """``"5"`` as 5, ``"0,1,2"`` as (0, 1, 2), ``"5,"`` as (5,); what is no text, as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        numbers = tuple(int(part) for part in value.removesuffix(",").split(","))
+    except ValueError:
+        raise ValueError("expected a number of epochs, or epochs as in 0,1,2,5,10") from None
+    return numbers if "," in value else numbers[0]
+
+
+Epoch = Annotated[int, Field(ge=0)]
+#: Every so many epochs, or at these.
+Epochs = Annotated[Epoch | tuple[Epoch, ...], BeforeValidator(_epochs)]
 
 
 class TrainConfig(BaseModel):
@@ -30,8 +47,23 @@ class TrainConfig(BaseModel):
     test: str = Field("test", description="held-out part, looked at once, at the end")
     seed: int = Field(0, ge=0, description="of the initialisation, data order and augmentation")
     epochs: int = Field(10, ge=0, description="passes over the training part")
-    batch_size: int = Field(128, ge=2, description="images a step")
+    batch_size: int = Field(128, ge=2, description="images a step, over all devices")
+    accumulate: int = Field(1, ge=1, description="parts of a batch, whose gradients are added up")
+    lr_scaling: Literal["none", "linear", "sqrt"] = Field(
+        "none", description="how learning rates grow with batch_size / lr_batch"
+    )
+    lr_batch: int = Field(256, ge=1, description="batch size that lr is meant for when scaled")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: none")
+    save_every: Epochs = Field(
+        0, description="checkpoints kept: every so many epochs, or at epochs as in 0,1,2,5; 0: none"
+    )
+    sheet: int = Field(64, ge=0, description="images on a generator's sample sheet; 0: no sheets")
+    coverage: int = Field(
+        100, ge=0, description="images of each generator sorted into classes an epoch; 0: none"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
+    devices: int = Field(1, ge=1, description="processes on this machine, each with a device")
+    workers: int = Field(2, ge=0, description="readers of an image folder larger than memory")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="of the networks' arithmetic"
     )
@@ -40,6 +72,21 @@ class TrainConfig(BaseModel):
         """A seed for one purpose (initialisation, epoch 3), a function of ``seed`` and it alone."""
         digest = hashlib.sha256(repr((self.seed, *purpose)).encode()).digest()
         return int.from_bytes(digest[:7], "big")
+
+    @property
+    def lr_scale(self) -> float:
+        """What the method's learning rates are multiplied by for this batch size.
+
+        Linear after Goyal et al. (2017), by the square root after Chen et al. (2020), B.1.
+        """
+        power = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}[self.lr_scaling]
+        return (self.batch_size / self.lr_batch) ** power
+
+    def is_kept(self, epoch: int) -> bool:
+        """Whether the networks after ``epoch`` epochs belong to the series of checkpoints."""
+        if isinstance(self.save_every, tuple):
+            return epoch in self.save_every
+        return self.save_every > 0 and (epoch % self.save_every == 0 or epoch == self.epochs)
 
 
 class ResNetConfig(TrainConfig):
@@ -79,9 +126,9 @@ def build_config(kind: type[C], values: Mapping[str, Any], source: str) -> C:
         return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
+        key = str(first["loc"][0])
         raise UsageError(
-            f"{source}: {key} = {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+            f"{source}: {key} = {values.get(key)!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
         ) from None
 
 
@@ -92,8 +139,25 @@ def read_toml(path: Path) -> dict[str, Any]:
         UsageError: the file is absent or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"there is no configuration {path}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path} is not a TOML file: {error}") from None
+
+
+def to_toml(config: TrainConfig) -> str:
+    """Every setting as TOML, each with what it is; ``read_toml`` gives the same configuration."""
+    lines = []
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if value is not None:  # TOML has no null; a setting that is left out is its default, None
+            lines.append(f"{name} = {_toml(value)}  # {field.description or name}\n")
+    return "".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(_toml, value))}]"
+    # JSON's texts, numbers and booleans are TOML's, but for a delete that TOML wants escaped.
+    return json.dumps(value).replace("\x7f", "\\u007f")

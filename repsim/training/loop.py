@@ -1,34 +1,33 @@
-"""The loop: epochs, learning rates, precision, checkpoints, resuming, metrics, progress."""
+"""The loop: a run from its configuration to its checkpoint, epoch by epoch."""
 
 from __future__ import annotations
 
-import math
 import os
-import shutil
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
 
 from repsim._version import __version__
-from repsim.data import ImageSet, load, to_input
 from repsim.data.augment import flips
 from repsim.devices import find_device
-from repsim.errors import RepsimError, TrainingError, UsageError
-from repsim.files import exclusive, sha256, table, write_atomic
+from repsim.errors import UsageError
 from repsim.progress import Progress, silent
+from repsim.training import parallel
+from repsim.training.claims import alone, check_free, is_replacing, set_aside
 from repsim.training.config import TrainConfig
-from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.feeding import SIZE, Feed, feed, open_images
+from repsim.training.method import DataFacts, Method
 from repsim.training.methods import find_method
-from repsim.training.run import Run, save_state
+from repsim.training.metrics import Diverged, Log
+from repsim.training.observing import Observer
+from repsim.training.run import Run, checkpoint_state, save_state
+from repsim.training.trainer import Trainer
 
 #: Held-out images looked at together.
-_EVALUATION_BATCH = 500
+_TOGETHER = 500
 
 
 def train(
@@ -47,6 +46,9 @@ def train(
     was stopped continues with ``resume`` to the same weights as one that was not, bit for bit on
     the same machine and number of threads.
 
+    With ``config.devices``, or under torchrun or SLURM, several processes run this, and the first
+    of them writes. To start them, the program that calls this is run again for each device.
+
     Args:
         method: name of a module of ``repsim.training.methods``.
         config: an instance of that method's ``config_class``.
@@ -62,239 +64,155 @@ def train(
             ``overwrite`` the run that was to be replaced.
     """
     run = Run(Path(path))
-    _check_free(run, method, config, resume=resume, overwrite=overwrite)
+    # In each process, before any can write: all of them see the same folder.
+    check_free(run, method, config, resume=resume, overwrite=overwrite)
     if resume and run.complete:
         return run
     if config.device != "auto":
         find_device(config.device)
-    images = load(config.data, config.split, data_dir=data_dir)
+    images = open_images(config.data, config.split, data_dir)
     facts = DataFacts(
         channels=images.channels,
         classes=len(images.classes),
-        size=images.images.shape[-1],
+        size=SIZE,
         flips=flips(config.data),
     )
     torch.manual_seed(config.seed_for("initialisation"))
     built = find_method(method)(config, facts)
-    if built.optimizers() and len(images) < config.batch_size:
+    trains = bool(built.optimizers()) and config.epochs > 0
+    if trains and len(images) < config.batch_size:
         raise UsageError(
             f"batch_size is {config.batch_size}, but {config.data} {images.split} has "
             f"{len(images)} images; make it smaller"
         )
-    busy = f"run {run.name!r} is being trained by another process; wait for it or stop it"
-    with exclusive(run.path.parent / f".{run.name}.lock", busy):
-        # What may have changed since: another process may just have ended.
-        _check_free(run, method, config, resume=resume, overwrite=overwrite)
-        if resume and run.complete:
-            return run
-        with _set_aside(run, overwrite):
-            run.write_description(method, config, facts, _provenance(images))
-            _fit(run, built, images, progress)
-            _finish(run, method, built, data_dir)
+    fabric = parallel.start(config)
+    source = feed(images, fabric.device, config.workers)
+    with ExitStack() as stack:
+
+        def claim() -> bool:
+            """Take hold of the folder; whether there is something to do in it."""
+            stack.enter_context(alone(run))
+            # What may have changed since: another process may just have ended.
+            check_free(run, method, config, resume=resume, overwrite=overwrite)
+            if resume and run.complete:
+                return False
+            stack.enter_context(set_aside(run, overwrite))
+            run.write_description(method, config, facts, _provenance(source, fabric.world_size))
+            return True
+
+        if parallel.agree(fabric, claim):
+            session = _Session(run, method, Trainer(built, fabric, len(source)), source)
+            session.train(progress)
+            parallel.agree(fabric, session.finish, data_dir)
     return run
 
 
-@contextmanager
-def _set_aside(run: Run, overwrite: bool) -> Iterator[None]:
-    """With ``overwrite``, keep the run that was there until the new one is finished.
+class _Session:
+    """One process's part in training one run. Files are written by the first process alone."""
 
-    It comes back if training fails; after an interruption the new run is the one to resume.
-    """
-    aside = run.path.with_name(f".{run.name}.replaced")
-    if overwrite and run.exists:
-        if aside.exists():  # an earlier replacement never finished; what it was to replace stays
-            _discard(run.path, heir=aside)
-        else:
-            run.path.rename(aside)
-    try:
-        yield
-    except RepsimError:
-        if aside.exists():
-            if run.path.exists():
-                _discard(run.path, heir=aside)
-            aside.rename(run.path)
-        raise
-    if aside.exists():
-        _discard(aside, heir=run.path)
+    def __init__(self, run: Run, method: str, trainer: Trainer, source: Feed) -> None:
+        self.run = run
+        self.method = method
+        self.trainer = trainer
+        self.fabric = trainer.fabric
+        self.config: TrainConfig = trainer.config
+        self.source = source
+        self.observer = Observer(trainer, source, len(source.images.classes), run.path / "samples")
 
+    def train(self, progress: Progress) -> None:
+        """Train from the last finished epoch on."""
+        done, rows = self._restore()
+        if not done:
+            parallel.agree(self.fabric, self._keep, 0)
+        if done == self.config.epochs or not self.trainer.optimizers:
+            return
+        parallel.agree(self.fabric, self._open_log, rows)
+        for epoch in range(done, self.config.epochs):
+            try:
+                means = self.trainer.epoch(
+                    epoch, self.source, progress if self.fabric.is_global_zero else silent
+                )
+            except Diverged as error:
+                # In all processes at once, since they look at their losses together.
+                parallel.agree(self.fabric, self._stop, error, epoch)
+            parallel.agree(self.fabric, self._close_epoch, epoch + 1, means)
 
-def _discard(folder: Path, heir: Path) -> None:
-    """Remove a run's folder; what is not the run's own, such as notes, moves to ``heir``."""
-    for name in ("config.json", "checkpoint.pt", "resume.pt", "metrics.csv", "activations"):
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    for path in folder.iterdir():
-        path.rename(heir / path.name)
-    folder.rmdir()
+    def finish(self, data_dir: str | os.PathLike[str] | None) -> None:
+        """Score the networks on held-out images and write the checkpoint."""
+        held_out = _evaluate(self.trainer, data_dir)
+        self._write(self.run.checkpoint, self.config.epochs, self.trainer.kept(), held_out)
+        self.run.resume_file.unlink(missing_ok=True)
 
+    def _restore(self) -> tuple[int, list[dict[str, Any]]]:
+        """Load the state after the last finished epoch, if there is one: epochs and metrics."""
+        if not self.run.resume_file.is_file():
+            return 0, []
+        state = self.run.load_state(self.run.resume_file)
+        self.trainer.load(state)
+        return state["epoch"], state["metrics"]
 
-def _finish(run: Run, method: str, built: Method, data_dir: str | os.PathLike[str] | None) -> None:
-    """Score the networks on held-out images and write the checkpoint."""
-    config = built.config
-    state: dict[str, Any] = {
-        "format": "repsim-checkpoint",
-        "format_version": 1,
-        "method": method,
-        "epoch": config.epochs,
-        "networks": {name: net.state_dict() for name, net in built.networks.items()},
-        "held_out": _evaluate(built, config, data_dir),
-    }
-    save_state(run.checkpoint, state)
-    run.resume_file.unlink(missing_ok=True)
+    def _open_log(self, rows: list[dict[str, Any]]) -> None:
+        self.log = Log(self.run.path, rows)
 
+    def _close_epoch(self, epoch: int, means: dict[str, float]) -> None:
+        """Write down where training stands after ``epoch`` epochs: first the state to resume from,
+        in one file, then what people read."""
+        speed = {"images_per_second": means.pop("images_per_second")}
+        self.log.add({"epoch": epoch, **means, **self.observer.look(epoch), **speed})
+        self._keep(epoch)
+        state = {"epoch": epoch, **self.trainer.state(), "metrics": self.log.rows}
+        save_state(self.run.resume_file, state)
+        self.log.write()
 
-def _check_free(
-    run: Run, method: str, config: TrainConfig, *, resume: bool, overwrite: bool
-) -> None:
-    """Raise ``UsageError`` unless training may write into the run folder."""
-    if not run.exists:
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
-            raise UsageError(f"{run.path} exists and is not a run; choose another name")
-        return
-    if overwrite:
-        return
-    if not resume:
-        state = "is finished" if run.complete else "was started and is not finished"
-        way = "--overwrite" if run.complete else "--resume or --overwrite"
-        raise UsageError(f"run {run.name!r} exists and {state}; pass {way}, or another name")
-    before, now = run.describe(), {"method": method, **config.model_dump()}
-    was = {"method": before["method"], **before["config"]}
-    changed = [key for key in was.keys() | now.keys() if was.get(key) != now.get(key)]
-    if changed:
-        key = "method" if "method" in changed else sorted(changed)[0]
-        raise UsageError(
-            f"run {run.name!r} was started with {key} = {was.get(key)!r}, now it is "
-            f"{now.get(key)!r}; resume with the settings of {run.path / 'config.json'}"
-        )
+    def _keep(self, epoch: int) -> None:
+        """Add the networks to the series, if they belong to it."""
+        if self.config.is_kept(epoch):
+            self._write(self.run.checkpoint_of(epoch), epoch, self.trainer.kept())
 
+    def _stop(self, error: Diverged, epoch: int) -> None:
+        """Keep the networks of the last epoch that ended well, and say so."""
+        if not epoch or is_replacing(self.run):
+            raise error
+        state = self.run.load_state(self.run.resume_file)
+        file = self.run.checkpoint_of(epoch)
+        self._write(file, epoch, state["average"] or state["networks"])
+        raise Diverged(f"{error}; the networks after epoch {epoch} are kept in {file}")
 
-def _fit(run: Run, method: Method, images: ImageSet, progress: Progress) -> None:
-    """Train ``method`` in place, from the last finished epoch on."""
-    from lightning_fabric import Fabric
-
-    config = method.config
-    plain = method.optimizers()
-    if not plain or not config.epochs:
-        return
-    steps_per_epoch = len(images) // config.batch_size  # whole batches only
-    fabric = Fabric(accelerator=config.device, devices=1, precision=config.precision)
-    training = Training(
-        networks={name: fabric.setup_module(net) for name, net in method.networks.items()},
-        optimizers={name: _set_up(fabric, each) for name, each in plain.items()},
-        backward=fabric.backward,
-    )
-    base = {name: each.param_groups[0]["lr"] for name, each in plain.items()}
-    epochs_done, metrics = _restore(run, method, plain)
-    pixels, labels = images.images.to(fabric.device), _labels(images).to(fabric.device)
-    steps = config.epochs * steps_per_epoch
-    for epoch in range(epochs_done, config.epochs):
-        # Seeded by the epoch alone, so that a resumed run sees what an uninterrupted one would.
-        torch.manual_seed(config.seed_for("epoch", epoch))
-        for network in method.networks.values():
-            network.train()
-        order = torch.randperm(len(images)).to(fabric.device)
-        sums: dict[str, Tensor] = {}
-        started = time.perf_counter()
-        for index in range(steps_per_epoch):
-            step = epoch * steps_per_epoch + index
-            factor = method.lr_factor(step, steps, steps_per_epoch)
-            for name, each in plain.items():
-                for group in each.param_groups:
-                    group["lr"] = base[name] * factor
-            chosen = order[index * config.batch_size : (index + 1) * config.batch_size]
-            losses = method.step(Batch(to_input(pixels[chosen]), labels[chosen]), training)
-            sums = {name: sums.get(name, 0.0) + value.double() for name, value in losses.items()}
-            note = f"epoch {epoch + 1}/{config.epochs}"
-            progress(step + 1, steps, f"{note} {_brief(sums, index + 1)}")
-        means = {name: float(value) / steps_per_epoch for name, value in sums.items()}
-        _check_finite(means, epoch)
-        seen = steps_per_epoch * config.batch_size
-        speed = seen / (time.perf_counter() - started)
-        metrics.append({"epoch": epoch + 1, **means, "images_per_second": round(speed, 1)})
-        _save(run, method, plain, epoch + 1, metrics)
+    def _write(
+        self,
+        file: Path,
+        epoch: int,
+        networks: Mapping[str, Mapping[str, torch.Tensor]],
+        held_out: Mapping[str, float] | None = None,
+    ) -> None:
+        save_state(file, checkpoint_state(self.method, epoch, networks, held_out))
 
 
-def _set_up(fabric: Any, optimizer: Optimizer) -> Optimizer:
-    return fabric.setup_optimizers(optimizer)
-
-
-def _restore(
-    run: Run, method: Method, optimizers: Mapping[str, Optimizer]
-) -> tuple[int, list[dict[str, Any]]]:
-    """Load the state after the last finished epoch, if there is one."""
-    if not run.resume_file.is_file():
-        return 0, []
-    state = run.load_state(run.resume_file)
-    for name, network in method.networks.items():
-        network.load_state_dict(state["networks"][name])
-    for name, optimizer in optimizers.items():
-        optimizer.load_state_dict(state["optimizers"][name])
-    return state["epoch"], state["metrics"]
-
-
-def _save(
-    run: Run,
-    method: Method,
-    optimizers: Mapping[str, Optimizer],
-    epoch: int,
-    metrics: list[dict[str, Any]],
-) -> None:
-    """Save the state after an epoch in one file, then the metrics that a person reads."""
-    state = {
-        "epoch": epoch,
-        "networks": {name: net.state_dict() for name, net in method.networks.items()},
-        "optimizers": {name: each.state_dict() for name, each in optimizers.items()},
-        "metrics": metrics,
-    }
-    save_state(run.resume_file, state)
-    write_atomic(run.path / "metrics.csv", table(metrics))
-
-
-def _evaluate(
-    method: Method, config: TrainConfig, data_dir: str | os.PathLike[str] | None
-) -> dict[str, float]:
+def _evaluate(trainer: Trainer, data_dir: str | os.PathLike[str] | None) -> dict[str, float]:
     """The method's numbers on the held-out part, as means over its images."""
+    method, config = trainer.method, trainer.config
     if type(method).evaluate is Method.evaluate:
         return {}
-    held = load(config.data, config.test, data_dir=data_dir)
-    labels = _labels(held)
-    device = next(next(iter(method.networks.values())).parameters()).device
-    for network in method.networks.values():
-        network.eval()
+    held = open_images(config.data, config.test, data_dir)
     sums: dict[str, float] = {}
-    with torch.inference_mode():
-        for indices in torch.arange(len(held)).split(_EVALUATION_BATCH):
-            batch = Batch(held.inputs(indices).to(device), labels[indices].to(device))
+    with trainer.at_rest():
+        for batch in feed(held, trainer.fabric.device, config.workers).in_order(_TOGETHER):
             for name, value in method.evaluate(batch).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
     return {name: value / len(held) for name, value in sums.items()}
 
 
-def _labels(images: ImageSet) -> Tensor:
-    if images.labels is None:
-        raise UsageError(f"{images.name} has no labels; training needs a labelled set")
-    return images.labels
-
-
-def _check_finite(means: Mapping[str, float], epoch: int) -> None:
-    for name, value in means.items():
-        if not math.isfinite(value):
-            raise TrainingError(f"{name} is {value} in epoch {epoch + 1}; try a lower lr")
-
-
-def _brief(sums: Mapping[str, Tensor], steps: int) -> str:
-    return " ".join(f"{name} {float(value) / steps:.3f}" for name, value in sums.items())
-
-
-def _provenance(images: ImageSet) -> dict[str, Any]:
+def _provenance(source: Feed, processes: int) -> dict[str, Any]:
+    images = source.images
     return {
         "repsim": __version__,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "processes": processes,
         "trained_on": {
             "data": images.name,
             "split": images.split,
             "n": len(images),
-            "sha256": sha256(images.images.numpy().tobytes()),
+            **source.fingerprint(),
         },
     }

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def nt_xent(z1: Tensor, z2: Tensor, temperature: float, others: Tensor | None = None) -> Tensor:
+def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     """Normalised-temperature cross-entropy over two views (Chen et al. 2020, Eq. 1).
 
     For each of the 2n views, the other view of its image is the positive and the remaining 2n - 2
@@ -19,17 +19,12 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float, others: Tensor | None = 
         z1: (n, d) projections of the first views.
         z2: (n, d) of the second views of the same images.
         temperature: above 0.
-        others: (m, d) projections of further images, which are negatives of all views: those of
-            other processes, see ``repsim.training.ranks``.
 
     Returns:
         The mean over all 2n views, float32.
     """
     z = F.normalize(torch.cat([z1, z2]).float(), dim=1)
     logits = (z @ z.T / temperature).fill_diagonal_(-torch.inf)
-    if others is not None:
-        further = F.normalize(others.float(), dim=1)
-        logits = torch.cat([logits, z @ further.T / temperature], dim=1)
     n = len(z1)
     partner = torch.arange(2 * n, device=z.device).roll(n)
     return F.cross_entropy(logits, partner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -31,13 +31,42 @@ class Batch:
     labels: Tensor
 
 
+class Steps(Protocol):
+    """What a method does with an optimiser."""
+
+    def zero_grad(self) -> None: ...
+
+    def step(self) -> Any: ...
+
+
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _applied(transform: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    return transform(images)
+
+
 @dataclass(frozen=True)
 class Training:
-    """The method's parts as the loop set them up for the device."""
+    """The method's parts as the loop set them up for the device, and its place among processes.
+
+    Attributes:
+        gather: the rows of every process, in order, where this one gives its own (n, ...);
+            differentiable. For losses that compare the images of a batch with each other.
+        augment: ``augment(transform, images)`` is ``transform(images)``. With several processes
+            each image is transformed as one process would, whatever process it is on.
+        rank: this process, from 0.
+        world: number of processes; each is given its share of every batch.
+    """
 
     networks: Mapping[str, Callable[[Tensor], Tensor]]
-    optimizers: Mapping[str, Optimizer]
+    optimizers: Mapping[str, Steps]
     backward: Callable[[Tensor], None]
+    gather: Callable[[Tensor], Tensor] = _itself
+    augment: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] = _applied
+    rank: int = 0
+    world: int = 1
 
 
 class Method(ABC):
@@ -64,7 +93,11 @@ class Method(ABC):
 
     @abstractmethod
     def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
-        """One training step, optimisers included; returns losses and indicators (0-d tensors)."""
+        """One training step, optimisers included; returns losses and indicators (0-d tensors).
+
+        Losses are means over the batch. For each optimiser that steps, ``zero_grad``, ``backward``
+        and ``step`` follow each other: the loop adds up and averages what lies between.
+        """
 
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
         """What the base learning rates are multiplied by at ``step`` of ``steps``."""
@@ -74,14 +107,17 @@ class Method(ABC):
         """Sums over a batch of held-out images, which the loop adds up and divides by n."""
         return {}
 
-    def samples(self, images: Tensor) -> Tensor | None:
-        """Pictures to judge by eye: what the networks generate, or make of held-out ``images``.
+    def samples(self, n: int) -> Tensor | Mapping[str, Tensor] | None:
+        """Generated images (n, channels, size, size) in [-1, 1], of each generator; else None.
 
-        Args:
-            images: (n, channels, size, size) in [-1, 1], on the networks' device.
-
-        Returns:
-            As many, of the same shape and range, from torch's global random numbers and the
-            networks in the mode they are in; None where a method makes no pictures.
+        Several generators give ``n`` each, by name. Noise comes from torch's global random numbers.
         """
+        return None
+
+    def reconstructions(self, images: Tensor) -> Tensor | None:
+        """What the networks make of ``images``, as many and of the same shape; else None."""
+        return None
+
+    def realness(self, images: Tensor) -> Tensor | None:
+        """Logits (n, 1) of being real rather than generated, where a network judges that."""
         return None

@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from repsim.errors import StoreError, UsageError, choices
 from repsim.files import sha256, write_atomic
@@ -23,13 +24,26 @@ from repsim.training.methods import find_method
 FORMAT = "repsim-run"
 FORMAT_VERSION = 1
 
+#: What training and harvesting write into a run's folder; anything else in it is its owner's.
+CONTENTS = (
+    "config.json",
+    "checkpoint.pt",
+    "resume.pt",
+    "metrics.csv",
+    "activations",
+    "checkpoints",
+    "samples",
+    "tensorboard",
+)
+
 
 @dataclass(frozen=True)
 class Run:
     """A folder with ``config.json``, and once training is over ``checkpoint.pt``.
 
     ``metrics.csv`` has a row an epoch, ``resume.pt`` the whole state after the last finished epoch
-    of a run that is not over, ``activations/`` the stores harvested from it.
+    of a run that is not over, ``activations/`` the stores harvested from it. ``checkpoints/`` has
+    the networks after some epochs, ``samples/`` what generators made after each.
     """
 
     path: Path
@@ -41,6 +55,20 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.pt"
+
+    def checkpoint_of(self, epoch: int) -> Path:
+        """Where the networks after ``epoch`` epochs are kept, if they are."""
+        return self.path / "checkpoints" / f"epoch-{epoch:04d}.pt"
+
+    @property
+    def epochs(self) -> list[int]:
+        """The epochs after which the networks were kept, ascending; 0 is before training."""
+        found = (re.fullmatch(r"epoch-(\d+)\.pt", path.name) for path in self._series())
+        return sorted(int(match[1]) for match in found if match)
+
+    def _series(self) -> list[Path]:
+        folder = self.path / "checkpoints"
+        return list(folder.iterdir()) if folder.is_dir() else []
 
     @property
     def resume_file(self) -> Path:
@@ -81,7 +109,7 @@ class Run:
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "method": method,
-            "config": config.model_dump(),
+            "config": config.model_dump(mode="json"),
             "facts": asdict(facts),
             **extra,
         }
@@ -120,20 +148,39 @@ class Run:
             raise UsageError(f"run {self.name!r} has no extractor {name!r}; {choices(name, known)}")
         return name
 
-    def load_extractor(self, name: str | None = None) -> nn.Module:
+    def load_extractor(self, name: str | None = None, epoch: int | None = None) -> nn.Module:
         """The trained network ``name``, in evaluation mode, on the CPU.
+
+        Args:
+            name: of an extractor; may be left out where there is one.
+            epoch: of the series of checkpoints; by default what training ended with.
 
         Raises:
             StoreError: training is not over, or the checkpoint does not fit.
+            UsageError: no such extractor, or no checkpoint of that epoch.
         """
         name = self.extractor_name(name)
-        state = self.load_state(self.checkpoint)
+        file = self.checkpoint if epoch is None else self.checkpoint_at(epoch)
+        state = self.load_state(file)
         network = self.build().networks[name]
         try:
             network.load_state_dict(state["networks"][name])
         except (KeyError, RuntimeError) as error:
-            raise StoreError(f"{self.checkpoint} does not fit its config.json: {error}") from error
+            raise StoreError(f"{file} does not fit its config.json: {error}") from error
         return network.eval()
+
+    def checkpoint_at(self, epoch: int) -> Path:
+        """The checkpoint of the series after ``epoch`` epochs.
+
+        Raises:
+            UsageError: it was not kept; those that were are listed.
+        """
+        file = self.checkpoint_of(epoch)
+        if not file.is_file():
+            kept = ", ".join(map(str, self.epochs))
+            there = f"there is: {kept}" if kept else "it kept none; train it with --save-every"
+            raise UsageError(f"run {self.name!r} has no checkpoint of epoch {epoch}; {there}")
+        return file
 
     def load_state(self, file: Path) -> dict[str, Any]:
         """A file of tensors and plain values; never runs code from the file.
@@ -161,9 +208,26 @@ class Run:
         skipped = ("epoch", "images_per_second")
         return {key: float(value) for key, value in rows[-1].items() if key not in skipped}
 
-    def digest(self) -> str:
-        """SHA-256 of the checkpoint."""
-        return sha256(self.checkpoint)
+    def digest(self, epoch: int | None = None) -> str:
+        """SHA-256 of the checkpoint, or of that of an epoch."""
+        return sha256(self.checkpoint if epoch is None else self.checkpoint_at(epoch))
+
+
+def checkpoint_state(
+    method: str,
+    epoch: int,
+    networks: Mapping[str, Mapping[str, Tensor]],
+    held_out: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """The content of a checkpoint."""
+    return {
+        "format": "repsim-checkpoint",
+        "format_version": 1,
+        "method": method,
+        "epoch": epoch,
+        "networks": {name: dict(state) for name, state in networks.items()},
+        "held_out": dict(held_out or {}),
+    }
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

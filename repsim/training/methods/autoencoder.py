@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from torch.optim import Adam, Optimizer
@@ -59,14 +58,13 @@ class Autoencoder(Method):
         return {"loss": loss.detach()}
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        found = self.samples(batch.images)
+        found = self.reconstructions(batch.images)
         return {
             norm: len(found) * reconstruction_error(batch.images, found, norm)
             for norm in ("l1", "l2")
         }
 
-    @torch.no_grad()
-    def samples(self, images: Tensor) -> Tensor:
+    def reconstructions(self, images: Tensor) -> Tensor:
         return self.networks["decoder"](self.networks["encoder"](images))
 
 

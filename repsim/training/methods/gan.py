@@ -61,9 +61,13 @@ class GAN(Method):
             "d_fake": on_fake.detach().sigmoid().mean(),
         }
 
-    @torch.no_grad()
-    def samples(self, images: Tensor) -> Tensor:
-        return self.networks["generator"](torch.randn(len(images), LATENT, device=images.device))
+    def samples(self, n: int) -> Tensor:
+        generator = self.networks["generator"]
+        device = next(generator.parameters()).device
+        return generator(torch.randn(n, LATENT).to(device))
+
+    def realness(self, images: Tensor) -> Tensor:
+        return self.networks["discriminator"](images)
 
 
 METHOD = GAN

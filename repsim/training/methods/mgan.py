@@ -112,13 +112,14 @@ class MGAN(Method):
             "c_accuracy": (guess.argmax(1) == source).float().mean(),
         }
 
-    @torch.no_grad()
-    def samples(self, images: Tensor) -> Tensor:
-        """The generators in turn: row i is of generator i mod K."""
-        k, n = self.config.generators, len(images)
-        each = -(-n // k)
-        fake = self.networks["generator"](torch.randn(k * each, LATENT, device=images.device))
-        return fake.unflatten(0, (k, each)).transpose(0, 1).flatten(0, 1)[:n]
+    def samples(self, n: int) -> dict[str, Tensor]:
+        generator, k = self.networks["generator"], self.config.generators
+        device = next(generator.parameters()).device
+        made = generator(torch.randn(k * n, LATENT).to(device))
+        return {f"generator{i}": images for i, images in enumerate(made.chunk(k))}
+
+    def realness(self, images: Tensor) -> Tensor:
+        return self.networks["discriminator"](images)
 
 
 def _descend(loss: Tensor, training: Training, *names: str) -> None:

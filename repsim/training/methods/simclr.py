@@ -16,7 +16,6 @@ from repsim.training.encoders import residual_network
 from repsim.training.lars import LARS, lars_groups
 from repsim.training.losses import nt_xent
 from repsim.training.method import Batch, DataFacts, Method, Training
-from repsim.training.ranks import of_other_ranks
 from repsim.training.schedules import warmup_cosine
 
 
@@ -33,6 +32,9 @@ class Config(ResNetConfig):
     blur: float = Field(0.0, ge=0, le=1, description="probability of a Gaussian blur")
     optimizer: Literal["sgd", "lars"] = Field("sgd", description="lars for large batches")
     lr: float = Field(0.5, gt=0, description="peak learning rate for 256 images a step")
+    lr_scaling: Literal["none", "linear", "sqrt"] = Field(
+        "linear", description="how learning rates grow with batch_size / lr_batch"
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="of either optimiser")
     weight_decay: float = Field(
         1e-4, ge=0, description="on every parameter; with lars on no bias and no BN"
@@ -68,11 +70,10 @@ class SimCLR(Method):
 
     def optimizers(self) -> dict[str, Optimizer]:
         c = self.config
-        lr = c.lr * c.batch_size / 256
         if c.optimizer == "lars":
-            return {"encoder": LARS(lars_groups(self.encoder), lr, c.momentum, c.weight_decay)}
+            return {"encoder": LARS(lars_groups(self.encoder), c.lr, c.momentum, c.weight_decay)}
         parameters = self.encoder.parameters()
-        return {"encoder": SGD(parameters, lr, c.momentum, weight_decay=c.weight_decay)}
+        return {"encoder": SGD(parameters, c.lr, c.momentum, weight_decay=c.weight_decay)}
 
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
         return warmup_cosine(step, steps, self.config.warmup_epochs * steps_per_epoch)
@@ -80,10 +81,9 @@ class SimCLR(Method):
     def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
         optimizer = training.optimizers["encoder"]
         optimizer.zero_grad()
-        views = torch.cat([self.augment(batch.images), self.augment(batch.images)])
-        z = training.networks["encoder"](views).float()
-        z1, z2 = z.chunk(2)
-        loss = nt_xent(z1, z2, self.config.temperature, of_other_ranks(z))
+        views = torch.cat([training.augment(self.augment, batch.images) for _ in range(2)])
+        z1, z2 = training.networks["encoder"](views).chunk(2)
+        loss = nt_xent(training.gather(z1), training.gather(z2), self.config.temperature)
         training.backward(loss)
         optimizer.step()
         return {"loss": loss.detach()}

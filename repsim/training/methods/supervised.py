@@ -63,7 +63,7 @@ class Supervised(Method):
     def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
         optimizer = training.optimizers["encoder"]
         optimizer.zero_grad()
-        logits = training.networks["encoder"](self.augment(batch.images))
+        logits = training.networks["encoder"](training.augment(self.augment, batch.images))
         loss = F.cross_entropy(logits, batch.labels)
         training.backward(loss)
         optimizer.step()

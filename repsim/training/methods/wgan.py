@@ -97,9 +97,9 @@ class WGAN(Method):
         for weight in self.networks["critic"].parameters():
             weight.clamp_(-self.config.clip, self.config.clip)
 
-    @torch.no_grad()
-    def samples(self, images: Tensor) -> Tensor:
-        return self.networks["generator"](_noise(images))
+    def samples(self, n: int) -> Tensor:
+        generator = self.networks["generator"]
+        return generator(torch.randn(n, LATENT).to(next(generator.parameters()).device))
 
 
 def _noise(images: Tensor) -> Tensor:

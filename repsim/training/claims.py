@@ -1,0 +1,89 @@
+"""Who may write into a run's folder, and what becomes of the run that was there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from repsim.errors import RepsimError, UsageError
+from repsim.files import exclusive
+from repsim.training.config import TrainConfig
+from repsim.training.run import CONTENTS, Run
+
+
+def check_free(
+    run: Run, method: str, config: TrainConfig, *, resume: bool, overwrite: bool
+) -> None:
+    """Raise ``UsageError`` unless training may write into the run folder."""
+    if not run.exists:
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            raise UsageError(f"{run.path} exists and is not a run; choose another name")
+        return
+    if overwrite:
+        return
+    if not resume:
+        state = "is finished" if run.complete else "was started and is not finished"
+        way = "--overwrite" if run.complete else "--resume or --overwrite"
+        raise UsageError(f"run {run.name!r} exists and {state}; pass {way}, or another name")
+    before = run.describe()
+    # Settings that came with a later version have their defaults in a run that was made before.
+    was = {"method": before["method"], **run.config.model_dump(mode="json")}
+    now = {"method": method, **config.model_dump(mode="json")}
+    changed = [key for key in was.keys() | now.keys() if was.get(key) != now.get(key)]
+    if changed:
+        key = "method" if "method" in changed else sorted(changed)[0]
+        raise UsageError(
+            f"run {run.name!r} was started with {key} = {was.get(key)!r}, now it is "
+            f"{now.get(key)!r}; resume with the settings of {run.path / 'config.json'}"
+        )
+
+
+def alone(run: Run) -> AbstractContextManager[None]:
+    """A context that keeps other processes from training the run."""
+    busy = f"run {run.name!r} is being trained by another process; wait for it or stop it"
+    return exclusive(run.path.parent / f".{run.name}.lock", busy)
+
+
+def is_replacing(run: Run) -> bool:
+    """Whether another run waits for this one to end, to come back if it fails."""
+    return _aside(run).exists()
+
+
+def _aside(run: Run) -> Path:
+    return run.path.with_name(f".{run.name}.replaced")
+
+
+@contextmanager
+def set_aside(run: Run, overwrite: bool) -> Iterator[None]:
+    """With ``overwrite``, keep the run that was there until the new one is finished.
+
+    It comes back if training fails; after an interruption the new run is the one to resume.
+    """
+    aside = _aside(run)
+    if overwrite and run.exists:
+        if aside.exists():  # an earlier replacement never finished; what it was to replace stays
+            _discard(run.path, heir=aside)
+        else:
+            run.path.rename(aside)
+    try:
+        yield
+    except RepsimError:
+        if aside.exists():
+            if run.path.exists():
+                _discard(run.path, heir=aside)
+            aside.rename(run.path)
+        raise
+    if aside.exists():
+        _discard(aside, heir=run.path)
+
+
+def _discard(folder: Path, heir: Path) -> None:
+    """Remove a run's folder; what is not the run's own, such as notes, moves to ``heir``."""
+    for name in CONTENTS:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        path.rename(heir / path.name)
+    folder.rmdir()

@@ -1,0 +1,89 @@
+"""What is looked at after each epoch of a method that generates images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from repsim.training.collapse import Coverage, alpha
+from repsim.training.feeding import Feed
+from repsim.training.sheets import sheet, write_png
+from repsim.training.trainer import Trainer
+
+#: Real images, and about as many generated ones, whose ratio α is taken.
+_IMAGES = 500
+
+
+class Observer:
+    """Sample sheets and signs of mode collapse; for the first process alone.
+
+    The same noise is taken after every epoch, so that sheets show what training changed.
+
+    Args:
+        trainer: whose method is observed.
+        feed: its training images.
+        classes: their number of classes.
+        folder: of the sheets.
+    """
+
+    def __init__(self, trainer: Trainer, feed: Feed, classes: int, folder: Path) -> None:
+        self.trainer = trainer
+        self.config = trainer.config
+        self.feed = feed
+        self.classes = classes
+        self.folder = folder
+        self._coverage: Coverage | None = None
+        self._real: Tensor | None = None
+
+    def look(self, epoch: int) -> dict[str, float]:
+        """Write the sheet after ``epoch`` epochs; returns indicators, none without a generator."""
+        if not self.config.sheet and not self.config.coverage:
+            return {}
+        with self.trainer.at_rest():
+            samples = self._samples()
+            if samples is None:
+                return {}
+            if self.config.sheet:
+                file = self.folder / f"epoch-{epoch:04d}.png"
+                write_png(file, sheet(samples, self.config.sheet))
+            row = self._alpha(samples)
+        if self.config.coverage:
+            row |= self._classifier().seen(first(samples, self.config.coverage))
+        return row
+
+    def _samples(self) -> Tensor | Mapping[str, Tensor] | None:
+        torch.manual_seed(self.config.seed_for("samples"))
+        return self.trainer.method.samples(max(self.config.sheet, self.config.coverage))
+
+    def _alpha(self, samples: Tensor | Mapping[str, Tensor]) -> dict[str, float]:
+        parts = [samples] if isinstance(samples, Tensor) else list(samples.values())
+        fake = torch.cat([part[: max(1, _IMAGES // len(parts))] for part in parts])
+        row = {}
+        for name, images in (("real", self._training_images()), ("fake", fake)):
+            logits = self.trainer.method.realness(images)
+            if logits is not None:
+                row[f"alpha_{name}"], row[f"alpha_{name}_cv"] = alpha(logits)
+        return row
+
+    def _training_images(self) -> Tensor:
+        if self._real is None:
+            torch.manual_seed(self.config.seed_for("observed images"))
+            chosen = torch.randperm(len(self.feed))[:_IMAGES]
+            self._real = next(iter(self.feed.batches(chosen[None]))).images
+        return self._real
+
+    def _classifier(self) -> Coverage:
+        if self._coverage is None:
+            seed = self.config.seed_for("coverage")
+            self._coverage = Coverage(self.feed, self.classes, seed)
+        return self._coverage
+
+
+def first(samples: Tensor | Mapping[str, Tensor], n: int) -> Tensor | dict[str, Tensor]:
+    """The first ``n`` images of each generator."""
+    if isinstance(samples, Tensor):
+        return samples[:n]
+    return {name: images[:n] for name, images in samples.items()}

@@ -1,0 +1,44 @@
+"""Prints the losses of twenty steps in float64, for one process or those of torchrun.
+
+Float64, since twenty steps of float32 tell rounding alone apart: where ReLUs and batch
+normalisation meet flat images, a difference of 1e-7 becomes one of 1e-3, in one process too.
+
+    python tests/steps.py METHOD
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import torch
+
+from repsim.training import parallel
+from repsim.training.config import build_config
+from repsim.training.feeding import feed, open_images
+from repsim.training.method import DataFacts
+from repsim.training.methods import find_method
+from repsim.training.trainer import Trainer
+
+
+def losses(method: str) -> list[float]:
+    values = {"batch_size": 40, "split": "train[:40]", "epochs": 20, "depth": 10, "width": 4}
+    kind = find_method(method)
+    config = build_config(kind.config_class, {**values, "device": "cpu"}, "test")
+    config = config.model_copy(update={"precision": "64-true"})  # Fabric's, not for users
+    torch.manual_seed(config.seed_for("initialisation"))
+    built = kind(config, DataFacts(channels=1, classes=10, size=32, flips=False))
+    fabric = parallel.start(config)
+    source = feed(open_images("digits", config.split, None), fabric.device, 0)
+    trainer = Trainer(built, fabric, len(source))
+    return [
+        trainer.epoch(epoch, source, lambda done, total, note: None)["loss"]
+        for epoch in range(config.epochs)
+    ]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    found = losses(sys.argv[1])
+    if parallel.is_leader():
+        print(json.dumps(found))

@@ -1,0 +1,156 @@
+"""Several processes: how they are found, and that they train as one would."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from repsim.errors import UsageError
+from repsim.training.config import TrainConfig
+from repsim.training.parallel import _processes, agree, is_leader, start
+from repsim.training.run import Run
+
+SLURM = {
+    **{"SLURM_STEP_ID": "0", "SLURM_NTASKS": "8", "SLURM_NNODES": "2", "SLURM_JOB_ID": "1234"},
+    **{"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NODEID": "1"},
+}
+TORCHRUN = {
+    **{"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "6", "RANK": "3"},
+    **{"LOCAL_RANK": "1"},
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "leads"),
+    [
+        ({}, True),
+        (TORCHRUN, False),
+        ({**TORCHRUN, "RANK": "0", "LOCAL_RANK": "0"}, True),
+        (SLURM, False),
+        ({**SLURM, "SLURM_PROCID": "0"}, True),
+        ({"SLURM_PROCID": "3"}, True),  # a shell inside of an allocation, no step of srun's
+        ({"LOCAL_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+    ],
+)
+def test_one_process_writes_and_talks(environment: dict[str, str], leads: bool) -> None:
+    assert is_leader(environment) == leads
+
+
+def test_processes_are_those_of_whoever_started_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _processes(3)[:2] == (3, 1)
+    with monkeypatch.context() as patch:
+        for name, value in TORCHRUN.items():
+            patch.setenv(name, value)
+        assert _processes(1)[:2] == _processes(2)[:2] == (2, 3)
+        with pytest.raises(UsageError, match="devices is 3, but torchrun started 2 processes a"):
+            _processes(3)
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="try: srun --ntasks-per-node=4"):
+        _processes(1)
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
+    assert _processes(1)[:2] == (4, 2)
+    with pytest.raises(UsageError, match="devices is 8, but srun started 4 processes a machine"):
+        _processes(8)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_before_anything_starts() -> None:
+    with pytest.raises(UsageError, match=r"batch_size is 100; .* multiple of 6, as 3 processes"):
+        start(TrainConfig(batch_size=100, devices=3, accumulate=2, device="cpu"))
+
+
+def test_one_process_needs_no_agreement() -> None:
+    fabric = start(TrainConfig(device="cpu"))
+    assert agree(fabric, divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        agree(fabric, divmod, 7, 0)
+
+
+# Two processes
+
+TORCHRUN_COMMAND = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def python(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["supervised", "simclr"])
+def test_two_processes_train_as_one(method: str) -> None:
+    """The same losses to 1e-5 over 20 steps, at the method's own learning rate.
+
+    Batch statistics and negatives are those of the whole batch, and so is the augmentation.
+    """
+    script = Path(__file__).parent / "steps.py"
+    runs = [python(script, method), python(*TORCHRUN_COMMAND, script, method)]
+    for run in runs:
+        assert run.returncode == 0, run.stderr
+    one, two = (json.loads(run.stdout) for run in runs)
+    assert len(one) == len(set(one)) == 20
+    np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
+
+
+def losses(run: Run) -> list[float]:
+    with (run.path / "metrics.csv").open() as stream:
+        return [float(row["loss"]) for row in csv.DictReader(stream)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("torchrun", [False, True])
+def test_the_command_trains_in_two_processes_and_one_of_them_writes(
+    torchrun: bool, tmp_path: Path
+) -> None:
+    settings = (
+        *("train", "supervised", "--preset", "tiny", "--runs", tmp_path, "--device", "cpu"),
+        *("--warmup-epochs", 0, "--lr", 1e-4, "--ema", 0.9, "--save-every", 1),
+    )
+    one = python("-m", "repsim", *settings, "--name", "one")
+    assert one.returncode == 0, one.stderr
+    start, devices = (TORCHRUN_COMMAND, ()) if torchrun else ((), ("--devices", 2))
+    command = (*start, "-m", "repsim", *settings, "--name", "two", *devices)
+    two = python(*command)
+    assert two.returncode == 0, two.stderr
+    assert two.stdout.count("held-out accuracy") == 1
+    assert two.stderr.count("next: repsim harvest two") == 1
+    runs = [Run(tmp_path / name) for name in ("one", "two")]
+    assert [run.describe()["processes"] for run in runs] == [1, 2]
+    np.testing.assert_allclose(losses(runs[1]), losses(runs[0]), rtol=0, atol=1e-4)
+    for epoch in (0, 1, 2):
+        networks = [run.load_extractor(epoch=epoch).state_dict() for run in runs]
+        assert list(networks[0]) == list(networks[1])
+        for name, value in networks[0].items():
+            torch.testing.assert_close(networks[1][name], value, rtol=1e-2, atol=1e-3)
+    again = python(*command)
+    assert again.returncode == (1 if torchrun else 2)
+    assert again.stderr.count("exists and is finished") >= 1
+
+
+@pytest.mark.slow
+def test_processes_fail_as_one_and_generators_train_in_several(tmp_path: Path) -> None:
+    tiny = ("--preset", "tiny", "--runs", tmp_path, "--devices", 2, "--device", "cpu")
+    done = python("-m", "repsim", "train", "mgan", *tiny, "--batch-size", 80)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mgan" / "samples" / "epoch-0002.png").is_file()
+    bad = ("--lr", "1e30", "--warmup-epochs", 0)
+    failed = python("-m", "repsim", "train", "supervised", *tiny, *bad)
+    assert failed.returncode == 1
+    lines = [line for line in failed.stderr.splitlines() if line.startswith("repsim: error: ")]
+    assert len(lines) == 1
+    assert "loss went first" in lines[0]
+    assert "Traceback" not in failed.stderr

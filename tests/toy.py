@@ -1,0 +1,56 @@
+"""A method for tests: two losses, no batch normalisation, nothing random in its steps."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD, Optimizer
+
+from repsim.training.config import TrainConfig
+from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.schedules import warmup_cosine
+
+
+class Config(TrainConfig):
+    lr: float = 0.05
+    nan_at: int = Field(-1, description="step at which loss_b becomes NaN")
+    twice: bool = Field(False, description="whether the optimiser steps twice a part")
+
+
+class Toy(Method):
+    """``loss_a`` comes first in the dictionary, ``loss_b`` goes first."""
+
+    config_class = Config
+    extractors = ("net",)
+    config: Config
+
+    def __init__(self, config: Config, facts: DataFacts) -> None:
+        super().__init__(config, facts)
+        inputs = facts.channels * facts.size**2
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(inputs, 8), nn.ReLU(), nn.Linear(8, 10))
+        self.networks = {"net": self.net}
+        self.steps = 0
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"net": SGD(self.net.parameters(), self.config.lr, 0.9)}
+
+    def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
+        return warmup_cosine(step, steps, steps_per_epoch)
+
+    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+        for _ in range(2 if self.config.twice else 1):
+            training.optimizers["net"].zero_grad()
+            logits = training.networks["net"](batch.images)
+            loss_a = F.cross_entropy(logits, batch.labels)
+            loss_b = logits.square().mean()
+            if self.steps == self.config.nan_at:
+                loss_b = loss_b * torch.nan
+            training.backward(loss_a + 0.01 * loss_b)
+            training.optimizers["net"].step()
+        self.steps += 1
+        return {"loss_a": loss_a.detach(), "loss_b": loss_b.detach()}
+
+
+METHOD = Toy
