@@ -16,7 +16,7 @@ from repsim.data import ImageSet
 from repsim.data.preprocessing import Preprocessing
 from repsim.errors import UsageError
 from repsim.files import sha256
-from repsim.training.run import Run
+from repsim.training.run import Extractor, Run
 
 
 def harvest_run(
@@ -24,6 +24,7 @@ def harvest_run(
     images: ImageSet,
     *,
     extractor: str | None = None,
+    epoch: int | None = None,
     path: str | os.PathLike[str] | None = None,
     batch_size: int = 256,
     **options: Any,
@@ -34,29 +35,32 @@ def harvest_run(
         run: a finished run.
         images: what to show it.
         extractor: which network, of a run that has several.
-        path: of the store; by default ``store_path(run, images.slug, extractor)``.
+        epoch: of its series of checkpoints; by default the end of training.
+        path: of the store; by default that of ``store_path``.
         batch_size: images at a time.
         **options: as for ``harvest``.
     """
-    name = run.extractor_name(extractor)
+    chosen = run.extractor(extractor, epoch)
     return harvest(
-        run.load_extractor(name),
+        chosen.load(),
         ImageLoader(images, batch_size),
-        store_path(run, images.slug, name) if path is None else path,
-        provenance={**run_provenance(run, name), **data_provenance(images)},
+        store_path(chosen, images.slug) if path is None else path,
+        provenance={**extractor_provenance(chosen), **data_provenance(images)},
         **options,
     )
 
 
-def run_provenance(run: Run, extractor: str) -> dict[str, Any]:
-    """What a store says of the run that its network is from."""
+def extractor_provenance(extractor: Extractor) -> dict[str, Any]:
+    """What a store says of the network that it was harvested from."""
+    run = extractor.run
     return {
-        "network": f"{run.name}:{extractor}" if len(run.extractors) > 1 else run.name,
+        "network": extractor.label,
         "run": run.name,
-        "extractor": extractor,
+        "extractor": extractor.name,
+        "epoch": run.config.epochs if extractor.epoch is None else extractor.epoch,
         "method": run.describe()["method"],
         "config": run.config.model_dump(),
-        "checkpoint_sha256": run.digest(),
+        "checkpoint_sha256": extractor.digest(),
     }
 
 
@@ -69,11 +73,15 @@ def data_provenance(examples: Any) -> dict[str, Any]:
     }
 
 
-def store_path(run: Run, slug: str, extractor: str | None = None) -> Path:
-    """Where a run's activations of an image set lie: ``activations/[EXTRACTOR.]DATA-SPLIT.h5``."""
-    name = run.extractor_name(extractor)
-    prefix = f"{name}." if len(run.extractors) > 1 else ""
-    return run.path / "activations" / f"{prefix}{slug}.h5"
+def store_path(extractor: Extractor, slug: str) -> Path:
+    """Where an extractor's activations of an image set lie in its run's folder.
+
+    ``activations/[EXTRACTOR.][epoch-0003.]DATA-SPLIT.h5``.
+    """
+    run = extractor.run
+    name = f"{extractor.name}." if len(run.extractors) > 1 else ""
+    epoch = "" if extractor.epoch is None else f"epoch-{extractor.epoch:04d}."
+    return run.path / "activations" / f"{name}{epoch}{slug}.h5"
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,6 @@ def harvest_all(runs: dict[str, Run]) -> dict[tuple[str, str], ActivationStore]:
     """Stores by (network, split): test in full for CKA, train averaged for the probes."""
     from repsim.activations import harvest_run
     from repsim.activations.store import ActivationStore
-    from repsim.cli.workspace import label
     from repsim.data import load
 
     stores = {}
@@ -122,7 +121,7 @@ def harvest_all(runs: dict[str, Run]) -> dict[tuple[str, str], ActivationStore]:
         images = load("digits", split)
         for run in runs.values():
             for extractor in run.extractors:
-                network = label(run, extractor)
+                network = run.extractor(extractor).label
                 with bar(f"harvest {network} on digits {split}") as progress:
                     made = harvest_run(
                         run,

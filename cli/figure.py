@@ -1,44 +1,78 @@
-"""``repsim figure``: a result drawn again, without the networks."""
+"""``repsim figure``: a result drawn again without the networks, or how a run was trained."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from repsim.cli.options import estimator_option, overwrite_option, show_files, style_option
+from repsim.cli.options import (
+    estimator_option,
+    overwrite_option,
+    runs_option,
+    show_files,
+    style_option,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @click.command()
-@click.argument("result", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("target", metavar="RESULT|RUN")
+@runs_option
 @style_option
 @estimator_option
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Stem of the file names.  [default: that of the result]",
+    help="Stem of the file names.  [default: that of the result, or results/training-RUN]",
 )
 @overwrite_option
-def figure(result: Path, style: str, estimator: str, output: Path | None, overwrite: bool) -> None:
+def figure(
+    target: str, runs: Path, style: str, estimator: str, output: Path | None, overwrite: bool
+) -> None:
     """\b
     repsim figure results/cka-simclr-supervised.json --style slide -o slides/cka
+    repsim figure gan --style page
 
-    Draw the figures of a result file as PNG and PDF, in a size for a column, a page or a slide.
+    Draw the figures of a result file, or the curves of a run's training, as PNG and PDF, in a size
+    for a column, a page or a slide.
     """
     from repsim import figures
     from repsim.files import refuse_existing
-    from repsim.results import Result
 
-    loaded = Result.load(result)
-    stem = output or result.with_suffix("")
-    drawn = figures.draw(loaded, style=style, estimator=estimator)
+    if target.endswith(".json") or Path(target).is_file():
+        stem, drawn, provenance = _of_result(Path(target), style, estimator)
+    else:
+        stem, drawn, provenance = _of_run(target, runs, style)
+    stem = output or stem
     for suffix in drawn:
         for ending in (".png", ".pdf"):
             refuse_existing(f"{stem}-{suffix}{ending}", overwrite)
     for suffix, each in drawn.items():
         show_files(
-            figures.save(
-                each, f"{stem}-{suffix}", provenance=loaded.provenance, overwrite=overwrite
-            )
+            figures.save(each, f"{stem}-{suffix}", provenance=provenance, overwrite=overwrite)
         )
+
+
+def _of_result(
+    path: Path, style: str, estimator: str
+) -> tuple[Path, dict[str, Figure], dict[str, Any]]:
+    from repsim import figures
+    from repsim.results import Result
+
+    result = Result.load(path)
+    drawn = figures.draw(result, style=style, estimator=estimator)
+    return path.with_suffix(""), drawn, result.provenance
+
+
+def _of_run(name: str, runs: Path, style: str) -> tuple[Path, dict[str, Figure], dict[str, Any]]:
+    from repsim import figures
+    from repsim.cli.workspace import find_run
+
+    run = find_run(name, runs)
+    drawn = {"curves": figures.training_curves(run.metrics(), style=style)}
+    return Path("results") / f"training-{run.name}", drawn, {"run": run.name, **run.describe()}

@@ -157,7 +157,8 @@ def harvest(
         --image-size 224 --normalise imagenet
 
     Store the activations of a network's layers on a data set as HDF5. A run with several
-    extractors, such as mgan, gives a store for each; RUN:EXTRACTOR names one of them.
+    extractors, such as mgan, gives a store for each; RUN:EXTRACTOR names one of them. RUN@3 is the
+    network after three epochs, RUN@all after each of which a checkpoint was kept.
     """
     from repsim.activations.harvest import plan_harvest
     from repsim.activations.shards import harvest_shard
@@ -231,26 +232,31 @@ def _jobs_of_runs(
     data_dir: Path | None,
     batch_size: int,
 ) -> list[Job]:
-    from repsim.activations.runs import ImageLoader, data_provenance, run_provenance, store_path
-    from repsim.cli.workspace import expand_references, label
+    from repsim.activations.runs import (
+        ImageLoader,
+        data_provenance,
+        extractor_provenance,
+        store_path,
+    )
+    from repsim.cli.workspace import expand_references
     from repsim.data import load
 
     chosen = expand_references(references, runs)
     # All parts are read before the first is harvested: a wrong name is no reason to stop half way.
-    names = {data or run.config.data for run, _ in chosen}
+    names = {data or extractor.run.config.data for extractor in chosen}
     parts = {(name, s): load(name, s, data_dir=data_dir) for s in splits for name in names}
     return [
         Job(
-            label(run, extractor),
+            extractor.label,
             images.slug,
-            run.load_extractor(extractor),
+            extractor.load(),
             ImageLoader(images, batch_size),
-            store_path(run, images.slug, extractor),
-            {**run_provenance(run, extractor), **data_provenance(images)},
+            store_path(extractor, images.slug),
+            {**extractor_provenance(extractor), **data_provenance(images)},
         )
         for split in dict.fromkeys(splits)
-        for run, extractor in chosen
-        for images in [parts[data or run.config.data, split]]
+        for extractor in chosen
+        for images in [parts[data or extractor.run.config.data, split]]
     ]
 
 

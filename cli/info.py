@@ -122,6 +122,7 @@ def _of_run(name: str, runs: Path) -> tuple[dict, list]:
         **described,
         "metrics": run.last_metrics(),
         "held_out": run.load_state(run.checkpoint)["held_out"] if run.complete else {},
+        "epochs": run.epochs,
         "activations": stores,
     }
     shown = {
@@ -130,6 +131,7 @@ def _of_run(name: str, runs: Path) -> tuple[dict, list]:
         "extractors": ", ".join(run.extractors),
         **{f"{key}, last epoch": value for key, value in content["metrics"].items()},
         **{f"held-out {key}": value for key, value in content["held_out"].items()},
+        "checkpoints of epochs": ", ".join(map(str, run.epochs)) or "none",
         "activations": "\n".join(stores) or "none yet",
     }
     tables = [

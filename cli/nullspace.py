@@ -60,7 +60,7 @@ def nullspace(
     """
     from repsim import figures
     from repsim.activations.probing import null_space_of
-    from repsim.cli.workspace import expand_references, label, open_run_activations, result_path
+    from repsim.cli.workspace import expand_references, open_extractor, result_path
 
     chosen = expand_references(references, runs)
     if output is not None and len(chosen) > 1:
@@ -69,16 +69,16 @@ def nullspace(
             "or name one RUN:EXTRACTOR"
         )
     others = None if (split, test_split) == ("train", "test") else f"{split}-{test_split}"
-    paths = [result_path(output, "nullspace", [label(*each)], data, others) for each in chosen]
+    paths = [result_path(output, "nullspace", [each.label], data, others) for each in chosen]
     figure = claim(result_path(output, "nullspace", references, data, others), ["bars"], overwrite)
     for path in paths:
         claim(path, [], overwrite)
     reports, written = [], []
     where: dict[str, Any] = {"data": data, "data_dir": data_dir}
-    for (run, extractor), path in zip(chosen, paths, strict=True):
+    for extractor, path in zip(chosen, paths, strict=True):
         with (
-            open_run_activations(run, extractor, split=split, **where) as train,
-            open_run_activations(run, extractor, split=test_split, **where) as test,
+            open_extractor(extractor, split=split, **where) as train,
+            open_extractor(extractor, split=test_split, **where) as test,
         ):
             reports.append(null_space_of(train, test))
         written += reports[-1].save(path, overwrite=overwrite)

@@ -73,7 +73,7 @@ def probe(
     """
     from repsim import figures
     from repsim.activations.probing import probe_layers
-    from repsim.cli.workspace import expand_references, label, open_run_activations, result_path
+    from repsim.cli.workspace import expand_references, open_extractor, result_path
     from repsim.results import ProbeCurve
 
     path = result_path(
@@ -89,11 +89,11 @@ def probe(
     outputs = claim(path, ["curves"], overwrite)
     curves = []
     where: dict[str, Any] = {"data": data, "data_dir": data_dir}
-    for run, extractor in expand_references(references, runs):
+    for extractor in expand_references(references, runs):
         with (
-            open_run_activations(run, extractor, split=split, **where) as train,
-            open_run_activations(run, extractor, split=test_split, **where) as test,
-            bar(f"probe {label(run, extractor)}") as progress,
+            open_extractor(extractor, split=split, **where) as train,
+            open_extractor(extractor, split=test_split, **where) as test,
+            bar(f"probe {extractor.label}") as progress,
         ):
             curves.append(
                 probe_layers(

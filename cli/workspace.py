@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from repsim.activations import ActivationStore
     from repsim.activations.joined import JoinedStore
     from repsim.sources import ActivationSource
-    from repsim.training.run import Run
+    from repsim.training.run import Extractor, Run
 
 
 def find_run(name: str, runs: Path) -> Run:
@@ -38,7 +38,7 @@ def find_run(name: str, runs: Path) -> Run:
 
 
 def check_name(name: str) -> str:
-    """``name`` if a run may be called so: it is a folder, and a colon would name an extractor.
+    """``name`` if a run may be called so: it is a folder, and ``@`` and a colon name parts of it.
 
     Raises:
         UsageError: it may not.
@@ -50,28 +50,47 @@ def check_name(name: str) -> str:
     return name
 
 
-def parse_reference(reference: str, runs: Path) -> tuple[Run, str]:
-    """``RUN`` or ``RUN:EXTRACTOR`` as a run and the name of its extractor."""
-    name, _, extractor = reference.partition(":")
-    run = find_run(name, runs)
-    return run, run.extractor_name(extractor or None)
+def parse_reference(reference: str, runs: Path) -> Extractor:
+    """The extractor that ``RUN[@EPOCH][:EXTRACTOR]`` names.
+
+    Raises:
+        UsageError: there is none, or several.
+    """
+    found = expand_references((reference,), runs)
+    if len(found) > 1:
+        options = " or ".join(each.label for each in found)
+        raise UsageError(f"{reference!r} names {len(found)} extractors; say {options}")
+    return found[0]
 
 
-def expand_references(references: tuple[str, ...], runs: Path) -> list[tuple[Run, str]]:
-    """Like ``parse_reference``, where a bare run stands for all of its extractors."""
+def expand_references(references: tuple[str, ...], runs: Path) -> list[Extractor]:
+    """Extractors of runs: without ``:EXTRACTOR`` all of a run, with ``@all`` after every epoch.
+
+    Raises:
+        UsageError: a run, extractor or epoch that is not there.
+    """
     found = []
     for reference in references:
-        if ":" in reference:
-            found.append(parse_reference(reference, runs))
-        else:
-            run = find_run(reference, runs)
-            found += [(run, extractor) for extractor in run.extractors]
+        where, _, extractor = reference.partition(":")
+        name, _, when = where.rpartition("@")
+        if not name or "/" in when:  # no epoch, but perhaps a path with such a sign
+            name, when = where, ""
+        run = find_run(name, runs)
+        names = (extractor,) if extractor else run.extractors
+        epochs = _epochs(run, reference, when) if name != where else [None]
+        found += [run.extractor(each, epoch) for epoch in epochs for each in names]
     return list(dict.fromkeys(found))
 
 
-def label(run: Run, extractor: str) -> str:
-    """What to call an extractor in a table or a figure."""
-    return f"{run.name}:{extractor}" if len(run.extractors) > 1 else run.name
+def _epochs(run: Run, reference: str, when: str) -> list[int | None]:
+    """What ``@EPOCH`` or ``@all`` names of a run's series of checkpoints."""
+    if when.isascii() and when.isdecimal():
+        return [int(when)]
+    if when != "all":
+        raise UsageError(f"{reference!r} names no epoch; expected RUN@3, say, or RUN@all")
+    if not run.epochs:
+        raise UsageError(f"run {run.name!r} kept no checkpoints; train it with --save-every")
+    return list(run.epochs)
 
 
 @contextmanager
@@ -94,8 +113,8 @@ def open_activations(
     if Path(reference).is_file() or reference.endswith((".h5", ".hdf5")):
         store = open_store(matching(reference))
     else:
-        run, extractor = parse_reference(reference, runs)
-        store = open_run_activations(run, extractor, split=split, data=data, data_dir=data_dir)
+        extractor = parse_reference(reference, runs)
+        store = open_extractor(extractor, split=split, data=data, data_dir=data_dir)
     with store:
         yield store
 
@@ -134,30 +153,31 @@ def _open_npy(path: Path) -> ActivationSource:
     return ArraySource({path.stem: array}, name=path.stem)
 
 
-def open_run_activations(
-    run: Run, extractor: str, *, split: str, data: str | None, data_dir: Path | None
+def open_extractor(
+    extractor: Extractor, *, split: str, data: str | None, data_dir: Path | None
 ) -> ActivationStore:
-    """The store of a run's extractor on a part of ``data``, by default what it was trained on."""
+    """The store of an extractor on a part of ``data``, by default what it was trained on."""
     from repsim.activations import ActivationStore
     from repsim.activations.format import part_path
     from repsim.activations.runs import store_path
 
     shown = "" if data is None else f" --data {shlex.quote(data)}"
-    data = data or run.config.data
-    path = store_path(run, slug_of(data, split, data_dir), extractor)
+    data = data or extractor.run.config.data
+    path = store_path(extractor, slug_of(data, split, data_dir))
     if not path.is_file() and not part_path(path).is_file():
+        name = extractor.label.partition(":")[0]
         reduced = " --pooling avg" if split.startswith("train") else ""
         raise StoreError(
-            f"run {run.name!r} has no activations of {data} {split}; make them with: "
-            f"repsim harvest {run.name}{shown} --split {shlex.quote(split)}{reduced}"
+            f"run {name!r} has no activations of {data} {split}; make them with: "
+            f"repsim harvest {name}{shown} --split {shlex.quote(split)}{reduced}"
         )
-    store = ActivationStore(path, name=label(run, extractor))
+    store = ActivationStore(path, name=extractor.label)
     recorded = store.provenance().get("checkpoint_sha256")
-    if recorded != run.digest():
+    if recorded != extractor.digest():
         store.close()
         raise StoreError(
-            f"{path} was harvested from another checkpoint of {run.name!r}; harvest it again with "
-            "--overwrite"
+            f"{path} was harvested from another checkpoint of {extractor.run.name!r}; harvest it "
+            "again with --overwrite"
         )
     return store
 

@@ -5,6 +5,7 @@ from repsim.figures.curves import probe_curves, similarity_curves
 from repsim.figures.draw import draw, save
 from repsim.figures.heatmap import heatmap, heatmaps
 from repsim.figures.style import STYLES
+from repsim.figures.training import training_curves
 
 __all__ = [
     "STYLES",
@@ -15,4 +16,5 @@ __all__ = [
     "probe_curves",
     "save",
     "similarity_curves",
+    "training_curves",
 ]

@@ -51,7 +51,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             capture_output=True,
         )
 
-    repsim_command("train", "supervised", *TINY, "--epochs", "1")
+    repsim_command("train", "supervised", *TINY, "--epochs", "1", "--save-every", "1")
     repsim_command("train", "simclr", *TINY, "--epochs", "1", "--batch-size", "100")
     repsim_command(
         *("train", "mgan", "--width", "4", "--epochs", "1", "--batch-size", "100"),
@@ -118,6 +118,51 @@ def test_cka_prints_a_table_and_writes_result_csv_and_figures(
     redrawn = run_repsim("figure", result, "--style", "slide", "-o", tmp_path / "slide")
     assert redrawn.status == 0
     assert (tmp_path / "slide-heatmap.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_run_is_drawn_and_its_epochs_are_compared(
+    inside: Path, run_repsim, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    done = run_repsim("harvest", "supervised@all", "--split", "test[:100]", "--layers", "bg1.*")
+    assert done.status == 0, done.err
+    folder = inside / "runs" / "supervised" / "activations"
+    names = {path.name for path in folder.glob("epoch-*.h5")}
+    assert names == {"epoch-0000.digits-test.0-100.h5", "epoch-0001.digits-test.0-100.h5"}
+    compared = run_repsim(
+        *("cka", "--a", "supervised@0", "--b", "supervised@1", "--split", "test[:100]"),
+        *("-o", tmp_path / "epochs.json"),
+    )
+    assert compared.status == 0, compared.err
+    found = repsim.SimilarityMap.load(tmp_path / "epochs.json")
+    assert (found.name_a, found.name_b) == ("supervised@0", "supervised@1")
+    assert [found.provenance[side]["epoch"] for side in "ab"] == [0, 1]
+    assert 0.01 < found.diagonal()[-1] < 0.999
+    same = run_repsim(  # the last of the series is what training ended with
+        *("cka", "--a", "supervised", "--b", "supervised@1", "--layers", "bg1.*"),
+        *("--split", "test[:100]", "-o", tmp_path / "same.json"),
+    )
+    assert same.status == 0, same.err
+    assert min(repsim.SimilarityMap.load(tmp_path / "same.json").diagonal()) > 1 - 1e-6
+    info = json.loads(run_repsim("info", "supervised", "--json").out)
+    assert info["epochs"] == [0, 1]
+
+    for wrong, words in (
+        ("supervised@7", ["no checkpoint of epoch 7", "there is: 0, 1"]),
+        ("supervised@last", ["'supervised@last' names no epoch", "RUN@3", "RUN@all"]),
+        ("simclr@all", ["kept no checkpoints", "--save-every"]),
+        ("supervised@0:head", ["no extractor 'head'"]),
+    ):
+        one_line(run_repsim("harvest", wrong, "--split", "test[:100]"), 2, *words)
+    several = run_repsim("cka", "--a", "supervised@all", "--split", "test[:100]")
+    one_line(several, 2, "names 2 extractors", "supervised@0 or supervised@1")
+    missing = run_repsim("cka", "--a", "supervised@0", "--split", "test[:50]")
+    one_line(missing, 1, "repsim harvest supervised@0 --split 'test[:50]'")
+
+    drawn = run_repsim("figure", "mgan", "-o", tmp_path / "mgan")
+    assert drawn.status == 0, drawn.err
+    assert (tmp_path / "mgan-curves.pdf").read_bytes().startswith(b"%PDF")
+    one_line(run_repsim("figure", "mgan", "-o", tmp_path / "mgan"), 2, "exists already")
+    one_line(run_repsim("figure", "mgam"), 2, "there is no run 'mgam'", "mgan")
 
 
 def test_cka_takes_files_patterns_kernels_and_prints_json(

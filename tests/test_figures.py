@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from repsim import figures
-from repsim.errors import UsageError
+from repsim.errors import DataError, UsageError
 from repsim.figures.layers import boundaries, group_of, spans
 from repsim.networks import Discriminator, ResNet
 from repsim.results import NullSpaceReport, ProbeCurve, SimilarityMap
@@ -517,3 +517,40 @@ def test_figures_that_cannot_be() -> None:
         figures.heatmap(similarity(), estimator="best")
     with pytest.raises(UsageError, match="a map from minibatches has no biased values"):
         figures.similarity_curves(similarity(biased=None), estimator="biased")
+
+
+# Training
+
+
+def test_training_curves_have_a_panel_for_each_kind_of_quantity() -> None:
+    rows = [
+        {
+            **{"epoch": k, "loss_d": 1.0 / k, "loss_g": 2.0, "d_real": 0.5, "d_fake": 0.4},
+            **{"alpha_real": 10.0**k, "alpha_real_cv": 1.0, "alpha_fake": 1.0},
+            **{"classes_seen": 7, "classes_seen.generator0": 3, "images_per_second": 100.0},
+        }
+        for k in (1, 2, 3)
+    ]
+    figure = figures.training_curves(rows, style="page")
+    panels = {ax.get_ylabel(): ax for ax in figure.axes}
+    assert list(panels) == ["loss", "D", "α", "std(α) / mean(α)", "classes seen"]
+    lines = {line.get_label(): list(line.get_ydata()) for line in panels["loss"].lines}
+    assert lines == {"loss d": [1.0, 0.5, 1 / 3], "loss g": [2.0, 2.0, 2.0]}
+    assert [line.get_label() for line in panels["D"].lines] == ["real", "generated"]
+    assert panels["α"].get_yscale() == "log"
+    assert panels["loss"].get_yscale() == "linear"
+    of_all, of_one = sorted(panels["classes seen"].lines, key=lambda line: -line.get_zorder())
+    assert list(of_all.get_ydata()) == [7, 7, 7]
+    assert list(of_one.get_ydata()) == [3, 3, 3]
+    assert of_one.get_color() == "0.8"
+    assert panels["classes seen"].get_legend() is None
+    assert [ax.get_xlabel() for ax in figure.axes] == ["", "epoch", "epoch", "epoch", "epoch"]
+
+
+def test_training_curves_of_one_epoch_and_of_none() -> None:
+    figure = figures.training_curves([{"epoch": 1, "loss": 2.0, "images_per_second": 9.0}])
+    (line,) = figure.axes[0].lines
+    assert line.get_marker() == "o"
+    for rows in ([], [{"epoch": 1, "images_per_second": 9.0}]):
+        with pytest.raises(DataError, match="no metrics to draw"):
+            figures.training_curves(rows)

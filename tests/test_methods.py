@@ -123,7 +123,10 @@ def test_simclr_by_lars_leaves_biases_and_norms_to_plain_momentum() -> None:
     method = make("simclr", optimizer="lars", batch_size=512, lr=1.0, weight_decay=1e-6)
     (optimizer,) = method.optimizers().values()
     assert isinstance(optimizer, LARS)
-    assert [g["lr"] for g in optimizer.param_groups] == [1.0, 1.0]  # the loop scales them with the batch
+    assert [g["lr"] for g in optimizer.param_groups] == [
+        1.0,
+        1.0,
+    ]  # the loop scales them
     assert [g["weight_decay"] for g in optimizer.param_groups] == [1e-6, 0.0]
     assert all(p.ndim == 1 for p in optimizer.param_groups[1]["params"])
     assert type(make("simclr").optimizers()["encoder"]) is SGD

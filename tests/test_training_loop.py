@@ -403,6 +403,7 @@ def test_toml_survives_any_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "values", "size"),
     [
+        ("autoencoder", {"sheet": 16}, (4 * 34 - 2, 4 * 34 - 2)),  # images over reconstructions
         ("gan", {"sheet": 9}, (3 * 34 - 2, 3 * 34 - 2)),  # a square
         ("mgan", {"sheet": 20}, (2 * 34 - 2, 10 * 34 - 2)),  # a line for each generator
     ],

@@ -22,7 +22,7 @@ from repsim.training.feeding import Resident, feed, open_images, rows_of_epoch
 from repsim.training.loop import train
 from repsim.training.methods import find_method
 from repsim.training.metrics import Diverged, Means, check_weights
-from repsim.training.sheets import GAP, sheet
+from repsim.training.sheets import GAP, pairs, sheet
 from repsim.training.stepping import MovingAverage, Stepper
 
 CPU = torch.device("cpu")
@@ -149,6 +149,20 @@ def test_alpha_is_the_ratio_of_densities() -> None:
     assert mean == pytest.approx(1.5)
     assert variation == pytest.approx(ratio.std(correction=0).item() / 1.5)
     assert alpha(torch.full((4, 1), 0.3)) == pytest.approx((math.exp(-0.3), 0.0))
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "columns", "lines"),
+    [(40, 64, 8, 4), (40, 10, 3, 1), (5, 64, 5, 1), (40, 1, 1, 1), (40, 3, 1, 1)],
+)
+def test_each_image_is_above_what_was_made_of_it(k: int, n: int, columns: int, lines: int) -> None:
+    images = torch.linspace(-1, 1, k)[:, None, None, None].expand(-1, 3, 4, 4)
+    grid = pairs(images, -images, n)
+    assert grid.shape == (3, 2 * lines * (4 + GAP) - GAP, columns * (4 + GAP) - GAP)
+    corners = grid[0, :: 4 + GAP, :: 4 + GAP].double()
+    expected = ((images[: columns * lines, 0, 0, 0].double() + 1) * 127.5).view(lines, columns)
+    torch.testing.assert_close(corners[::2], expected, atol=0.5, rtol=0)
+    torch.testing.assert_close(corners[1::2], 255 - expected, atol=0.5, rtol=0)
 
 
 def test_classes_are_seen_strays_aside() -> None:

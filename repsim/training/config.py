@@ -57,7 +57,7 @@ class TrainConfig(BaseModel):
     save_every: Epochs = Field(
         0, description="checkpoints kept: every so many epochs, or at epochs as in 0,1,2,5; 0: none"
     )
-    sheet: int = Field(64, ge=0, description="images on a generator's sample sheet; 0: no sheets")
+    sheet: int = Field(64, ge=0, description="pictures on a sheet of what was generated; 0: none")
     coverage: int = Field(
         100, ge=0, description="images of each generator sorted into classes an epoch; 0: none"
     )

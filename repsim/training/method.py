@@ -115,7 +115,7 @@ class Method(ABC):
         return None
 
     def reconstructions(self, images: Tensor) -> Tensor | None:
-        """What the networks make of ``images``, as many and of the same shape; else None."""
+        """What an autoencoder makes of ``images``, of their shape; None for other methods."""
         return None
 
     def realness(self, images: Tensor) -> Tensor | None:

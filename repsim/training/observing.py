@@ -1,4 +1,4 @@
-"""What is looked at after each epoch of a method that generates images."""
+"""What is looked at after each epoch of a method that makes images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from repsim.training.collapse import Coverage, alpha
 from repsim.training.feeding import Feed
-from repsim.training.sheets import sheet, write_png
+from repsim.training.sheets import pairs, sheet, write_png
 from repsim.training.trainer import Trainer
 
 #: Real images, and about as many generated ones, whose ratio α is taken.
@@ -45,10 +45,10 @@ class Observer:
         with self.trainer.at_rest():
             samples = self._samples()
             if samples is None:
+                self._show_reconstructions(epoch)
                 return {}
             if self.config.sheet:
-                file = self.folder / f"epoch-{epoch:04d}.png"
-                write_png(file, sheet(samples, self.config.sheet))
+                self._write(epoch, sheet(samples, self.config.sheet))
             row = self._alpha(samples)
         if self.config.coverage:
             row |= self._classifier().seen(first(samples, self.config.coverage))
@@ -57,6 +57,17 @@ class Observer:
     def _samples(self) -> Tensor | Mapping[str, Tensor] | None:
         torch.manual_seed(self.config.seed_for("samples"))
         return self.trainer.method.samples(max(self.config.sheet, self.config.coverage))
+
+    def _show_reconstructions(self, epoch: int) -> None:
+        if not self.config.sheet:
+            return
+        images = self._training_images()
+        found = self.trainer.method.reconstructions(images)
+        if found is not None:
+            self._write(epoch, pairs(images, found, self.config.sheet))
+
+    def _write(self, epoch: int, picture: Tensor) -> None:
+        write_png(self.folder / f"epoch-{epoch:04d}.png", picture)
 
     def _alpha(self, samples: Tensor | Mapping[str, Tensor]) -> dict[str, float]:
         parts = [samples] if isinstance(samples, Tensor) else list(samples.values())

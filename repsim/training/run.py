@@ -148,6 +148,16 @@ class Run:
             raise UsageError(f"run {self.name!r} has no extractor {name!r}; {choices(name, known)}")
         return name
 
+    def extractor(self, name: str | None = None, epoch: int | None = None) -> Extractor:
+        """The network ``name`` of the run, after training or after ``epoch`` epochs.
+
+        Raises:
+            UsageError: no such extractor, several to choose from, or no checkpoint of that epoch.
+        """
+        if epoch is not None:
+            self.checkpoint_at(epoch)
+        return Extractor(self, self.extractor_name(name), epoch)
+
     def load_extractor(self, name: str | None = None, epoch: int | None = None) -> nn.Module:
         """The trained network ``name``, in evaluation mode, on the CPU.
 
@@ -198,19 +208,48 @@ class Run:
             line = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise StoreError(f"{file} is damaged or not a checkpoint ({line})") from error
 
-    def last_metrics(self) -> dict[str, float]:
-        """The losses and indicators of the last epoch in ``metrics.csv``."""
+    def metrics(self) -> list[dict[str, float]]:
+        """The rows of ``metrics.csv``, one an epoch; none before the first has ended."""
         file = self.path / "metrics.csv"
         if not file.is_file():
-            return {}
+            return []
         with file.open(newline="") as stream:
             rows = list(csv.DictReader(stream))
+        return [{key: float(value) for key, value in row.items()} for row in rows]
+
+    def last_metrics(self) -> dict[str, float]:
+        """The losses and indicators of the last epoch."""
+        rows = self.metrics()
         skipped = ("epoch", "images_per_second")
-        return {key: float(value) for key, value in rows[-1].items() if key not in skipped}
+        return {key: value for key, value in rows[-1].items() if key not in skipped} if rows else {}
 
     def digest(self, epoch: int | None = None) -> str:
         """SHA-256 of the checkpoint, or of that of an epoch."""
         return sha256(self.checkpoint if epoch is None else self.checkpoint_at(epoch))
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network of a run, as training ended with it or as it was after an epoch of the series."""
+
+    run: Run
+    name: str
+    epoch: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What to call it in a table or a figure: ``RUN[@EPOCH][:NAME]``."""
+        when = "" if self.epoch is None else f"@{self.epoch}"
+        which = f":{self.name}" if len(self.run.extractors) > 1 else ""
+        return f"{self.run.name}{when}{which}"
+
+    def load(self) -> nn.Module:
+        """The network, in evaluation mode, on the CPU."""
+        return self.run.load_extractor(self.name, self.epoch)
+
+    def digest(self) -> str:
+        """SHA-256 of its checkpoint."""
+        return self.run.digest(self.epoch)
 
 
 def checkpoint_state(

@@ -1,4 +1,4 @@
-"""What generators make, for people to look at."""
+"""What networks make, for people to look at."""
 
 from __future__ import annotations
 
@@ -33,6 +33,29 @@ def sheet(samples: Tensor | Mapping[str, Tensor], n: int) -> Tensor:
     else:
         columns = max(1, n // len(samples))
         chosen = torch.cat([images[:columns] for images in samples.values()])
+    return _grid(chosen, columns)
+
+
+def pairs(images: Tensor, found: Tensor, n: int) -> Tensor:
+    """About ``n`` images as one: lines of images, and under each line what was made of it.
+
+    Args:
+        images: (k, c, h, w) in [-1, 1].
+        found: their counterparts, of the same shape.
+        n: images in all, counterparts included.
+
+    Returns:
+        uint8 (c, height, width), black between the images.
+    """
+    columns = max(1, min(math.isqrt(n), len(images)))
+    lines = max(1, min(n // (2 * columns), len(images) // columns))
+    both = torch.stack(
+        [each[: lines * columns].unflatten(0, (lines, columns)) for each in (images, found)], dim=1
+    )
+    return _grid(both.flatten(0, 2), columns)
+
+
+def _grid(chosen: Tensor, columns: int) -> Tensor:
     images = ((chosen.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
     count, channels, height, width = images.shape
     lines = math.ceil(count / columns)

@@ -1,0 +1,92 @@
+"""What training told of itself, epoch by epoch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from repsim.errors import DataError
+from repsim.figures.style import styled
+
+#: Columns of ``metrics.csv`` that are no quantities of training.
+_SKIPPED = ("epoch", "images_per_second")
+_LETTERS = {"alpha": "α", "alpha cv": "std(α) / mean(α)", "d": "D"}
+
+
+def training_curves(rows: Sequence[Mapping[str, float]], *, style: str = "column") -> Figure:
+    """Every quantity of ``metrics.csv`` over epochs, one panel for those of a kind.
+
+    What is told for real and generated images shares a panel, and so do the losses. A quantity of
+    each generator is drawn in grey behind that of all. Positive ones that range over more than two
+    decades have a logarithmic axis.
+
+    Args:
+        rows: one an epoch, as of ``Run.metrics``.
+        style: the size.
+
+    Raises:
+        DataError: no epoch, or nothing that was measured in one.
+    """
+    panels: dict[str, list[str]] = {}
+    for name in rows[0] if rows else ():
+        if name not in _SKIPPED:
+            panels.setdefault(_kind(name), []).append(name)
+    if not panels:
+        raise DataError("there are no metrics to draw; a run has them after its first epoch")
+    with styled(style) as width:
+        columns = min(len(panels), 2 if width < 5 else 4)
+        lines = -(-len(panels) // columns)
+        fig, axes = plt.subplots(
+            lines,
+            columns,
+            figsize=(width if len(panels) > 1 else min(width, 3.3), lines * 0.75 * width / columns),
+            layout="constrained",
+            squeeze=False,
+            sharex=True,
+        )
+        for ax, (kind, names) in zip(axes.flat, panels.items(), strict=False):
+            _panel(ax, rows, kind, names)
+        for ax in axes.flat[len(panels) :]:
+            ax.remove()
+        for ax in axes.flat[max(0, len(panels) - columns) : len(panels)]:
+            ax.set_xlabel("epoch")
+            ax.tick_params(labelbottom=True)
+    return fig
+
+
+def _kind(name: str) -> str:
+    """What a quantity is of, whichever images, network or generator it was measured on."""
+    plain = re.sub(r"_(real|fake)(?=_|$)", "", name.partition(".")[0])
+    return "loss" if plain.startswith("loss") else plain.replace("_", " ")
+
+
+def _panel(ax: Axes, rows: Sequence[Mapping[str, float]], kind: str, names: list[str]) -> None:
+    epochs = [row["epoch"] for row in rows]
+    values = {name: [row[name] for row in rows] for name in names}
+    whole = [name for name in names if "." not in name]
+    for name in names:
+        if name not in whole:
+            ax.plot(epochs, values[name], color="0.8", linewidth=0.6, zorder=1)
+    for name in whole:
+        marker = "o" if len(rows) == 1 else None
+        ax.plot(epochs, values[name], label=_label(name, kind), marker=marker)
+    flat = [value for each in values.values() for value in each]
+    if min(flat) > 0 and max(flat) > 100 * min(flat):
+        ax.set_yscale("log")
+    ax.set_ylabel(_LETTERS.get(kind, kind))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(whole) > 1:
+        ax.legend()
+
+
+def _label(name: str, kind: str) -> str:
+    """What tells a quantity from the others of its panel."""
+    found = re.search(r"_(real|fake)(?=_|$)", name)
+    if found:
+        return {"real": "real", "fake": "generated"}[found[1]]
+    return name.replace("_", " ")
