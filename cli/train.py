@@ -71,7 +71,7 @@ def _command(method: str) -> click.Command:
     own = click.Command(
         method,
         callback=run,
-        params=options,
+        params=[],
         help=f"\b\nrepsim train {method} --data digits --name {method}\n\n{method_summary(method)}",
     )
     shared = (
@@ -97,7 +97,7 @@ def _command(method: str) -> click.Command:
     )
     for option in shared:
         own = option(own)
-    own.params = own.params[len(options) :] + options  # what names the run comes first
+    own.params += options  # after what is said of any run
     return own
 
 

@@ -343,6 +343,16 @@ def test_no_preset_is_without_its_method() -> None:
         read_preset("gan", "huge")
 
 
+def test_the_options_of_any_run_come_before_those_of_the_method() -> None:
+    from repsim.cli.train import train as group
+
+    command = group.get_command(None, "mgan")  # type: ignore[arg-type]
+    names = [parameter.name for parameter in command.params]
+    assert names[:4] == ["name", "preset", "config_file", "print_config"]
+    fields = list(find_method("mgan").config_class.model_fields)
+    assert names[-len(fields) :] == fields
+
+
 def run_command(*arguments: object) -> int:
     """The real entry point; its exit status."""
     sys.argv = ["repsim", *map(str, arguments)]

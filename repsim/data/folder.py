@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,7 +63,8 @@ class ImageFiles:
 
     def read(self) -> ImageSet:
         """All of them, in memory."""
-        images = torch.stack([self.decode(index) for index in range(len(self))])
+        with ThreadPoolExecutor() as pool:  # Pillow decodes outside of Python's lock
+            images = torch.stack(list(pool.map(self.decode, range(len(self)))))
         return ImageSet(self.name, self.split, images, self.labels, self.ids, self.classes)
 
 
