@@ -5,6 +5,7 @@ The hook has to be in place before ``repsim.measures`` and the others are first 
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal
 
 import beartype
@@ -15,7 +16,9 @@ import torch
 from jaxtyping import install_import_hook
 
 matplotlib.use("Agg")
-torch.set_num_threads(1)  # on small tensors, threads only wait for each other
+# On small tensors, threads only wait for each other: here and in the programs that tests start.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _frozen = getattr(beartype, "FrozenDict", None) or beartype.BeartypeHintOverrides
 # An int passes for a float, as for mypy. Names of estimators and solvers are literals for mypy, but

@@ -431,7 +431,8 @@ def test_sample_sheets_are_grids_and_deterministic(
         assert (image.size, image.mode) == (size, "L")
         assert np.asarray(image).std() > 1
     assert sheets[0][0].read_bytes() != sheets[0][1].read_bytes()
-    assert 0.5 < column(runs[0], "alpha_real")[0] < 2  # undecided after two steps
+    if method != "autoencoder":
+        assert 0.5 < column(runs[0], "alpha_real")[0] < 2  # undecided after two steps
     none = train(method, configured(method, **settings | {"sheet": 0}), tmp_path / "none")
     assert not (none.path / "samples").exists()
     assert none.digest() == runs[0].digest()
