@@ -49,6 +49,14 @@ class Generator(nn.Module):
             torch.cat([first(part) for first, part in zip(self.project, parts, strict=True)])
         )
 
+    def sample(self, n: int) -> Tensor:
+        """``n`` images of each generator in turn, (K n, channels, 32, 32).
+
+        Noise is drawn on the CPU, from torch's global random numbers, whatever the device.
+        """
+        z = torch.randn(len(self.project) * n, LATENT)
+        return self(z.to(next(self.parameters()).device))
+
 
 class Discriminator(nn.Module):
     """Images (n, channels, 32, 32) in [-1, 1] to logits (n, out) of a linear head.

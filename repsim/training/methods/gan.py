@@ -26,8 +26,9 @@ class GAN(Method):
 
     def __init__(self, config: Config, facts: DataFacts) -> None:
         super().__init__(config, facts)
+        self.generator = Generator(facts.channels, config.width)
         self.networks = {
-            "generator": Generator(facts.channels, config.width),
+            "generator": self.generator,
             "discriminator": Discriminator(facts.channels, width=config.width),
         }
 
@@ -62,9 +63,7 @@ class GAN(Method):
         }
 
     def samples(self, n: int) -> Tensor:
-        generator = self.networks["generator"]
-        device = next(generator.parameters()).device
-        return generator(torch.randn(n, LATENT).to(device))
+        return self.generator.sample(n)
 
     def realness(self, images: Tensor) -> Tensor:
         return self.networks["discriminator"](images)

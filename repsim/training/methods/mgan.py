@@ -60,8 +60,9 @@ class MGAN(Method):
                 f"{config.generators} generators"
             )
         discriminator = Discriminator(facts.channels, width=config.width)
+        self.generator = Generator(facts.channels, config.width, config.generators)
         self.networks = {
-            "generator": Generator(facts.channels, config.width, config.generators),
+            "generator": self.generator,
             "discriminator": discriminator,
             "classifier": Discriminator(
                 facts.channels,
@@ -113,10 +114,8 @@ class MGAN(Method):
         }
 
     def samples(self, n: int) -> dict[str, Tensor]:
-        generator, k = self.networks["generator"], self.config.generators
-        device = next(generator.parameters()).device
-        made = generator(torch.randn(k * n, LATENT).to(device))
-        return {f"generator{i}": images for i, images in enumerate(made.chunk(k))}
+        parts = self.generator.sample(n).split(n)
+        return {f"generator{i}": images for i, images in enumerate(parts)}
 
     def realness(self, images: Tensor) -> Tensor:
         return self.networks["discriminator"](images)

@@ -52,8 +52,9 @@ class WGAN(Method):
             )
         # BN would let images change each other's slopes.
         norm: Literal["batch", "layer"] = "layer" if config.constraint == "penalty" else "batch"
+        self.generator = Generator(facts.channels, config.width)
         self.networks = {
-            "generator": Generator(facts.channels, config.width),
+            "generator": self.generator,
             "critic": Discriminator(facts.channels, width=config.width, norm=norm),
         }
 
@@ -98,8 +99,7 @@ class WGAN(Method):
             weight.clamp_(-self.config.clip, self.config.clip)
 
     def samples(self, n: int) -> Tensor:
-        generator = self.networks["generator"]
-        return generator(torch.randn(n, LATENT).to(next(generator.parameters()).device))
+        return self.generator.sample(n)
 
 
 def _noise(images: Tensor) -> Tensor:
