@@ -77,12 +77,26 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        code = _fail(
+            f"out of memory: {str(error).splitlines()[0] or 'no more to be had'}; try a "
+            "smaller batch, or fewer channels or layers",
+            1,
+        )
     except OSError as error:
         if error.strerror is None:  # not the system's word, so it is ours to explain
             raise
         where = f" {error.filename}" if error.filename else ""
         code = _fail(f"the system refused{where}: {error.strerror}", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether the machine, or its accelerator, has no more; torch says so in several ways."""
+    words = ("allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(each in str(error).lower() for each in words)
 
 
 def _fail(message: str, code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -159,6 +160,9 @@ def _train(
         return
     finished = resume and run.complete
     leads = is_leader()
+    where = "" if runs == Path("runs") else f" --runs {shlex.quote(str(runs))}"
+    if leads and resume and not run.exists:
+        say(f"there is no run {run.name!r} in {runs} to resume; starting it")
     try:
         with bar(f"train {run.name}") if leads else nullcontext(silent) as progress:
             train(
@@ -171,8 +175,9 @@ def _train(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        if leads:
-            say(f"stopped; continue with: repsim train {method} --name {run.name} --resume")
+        if not leads:
+            raise SystemExit(130) from None
+        say(f"stopped; continue with: repsim train {method} --name {run.name}{where} --resume")
         raise
     except RepsimError:
         if leads:
@@ -183,6 +188,7 @@ def _train(
     if finished:
         say(f"run {run.name!r} was finished already; nothing to do")
     report(run)
+    say(f"next: repsim harvest {run.name}{where}")
 
 
 def _settings(
@@ -212,7 +218,7 @@ def _settings(
 
 
 def report(run: Any) -> None:
-    """A table of what training ended with, and what to do next."""
+    """A table of what training ended with."""
     state = run.load_state(run.checkpoint)
     rows: list[tuple[str, Any]] = [("method", state["method"]), ("epochs", str(state["epoch"]))]
     rows += [
@@ -220,4 +226,3 @@ def report(run: Any) -> None:
     ]
     rows += [(f"held-out {key}", value) for key, value in state["held_out"].items()]
     show_table(f"{run.path}", ("", "value"), rows)
-    say(f"next: repsim harvest {run.name}")

@@ -78,10 +78,12 @@ def _panel(ax: Axes, rows: Sequence[Mapping[str, float]], kind: str, names: list
     flat = [value for each in values.values() for value in each]
     if min(flat) > 0 and max(flat) > 100 * min(flat):
         ax.set_yscale("log")
+    else:
+        ax.ticklabel_format(useOffset=False)
     ax.set_ylabel(_LETTERS.get(kind, kind))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(whole) > 1:
-        ax.legend()
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(whole))
 
 
 def _label(name: str, kind: str) -> str:

@@ -86,7 +86,7 @@ def test_parts_that_do_not_divide_the_batch_are_refused(toy: Any, tmp_path: Path
 
 
 def test_an_optimiser_that_steps_more_often_takes_no_parts(toy: Any, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'net' steps 4 times in as many parts"):
+    with pytest.raises(UsageError, match="'net' steps 2 times a batch, which"):
         train("toy", toy(accumulate=2, twice=True), tmp_path / "run")
 
 

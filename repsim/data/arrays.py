@@ -110,7 +110,7 @@ def _labels(path: Path, key: str, arrays: Arrays, count: int) -> Tensor | None:
             f"{path}: {key!r} is {labels.dtype} of shape {labels.shape}; "
             f"expected integers of shape ({count},), one for each image"
         )
-    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+    if labels.size and (labels.min() < 0 or labels.max() >= MAX_CLASSES):
         raise DataError(
             f"{path}: {key!r} runs from {labels.min()} to {labels.max()}; "
             "expected class numbers that count from 0"
@@ -120,7 +120,9 @@ def _labels(path: Path, key: str, arrays: Arrays, count: int) -> Tensor | None:
 
 def _classes(*labels: Tensor | None) -> tuple[str, ...]:
     """The numbers up to the largest label, as names."""
-    highest = max((int(values.max()) for values in labels if values is not None), default=-1)
+    highest = max(
+        (int(values.max()) for values in labels if values is not None and len(values)), default=-1
+    )
     return tuple(str(number) for number in range(highest + 1))
 
 

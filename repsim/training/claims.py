@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from repsim.errors import RepsimError, UsageError
+from repsim.errors import UsageError
 from repsim.files import exclusive
 from repsim.training.config import TrainConfig
 from repsim.training.run import CONTENTS, Run
@@ -22,6 +22,11 @@ def check_free(
             raise UsageError(f"{run.path} exists and is not a run; choose another name")
         return
     if overwrite:
+        if run.path.is_symlink():
+            raise UsageError(
+                f"{run.path} is a link to {run.path.resolve()}; replace the run there, or remove "
+                "the link"
+            )
         return
     if not resume:
         state = "is finished" if run.complete else "was started and is not finished"
@@ -69,7 +74,7 @@ def set_aside(run: Run, overwrite: bool) -> Iterator[None]:
             run.path.rename(aside)
     try:
         yield
-    except RepsimError:
+    except Exception:  # not an interruption: that leaves the new run to be resumed
         if aside.exists():
             if run.path.exists():
                 _discard(run.path, heir=aside)

@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from repsim.errors import UsageError, choices
 
@@ -29,8 +38,13 @@ def _epochs(value: Any) -> Any:
         numbers = tuple(int(part) for part in value.removesuffix(",").split(","))
     except ValueError:
         raise ValueError("expected a number of epochs, or epochs as in 0,1,2,5,10") from None
+    if min(numbers) < 0:
+        raise ValueError("expected epochs of 0 or more")
     return numbers if "," in value else numbers[0]
 
+
+#: Larger numbers are infinite in the networks' float32 once a factor or two is applied.
+_LARGEST = 1e32
 
 Epoch = Annotated[int, Field(ge=0)]
 #: Every so many epochs, or at these.
@@ -42,7 +56,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    data: str = Field("digits", description="data set, image folder or .npz file")
+    data: str = Field("digits", min_length=1, description="data set, image folder or .npz file")
     split: str = Field("train", description="part to train on; slices as in train[:1000]")
     test: str = Field("test", description="held-out part, looked at once, at the end")
     seed: int = Field(0, ge=0, description="of the initialisation, data order and augmentation")
@@ -57,9 +71,14 @@ class TrainConfig(BaseModel):
     save_every: Epochs = Field(
         0, description="checkpoints kept: every so many epochs, or at epochs as in 0,1,2,5; 0: none"
     )
-    sheet: int = Field(64, ge=0, description="pictures on a sheet of what was generated; 0: none")
+    sheet: int = Field(
+        64, ge=0, le=10_000, description="pictures on a sheet of what was generated; 0: none"
+    )
     coverage: int = Field(
-        100, ge=0, description="images of each generator sorted into classes an epoch; 0: none"
+        100,
+        ge=0,
+        le=100_000,
+        description="images of each generator sorted into classes an epoch; 0: none",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     devices: int = Field(1, ge=1, description="processes on this machine, each with a device")
@@ -67,6 +86,24 @@ class TrainConfig(BaseModel):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="of the networks' arithmetic"
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what pydantic and torch would take for something else, or for nothing."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind is not bool:
+            raise ValueError("expected no truth value")
+        if isinstance(value, float) and value > _LARGEST:
+            raise ValueError(f"expected at most {_LARGEST:g}")
+        return value
+
+    @model_validator(mode="after")
+    def _check_series(self) -> TrainConfig:
+        listed = self.save_every if isinstance(self.save_every, tuple) else ()
+        if max(listed, default=0) > self.epochs:
+            raise ValueError(f"save_every has epoch {max(listed)}, but epochs is {self.epochs}")
+        return self
 
     def seed_for(self, *purpose: object) -> int:
         """A seed for one purpose (initialisation, epoch 3), a function of ``seed`` and it alone."""
@@ -126,10 +163,12 @@ def build_config(kind: type[C], values: Mapping[str, Any], source: str) -> C:
         return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = str(first["loc"][0])
-        raise UsageError(
-            f"{source}: {key} = {values.get(key)!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
-        ) from None
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+        if first["loc"]:
+            key = str(first["loc"][0])
+            message = f"{key} = {values.get(key)!r}; {message}"
+        raise UsageError(f"{source}: {message}") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

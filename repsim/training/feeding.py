@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader, Dataset
 from repsim.data import SETS, ImageSet, Split, load, to_input
 from repsim.data.folder import ImageFiles, find
 from repsim.devices import default_memory
-from repsim.errors import UsageError
 from repsim.files import sha256
 from repsim.training.method import Batch
 
@@ -33,7 +32,7 @@ def open_images(
     data_dir: str | os.PathLike[str] | None,
     memory: int | None = None,
 ) -> ImageSet | ImageFiles:
-    """The images of a split with their labels: in memory, or files where they do not fit.
+    """The images of a split and any labels: in memory, or files where they do not fit.
 
     Args:
         data: a named set, an ``.npz`` file or a folder.
@@ -42,7 +41,7 @@ def open_images(
         memory: bytes that the images of a folder may take; by default a quarter of what is free.
 
     Raises:
-        UsageError: there are no labels, or as of ``repsim.data.load``.
+        UsageError, DataError: as of ``repsim.data.load``.
     """
     path = Path(data).expanduser()
     images: ImageSet | ImageFiles
@@ -52,8 +51,6 @@ def open_images(
         images = files if files.nbytes > limit else files.read()
     else:
         images = load(data, split, data_dir=data_dir, size=SIZE)
-    if images.labels is None:
-        raise UsageError(f"{images.name} has no labels; training needs a labelled set")
     return images
 
 
@@ -70,8 +67,10 @@ class Feed(ABC):
     def __init__(self, images: ImageSet | ImageFiles, device: torch.device) -> None:
         self.images = images
         self.device = device
-        assert images.labels is not None
-        self.labels: Tensor = images.labels
+        #: -1 for all images of a set without labels
+        self.labels = images.labels
+        if images.labels is None:
+            self.labels = torch.full((len(images),), -1)
 
     def __len__(self) -> int:
         return len(self.images)

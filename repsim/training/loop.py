@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from repsim._version import __version__
+from repsim.data import ImageSet
 from repsim.data.augment import flips
+from repsim.data.folder import ImageFiles
 from repsim.devices import find_device
-from repsim.errors import UsageError
+from repsim.errors import DataError, StoreError, UsageError
 from repsim.progress import Progress, silent
 from repsim.training import parallel
 from repsim.training.claims import alone, check_free, is_replacing, set_aside
@@ -63,6 +65,11 @@ def train(
         TrainingError: a loss is no longer finite; the state before that epoch stays, or with
             ``overwrite`` the run that was to be replaced.
     """
+    if not isinstance(config, find_method(method).config_class):
+        raise UsageError(
+            f"method {method!r} takes a configuration of its own, got {type(config).__module__}."
+            f"{type(config).__name__}"
+        )
     run = Run(Path(path))
     # In each process, before any can write: all of them see the same folder.
     check_free(run, method, config, resume=resume, overwrite=overwrite)
@@ -73,12 +80,14 @@ def train(
     images = open_images(config.data, config.split, data_dir)
     facts = DataFacts(
         channels=images.channels,
-        classes=len(images.classes),
+        classes=0 if images.labels is None else len(images.classes),
         size=SIZE,
         flips=flips(config.data),
     )
     torch.manual_seed(config.seed_for("initialisation"))
     built = find_method(method)(config, facts)
+    # Before hours of training rather than after them.
+    held_out = _open_held_out(built, data_dir)
     trains = bool(built.optimizers()) and config.epochs > 0
     if trains and len(images) < config.batch_size:
         raise UsageError(
@@ -97,13 +106,13 @@ def train(
             if resume and run.complete:
                 return False
             stack.enter_context(set_aside(run, overwrite))
-            run.write_description(method, config, facts, _provenance(source, fabric.world_size))
+            _describe(run, method, config, facts, source, fabric.world_size)
             return True
 
         if parallel.agree(fabric, claim):
             session = _Session(run, method, Trainer(built, fabric, len(source)), source)
             session.train(progress)
-            parallel.agree(fabric, session.finish, data_dir)
+            parallel.agree(fabric, session.finish, held_out)
     return run
 
 
@@ -117,7 +126,7 @@ class _Session:
         self.fabric = trainer.fabric
         self.config: TrainConfig = trainer.config
         self.source = source
-        self.observer = Observer(trainer, source, len(source.images.classes), run.path / "samples")
+        self.observer = Observer(trainer, source, run.path / "samples")
 
     def train(self, progress: Progress) -> None:
         """Train from the last finished epoch on."""
@@ -137,10 +146,10 @@ class _Session:
                 parallel.agree(self.fabric, self._stop, error, epoch)
             parallel.agree(self.fabric, self._close_epoch, epoch + 1, means)
 
-    def finish(self, data_dir: str | os.PathLike[str] | None) -> None:
+    def finish(self, images: ImageSet | ImageFiles | None) -> None:
         """Score the networks on held-out images and write the checkpoint."""
-        held_out = _evaluate(self.trainer, data_dir)
-        self._write(self.run.checkpoint, self.config.epochs, self.trainer.kept(), held_out)
+        scores = {} if images is None else _evaluate(self.trainer, images)
+        self._write(self.run.checkpoint, self.config.epochs, self.trainer.kept(), scores)
         self.run.resume_file.unlink(missing_ok=True)
 
     def _restore(self) -> tuple[int, list[dict[str, Any]]]:
@@ -148,8 +157,15 @@ class _Session:
         if not self.run.resume_file.is_file():
             return 0, []
         state = self.run.load_state(self.run.resume_file)
-        self.trainer.load(state)
-        return state["epoch"], state["metrics"]
+        try:
+            self.trainer.load(state)
+            return state["epoch"], state["metrics"]
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            line = str(error).splitlines()[0]
+            raise StoreError(
+                f"{self.run.resume_file} is not the state of this run ({line}); train it anew "
+                "with --overwrite"
+            ) from error
 
     def _open_log(self, rows: list[dict[str, Any]]) -> None:
         self.log = Log(self.run.path, rows)
@@ -188,31 +204,76 @@ class _Session:
         save_state(file, checkpoint_state(self.method, epoch, networks, held_out))
 
 
-def _evaluate(trainer: Trainer, data_dir: str | os.PathLike[str] | None) -> dict[str, float]:
-    """The method's numbers on the held-out part, as means over its images."""
-    method, config = trainer.method, trainer.config
+def _open_held_out(
+    method: Method, data_dir: str | os.PathLike[str] | None
+) -> ImageSet | ImageFiles | None:
+    """The images that a method is scored on; None for a method without scores.
+
+    Raises:
+        UsageError, DataError: there are none, or not such as the method is trained on.
+    """
+    config, facts = method.config, method.facts
     if type(method).evaluate is Method.evaluate:
-        return {}
-    held = open_images(config.data, config.test, data_dir)
+        return None
+    images = open_images(config.data, config.test, data_dir)
+    if not len(images):
+        raise UsageError(f"{images.name} {images.split} has no images; try another --test")
+    if images.channels != facts.channels:
+        raise DataError(
+            f"{images.name} {images.split} has images of {images.channels} channels, the training "
+            f"part of {facts.channels}; expected the same"
+        )
+    if facts.classes and images.labels is None:
+        raise DataError(
+            f"{images.name} {images.split} has no labels to score by, the training part has"
+        )
+    return images
+
+
+def _evaluate(trainer: Trainer, images: ImageSet | ImageFiles) -> dict[str, float]:
+    """The method's numbers on held-out images, as means over them."""
+    method, config = trainer.method, trainer.config
     sums: dict[str, float] = {}
     with trainer.at_rest():
-        for batch in feed(held, trainer.fabric.device, config.workers).in_order(_TOGETHER):
+        for batch in feed(images, trainer.fabric.device, config.workers).in_order(_TOGETHER):
             for name, value in method.evaluate(batch).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
-    return {name: value / len(held) for name, value in sums.items()}
+    return {name: value / len(images) for name, value in sums.items()}
 
 
-def _provenance(source: Feed, processes: int) -> dict[str, Any]:
+def _describe(
+    run: Run, method: str, config: TrainConfig, facts: DataFacts, source: Feed, processes: int
+) -> None:
+    """Write ``config.json``; of a run that goes on, only what it is resumed with if that differs.
+
+    Raises:
+        UsageError: its images are no longer those that it was trained on.
+    """
     images = source.images
-    return {
+    trained_on = {
+        "data": images.name,
+        "split": images.split,
+        "n": len(images),
+        **source.fingerprint(),
+    }
+    made_with = {
         "repsim": __version__,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "processes": processes,
-        "trained_on": {
-            "data": images.name,
-            "split": images.split,
-            "n": len(images),
-            **source.fingerprint(),
-        },
     }
+    if not run.resume_file.is_file():
+        run.write_description(method, config, facts, {**made_with, "trained_on": trained_on})
+        return
+    before = run.describe()
+    if before.get("trained_on") != trained_on:
+        raise UsageError(
+            f"run {run.name!r} was trained on other images than {images.name} {images.split} has "
+            "now; put those back, or train it anew with --overwrite"
+        )
+    latest = {**before, **(before.get("resumed") or [{}])[-1]}
+    if any(latest.get(key) != value for key, value in made_with.items()):
+        state = run.load_state(run.resume_file)
+        resumed = [*before.get("resumed", []), {"epoch": state["epoch"], **made_with}]
+        extra = {key: before[key] for key in (*made_with, "trained_on") if key in before}
+        run.write_description(method, config, facts, {**extra, "resumed": resumed})

@@ -18,14 +18,14 @@ class DataFacts:
     """What a network must know of its data set."""
 
     channels: int
-    classes: int
+    classes: int  #: 0 without labels
     size: int
     flips: bool  #: whether a mirrored image is still of its class
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images (n, channels, size, size) float32 in [-1, 1] and their labels (n,) int64."""
+    """Images (n, channels, size, size) float32 in [-1, 1] and their labels (n,) int64, or -1."""
 
     images: Tensor
     labels: Tensor

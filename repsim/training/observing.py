@@ -25,15 +25,14 @@ class Observer:
     Args:
         trainer: whose method is observed.
         feed: its training images.
-        classes: their number of classes.
         folder: of the sheets.
     """
 
-    def __init__(self, trainer: Trainer, feed: Feed, classes: int, folder: Path) -> None:
+    def __init__(self, trainer: Trainer, feed: Feed, folder: Path) -> None:
         self.trainer = trainer
         self.config = trainer.config
         self.feed = feed
-        self.classes = classes
+        self.classes = trainer.method.facts.classes
         self.folder = folder
         self._coverage: Coverage | None = None
         self._real: Tensor | None = None
@@ -50,7 +49,7 @@ class Observer:
             if self.config.sheet:
                 self._write(epoch, sheet(samples, self.config.sheet))
             row = self._alpha(samples)
-        if self.config.coverage:
+        if self.config.coverage and self.classes:
             row |= self._classifier().seen(first(samples, self.config.coverage))
         return row
 

@@ -104,8 +104,8 @@ def _check_shares(config: TrainConfig, world: int) -> None:
     parts = world * config.accumulate
     if config.batch_size % parts:
         raise UsageError(
-            f"batch_size is {config.batch_size}; expected a multiple of {parts}, as {world} "
-            f"processes take {config.accumulate} parts of a batch each"
+            f"batch_size is {config.batch_size}; expected a multiple of {parts}: of {world} "
+            f"(processes) times {config.accumulate} (parts of a batch)"
         )
 
 

@@ -99,6 +99,15 @@ class Run:
             raise StoreError(f"{file} cannot be read: {error}") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise StoreError(f"{file} does not describe a repsim run")
+        if content.get("format_version") != FORMAT_VERSION:
+            raise StoreError(
+                f"{file} is of format version {content.get('format_version')}; this repsim reads "
+                f"version {FORMAT_VERSION}"
+            )
+        kinds = {"method": str, "config": dict, "facts": dict}
+        for key, kind in kinds.items():
+            if not isinstance(content.get(key), kind):
+                raise StoreError(f"{file} is damaged: {key} is {content.get(key)!r}")
         return content
 
     def write_description(
@@ -125,7 +134,11 @@ class Run:
     def build(self) -> Method:
         """The method with freshly initialised networks."""
         content = self.describe()
-        return find_method(content["method"])(self.config, DataFacts(**content["facts"]))
+        try:
+            facts = DataFacts(**content["facts"])
+        except TypeError as error:
+            raise StoreError(f"{self.path / 'config.json'} is damaged: {error}") from error
+        return find_method(content["method"])(self.config, facts)
 
     @property
     def extractors(self) -> tuple[str, ...]:
@@ -199,23 +212,34 @@ class Run:
             StoreError: absent or unreadable.
         """
         try:
-            return torch.load(file, map_location="cpu", weights_only=True)
+            state = torch.load(file, map_location="cpu", weights_only=True)
         except FileNotFoundError:
+            kept = f", or take {self.name}@{self.epochs[-1]}" if self.epochs else ""
             raise StoreError(
-                f"run {self.name!r} is not finished; continue it with --resume"
+                f"run {self.name!r} is not finished; continue it with --resume{kept}"
             ) from None
         except Exception as error:  # torch raises many kinds on damaged files
             line = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise StoreError(f"{file} is damaged or not a checkpoint ({line})") from error
+            raise StoreError(
+                f"{file} is damaged or not a checkpoint ({line[:80]}); train the run anew with "
+                "--overwrite"
+            ) from error
+        needed = {"networks", "epoch"} | ({"held_out"} if file == self.checkpoint else set())
+        if not isinstance(state, dict) or needed - state.keys():
+            raise StoreError(f"{file} is not a checkpoint; train the run anew with --overwrite")
+        return state
 
     def metrics(self) -> list[dict[str, float]]:
         """The rows of ``metrics.csv``, one an epoch; none before the first has ended."""
         file = self.path / "metrics.csv"
         if not file.is_file():
             return []
-        with file.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        return [{key: float(value) for key, value in row.items()} for row in rows]
+        try:
+            with file.open(newline="", encoding="utf-8") as stream:
+                rows = list(csv.DictReader(stream))
+            return [{key: float(value) for key, value in row.items()} for row in rows]
+        except (TypeError, ValueError) as error:
+            raise StoreError(f"{file} is damaged: {error}") from error
 
     def last_metrics(self) -> dict[str, float]:
         """The losses and indicators of the last epoch."""

@@ -126,7 +126,8 @@ class Trainer:
             if times != self.config.accumulate:
                 raise UsageError(
                     f"accumulate is {self.config.accumulate}, but optimiser {name!r} steps "
-                    f"{times} times in as many parts of a batch; train with --accumulate 1"
+                    f"{times // self.config.accumulate} times a batch, which then cannot be taken "
+                    "in parts; train with --accumulate 1"
                 )
 
     def _look(self, means: Means, epoch: int, *, weights: bool = False) -> None:
@@ -136,7 +137,7 @@ class Trainer:
             if weights:
                 check_weights(self.method.networks)
         except Diverged as error:
-            raise Diverged(f"{error}, in epoch {epoch + 1}; try a lower lr") from None
+            raise Diverged(f"{error}, in epoch {epoch + 1}; a lower lr may help") from None
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
 from repsim.data.augment import crop_flip
+from repsim.errors import UsageError
 from repsim.training.config import ResNetConfig
 from repsim.training.encoders import residual_network
 from repsim.training.method import Batch, DataFacts, Method, Training
@@ -37,6 +38,8 @@ class Supervised(Method):
 
     def __init__(self, config: Config, facts: DataFacts) -> None:
         super().__init__(config, facts)
+        if not facts.classes:
+            raise UsageError(f"{config.data} has no labels, which supervised training needs")
         self.encoder = residual_network(config, facts)
         self.encoder.head = nn.Linear(self.encoder.feature_dim, facts.classes)
         self.networks = {"encoder": self.encoder}
