@@ -39,8 +39,9 @@ def crop_flip(size: int, padding: int = 4, *, flip: bool) -> nn.Module:
 
     # All images at once, where kornia's "slice" cuts them out one by one; by whole pixels, so that
     # the nearest one is exact.
-    way = {"cropping_mode": "resample", "resample": "nearest"}
-    crop = K.RandomCrop((size, size), padding=padding, fill=0, **way)
+    crop = K.RandomCrop(
+        (size, size), padding=padding, fill=0, cropping_mode="resample", resample="nearest"
+    )
     return _UnitRange(crop, *_mirror(flip))
 
 

@@ -68,9 +68,9 @@ class Feed(ABC):
         self.images = images
         self.device = device
         #: -1 for all images of a set without labels
-        self.labels = images.labels
-        if images.labels is None:
-            self.labels = torch.full((len(images),), -1)
+        self.labels: Tensor = torch.full((len(images),), -1)
+        if images.labels is not None:
+            self.labels = images.labels
 
     def __len__(self) -> int:
         return len(self.images)
