@@ -14,8 +14,8 @@ from repsim.errors import DataError
 from repsim.figures.style import styled
 
 #: Columns of ``metrics.csv`` that are no quantities of training.
-_SKIPPED = ("epoch", "images_per_second")
-_LETTERS = {"alpha": "α", "alpha cv": "std(α) / mean(α)", "d": "D"}
+_SKIPPED = ("epoch", "images_per_second", "classifier_accuracy")
+_WORDS = {"alpha": "α", "alpha cv": "variation of α", "d": "D", "c accuracy": "accuracy of C"}
 
 
 def training_curves(rows: Sequence[Mapping[str, float]], *, style: str = "column") -> Figure:
@@ -39,7 +39,7 @@ def training_curves(rows: Sequence[Mapping[str, float]], *, style: str = "column
     if not panels:
         raise DataError("there are no metrics to draw; a run has them after its first epoch")
     with styled(style) as width:
-        columns = min(len(panels), 2 if width < 5 else 4)
+        columns = min(len(panels), 2 if width < 5 else 3)
         lines = -(-len(panels) // columns)
         fig, axes = plt.subplots(
             lines,
@@ -47,15 +47,12 @@ def training_curves(rows: Sequence[Mapping[str, float]], *, style: str = "column
             figsize=(width if len(panels) > 1 else min(width, 3.3), lines * 0.75 * width / columns),
             layout="constrained",
             squeeze=False,
-            sharex=True,
         )
         for ax, (kind, names) in zip(axes.flat, panels.items(), strict=False):
             _panel(ax, rows, kind, names)
         for ax in axes.flat[len(panels) :]:
             ax.remove()
-        for ax in axes.flat[max(0, len(panels) - columns) : len(panels)]:
-            ax.set_xlabel("epoch")
-            ax.tick_params(labelbottom=True)
+        fig.supxlabel("epoch", size="medium")
     return fig
 
 
@@ -80,10 +77,19 @@ def _panel(ax: Axes, rows: Sequence[Mapping[str, float]], kind: str, names: list
         ax.set_yscale("log")
     else:
         ax.ticklabel_format(useOffset=False)
-    ax.set_ylabel(_LETTERS.get(kind, kind))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if all(float(value).is_integer() for value in flat):
+        ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.set_ylabel(_WORDS.get(kind, kind))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if len(whole) > 1:
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(whole))
+        ax.legend(
+            loc="lower center",
+            bbox_to_anchor=(0.5, 0.97),
+            ncols=len(whole),
+            handlelength=1.2,
+            columnspacing=1,
+            borderpad=0.2,
+        )
 
 
 def _label(name: str, kind: str) -> str:
@@ -91,4 +97,4 @@ def _label(name: str, kind: str) -> str:
     found = re.search(r"_(real|fake)(?=_|$)", name)
     if found:
         return {"real": "real", "fake": "generated"}[found[1]]
-    return name.replace("_", " ")
+    return name.removeprefix(f"{kind}_").replace("_", " ")

@@ -533,9 +533,9 @@ def test_training_curves_have_a_panel_for_each_kind_of_quantity() -> None:
     ]
     figure = figures.training_curves(rows, style="page")
     panels = {ax.get_ylabel(): ax for ax in figure.axes}
-    assert list(panels) == ["loss", "D", "α", "std(α) / mean(α)", "classes seen"]
+    assert list(panels) == ["loss", "D", "α", "variation of α", "classes seen"]
     lines = {line.get_label(): list(line.get_ydata()) for line in panels["loss"].lines}
-    assert lines == {"loss d": [1.0, 0.5, 1 / 3], "loss g": [2.0, 2.0, 2.0]}
+    assert lines == {"d": [1.0, 0.5, 1 / 3], "g": [2.0, 2.0, 2.0]}
     assert [line.get_label() for line in panels["D"].lines] == ["real", "generated"]
     assert panels["α"].get_yscale() == "log"
     assert panels["loss"].get_yscale() == "linear"
@@ -544,7 +544,7 @@ def test_training_curves_have_a_panel_for_each_kind_of_quantity() -> None:
     assert list(of_one.get_ydata()) == [3, 3, 3]
     assert of_one.get_color() == "0.8"
     assert panels["classes seen"].get_legend() is None
-    assert [ax.get_xlabel() for ax in figure.axes] == ["", "epoch", "epoch", "epoch", "epoch"]
+    assert figure.get_supxlabel() == "epoch"
 
 
 def test_training_curves_of_one_epoch_and_of_none() -> None:
