@@ -597,7 +597,7 @@ def test_an_interrupted_training_says_how_to_continue(
         patch.setattr(loop, "train", interrupt)
         stopped = run_repsim("train", "gan", "--runs", tmp_path)
     assert stopped.status == 130
-    assert "repsim train gan --name gan --resume" in stopped.err
+    assert f"repsim train gan --name gan --runs {tmp_path} --resume" in stopped.err
     assert "Traceback" not in stopped.err
 
 

@@ -64,7 +64,8 @@ def test_processes_are_those_of_whoever_started_them(monkeypatch: pytest.MonkeyP
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_before_anything_starts() -> None:
-    with pytest.raises(UsageError, match=r"batch_size is 100; .* multiple of 6, as 3 processes"):
+    shares = "batch_size is 100; .* multiple of 6: of 3 .processes. times 2"
+    with pytest.raises(UsageError, match=shares):
         start(TrainConfig(batch_size=100, devices=3, accumulate=2, device="cpu"))
 
 
