@@ -39,8 +39,8 @@ def training_curves(rows: Sequence[Mapping[str, float]], *, style: str = "column
     if not panels:
         raise DataError("there are no metrics to draw; a run has them after its first epoch")
     with styled(style) as width:
-        columns = min(len(panels), 2 if width < 5 else 3)
-        lines = -(-len(panels) // columns)
+        lines = -(-len(panels) // (2 if width < 5 else 3))
+        columns = -(-len(panels) // lines)  # as even as can be
         fig, axes = plt.subplots(
             lines,
             columns,
