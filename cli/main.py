@@ -22,7 +22,7 @@ COMMANDS = {
     "influence": "Find the images that drive the similarity of two layers.",
     "probe": "Measure how much each layer knows about the classes.",
     "nullspace": "Split features into what a head sees and what it cannot.",
-    "figure": "Draw the figures of a result file again.",
+    "figure": "Draw the figures of a result, or the curves of a training.",
     "info": "Say what is in a run, a store or a result.",
     "import": "Make a store of activations from elsewhere.",
     "export": "Write the layers of a store as NumPy files.",

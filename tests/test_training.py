@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from driving import Stop, stop_at
 
 from repsim.errors import StoreError, TrainingError, UsageError
 from repsim.training.config import build_config, read_toml
@@ -41,18 +42,6 @@ def settings(method: str, **more: Any) -> Any:
 def whole(run: Run) -> dict[str, bytes]:
     """What must not depend on an interruption."""
     return {name: (run.path / name).read_bytes() for name in ("checkpoint.pt", "config.json")}
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_at(step: int) -> Any:
-    def progress(done: int, total: int, note: str = "") -> None:
-        if done == step:
-            raise Stop
-
-    return progress
 
 
 def test_every_method_is_tested_here() -> None:

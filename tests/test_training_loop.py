@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from driving import Stop, run_command, stop_at
 from PIL import Image
 
 from repsim.cli.main import main
@@ -24,18 +25,6 @@ from repsim.training.presets import FOLDER, PRESETS, read_preset
 from repsim.training.run import Run
 
 PART = {"split": "train[:200]", "test": "test[:100]", "device": "cpu"}
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_at(step: int) -> Any:
-    def progress(done: int, total: int, note: str = "") -> None:
-        if done == step:
-            raise Stop
-
-    return progress
 
 
 def configured(method: str, **values: Any) -> Any:
@@ -351,14 +340,6 @@ def test_the_options_of_any_run_come_before_those_of_the_method() -> None:
     assert names[:4] == ["name", "preset", "config_file", "print_config"]
     fields = list(find_method("mgan").config_class.model_fields)
     assert names[-len(fields) :] == fields
-
-
-def run_command(*arguments: object) -> int:
-    """The real entry point; its exit status."""
-    sys.argv = ["repsim", *map(str, arguments)]
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
 
 
 @pytest.mark.parametrize("method", method_names())

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from driving import Stop, run_command, stop_at
 
-from repsim.cli.main import main
 from repsim.errors import RepsimError, StoreError, UsageError
 from repsim.training import loop
 from repsim.training.config import build_config
@@ -32,23 +32,6 @@ def configured(method: str, **values: Any) -> Any:
     if method == "autoencoder":
         depth = {"sheet": 0}
     return build_config(find_method(method).config_class, {**TINY, **depth, **values}, "test")
-
-
-class Stop(Exception):
-    pass
-
-
-def stop(done: int, total: int, note: str = "") -> None:
-    """After the first epoch of two steps."""
-    if done == 3:
-        raise Stop
-
-
-def command(*arguments: object) -> int:
-    sys.argv = ["repsim", *map(str, arguments)]
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 def arrays(path: Path, **replaced: Any) -> str:
@@ -117,7 +100,7 @@ def test_a_run_goes_on_with_the_images_it_began_with(tmp_path: Path) -> None:
     data = arrays(tmp_path / "images.npz")
     config = configured("gan", data=data, split="train", test="test", epochs=2)
     with pytest.raises(Stop):
-        train("gan", config, tmp_path / "run", progress=stop)
+        train("gan", config, tmp_path / "run", progress=stop_at(3))
     before = (tmp_path / "run" / "config.json").read_bytes()
     arrays(tmp_path / "images.npz", x_train=np.zeros((100, 1, 32, 32), np.uint8))
     with pytest.raises(UsageError, match="other images than .* has now; put those back"):
@@ -133,13 +116,8 @@ def test_what_a_run_is_resumed_with_stands_beside_what_it_began_with(
     config = configured("gan", epochs=3)
     for step, version in ((3, "1"), (5, "2"), (99, "2")):
         monkeypatch.setattr(loop, "__version__", version)
-
-        def halt(done: int, total: int, note: str = "", at: int = step) -> None:
-            if done == at:
-                raise Stop
-
         try:
-            train("gan", config, tmp_path / "run", resume=True, progress=halt)
+            train("gan", config, tmp_path / "run", resume=True, progress=stop_at(step))
         except Stop:
             continue
     described = Run(tmp_path / "run").describe()
@@ -186,12 +164,12 @@ def test_the_way_to_go_on_works_as_it_is_shown(
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train", interrupted)
-        assert command(*tiny) == 130
+        assert run_command(*tiny) == 130
     err = capsys.readouterr().err
     assert f"there is no run 'gan' in {runs} to resume; starting it" in err
     assert f"repsim train gan --name gan --runs '{runs}' --resume" in err
     assert loop.train is original
-    assert command(*tiny) == 0
+    assert run_command(*tiny) == 0
     assert f"next: repsim harvest gan --runs '{runs}'" in capsys.readouterr().err
 
 
@@ -251,7 +229,7 @@ def test_no_memory_is_one_line(
 ) -> None:
     monkeypatch.setattr(sys, "argv", [])
     huge = ("train", "gan", "--preset", "tiny", "--width", 10**8, "--runs", tmp_path)
-    assert command(*huge) == 1
+    assert run_command(*huge) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("repsim: error: out of memory: ")
 
@@ -265,7 +243,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("runs")
     train("gan", configured("gan"), folder / "whole")
     with pytest.raises(Stop):
-        train("gan", configured("gan", epochs=2), folder / "half", progress=stop)
+        train("gan", configured("gan", epochs=2), folder / "half", progress=stop_at(3))
     return folder / "whole", folder / "half"
 
 

@@ -58,14 +58,15 @@ def train(
         data_dir: where data sets lie, as for ``repsim.data.load``.
         resume: continue where the run stopped; a finished one is left as it is.
         overwrite: replace a run that exists, its activations included.
-        progress: told the images seen and the losses.
+        progress: told the steps done and the losses.
 
     Raises:
         UsageError: the run exists, or was started with another configuration.
         TrainingError: a loss is no longer finite; the state before that epoch stays, or with
             ``overwrite`` the run that was to be replaced.
     """
-    if not isinstance(config, find_method(method).config_class):
+    kind = find_method(method)
+    if not isinstance(config, kind.config_class):
         raise UsageError(
             f"method {method!r} takes a configuration of its own, got {type(config).__module__}."
             f"{type(config).__name__}"
@@ -85,7 +86,7 @@ def train(
         flips=flips(config.data),
     )
     torch.manual_seed(config.seed_for("initialisation"))
-    built = find_method(method)(config, facts)
+    built = kind(config, facts)
     # Before hours of training rather than after them.
     held_out = _open_held_out(built, data_dir)
     trains = bool(built.optimizers()) and config.epochs > 0
