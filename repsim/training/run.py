@@ -132,13 +132,20 @@ class Run:
         return build_config(method.config_class, content["config"], str(self.path / "config.json"))
 
     def build(self) -> Method:
-        """The method with freshly initialised networks."""
+        """The method with its networks as training began with them, bit for bit.
+
+        Of a version of torch that initialises as the run's own did. Torch's global random numbers
+        are left as they were.
+        """
         content = self.describe()
         try:
             facts = DataFacts(**content["facts"])
         except TypeError as error:
             raise StoreError(f"{self.path / 'config.json'} is damaged: {error}") from error
-        return find_method(content["method"])(self.config, facts)
+        config = self.config
+        with torch.random.fork_rng(devices=[]):  # networks are initialised on the CPU
+            torch.default_generator.manual_seed(config.seed_for("initialisation"))
+            return find_method(content["method"])(config, facts)
 
     @property
     def extractors(self) -> tuple[str, ...]:
@@ -183,14 +190,43 @@ class Run:
             UsageError: no such extractor, or no checkpoint of that epoch.
         """
         name = self.extractor_name(name)
+        return self._load([name], epoch).networks[name]
+
+    def initial_extractor(self, name: str | None = None) -> nn.Module:
+        """The network ``name`` before training, in evaluation mode, on the CPU; see ``build``.
+
+        The weights that ``untrained --of METHOD:NAME`` has with the same settings and seed, and
+        epoch 0 of a series. No checkpoint is read.
+
+        Raises:
+            UsageError: no such extractor, or several to choose from.
+        """
+        return self.build().networks[self.extractor_name(name)].eval()
+
+    def load_method(self, epoch: int | None = None) -> Method:
+        """The method with all its networks as trained, in evaluation mode, on the CPU.
+
+        Args:
+            epoch: of the series of checkpoints; by default what training ended with.
+
+        Raises:
+            StoreError: training is not over, or the checkpoint does not fit.
+            UsageError: no checkpoint of that epoch.
+        """
+        return self._load(None, epoch)
+
+    def _load(self, names: list[str] | None, epoch: int | None) -> Method:
+        """The method with the networks ``names``, or all of them, out of a checkpoint."""
         file = self.checkpoint if epoch is None else self.checkpoint_at(epoch)
         state = self.load_state(file)
-        network = self.build().networks[name]
-        try:
-            network.load_state_dict(state["networks"][name])
-        except (KeyError, RuntimeError) as error:
-            raise StoreError(f"{file} does not fit its config.json: {error}") from error
-        return network.eval()
+        method = self.build()
+        for name in method.networks if names is None else names:
+            try:
+                method.networks[name].load_state_dict(state["networks"][name])
+            except (KeyError, RuntimeError) as error:
+                raise StoreError(f"{file} does not fit its config.json: {error}") from error
+            method.networks[name].eval()
+        return method
 
     def checkpoint_at(self, epoch: int) -> Path:
         """The checkpoint of the series after ``epoch`` epochs.
@@ -270,6 +306,10 @@ class Extractor:
     def load(self) -> nn.Module:
         """The network, in evaluation mode, on the CPU."""
         return self.run.load_extractor(self.name, self.epoch)
+
+    def untrained(self) -> nn.Module:
+        """The same network before training, in evaluation mode, on the CPU."""
+        return self.run.initial_extractor(self.name)
 
     def digest(self) -> str:
         """SHA-256 of its checkpoint."""

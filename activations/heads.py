@@ -1,0 +1,183 @@
+"""The features that feed a linear head, straight from a network and images."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from repsim.activations.batches import batch_size as examples_of
+from repsim.activations.batches import run, to_device
+from repsim.activations.capture import Capture
+from repsim.activations.layers import unwrap
+from repsim.activations.loaders import NoisyLoader, as_loader, examples_in
+from repsim.data.noise import Noise
+from repsim.devices import find_device
+from repsim.errors import CaptureError, NonFiniteError, UsageError
+from repsim.progress import Progress, silent
+from repsim.training.run import Run
+
+#: Images of each generator made at once; the noise of an image depends on it.
+_ROUND = 64
+
+
+class LinearHead(NamedTuple):
+    """A head y = A f + b: A (out, d), b (out,) or None, both on the CPU, and what gives it f."""
+
+    weight: Tensor
+    bias: Tensor | None
+    input: str
+
+
+def linear_head(network: nn.Module) -> LinearHead:
+    """The linear head of a network.
+
+    Raises:
+        UsageError: its ``head`` is not one linear layer.
+    """
+    network = unwrap(network)
+    head = getattr(network, "head", None)
+    if not isinstance(head, nn.Linear):
+        found = "no head" if head is None else f"a head of type {type(head).__name__}"
+        if type(head) is nn.Identity:
+            found = "no head"
+        raise UsageError(
+            f"{type(network).__name__} has {found}; the features of a linear head need one that is "
+            "nn.Linear, as those of the methods gan, wgan, mgan and supervised are"
+        )
+    bias = None if head.bias is None else head.bias.detach().cpu()
+    source = getattr(network, "head_input", "head@input")
+    return LinearHead(head.weight.detach().cpu(), bias, source)
+
+
+def head_features(
+    network: nn.Module,
+    images: Any,
+    *,
+    noise: Noise | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    progress: Progress = silent,
+) -> Tensor:
+    """What a linear head is given for each image, (n, d) float32 on the CPU.
+
+    The network runs in evaluation mode and without gradients, a batch at a time; beyond a batch,
+    memory holds the features alone, twice at the end.
+
+    Args:
+        network: one whose ``head`` is ``nn.Linear``.
+        images: a loader, such as an ``ImageLoader``; or the images (n, c, h, w) themselves,
+            floating point, as ``generated_images`` gives them.
+        noise: put on the images first, see ``NoisyLoader``; they must be in [-1, 1] then.
+        seed: of the noise.
+        batch_size: images at a time, where they come as a tensor.
+        device: where to run; by default where the network lies.
+        progress: told the images done.
+
+    Raises:
+        UsageError: the network has no linear head, or there are no images.
+        CaptureError: the head has no row for each image, or runs several times.
+        NonFiniteError: NaN or infinity in the features.
+    """
+    head = linear_head(network)
+    network = unwrap(network)
+    target = head_device(network) if device is None else find_device(device)
+    network.to(target)
+    loader = as_loader(images, batch_size)
+    loader = loader if noise is None else NoisyLoader(loader, noise, seed)
+    total, done = examples_in(loader), 0
+    blocks = []
+    for batch in loader:
+        block = _input_of_head(network, to_device(batch, target), head.weight.shape[1])
+        blocks.append(block)
+        done += len(block)
+        progress(done, total or done, "")
+    if not done:
+        raise UsageError("the loader gave no images; expected at least one")
+    return torch.cat(blocks)
+
+
+def head_device(network: nn.Module) -> torch.device:
+    """Where a network's parameters lie."""
+    return next(iter(network.parameters()), torch.empty(0)).device
+
+
+def _input_of_head(network: nn.Module, batch: Any, features: int) -> Tensor:
+    n = examples_of(batch)
+    with Capture(network, ["head@input"]) as capture:
+        run(network, batch)
+        taken = capture.take()
+    values = next(iter(taken.values()))
+    if len(taken) > 1 or tuple(values.shape) != (n, features):
+        raise CaptureError(
+            f"the head of {type(network).__name__} is given {tuple(values.shape)} for {n} images, "
+            f"{len(taken)} times; expected {(n, features)}, once"
+        )
+    if not bool(torch.isfinite(values).all()):
+        raise NonFiniteError(
+            f"the features of {type(network).__name__} have NaN or infinity; check the network and "
+            "its input"
+        )
+    return values.float().cpu()
+
+
+class Generated(NamedTuple):
+    """Images that generators made.
+
+    Attributes:
+        images: (n, channels, size, size) float32 in [-1, 1], those of the first generator first.
+        generator: (n,) int64, which generator made each.
+    """
+
+    images: Tensor
+    generator: Tensor
+
+
+def generated_images(
+    run: Run,
+    per_generator: int,
+    seed: int = 0,
+    *,
+    epoch: int | None = None,
+    device: torch.device | str = "cpu",
+    progress: Progress = silent,
+) -> Generated | None:
+    """Images by the generators of a trained run; None where its method has none.
+
+    Args:
+        run: a finished run, or one that kept ``epoch``.
+        per_generator: images of each generator; the first of many are those of few.
+        seed: of the noise that they are made of. Torch's global random numbers are left as they
+            were.
+        epoch: of the series of checkpoints; by default the end of training.
+        device: where to make them; they come back to the CPU.
+        progress: told the images of each generator done.
+
+    Raises:
+        UsageError: no images are asked for, a negative seed, no checkpoint of that epoch.
+        StoreError: training is not over, or the checkpoint does not fit.
+    """
+    if per_generator < 1:
+        raise UsageError(f"per_generator is {per_generator}; expected at least 1")
+    if seed < 0:
+        raise UsageError(f"seed is {seed}; expected 0 or more")
+    method = run.load_method(epoch)
+    target = find_device(device)
+    for network in method.networks.values():
+        network.to(target)
+    rounds: list[list[Tensor]] = []
+    # Noise is drawn on the CPU whatever the device.
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.default_generator.manual_seed(seed)
+        for start in range(0, per_generator, _ROUND):
+            samples = method.samples(_ROUND)
+            if samples is None:
+                return None
+            parts = [samples] if isinstance(samples, Tensor) else list(samples.values())
+            rounds.append([part.float().cpu() for part in parts])
+            progress(min(start + _ROUND, per_generator), per_generator, "")
+    by_generator = [torch.cat(parts)[:per_generator] for parts in zip(*rounds, strict=True)]
+    index = torch.arange(len(by_generator)).repeat_interleave(per_generator)
+    return Generated(torch.cat(by_generator), index)
