@@ -1,0 +1,363 @@
+"""How much of what each layer of a network reads lies in the null space of its weight."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repsim.activations.batches import batch_size, run, to_device
+from repsim.activations.capture import Capture
+from repsim.activations.heads import head_device
+from repsim.activations.layers import modules_of, unwrap
+from repsim.activations.loaders import as_loader, examples_in
+from repsim.convspace import (
+    ROUNDING,
+    PatchSpace,
+    Window,
+    about,
+    patch_energies,
+    patch_space,
+    patch_sums,
+    share,
+)
+from repsim.devices import float64_device
+from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
+from repsim.layers import Address, select_layers
+from repsim.progress import Progress, silent
+
+
+def layer_null_spaces(
+    network: nn.Module,
+    loader: Any,
+    *,
+    labels: Any | None = None,
+    generated: Any | None = None,
+    layers: str | Sequence[str] | None = None,
+    rank_tolerance: float | None = None,
+    device: torch.device | str | None = None,
+    progress: Progress = silent,
+) -> list[dict[str, Any]]:
+    """The null space's share of the energy of the patches that each layer reads.
+
+    Every ``Conv2d`` and ``Linear`` that runs, in order of execution, by its input; one that runs
+    several times or has several addresses counts once, with all it was given, under the first
+    address. Transposed convolutions, and classes that compute with something else than their
+    ``weight``, are left out. The network sees the images twice: for the mean patches, and for the
+    energies about them.
+
+    Args:
+        network: runs in evaluation mode, without gradients.
+        loader: gives the same batches each time, such as an ``ImageLoader``; or the images
+            themselves, floating point.
+        labels: (n,) whole numbers, in the loader's order; with them each class is a group of its
+            own. Negative ones belong to none.
+        generated: images to compare with, in either form; a group of their own.
+        layers: addresses or globs among those layers; by default all.
+        rank_tolerance: as for ``repsim.nullspace.row_space``.
+        device: where to run; by default where the network lies.
+        progress: told the images seen, of each pass.
+
+    Returns:
+        Entries ``{quantity, part, group, layer, rank, dim, value, low, high, chance}`` by layer,
+        group and quantity. ``layer_energy`` is the null space's share of Σ|p|² over all patches p
+        of the group, ``layer_energy_centred`` that of Σ|p - m|², m being the group's mean patch
+        over positions and examples. ``group`` is ``all`` for the loader's examples, ``class 3`` or
+        ``generated``. ``low`` and ``high`` end a 95 % interval over examples, see ``share``;
+        ``chance`` is 1 - rank / dim. NaN where there is no energy.
+
+    Raises:
+        UsageError: no such layer that runs, or no images.
+        ShapeError: labels that are not one each.
+        CaptureError: a layer without a row for each image.
+        NonFiniteError: NaN or infinity in what a layer reads.
+    """
+    network = unwrap(network)
+    target = float64_device(head_device(network) if device is None else device)
+    network.to(target)
+    modules = _layers_of(network, layers)
+    sources = {"all": (as_loader(loader), _Classes.of(labels))}
+    if generated is not None:
+        sources["generated"] = (as_loader(generated), _Classes.of(None))
+    report = _reporter(progress, [examples_in(source) for source, _ in sources.values()])
+    spaces: dict[str, PatchSpace] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for group, (source, classes) in sources.items():
+        show = partial(_show, network, modules, source, target, report)
+        means = _Means(modules, classes)
+        classes.check(show(means.take), group)
+        energies = _Centred(modules, spaces, means, rank_tolerance)
+        n = show(energies.take)
+        for layer in means.sums:
+            records = energies.of(layer, n)
+            entries = _entries(layer, spaces[layer], records, group, classes)
+            found.setdefault(layer, []).extend(entries)
+    return [entry for entries in found.values() for entry in entries]
+
+
+def _layers_of(
+    network: nn.Module, layers: str | Sequence[str] | None
+) -> dict[str, nn.Conv2d | nn.Linear]:
+    """The layers that are asked for, by the first address of each."""
+    first: dict[nn.Conv2d | nn.Linear, str] = {}
+    for address, module in modules_of(network).items():
+        if address and isinstance(module, (nn.Conv2d, nn.Linear)) and _is_plain(module):
+            first.setdefault(module, address)
+    if not first:
+        raise UsageError(
+            f"{type(network).__name__} has no Conv2d or Linear layer within it, whose null space "
+            "could be asked for"
+        )
+    chosen = set(select_layers(first.values(), layers, of=type(network).__name__))
+    return {address: module for module, address in first.items() if address in chosen}
+
+
+def _is_plain(module: nn.Conv2d | nn.Linear) -> bool:
+    """Whether it computes as its class does; others may normalise their weight on the way."""
+    kind = nn.Conv2d if isinstance(module, nn.Conv2d) else nn.Linear
+    names = [name for name in ("forward", "_conv_forward") if hasattr(kind, name)]
+    return all(
+        getattr(type(module), name) is getattr(kind, name) and name not in vars(module)
+        for name in names
+    )
+
+
+def _window(module: nn.Conv2d | nn.Linear) -> Window:
+    if isinstance(module, nn.Linear):
+        return Window()
+    if isinstance(module.padding, str):
+        spans = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+        top, left = (s // 2 if module.padding == "same" else 0 for s in spans)
+        bottom, right = (s - s // 2 if module.padding == "same" else 0 for s in spans)
+    else:
+        top, left = bottom, right = module.padding
+    return Window(
+        kernel=module.kernel_size,
+        stride=module.stride,
+        dilation=module.dilation,
+        padding=(left, right, top, bottom),
+        mode=module.padding_mode,
+        groups=module.groups,
+    )
+
+
+def _maps(layer: str, module: nn.Module, x: Tensor, n: int) -> Tensor:
+    """What a layer was given as maps (n, c, h, w); positions of a linear one lie below each other.
+
+    Raises:
+        CaptureError: it has no row for each example.
+    """
+    linear = isinstance(module, nn.Linear)
+    if len(x) != n or (x.ndim < 2 if linear else x.ndim != 4):
+        raise CaptureError(
+            f"layer {layer!r} is given {tuple(x.shape)} for {n} examples; expected a row for each: "
+            "choose other layers"
+        )
+    return x.reshape(n, -1, x.shape[-1]).transpose(1, 2)[..., None] if linear else x
+
+
+def _show(
+    network: nn.Module,
+    modules: Mapping[str, nn.Module],
+    loader: Any,
+    device: torch.device,
+    report: Callable[[int], None],
+    take: Callable[[str, Tensor, int], None],
+) -> int:
+    """Show a network all batches, and ``take`` what its layers are given; returns the examples.
+
+    ``take`` is told the layer, its input as maps, and the place of the batch's first example.
+    """
+    begin = n = 0
+
+    def reduce(name: str, x: Tensor) -> None:
+        layer = Address.parse(name, modules).module
+        take(layer, _maps(layer, modules[layer], x, n), begin)
+
+    capture = Capture(network, [f"{layer}@input" for layer in modules], reduce=reduce)
+    for batch in loader:
+        n = batch_size(batch)
+        with capture:
+            run(network, to_device(batch, device))
+        begin += n
+        report(n)
+    return begin
+
+
+def _reporter(progress: Progress, sizes: Sequence[int | None]) -> Callable[[int], None]:
+    """Progress over two passes of each source."""
+    total = 0 if None in sizes else 2 * sum(size or 0 for size in sizes)
+    done = 0
+
+    def add(n: int) -> None:
+        nonlocal done
+        done += n
+        progress(done, max(total, done), "")
+
+    return add
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The classes of examples: what each is called, and (n,) where each example's stands in them.
+
+    Examples of no class stand behind the last. Without labels there are neither.
+    """
+
+    names: list[str]
+    index: Tensor | None
+
+    @classmethod
+    def of(cls, labels: Any | None) -> _Classes:
+        if labels is None:
+            return cls([], None)
+        given = torch.as_tensor(np.asarray(labels))
+        if given.ndim != 1 or given.is_floating_point() or given.is_complex():
+            raise ShapeError(
+                f"labels are {given.dtype} of shape {tuple(given.shape)}; expected a whole number "
+                "for each example"
+            )
+        known = given[given >= 0].unique()
+        index = torch.searchsorted(known, given).masked_fill(given < 0, len(known))
+        return cls([f"class {int(each)}" for each in known], index)
+
+    def rows(self, begin: int, n: int) -> Tensor:
+        """The places of examples ``begin`` to ``begin + n``."""
+        index = torch.zeros(n, dtype=torch.long)
+        return index if self.index is None else self.index[begin : begin + n]
+
+    def check(self, n: int, group: str) -> None:
+        if not n:
+            raise UsageError(f"the loader gave no images ({group}); expected at least one")
+        if self.index is not None and len(self.index) != n:
+            raise ShapeError(f"the loader gave {n} examples, labels has {len(self.index)}")
+
+
+class _Means:
+    """First pass: the mean patch that each layer reads, over all examples and those of a class."""
+
+    def __init__(self, modules: Mapping[str, nn.Conv2d | nn.Linear], classes: _Classes) -> None:
+        self.classes = classes
+        self.windows = {layer: _window(module) for layer, module in modules.items()}
+        self.sums: dict[str, Tensor] = {}  #: layer to (classes + 1, dim), in order of execution
+        self._patches: dict[str, Tensor] = {}
+
+    def take(self, layer: str, x: Tensor, begin: int) -> None:
+        index = self.classes.rows(begin, len(x)).to(x.device)
+        if len(index) != len(x):
+            return  # ``check`` will say that the labels do not suffice
+        window = self.windows[layer]
+        sums = patch_sums(x, window)
+        if layer not in self.sums:
+            size = len(self.classes.names) + 1
+            self.sums[layer] = sums.new_zeros(size, sums.shape[1])
+            self._patches[layer] = sums.new_zeros(size)
+        self.sums[layer].index_add_(0, index, sums)
+        patches = torch.full_like(index, window.positions(x.shape[2:]), dtype=torch.float64)
+        self._patches[layer].index_add_(0, index, patches)
+
+    def of_all(self, layer: str) -> Tensor:
+        """The mean over all examples, (1, dim)."""
+        return self.sums[layer].sum(0, keepdim=True) / self._patches[layer].sum()
+
+    def of_classes(self, layer: str) -> Tensor:
+        """The mean of each class, (classes + 1, dim)."""
+        return self.sums[layer] / self._patches[layer][:, None]
+
+
+class _Centred:
+    """Second pass: each example's energies as they are, about the common mean and its class's.
+
+    ``of`` gives six columns: the null space's and the whole energy, of each of these.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Conv2d | nn.Linear],
+        spaces: dict[str, PatchSpace],
+        means: _Means,
+        rank_tolerance: float | None,
+    ) -> None:
+        self.modules = modules
+        self.spaces = spaces
+        self.means = means
+        self.tolerance = rank_tolerance
+        self._records: dict[str, dict[int, Tensor]] = defaultdict(dict)
+
+    def take(self, layer: str, x: Tensor, begin: int) -> None:
+        space, window = self._space(layer, x), self.means.windows[layer]
+        index = self.means.classes.rows(begin, len(x)).to(x.device)
+        energies, sums = patch_energies(x, space), patch_sums(x, window)
+        common = self.means.of_all(layer).expand(len(x), -1)
+        own = self.means.of_classes(layer)[index]
+        columns = [energies, *(about(energies, sums, mean, space) for mean in (common, own))]
+        found = torch.stack([part for each in columns for part in each[:2]], dim=1).cpu()
+        if not bool(torch.isfinite(found[:, :2]).all()):
+            raise NonFiniteError(
+                f"layer {layer!r} is given NaN or infinity; check the network and its input"
+            )
+        records = self._records[layer]  # a layer may run several times in a batch
+        records[begin] = records[begin] + found if begin in records else found
+
+    def of(self, layer: str, n: int) -> Tensor:
+        """(n, 6) float64, a row for each example.
+
+        Raises:
+            CaptureError: the layer did not run for all of them.
+        """
+        records = torch.cat(list(self._records[layer].values()))
+        if len(records) != n:
+            raise CaptureError(
+                f"layer {layer!r} ran for {len(records)} of {n} examples; choose other layers"
+            )
+        return records
+
+    def _space(self, layer: str, x: Tensor) -> PatchSpace:
+        if layer not in self.spaces:
+            # On CUDA, float32 convolutions are TF32 by default, which has three digits.
+            exact = x.is_cuda or x.dtype == torch.float64
+            self.spaces[layer] = patch_space(
+                self.modules[layer].weight,
+                self.means.windows[layer],
+                dtype=torch.float64 if exact else torch.float32,
+                rank_tolerance=self.tolerance,
+            ).to(x.device)
+        return self.spaces[layer]
+
+
+def _entries(
+    layer: str, space: PatchSpace, records: Tensor, group: str, classes: _Classes
+) -> Iterator[dict[str, Any]]:
+    """What is reported of a layer: of all examples of a source, then of each class."""
+    rows = {group: (slice(None), 2)}
+    if classes.index is not None:
+        rows |= {name: (classes.index == k, 4) for k, name in enumerate(classes.names)}
+    about_layer = {
+        "layer": layer,
+        "rank": space.rank,
+        "dim": space.dim,
+        "chance": space.chance,
+    }
+    for name, (chosen, centred) in rows.items():
+        of = records[chosen]
+        negligible = ROUNDING * float(of[:, 1].sum())
+        shares = {
+            "layer_energy": share(of[:, 0], of[:, 1]),
+            "layer_energy_centred": share(
+                of[:, centred], of[:, centred + 1], negligible=negligible
+            ),
+        }
+        for quantity, found in shares.items():
+            yield {
+                "quantity": quantity,
+                "part": "null",
+                "group": name,
+                **about_layer,
+                **found._asdict(),
+            }
