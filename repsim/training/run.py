@@ -217,9 +217,9 @@ class Run:
 
     def _load(self, names: list[str] | None, epoch: int | None) -> Method:
         """The method with the networks ``names``, or all of them, out of a checkpoint."""
+        method = self.build()
         file = self.checkpoint if epoch is None else self.checkpoint_at(epoch)
         state = self.load_state(file)
-        method = self.build()
         for name in method.networks if names is None else names:
             try:
                 method.networks[name].load_state_dict(state["networks"][name])

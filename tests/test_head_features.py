@@ -1,0 +1,259 @@
+"""From a run and images to the features of its linear head, before and after training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from repsim.activations import ImageLoader, harvest_run
+from repsim.activations.heads import generated_images, head_features, linear_head
+from repsim.activations.loaders import NoisyLoader
+from repsim.data import ImageSet, load
+from repsim.data.noise import Noise
+from repsim.errors import CaptureError, NonFiniteError, StoreError, UsageError
+from repsim.networks.dcgan import LATENT
+from repsim.training.config import build_config
+from repsim.training.loop import train
+from repsim.training.methods import find_method
+from repsim.training.run import Extractor, Run
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "mgan": {"width": 4, "generators": 3, "batch_size": 60},
+    "gan": {"width": 4, "batch_size": 60},
+    "supervised": {"depth": 10, "width": 4, "representation": 6, "batch_size": 60},
+    "simclr": {"depth": 10, "width": 4, "batch_size": 60},
+    "autoencoder": {"width": 4, "batch_size": 60},
+}
+FEW = {"split": "train[:120]", "test": "test[:20]", "seed": 5}
+
+
+def trained(method: str, path: Path, **settings: Any) -> Run:
+    kind = find_method(method)
+    values = {**SETTINGS.get(method, {}), **FEW, "epochs": 1, "save_every": (0, 1), "sheet": 0}
+    values |= {"coverage": 0, **settings}
+    return train(method, build_config(kind.config_class, values, "test"), path)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {method: trained(method, folder / method) for method in SETTINGS}
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    return load("digits", "test[:30]", size=32)
+
+
+# --- networks as training began
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return list(ours) == list(theirs) and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_the_initial_network_is_epoch_0_and_the_control_bit_for_bit(
+    method: str, runs: dict[str, Run], tmp_path: Path
+) -> None:
+    run = runs[method]
+    control = find_method("untrained").config_class
+    for name in run.extractors:
+        initial = run.initial_extractor(name)
+        assert not any(module.training for module in initial.modules())
+        assert same(initial, run.load_extractor(name, epoch=0))
+        assert same(initial, Extractor(run, name, epoch=1).untrained())
+        assert not same(initial, run.load_extractor(name))
+        if method == "mgan":
+            continue  # its control has the default of ten generators: the next test
+        own = {k: v for k, v in SETTINGS[method].items() if k in control.model_fields}
+        values = {**own, **FEW, "of": f"{method}:{name}"}
+        config = build_config(control, values, "test")
+        assert same(initial, train("untrained", config, tmp_path / name).load_extractor())
+
+
+def test_the_control_of_each_extractor_of_mgan(tmp_path: Path) -> None:
+    values = {"generators": 10, "width": 4, "epochs": 0, "save_every": 0}
+    run = trained("mgan", tmp_path / "mgan", **values)
+    control = find_method("untrained").config_class
+    for name in run.extractors:
+        config = build_config(control, {"width": 4, **FEW, "of": f"mgan:{name}"}, "test")
+        untrained = train("untrained", config, tmp_path / name)
+        assert same(run.initial_extractor(name), untrained.load_extractor())
+        assert same(untrained.initial_extractor(), untrained.load_extractor())
+
+
+def test_building_and_loading_leave_random_numbers_as_they_were(runs: dict[str, Run]) -> None:
+    torch.manual_seed(9)
+    before = torch.get_rng_state()
+    runs["gan"].initial_extractor()
+    runs["gan"].load_extractor()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_run_that_is_not_over_has_an_initial_network(runs: dict[str, Run]) -> None:
+    with pytest.raises(UsageError, match="'mgan' has 2 extractors; say mgan:discriminator or"):
+        runs["mgan"].initial_extractor()
+    with pytest.raises(UsageError, match="no extractor 'generator'"):
+        runs["gan"].initial_extractor("generator")
+
+
+# --- features
+
+
+@pytest.mark.parametrize("method", ["mgan", "gan", "supervised"])
+def test_the_head_makes_the_outputs_of_its_features(
+    method: str, runs: dict[str, Run], images: ImageSet
+) -> None:
+    for name in runs[method].extractors:
+        network = runs[method].load_extractor(name)
+        seen: list[tuple[int, int]] = []
+        found = head_features(
+            network,
+            ImageLoader(images, 7),
+            progress=lambda done, total, note="": seen.append((done, total)),
+        )
+        weight, bias, source = linear_head(network)
+        assert found.dtype == torch.float32
+        assert not found.requires_grad
+        assert found.shape == (30, weight.shape[1])
+        assert source == network.head_input
+        with torch.no_grad():
+            outputs = network(images.inputs())
+        linear = found @ weight.T + (0 if bias is None else bias)
+        assert torch.allclose(linear, outputs, atol=1e-5)
+        assert seen[-1] == (30, 30)
+        assert len(seen) == 5
+
+
+def test_they_are_those_that_a_harvest_stores(
+    runs: dict[str, Run], images: ImageSet, tmp_path: Path
+) -> None:
+    run = runs["mgan"]
+    path = tmp_path / "a.h5"
+    with harvest_run(run, images, extractor="classifier", path=path, batch_size=30) as store:
+        head = store.heads["head"]
+        expected = torch.from_numpy(store.rows(head["input"], 0, 30))
+    found = head_features(run.load_extractor("classifier"), ImageLoader(images, 30))
+    assert torch.equal(found, expected)
+
+
+def test_tensors_batches_and_modes_make_no_difference(
+    runs: dict[str, Run], images: ImageSet
+) -> None:
+    network = runs["supervised"].load_extractor().train()
+    modes = [module.training for module in network.modules()]
+    expected = head_features(network, ImageLoader(images, 30))
+    assert [module.training for module in network.modules()] == modes
+    assert all(p.grad is None and p.requires_grad for p in network.parameters())
+    for found in (
+        head_features(network, images.inputs(), batch_size=4),
+        head_features(network, [(images.inputs(),)]),
+        head_features(network, iter(images.inputs().split(11))),
+        head_features(network, images.inputs(), device="cpu"),
+    ):
+        assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_features_of_noisy_images(runs: dict[str, Run], images: ImageSet) -> None:
+    network, noise = runs["gan"].load_extractor(), Noise("gaussian", 0.3)
+    found = head_features(network, ImageLoader(images, 8), noise=noise, seed=3)
+    noisy = torch.cat([batch[0] for batch in NoisyLoader(ImageLoader(images, 30), noise, 3)])
+    assert torch.allclose(found, head_features(network, noisy), atol=1e-5)
+    clean = head_features(network, ImageLoader(images, 8))
+    assert float((found - clean).norm()) > 0.01 * float(clean.norm())
+    silence = head_features(network, ImageLoader(images, 8), noise=Noise("gaussian", 0))
+    assert torch.equal(silence, clean)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("simclr", "ResNet has a head of type ProjectionHead; .* gan, wgan, mgan and supervised"),
+        ("autoencoder", "Encoder has no head; the features of a linear head need one"),
+    ],
+)
+def test_networks_without_a_linear_head(method: str, message: str, runs: dict[str, Run]) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        head_features(runs[method].load_extractor(), torch.zeros(2, 1, 32, 32))
+    assert "\n" not in str(caught.value)
+
+
+class Odd(nn.Module):
+    """A network whose head does not get a row an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.reshape(-1, 4))
+
+
+def test_heads_that_fit_no_image() -> None:
+    with pytest.raises(CaptureError, match="the head of Odd is given \\(4, 4\\) for 2 images"):
+        head_features(Odd(), torch.zeros(2, 8))
+    assert head_features(Odd(), torch.zeros(2, 4)).shape == (2, 4)
+    with pytest.raises(NonFiniteError, match="the features of Odd have NaN or infinity"):
+        head_features(Odd(), torch.full((2, 4), torch.inf))
+    for nothing in ([], torch.zeros(0, 4)):
+        with pytest.raises(UsageError, match="the loader gave no images"):
+            head_features(Odd(), nothing)
+    assert linear_head(Odd()).input == "head@input"
+
+
+# --- generated images
+
+
+def test_each_generator_gives_its_images(runs: dict[str, Run]) -> None:
+    torch.manual_seed(9)
+    before = torch.get_rng_state()
+    found = generated_images(runs["mgan"], 70, seed=4)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert found is not None
+    assert found.images.shape == (210, 1, 32, 32)
+    assert found.images.dtype == torch.float32
+    assert float(found.images.abs().max()) <= 1
+    assert found.generator.tolist() == [0] * 70 + [1] * 70 + [2] * 70
+
+    fewer = generated_images(runs["mgan"], 5, seed=4)
+    again = torch.cat([found.images[found.generator == k][:5] for k in range(3)])
+    assert torch.equal(fewer.images, again)
+    assert not torch.equal(generated_images(runs["mgan"], 5, seed=3).images, again)
+    assert head_features(runs["mgan"].load_extractor("classifier"), fewer.images).shape == (15, 128)
+
+
+def test_they_come_from_the_weights_of_the_checkpoint(runs: dict[str, Run]) -> None:
+    run = runs["gan"]
+    found = generated_images(run, 3, seed=2)
+    assert found.generator.tolist() == [0, 0, 0]
+    generator = run.build().networks["generator"].eval()
+    state = torch.load(run.checkpoint, weights_only=True)["networks"]["generator"]
+    generator.load_state_dict(state)
+    z = torch.randn(64, LATENT, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        assert torch.equal(found.images, generator(z)[:3])
+    assert not torch.equal(found.images, generated_images(run, 3, seed=2, epoch=0).images)
+    method = run.load_method()
+    assert not any(m.training for net in method.networks.values() for m in net.modules())
+
+
+@pytest.mark.parametrize("method", ["supervised", "simclr", "autoencoder"])
+def test_methods_without_a_generator(method: str, runs: dict[str, Run]) -> None:
+    assert generated_images(runs[method], 2) is None
+
+
+def test_images_that_cannot_be_had(runs: dict[str, Run], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="per_generator is 0; expected at least 1"):
+        generated_images(runs["gan"], 0)
+    with pytest.raises(UsageError, match="seed is -1; expected 0 or more"):
+        generated_images(runs["gan"], 1, seed=-1)
+    with pytest.raises(UsageError, match="no checkpoint of epoch 7"):
+        generated_images(runs["gan"], 1, epoch=7)
+    with pytest.raises(StoreError, match="is not a run"):
+        generated_images(Run(tmp_path), 1)
