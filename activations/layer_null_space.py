@@ -138,13 +138,18 @@ def _window(module: nn.Conv2d | nn.Linear) -> Window:
     else:
         top, left = bottom, right = module.padding
     return Window(
-        kernel=module.kernel_size,
-        stride=module.stride,
-        dilation=module.dilation,
+        kernel=_pair(module.kernel_size),
+        stride=_pair(module.stride),
+        dilation=_pair(module.dilation),
         padding=(left, right, top, bottom),
         mode=module.padding_mode,
         groups=module.groups,
     )
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    down, right = values
+    return down, right
 
 
 def _maps(layer: str, module: nn.Module, x: Tensor, n: int) -> Tensor:
@@ -335,7 +340,8 @@ def _entries(
     layer: str, space: PatchSpace, records: Tensor, group: str, classes: _Classes
 ) -> Iterator[dict[str, Any]]:
     """What is reported of a layer: of all examples of a source, then of each class."""
-    rows = {group: (slice(None), 2)}
+    # By group: its examples, and the columns that are about its own mean.
+    rows: dict[str, tuple[Any, int]] = {group: (slice(None), 2)}
     if classes.index is not None:
         rows |= {name: (classes.index == k, 4) for k, name in enumerate(classes.names)}
     about_layer = {

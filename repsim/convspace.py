@@ -231,12 +231,11 @@ def about(
     """
     inside = space.within(means)
     null = inside if space.of_null else means - inside
+    n = energies.positions
     return Energies(
-        *(
-            energy + (part * (energies.positions * part - 2 * sums)).sum(1)
-            for energy, part in ((energies.null, null), (energies.whole, means))
-        ),
-        energies.positions,
+        energies.null + (null * (n * null - 2 * sums)).sum(1),
+        energies.whole + (means * (n * means - 2 * sums)).sum(1),
+        n,
     )
 
 

@@ -116,7 +116,7 @@ def test_the_head_makes_the_outputs_of_its_features(
         found = head_features(
             network,
             ImageLoader(images, 7),
-            progress=lambda done, total, note="": seen.append((done, total)),
+            progress=lambda done, total, note="", seen=seen: seen.append((done, total)),
         )
         weight, bias, source = linear_head(network)
         assert found.dtype == torch.float32

@@ -63,9 +63,8 @@ def layer(
         for part, r in zip(conv.weight.chunk(conv.groups), ranks, strict=True):
             if r is not None:
                 flat = part.flatten(1)
-                product = (
-                    torch.randn(len(flat), r).double() @ torch.randn(r, flat.shape[1]).double()
-                )
+                left, right = torch.randn(len(flat), r), torch.randn(r, flat.shape[1])
+                product = left.double() @ right.double()
                 part.copy_(product.view_as(part))
     return conv
 
@@ -83,13 +82,18 @@ def unfolded(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return F.unfold(padded, conv.kernel_size, conv.dilation, 0, conv.stride).transpose(1, 2)
 
 
-def projector(conv: nn.Conv2d) -> tuple[Tensor, int]:
-    """Onto the null space of all groups, by the pseudo-inverse; and the rank."""
+def projector(conv: nn.Conv2d, dtype: torch.dtype = torch.float64) -> tuple[Tensor, int]:
+    """Onto the null space of all groups, by the pseudo-inverse; and the rank.
+
+    ``dtype`` is that of the weights before they were made float64: how exact they are.
+    """
     blocks, rank = [], 0
     for part in conv.weight.detach().chunk(conv.groups):
         matrix = part.flatten(1)
-        blocks.append(torch.eye(matrix.shape[1]).double() - torch.linalg.pinv(matrix) @ matrix)
-        rank += int(torch.linalg.matrix_rank(matrix))
+        rtol = max(matrix.shape) * torch.finfo(dtype).eps
+        inverse = torch.linalg.pinv(matrix, rtol=rtol)
+        blocks.append(torch.eye(matrix.shape[1]).double() - inverse @ matrix)
+        rank += int(torch.linalg.matrix_rank(matrix, rtol=rtol))
     return torch.block_diag(*blocks), rank
 
 
@@ -124,7 +128,7 @@ def test_shares_are_those_of_unfolded_patches(
     x = maps().to(dtype)
     found = layer_null_spaces(network, list(x.split(5)), labels=LABELS)
     conv.double()
-    patches, (null, rank) = unfolded(conv, x.double()), projector(conv)
+    patches, (null, rank) = unfolded(conv, x.double()), projector(conv, dtype)
     groups = {"all": torch.ones(N, dtype=torch.bool)}
     groups |= {f"class {k}": k == LABELS for k in range(3)}
     assert len(found) == 2 * len(groups)
@@ -420,7 +424,7 @@ def wrong() -> Iterator[Any]:
     yield net, x, {"layers": "7"}, UsageError, "no layer '7'"
 
 
-@pytest.mark.parametrize(("network", "images", "options", "error", "message"), wrong())
+@pytest.mark.parametrize(("network", "images", "options", "error", "message"), list(wrong()))
 def test_networks_and_images_that_do_not_fit(
     network: nn.Module, images: Any, options: dict[str, Any], error: Any, message: str
 ) -> None:

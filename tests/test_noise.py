@@ -116,7 +116,7 @@ def test_without_ids_positions_count() -> None:
     noise, clean = NOISES[0], images()
     expected = noise(clean, range(6), seed=1)
     for batches in (list(clean.split(4)), [(part, None) for part in clean.split(2)]):
-        found = [batch for batch in NoisyLoader(batches, noise, seed=1)]
+        found = list(NoisyLoader(batches, noise, seed=1))
         parts = [each if isinstance(each, Tensor) else each[0] for each in found]
         assert torch.equal(torch.cat(parts), expected)
     with pytest.raises(UsageError, match="a batch gave dict as images"):
