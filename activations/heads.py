@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.batches import batch_size as examples_of
-from repsim.activations.batches import run, to_device
+from repsim.activations.batches import inputs_of, run, to_device
 from repsim.activations.capture import Capture
 from repsim.activations.layers import unwrap
 from repsim.activations.loaders import NoisyLoader, as_loader, examples_in
@@ -18,7 +18,7 @@ from repsim.errors import CaptureError, NonFiniteError, UsageError
 from repsim.progress import Progress, silent
 from repsim.training.run import Run
 
-#: Images of each generator made at once; the noise of an image depends on it.
+#: Images of each generator made at once. What an image is made of depends on it: no option.
 _ROUND = 64
 
 
@@ -39,9 +39,8 @@ def linear_head(network: nn.Module) -> LinearHead:
     network = unwrap(network)
     head = getattr(network, "head", None)
     if not isinstance(head, nn.Linear):
-        found = "no head" if head is None else f"a head of type {type(head).__name__}"
-        if type(head) is nn.Identity:
-            found = "no head"
+        none = head is None or isinstance(head, nn.Identity)
+        found = "no head" if none else f"a head of type {type(head).__name__}"
         raise UsageError(
             f"{type(network).__name__} has {found}; the features of a linear head need one that is "
             "nn.Linear, as those of the methods gan, wgan, mgan and supervised are"
@@ -78,7 +77,7 @@ def head_features(
 
     Raises:
         UsageError: the network has no linear head, or there are no images.
-        CaptureError: the head has no row for each image, or runs several times.
+        CaptureError: the network does not run on the images, or its head has no row for each.
         NonFiniteError: NaN or infinity in the features.
     """
     head = linear_head(network)
@@ -99,6 +98,26 @@ def head_features(
     return torch.cat(blocks)
 
 
+def show(network: nn.Module, batch: Any) -> None:
+    """Run a network on a batch; one that does not take the images is the user's to mend.
+
+    Raises:
+        CaptureError: it does not run on them.
+    """
+    try:
+        run(network, batch)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        images = inputs_of(batch)
+        what = f"{tuple(images.shape)} {images.dtype}" if isinstance(images, Tensor) else "them"
+        raise CaptureError(
+            f"{type(network).__name__} does not run on {what}: "
+            f"{(str(error) or type(error).__name__).splitlines()[0]}; check the size, channels and "
+            "number type that it takes"
+        ) from error
+
+
 def head_device(network: nn.Module) -> torch.device:
     """Where a network's parameters lie."""
     return next(iter(network.parameters()), torch.empty(0)).device
@@ -107,7 +126,7 @@ def head_device(network: nn.Module) -> torch.device:
 def _input_of_head(network: nn.Module, batch: Any, features: int) -> Tensor:
     n = examples_of(batch)
     with Capture(network, ["head@input"]) as capture:
-        run(network, batch)
+        show(network, batch)
         taken = capture.take()
     values = next(iter(taken.values()))
     if len(taken) > 1 or tuple(values.shape) != (n, features):

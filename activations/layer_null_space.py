@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.batches import batch_size, run, to_device
+from repsim.activations.batches import batch_size, to_device
 from repsim.activations.capture import Capture
-from repsim.activations.heads import head_device
+from repsim.activations.heads import head_device, show
 from repsim.activations.layers import modules_of, unwrap
 from repsim.activations.loaders import as_loader, examples_in
 from repsim.convspace import (
@@ -52,6 +52,10 @@ def layer_null_spaces(
     ``weight``, are left out. The network sees the images twice: for the mean patches, and for the
     energies about them.
 
+    Convolutions are taken in float32 on the CPU (float64 for such a network, and on CUDA, where
+    float32 may be TF32), sums in float64: shares are good to about 1e-6, centred ones too unless
+    the mean is hundreds of times the spread.
+
     Args:
         network: runs in evaluation mode, without gradients.
         loader: gives the same batches each time, such as an ``ImageLoader``; or the images
@@ -75,7 +79,7 @@ def layer_null_spaces(
     Raises:
         UsageError: no such layer that runs, or no images.
         ShapeError: labels that are not one each.
-        CaptureError: a layer without a row for each image.
+        CaptureError: the network does not run on the images, or a layer has no row for each.
         NonFiniteError: NaN or infinity in what a layer reads.
     """
     network = unwrap(network)
@@ -189,7 +193,7 @@ def _show(
     for batch in loader:
         n = batch_size(batch)
         with capture:
-            run(network, to_device(batch, device))
+            show(network, to_device(batch, device))
         begin += n
         report(n)
     return begin

@@ -114,6 +114,9 @@ def conv(request: pytest.FixtureRequest) -> nn.Conv2d:
 
 # --- one layer
 
+#: What torch says of "same" with even kernels.
+EVEN = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+
 
 def entry(entries: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
     (found,) = [e for e in entries if all(e[key] == value for key, value in wanted.items())]
@@ -121,6 +124,7 @@ def entry(entries: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@EVEN
 def test_shares_are_those_of_unfolded_patches(
     conv: nn.Conv2d, dtype: torch.dtype, relative: float
 ) -> None:
@@ -149,6 +153,7 @@ def test_shares_are_those_of_unfolded_patches(
             assert (got["high"] + got["low"]) / 2 == pytest.approx(got["value"])
 
 
+@EVEN
 def test_energies_and_sums_example_by_example(conv: nn.Conv2d) -> None:
     from repsim.activations.layer_null_space import _window
 
@@ -421,6 +426,7 @@ def wrong() -> Iterator[Any]:
     yield net, x, {"labels": range(9)}, ShapeError, "the loader gave 5 examples, labels has 9"
     yield net, x, {"labels": [0.5] * 5}, ShapeError, "labels are torch.float64 of shape \\(5,\\)"
     yield net, x * torch.nan, {}, NonFiniteError, "layer '0' is given NaN or infinity"
+    yield net, torch.randn(5, 4), {}, CaptureError, "Sequential does not run on \\(5, 4\\) torch.f"
     yield net, x, {"layers": "7"}, UsageError, "no layer '7'"
 
 

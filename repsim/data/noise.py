@@ -1,7 +1,7 @@
 """Noise on the pixels of image batches in [-1, 1], the same for an image whatever its batch.
 
-What of Mao et al.'s "noise" is not the difference of real and generated images they leave open;
-these two are those of Hendrycks and Dietterich (2019), whose benchmark clips noisy images to the
+Mao et al. (2019) call the difference of real and generated images noise, and name no other. The two
+kinds here are of the benchmark of Hendrycks and Dietterich (2019), which clips noisy images to the
 range of pixels as well.
 """
 
