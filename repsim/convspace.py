@@ -68,10 +68,25 @@ class Window:
             return x
         return F.pad(x, self.padding, mode="constant" if self.mode == "zeros" else self.mode)
 
-    def taps(self, size: Sequence[int]) -> tuple[Float[Tensor, "kh H"], Float[Tensor, "kw W"]]:
-        """For each row of the kernel, and each column, which of a padded map's it is laid on."""
+    @property
+    def border(self) -> tuple[int, int] | None:
+        """Rows above and below, and columns to either side, where they are zeros, as many each."""
+        left, right, top, bottom = self.padding
+        plain = self.mode == "zeros" and left == right and top == bottom
+        return (top, left) if plain else None
+
+    def taps(self, size: Sequence[int]) -> tuple[Float[Tensor, "kh h"], Float[Tensor, "kw w"]]:
+        """For each row of the kernel, and each column, on which of a map's it is laid how often.
+
+        Of a map without its border where that is ``border``, which adds nothing to sums; with it
+        elsewhere.
+        """
+        down, right = self.border or (0, 0)
         rows, columns = (
-            _taps(*each) for each in zip(size, self.kernel, self.stride, self.dilation, strict=True)
+            _taps(length + 2 * edge, *each)[:, edge : edge + length]
+            for length, edge, *each in zip(
+                size, (down, right), self.kernel, self.stride, self.dilation, strict=True
+            )
         )
         return rows, columns
 
@@ -182,7 +197,7 @@ def _examples_at_once(x: Tensor, space: PatchSpace) -> int:
 
 def _energies(x: Tensor, space: PatchSpace) -> tuple[Tensor, Tensor]:
     window = space.window
-    x = window.padded(x.to(space.basis.dtype))
+    x = _laid_out(x, window, space.basis.dtype)
     rows, columns = (each.to(x.device) for each in window.taps(x.shape[2:]))
     # How many patches a pixel lies in: so often its square counts.
     whole = x.double().square().sum(1).matmul(columns.sum(0)).matmul(rows.sum(0))
@@ -192,11 +207,18 @@ def _energies(x: Tensor, space: PatchSpace) -> tuple[Tensor, Tensor]:
             x,
             space.filters(),
             stride=window.stride,
+            padding=window.border or 0,
             dilation=window.dilation,
             groups=window.groups,
         )
         inside = found.double().square().sum((1, 2, 3))
     return inside if space.of_null else whole - inside, whole
+
+
+def _laid_out(x: Tensor, window: Window, dtype: torch.dtype) -> Tensor:
+    """Maps as ``Window.taps`` wants them: with their border, but where it is zeros all round."""
+    x = x.to(dtype, memory_format=torch.contiguous_format)
+    return x if window.border is not None else window.padded(x)
 
 
 def patch_sums(x: Float[Tensor, "n c h w"], window: Window) -> Float[Tensor, "n d"]:
@@ -208,9 +230,9 @@ def patch_sums(x: Float[Tensor, "n c h w"], window: Window) -> Float[Tensor, "n 
     """
     sums = []
     for part in x.split(max(1, _AT_ONCE // max(1, x[0].numel()))):
-        padded = window.padded(part.double())
-        rows, columns = (each.to(x.device) for each in window.taps(padded.shape[2:]))
-        across = padded.matmul(columns.T)  # (n, c, H, kw)
+        laid = _laid_out(part, window, torch.float64)
+        rows, columns = (each.to(x.device) for each in window.taps(laid.shape[2:]))
+        across = laid.matmul(columns.T)  # (n, c, h, kw)
         sums.append(rows.matmul(across).flatten(1))
     return torch.cat(sums)
 
