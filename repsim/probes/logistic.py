@@ -1,78 +1,237 @@
-"""Multinomial logistic regression by L-BFGS, the converged linear probe."""
+"""Multinomial logistic regression by preconditioned L-BFGS, the converged linear probe.
+
+The objective is the mean cross-entropy plus l2/2 |W|² over W (classes, p) and b. Its Hessian has
+the features' covariance in it, whose eigenvalues span many orders of magnitude in a layer of a
+network: plain L-BFGS needs hundreds of passes over the data. Here the covariance, weighted by how
+undecided the probe is about each example, is taken out beforehand, and again as the probe learns.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.optimize import minimize
 from torch import Tensor
+
+from repsim.probes.curvature import Curvature, curvature
+from repsim.probes.rows import Rows
+from repsim.probes.standard import Standard, standardise
+
+#: Iterations after which the curvature is taken anew, soon at first, while it changes; then each
+#: stage is twice as long as the one before.
+_STAGES = (8, 12, 16, 24)
+
+#: Steps that L-BFGS remembers.
+_MEMORY = 30
+
+#: Strengths among which a validation split chooses, from strong to weak, as warm starts go.
+LADDER = tuple(float(f"{10**exponent:.3g}") for exponent in np.linspace(0, -6, 10))
 
 
 @dataclass(frozen=True)
 class Logistic:
-    """A fitted probe on standardised features."""
+    """A fitted probe on standardised features.
 
-    mean: Float[Tensor, " d"]
-    scale: Float[Tensor, " d"]
-    weight: Float[Tensor, "classes d"]
+    Attributes:
+        standard: mean and scale of the training features, each (p,).
+        weight: (classes, p) float64, of standardised features.
+        bias: (classes,) float64.
+        l2: strength of the penalty.
+        objective: mean cross-entropy + l2/2 |W|² at the solution.
+        gap: estimate of how far the objective lies above its minimum, relative to it.
+        gradient: largest absolute entry of the objective's gradient.
+        iterations: of L-BFGS.
+        converged: whether ``gap`` met the tolerance.
+    """
+
+    standard: Standard
+    weight: Float[Tensor, "classes p"]
     bias: Float[Tensor, " classes"]
-    gradient: float  #: largest absolute entry of the objective's gradient at the solution
+    l2: float
+    objective: float
+    gap: float
+    gradient: float
     iterations: int
+    converged: bool
 
-    def predict(self, features: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
+    def logits(self, features: Float[Tensor, "n p"]) -> Float[Tensor, "n classes"]:
+        """Of raw features, in float64."""
+        return self.standard(features).double() @ self.weight.T + self.bias
+
+    def predict(self, features: Float[Tensor, "n p"]) -> Int[Tensor, " n"]:
         """The most likely class of each row."""
-        return (((features - self.mean) / self.scale) @ self.weight.T + self.bias).argmax(1)
+        return self.logits(features).argmax(1)
 
 
 def fit_logistic(
-    features: Float[Tensor, "n d"],
+    features: Rows,
     labels: Int[Tensor, " n"],
     classes: int,
     *,
     l2: float = 1e-3,
-    tolerance: float = 1e-5,
+    tolerance: float = 1e-7,
     max_iterations: int = 1000,
 ) -> Logistic:
-    """Minimise mean cross-entropy + l2/2 |W|² over W (classes, d) and b, in float64.
+    """Minimise mean cross-entropy + l2/2 |W|² over W (classes, p) and b.
 
     Features are standardised first, so that one ``l2`` suits layers of any scale. The objective is
     strictly convex in W: the result does not depend on a start, and no seed is needed.
 
     Args:
-        features: training rows.
+        features: training rows (n, p).
         labels: their classes, 0 to classes - 1.
         classes: number of classes.
-        l2: strength of the penalty; scikit-learn's C is 1 / (n l2).
-        tolerance: stop once no entry of the gradient is larger.
-        max_iterations: stop then at the latest; ``Logistic.gradient`` shows how far it came.
+        l2: strength of the penalty, above 0; scikit-learn's C is 1 / (n l2).
+        tolerance: stop once half the squared gradient, in the metric of the curvature, is at most
+            this share of the objective: an estimate of how far it lies above its minimum. Features
+            in float32 allow for 1e-7, those in float64 for much less.
+        max_iterations: stop then at the latest.
     """
-    x = features.double()
-    mean, scale = x.mean(0), x.std(0, correction=0)
-    scale = torch.where(scale > 0, scale, 1.0)  # a constant column carries nothing either way
-    x = (x - mean) / scale
-    weight = x.new_zeros(classes, x.shape[1], requires_grad=True)
-    bias = x.new_zeros(classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [weight, bias],
-        max_iter=max_iterations,
-        history_size=20,
-        tolerance_grad=tolerance,
-        tolerance_change=0.0,
-        line_search_fn="strong_wolfe",
+    (fitted,) = fit_path(
+        features, labels, classes, [l2], tolerance=tolerance, max_iterations=max_iterations
     )
+    return fitted
 
-    def objective() -> Tensor:
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(x @ weight.T + bias, labels)
-        loss = loss + l2 / 2 * weight.square().sum()
-        loss.backward()
-        return loss
 
-    optimizer.step(objective)
-    objective()
-    assert weight.grad is not None
-    assert bias.grad is not None
-    largest = max(float(weight.grad.abs().max()), float(bias.grad.abs().max()))
-    iterations = int(optimizer.state[weight]["n_iter"])
-    return Logistic(mean, scale, weight.detach(), bias.detach(), largest, iterations)
+def fit_path(
+    features: Rows,
+    labels: Int[Tensor, " n"],
+    classes: int,
+    strengths: Sequence[float],
+    *,
+    tolerance: float = 1e-7,
+    max_iterations: int = 1000,
+    start: Logistic | None = None,
+) -> Iterator[Logistic]:
+    """A fit for each strength, every one from where the last ended; see ``fit_logistic``.
+
+    Args:
+        features: training rows (n, p).
+        labels: their classes.
+        classes: number of classes.
+        strengths: of the penalty, best from strong to weak.
+        tolerance: as for ``fit_logistic``.
+        max_iterations: of each fit.
+        start: a probe of other rows of the same features, to begin from.
+    """
+    standard = standardise(features)
+    problem = Problem(features.map(lambda x: standard(x).to(x.dtype)), labels, classes)
+    weights = problem.start if start is None else torch.cat([start.weight, start.bias[:, None]], 1)
+    for l2 in strengths:
+        solution = _minimise(problem, weights, l2, tolerance, max_iterations)
+        weights = solution.weights
+        yield Logistic(
+            standard,
+            weights[:, :-1],
+            weights[:, -1],
+            l2,
+            solution.objective,
+            solution.gap / solution.objective if solution.objective > 0 else 0.0,
+            float(solution.gradient.abs().max()),
+            solution.iterations,
+            solution.gap <= tolerance * solution.objective,
+        )
+
+
+class Problem:
+    """The cross-entropy of a linear probe on standardised rows; weights are (classes, p + 1)."""
+
+    def __init__(self, rows: Rows, labels: Tensor, classes: int) -> None:
+        self.rows = rows.held()
+        self.labels = labels
+        self.classes = classes
+        self.start = torch.zeros(classes, rows.p + 1, dtype=torch.float64, device=rows.device)
+
+    def value(self, weights: Tensor, l2: float) -> tuple[float, Tensor]:
+        """The objective and its gradient (classes, p + 1), in one pass over the rows."""
+        loss = torch.zeros((), dtype=torch.float64, device=weights.device)
+        gradient = torch.zeros_like(weights)
+        for where, x, log_p in self._passed(weights):
+            y = self.labels[where, None]
+            loss -= log_p.gather(1, y).sum(dtype=torch.float64)
+            residual = log_p.exp_().scatter_add_(1, y, x.new_full(y.shape, -1.0))
+            gradient[:, :-1] += residual.T @ x
+            gradient[:, -1] += residual.sum(0, dtype=torch.float64)
+        gradient /= self.rows.n
+        gradient[:, :-1] += l2 * weights[:, :-1]
+        penalty = l2 / 2 * float(weights[:, :-1].square().sum())
+        return float(loss) / self.rows.n + penalty, gradient
+
+    def curvature(self, weights: Tensor, l2: float) -> Curvature:
+        """What the Hessian at ``weights`` is like, one matrix for all classes."""
+
+        def undecided() -> Iterator[tuple[Tensor, Tensor]]:
+            for _, x, log_p in self._passed(weights):
+                p = log_p.exp_()
+                yield x, (p * (1 - p)).mean(1)
+
+        return curvature(undecided, self.rows.n, self.rows.p, l2, self.rows.device)
+
+    def _passed(self, weights: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Blocks of rows and the logarithms of their probabilities."""
+        weight, bias = weights[:, :-1].contiguous(), weights[:, -1].contiguous()
+        weight, bias = weight.to(self.rows.dtype), bias.to(self.rows.dtype)
+        for where, x in self.rows.blocks():
+            yield where, x, torch.nn.functional.linear(x, weight, bias).log_softmax(1)
+
+
+@dataclass
+class _Point:
+    """Where the minimisation is."""
+
+    weights: Tensor
+    objective: float
+    gradient: Tensor
+    gap: float
+    iterations: int = 0
+
+
+def _minimise(
+    problem: Problem, weights: Tensor, l2: float, tolerance: float, max_iterations: int
+) -> _Point:
+    """L-BFGS in coordinates v in which the curvature is near the identity, in stages."""
+    at = last = _Point(weights, np.inf, weights, np.inf)
+    for stage in count():
+        length = _STAGES[stage] if stage < len(_STAGES) else _STAGES[-1] << (stage - 3)
+        metric = problem.curvature(at.weights, l2)
+
+        def value(v: Any, metric: Curvature = metric) -> tuple[float, Any]:
+            nonlocal last
+            weights = metric.to_weights(torch.as_tensor(v).view_as(problem.start).to(problem.start))
+            objective, gradient = problem.value(weights, l2)
+            slope = metric.to_gradient(gradient)
+            last = _Point(weights, objective, gradient, float(slope.square().sum()) / 2)
+            return objective, slope.flatten().cpu().numpy()
+
+        def accept(_: Any, iterations: int = at.iterations) -> None:
+            nonlocal at
+            at = last
+            at.iterations = iterations
+            if at.gap <= tolerance * at.objective:
+                raise StopIteration
+
+        before = at.iterations
+        found = minimize(
+            value,
+            metric.from_weights(at.weights).flatten().cpu().numpy(),
+            jac=True,
+            method="L-BFGS-B",
+            callback=accept,
+            options={
+                "maxiter": min(length, max_iterations - before),
+                "maxcor": _MEMORY,
+                "ftol": 0.0,
+                "gtol": 0.0,
+            },
+        )
+        at.iterations = before + int(found.nit)
+        stuck = found.nit < 1
+        if at.gap <= tolerance * at.objective or at.iterations >= max_iterations or stuck:
+            return at
+    raise AssertionError("the stages never end")

@@ -1,0 +1,43 @@
+"""Which examples a probe learns from: stratified by class, by seed."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from repsim.errors import UsageError
+
+
+def stratified_split(
+    labels: Int[Tensor, " n"], *, fraction: float, seed: int
+) -> tuple[Int[Tensor, " kept"], Int[Tensor, " held"]]:
+    """Indices (kept, held out) with ``fraction`` of every class held out, at least one of each."""
+    generator = torch.Generator().manual_seed(seed)
+    kept, held = [], []
+    for label in labels.unique():
+        members = (labels == label).nonzero().squeeze(1).cpu()
+        members = members[torch.randperm(len(members), generator=generator)]
+        out = max(1, round(fraction * len(members)))
+        held.append(members[:out])
+        kept.append(members[out:])
+    return torch.cat(kept).sort().values, torch.cat(held).sort().values
+
+
+def label_subset(labels: Int[Tensor, " n"], *, fraction: float, seed: int) -> Int[Tensor, " m"]:
+    """Indices of ``fraction`` of every class, at least one of each; all of them for 1.
+
+    Raises:
+        UsageError: a fraction that is not above 0 and at most 1.
+    """
+    if not 0 < fraction <= 1:
+        raise UsageError(f"label_fraction is {fraction}; expected above 0 and at most 1")
+    if fraction == 1:
+        return torch.arange(len(labels))
+    return stratified_split(labels, fraction=fraction, seed=seed)[1]
+
+
+def permuted(labels: Int[Tensor, " n"], *, seed: int) -> Int[Tensor, " n"]:
+    """The same labels on other examples, at random: what a probe can only memorise."""
+    generator = torch.Generator().manual_seed(seed)
+    return labels[torch.randperm(len(labels), generator=generator).to(labels.device)]
