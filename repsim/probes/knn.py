@@ -166,7 +166,7 @@ def _error(p: int, dtype: torch.dtype) -> float:
 
     The product of p + 1 terms, in whatever order, is off by γ(p + 1) (|x| |t| + |x|²/2), with
     γ(m) = m u / (1 - m u) and u half the machine epsilon (Higham, Accuracy and Stability of
-    Numerical Algorithms, Eq. 3.5). Twice that, the rounding of the column and that of
+    Numerical Algorithms, Section 3.1). Twice that, the rounding of the column and that of
     the centring, 2u (|x| + |t|)², are together less than γ(p + 8) (|x| + |t|)².
     """
     terms = (p + 8) * torch.finfo(dtype).eps / 2
