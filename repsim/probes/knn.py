@@ -325,7 +325,8 @@ def _tile(queries: Tensor) -> int:
 
 def _tiles(rows: Rows, size: int) -> Iterator[tuple[int, Tensor]]:
     """The matrix in tiles of ``size`` rows, whatever its blocks, and the first row of each."""
-    first, held, parts = 0, 0, []
+    first, held = 0, 0
+    parts: list[Tensor] = []
     for _, block in rows.blocks():
         while held + len(block) >= size:
             cut = size - held

@@ -132,10 +132,9 @@ class _Moments:
 
 def _moments(rows: Rows, y: Tensor, full: bool) -> _Moments:
     """Means and centred sums in one pass, as Chan, Golub and LeVeque (1979) join those of parts."""
-    p, kind = rows.p, {"dtype": torch.float64, "device": rows.device}
-    mean, y_mean = torch.zeros(p, **kind), torch.zeros(y.shape[1], **kind)
-    products = torch.zeros(p, p, **kind) if full else torch.zeros(p, **kind)
-    cross = torch.zeros(p, y.shape[1], **kind)
+    p, q = rows.p, y.shape[1]
+    mean, y_mean, cross = y.new_zeros(p), y.new_zeros(q), y.new_zeros(p, q)
+    products = y.new_zeros(p, p) if full else y.new_zeros(p)
     low, high = torch.full_like(mean, torch.inf), torch.full_like(mean, -torch.inf)
     n = 0
     for part, block in rows.blocks():

@@ -248,7 +248,9 @@ def _diverged(loss: float, epoch: int, schedule: Schedule) -> TrainingError:
 
 
 def _scaled(block: Tensor, mean: Tensor | None, scale: Tensor | None) -> Tensor:
-    return block.float() if mean is None else ((block.double() - mean) / scale).float()
+    if mean is None or scale is None:
+        return block.float()
+    return ((block.double() - mean) / scale).float()
 
 
 # --- layers
