@@ -13,7 +13,6 @@ from sklearn.preprocessing import StandardScaler
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
 from repsim.probes import probe, stratified_split
-from repsim.probes.knn import knn_predict
 from repsim.probes.logistic import fit_logistic
 
 
@@ -115,19 +114,6 @@ def test_neighbours_far_from_the_origin_are_still_told_apart(rng: np.random.Gene
     x, y = rng.normal(size=(150, 6)), np.arange(150) % 3
     near = probe(x, y, solver="knn").predictions
     assert torch.equal(probe(x + 1e7, y, solver="knn").predictions, near)
-
-
-def test_a_tie_goes_to_the_lower_class() -> None:
-    train = torch.tensor([[0.0], [2.0], [9.0]])
-    found = knn_predict(train, torch.tensor([1, 0, 2]), torch.tensor([[0.9]]), 3, k=2)
-    assert found.tolist() == [0]
-
-
-def test_neighbours_are_found_across_blocks(rng: np.random.Generator, monkeypatch: Any) -> None:
-    x, y = blobs(rng)
-    whole = probe(x, y, solver="knn").predictions
-    monkeypatch.setattr("repsim.probes.knn._BLOCK", 7)
-    assert torch.equal(probe(x, y, solver="knn").predictions, whole)
 
 
 # --- the held-out split

@@ -11,6 +11,7 @@ from torch import Tensor
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError, choices
 from repsim.probes.knn import knn_predict
 from repsim.probes.logistic import fit_logistic
+from repsim.probes.rows import Rows
 from repsim.sources import as_tensor
 
 Solver = Literal["lbfgs", "knn"]
@@ -91,7 +92,7 @@ def probe(
     if solver == "knn":
         if not 1 <= k <= len(x):
             raise UsageError(f"k is {k}; expected 1 to {len(x)}, the number of training examples")
-        predictions = knn_predict(x, y, x_test, classes, k=k)
+        predictions = knn_predict(Rows.of(x), y, Rows.of(x_test), classes, k=k)
     else:
         tolerance = 1e-5
         fitted = fit_logistic(x, y, classes, l2=l2, tolerance=tolerance)
