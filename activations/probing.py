@@ -1,126 +1,164 @@
-"""Stores into probe curves and null-space reports."""
+"""Stores into probe curves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 
+from repsim.activations.joined import JoinedStore
 from repsim.activations.reduction import Reduction
 from repsim.activations.store import ActivationStore
 from repsim.errors import MismatchError, UsageError, choices
 from repsim.layers import select_layers
-from repsim.nullspace import null_space
-from repsim.probes import probe
+from repsim.nullspace import RowSpace, row_space
+from repsim.probes import SOLVERS, Rows, probe
 from repsim.progress import Progress, silent
-from repsim.results import NullSpaceReport, ProbeCurve
+from repsim.results import ProbeCurve
 
-#: Rows read at once.
-_BLOCK = 1024
+Store = ActivationStore | JoinedStore
+
+#: Parts of the features that a probe can be shown.
+COMPONENTS = ("full", "row", "null")
+
+
+@dataclass(frozen=True)
+class ProbePlan:
+    """Which probes to train at every layer: each combination of these.
+
+    Attributes:
+        solvers: names, ``sgd`` and ``mlp`` also with a schedule as in ``sgd:mao2022``.
+        components: ``full``, and of the layer that feeds a linear head ``row`` and ``null``, what
+            the head sees of the features and what it does not.
+        label_fractions: shares of each class's training examples.
+        seeds: of label fraction, validation split, initialisation and permutation.
+        random_labels: whether to train each probe on permuted labels as well, as a control.
+        pooling: what a probe sees of a map; steps as in harvesting, such as ``avg`` or ``grid:4``.
+        options: passed on to ``repsim.probe``: ``l2``, ``k``, ``hidden``, ``dropout``.
+    """
+
+    solvers: Sequence[str] = ("lbfgs",)
+    components: Sequence[str] = ("full",)
+    label_fractions: Sequence[float] = (1.0,)
+    seeds: Sequence[int] = (0,)
+    random_labels: bool = False
+    pooling: str = "avg"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, known in (("solvers", SOLVERS), ("components", COMPONENTS)):
+            for each in getattr(self, name):
+                if each.partition(":")[0] not in known:
+                    raise UsageError(f"unknown {name[:-1]} {each!r}; {choices(each, known)}")
+        for name in ("solvers", "components", "label_fractions", "seeds"):
+            if not len(getattr(self, name)):
+                raise UsageError(f"no {name} were given; expected at least one")
+        Reduction.parse(self.pooling)
+
+    def probes(self) -> list[dict[str, Any]]:
+        """Every combination, as a record."""
+        labels = ("true", "random") if self.random_labels else ("true",)
+        keys = ("solver", "component", "label_fraction", "labels", "seed")
+        each = (self.solvers, self.components, self.label_fractions, labels, self.seeds)
+        return [dict(zip(keys, values, strict=True)) for values in product(*each)]
 
 
 def probe_layers(
-    train: ActivationStore,
-    test: ActivationStore,
+    train: Store,
+    test: Store,
     *,
     layers: str | Sequence[str] | None = None,
-    solver: Any = "lbfgs",
-    pooling: str = "avg",
+    plan: ProbePlan | None = None,
+    device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> ProbeCurve:
-    """A probe at every layer, trained on one store and scored on the other.
+    """Probes at every layer, trained on one store and scored on the other.
+
+    Features are read from the stores in blocks; those that fit in memory, once for all probes of a
+    layer.
 
     Args:
         train: activations of the training part, with labels.
         test: of the held-out part, by the same network.
-        layers: addresses or globs; by default all.
-        solver: as for ``repsim.probe``.
-        pooling: what a probe sees of a map; a store that kept averages serves for ``"avg"`` only.
-        progress: told the layers done.
+        layers: addresses or globs; by default all, or where only components are asked for, those
+            that feed a head.
+        plan: which probes; by default a converged linear one.
+        device: where to compute.
+        progress: told the probes done.
 
     Raises:
-        UsageError: a store without labels, or pooled stores where every value is asked for.
+        UsageError: a store without labels, pooled stores where more is asked for, or components of
+            a layer that feeds no linear head.
         MismatchError: the stores share examples, or come from different networks.
     """
+    plan = plan or ProbePlan()
     _check_pair(train, test)
-    if pooling == "none":
-        for store in (train, test):
-            if store.provenance().get("pooling", "none") != "none":
-                raise UsageError(
-                    f"{store.path} was harvested with --pooling {store.provenance()['pooling']}; "
-                    "harvest it with --pooling none, or probe with --pooling avg"
-                )
-    chosen = select_layers(train.layers, layers, of=train.name)
-    entries = []
-    for done, layer in enumerate(chosen, start=1):
-        features = _features(train, layer, pooling)
-        found = probe(
-            features,
-            train.labels,
-            test_features=_features(test, layer, pooling),
-            test_labels=test.labels,
-            solver=solver,
-        )
-        entries.append(
-            {
-                "network": train.name,
-                "layer": layer,
-                "depth": train.layers.index(layer),
-                "features": features.shape[1],
-                "accuracy": found.accuracy,
-                "train_accuracy": found.train_accuracy,
-                "converged": found.converged,
-            }
-        )
-        progress(done, len(chosen), layer)
+    for store in (train, test):
+        _check_pooling(store, plan.pooling)
+    spaces = {
+        head["input"]: row_space(torch.from_numpy(head["weight"])) for head in test.heads.values()
+    }
+    chosen = _chosen(train, layers, plan, spaces)
+    probes = plan.probes()
+    labels, test_labels = (torch.from_numpy(store.labels) for store in (train, test))
+    entries: list[dict[str, Any]] = []
+    classes = 0
+    for layer in chosen:
+        sides = [_features(store, layer, plan.pooling, device).held() for store in (train, test)]
+        for asked in probes:
+            x, x_test = (_component(side, asked["component"], spaces.get(layer)) for side in sides)
+            solver, _, schedule = asked["solver"].partition(":")
+            found = probe(
+                x,
+                labels,
+                test_features=x_test,
+                test_labels=test_labels,
+                solver=solver,  # type: ignore[arg-type]
+                schedule=schedule or None,
+                label_fraction=asked["label_fraction"],
+                random_labels=asked["labels"] == "random",
+                seed=asked["seed"],
+                **plan.options,
+            )
+            classes = found.classes
+            entries.append(
+                {
+                    "network": train.name,
+                    "layer": layer,
+                    "depth": train.layers.index(layer),
+                    "features": x.p,
+                    **asked,
+                    "n_train": found.n_train,
+                    "accuracy": found.accuracy,
+                    "low": found.low,
+                    "high": found.high,
+                    "train_accuracy": found.train_accuracy,
+                    "l2": found.l2,
+                    "converged": found.converged,
+                    "per_class": found.per_class.tolist(),
+                }
+            )
+            progress(len(entries), len(chosen) * len(probes), layer)
     return ProbeCurve(
         entries=entries,
-        classes=found.classes,
+        classes=classes,
         n_train=train.n,
         n_test=test.n,
-        solver=solver,
-        provenance={"train": train.provenance(), "test": test.provenance(), "pooling": pooling},
+        solver=", ".join(plan.solvers),
+        provenance={
+            "train": train.provenance(),
+            "test": test.provenance(),
+            "pooling": plan.pooling,
+            "options": plan.options,
+        },
     )
 
 
-def null_space_of(
-    train: ActivationStore, test: ActivationStore, *, head: str | None = None
-) -> NullSpaceReport:
-    """The null-space report of a linear head, with probes trained on one store's features.
-
-    Args:
-        train: activations of the training part.
-        test: of the held-out part; the report's numbers are of these.
-        head: address of the head; by default the only one.
-
-    Raises:
-        UsageError: the network has no such linear head, or its features were not harvested.
-    """
-    _check_pair(train, test)
-    heads = test.heads
-    if not heads:
-        raise UsageError(
-            f"{test.name} has no linear head in its store; null spaces need one (a network whose "
-            "head is nn.Linear, harvested with the layer that feeds it)"
-        )
-    name = head or next(iter(heads))
-    if name not in heads:
-        raise UsageError(f"{test.name} has no head {name!r}; {choices(name, heads)}")
-    layer = heads[name]["input"]
-    return null_space(
-        _features(train, layer, "none"),
-        heads[name]["weight"],
-        labels=train.labels,
-        test_features=_features(test, layer, "none"),
-        test_labels=test.labels,
-        name=test.name,
-        provenance={"train": train.provenance(), "test": test.provenance(), "head": name},
-    )
-
-
-def _check_pair(train: ActivationStore, test: ActivationStore) -> None:
+def _check_pair(train: Store, test: Store) -> None:
     for store in (train, test):
         if store.labels is None:
             raise UsageError(f"{store.path} has no labels; probes need them")
@@ -138,12 +176,63 @@ def _check_pair(train: ActivationStore, test: ActivationStore) -> None:
         )
 
 
-def _features(store: ActivationStore, layer: str, pooling: str) -> np.ndarray:
-    """A layer's rows (n, features), pooled as they are read."""
-    blocks = [
-        Reduction(pooling)(torch.from_numpy(store.rows(layer, start, start + _BLOCK)))
-        .flatten(1)
-        .numpy()
-        for start in range(0, store.n, _BLOCK)
-    ]
-    return np.concatenate(blocks)
+def _check_pooling(store: Store, pooling: str) -> None:
+    """Averages can be averaged again, but what was left out does not come back."""
+    kept = store.provenance().get("pooling", "none")
+    if pooling != "avg" and kept != "none":
+        raise UsageError(
+            f"{store.path} was harvested with --pooling {kept}; harvest it with --pooling none, "
+            "or probe with --pooling avg"
+        )
+
+
+def _chosen(
+    store: Store,
+    layers: str | Sequence[str] | None,
+    plan: ProbePlan,
+    spaces: dict[str, RowSpace],
+) -> list[str]:
+    """The layers to probe; only those that feed a head have a row and a null component."""
+    parts = sorted(set(plan.components) - {"full"})
+    if not parts:
+        return select_layers(store.layers, layers, of=store.name)
+    if not spaces:
+        raise UsageError(
+            f"{store.name} has no linear head in its store; the {' and '.join(parts)} components "
+            "need one (a network whose head is nn.Linear, harvested with the layer that feeds it)"
+        )
+    chosen = list(spaces) if layers is None else select_layers(store.layers, layers, of=store.name)
+    for layer in chosen:
+        if layer not in spaces:
+            raise UsageError(
+                f"layer {layer!r} of {store.name} feeds no linear head, so it has no "
+                f"{' and '.join(parts)} components; {choices(layer, spaces)}"
+            )
+    return chosen
+
+
+class _Reduced:
+    """A stored layer (n, ...) that is reduced as it is read."""
+
+    def __init__(self, store: Store, layer: str, pooling: str, device: torch.device | str) -> None:
+        self._layer = store[layer]
+        self._reduce = Reduction(pooling)
+        self._device = device
+        self.shape = (store.n, *self[:1].shape[1:])
+
+    def __getitem__(self, rows: slice) -> torch.Tensor:
+        return self._reduce(torch.from_numpy(self._layer[rows]).to(self._device))
+
+
+def _features(store: Store, layer: str, pooling: str, device: torch.device | str) -> Rows:
+    return Rows.of(_Reduced(store, layer, pooling, device), f"layer {layer!r} of {store.name}")
+
+
+def _component(rows: Rows, component: str, space: RowSpace | None) -> Rows:
+    """What the head sees of the features, what it does not, or all."""
+    if component == "full":
+        return rows
+    assert space is not None
+    moved = space._replace(basis=space.basis.to(rows.device))
+    part = 0 if component == "row" else 1
+    return rows.map(lambda x: moved.split(x.double())[part], dtype=torch.float64)

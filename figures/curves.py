@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import cycle
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -58,13 +59,15 @@ def similarity_curves(
 
 
 def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
-    """Held-out accuracy of a probe at every layer, in per cent, for each network.
+    """Held-out accuracy of probes at every layer, in per cent, a line for each of its series.
 
-    Networks with the same layers share an axis of addresses; otherwise the axis is relative depth,
-    from the first layer to the last. Untrained networks are drawn in grey as the control.
+    Bands are 95 % intervals over draws of the held-out examples, whiskers standard deviations over
+    seeds. Networks with the same layers share an axis of addresses; otherwise the axis is relative
+    depth, from the first layer to the last. Untrained networks are drawn in grey, and probes on
+    random labels dotted, as the controls.
     """
-    networks = result.networks()
-    layouts = {tuple(entry["layer"] for entry in result.of(name)) for name in networks}
+    series = result.series()
+    layouts = {tuple(point["layer"] for point in each.points) for each in series}
     shared = len(layouts) == 1
     with styled(style) as width:
         fig, ax = plt.subplots(
@@ -72,15 +75,23 @@ def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
         )
         greys = cycle(["0.45", "0.7"])
         markers = cycle("osD^vP*X<>")
-        for name in networks:
-            entries = result.of(name)
-            last = max(1, len(entries) - 1)
-            x = [k if shared else k / last for k in range(len(entries))]
-            y = [100 * entry["accuracy"] for entry in entries]
-            control: dict[str, Any] = (
-                {"color": next(greys), "linestyle": "--"} if "untrained" in name else {}
+        for each in series:
+            last = max(1, len(each.points) - 1)
+            x = np.array([k if shared else k / last for k in range(len(each.points))])
+            y, low, high, sd = (
+                100 * np.array([point[key] for point in each.points])
+                for key in ("accuracy", "low", "high", "sd")
             )
-            ax.plot(x, y, marker=next(markers), markersize=3, label=name, **control)
+            control: dict[str, Any] = {}
+            if "untrained" in each.network:
+                control |= {"color": next(greys), "linestyle": "--"}
+            if each.labels == "random":
+                control |= {"linestyle": ":"}
+            (line,) = ax.plot(x, y, marker=next(markers), markersize=3, label=each.label, **control)
+            colour = line.get_color()
+            ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+            if np.isfinite(sd).any():
+                ax.errorbar(x, y, sd, fmt="none", ecolor=colour, elinewidth=0.7, capsize=1.5)
         chance = 100 / result.classes
         ax.axhline(chance, color="0.3", linewidth=0.7, linestyle=":", label="chance")
         if shared:
@@ -90,5 +101,12 @@ def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
             ax.set_xlabel("relative depth (0: first layer, 1: last)")
         ax.set_ylabel("probe accuracy (%)")
         ax.set_ylim(0, 102)
-        fig.legend(loc="outside upper center", ncols=2 if width < 5 else 4)
+        longest = max(len(each.label) for each in series)
+        fig.legend(loc="outside upper center", ncols=_columns(width, longest))
     return fig
+
+
+def _columns(width: float, letters: int) -> int:
+    """Columns of a legend whose longest entry has so many letters, on a figure of this width."""
+    size = mpl.rcParams["legend.fontsize"] / 72
+    return max(1, min(2 if width < 5 else 4, int(width / ((0.52 * letters + 4.5) * size))))

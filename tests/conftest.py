@@ -29,7 +29,7 @@ _CONF = beartype.BeartypeConf(
         {
             Literal["unbiased", "biased"]: str,
             Literal["gram", "features"]: str,
-            Literal["lbfgs", "knn"]: str,
+            Literal["lbfgs", "sgd", "mlp", "ridge", "knn"]: str,
         }
     ),
 )

@@ -1,5 +1,8 @@
 """Probes: how much a layer knows, read off by a simple classifier on frozen features."""
 
-from repsim.probes.probe import ProbeResult, probe, stratified_split
+from repsim.probes.probe import SOLVERS, ProbeResult, probe
+from repsim.probes.rows import Rows
+from repsim.probes.sgd import SCHEDULES, Schedule
+from repsim.probes.splits import stratified_split
 
-__all__ = ["ProbeResult", "probe", "stratified_split"]
+__all__ = ["SCHEDULES", "SOLVERS", "ProbeResult", "Rows", "Schedule", "probe", "stratified_split"]

@@ -2,42 +2,98 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError, choices
+from repsim.errors import DegenerateError, ShapeError, UsageError, choices
+from repsim.probes.intervals import wilson
 from repsim.probes.knn import knn_predict
-from repsim.probes.logistic import fit_logistic
+from repsim.probes.logistic import LADDER, Logistic, fit_logistic, fit_path
+from repsim.probes.ridge import fit_ridge
 from repsim.probes.rows import Rows
+from repsim.probes.sgd import fit_sgd
+from repsim.probes.splits import label_subset, permuted, stratified_split
 from repsim.sources import as_tensor
 
-Solver = Literal["lbfgs", "knn"]
+Solver = Literal["lbfgs", "sgd", "mlp", "ridge", "knn"]
+
+#: What each solver is, for tables and help.
+SOLVERS = {
+    "lbfgs": "logistic regression to convergence",
+    "sgd": "logistic regression by SGD on a published schedule",
+    "mlp": "a perceptron with one hidden layer",
+    "ridge": "ridge regression on the classes, in closed form",
+    "knn": "the nearest neighbours, exactly",
+}
+
+#: Share of the training examples on which the strength of a penalty is chosen.
+_VALIDATION = 0.2
+
+#: How far fits that are only compared with each other converge.
+_COARSE = 1e-4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProbeResult:
     """How well a probe reads the labels off features.
 
     Attributes:
         accuracy: share of held-out examples classified correctly, 0 to 1.
-        train_accuracy: the same on the training examples; None for nearest neighbours.
+        low: lower end of its 95 % interval, over draws of the held-out examples.
+        high: upper end.
+        per_class: (classes,) float64 accuracy on the held-out examples of each class; NaN for one
+            without any.
+        train_accuracy: accuracy on the training examples; None for nearest neighbours.
         classes: number of classes.
         n_train: training examples.
         n_test: held-out examples.
         predictions: (n_test,) int64 predicted classes of the held-out examples.
-        converged: whether the solver met its tolerance.
+        correct: (n_test,) bool, for comparisons of two probes example by example.
+        converged: whether the solver met its tolerance; True for those that have none.
+        l2: strength of the penalty of a logistic or ridge probe, else None.
+        path: for each strength that was tried, ``l2`` with ``accuracy`` and ``cross_entropy`` (of
+            ridge ``error``) where it was chosen: on the validation split, or examples left out.
     """
 
     accuracy: float
+    low: float
+    high: float
+    per_class: Tensor
     train_accuracy: float | None
     classes: int
     n_train: int
     n_test: int
     predictions: Tensor
+    correct: Tensor
     converged: bool
+    l2: float | None = None
+    path: list[dict[str, float]] = field(default_factory=list)
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A probe after training."""
+
+    def predict(self, features: Tensor, /) -> Tensor:
+        """The class of each row."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the solvers can be told; each reads what concerns it."""
+
+    l2: float | None
+    k: int
+    schedule: str | None
+    hidden: int
+    dropout: float
+    seed: int
 
 
 def probe(
@@ -47,90 +103,189 @@ def probe(
     test_features: Any | None = None,
     test_labels: Any | None = None,
     solver: Solver = "lbfgs",
-    l2: float = 1e-3,
+    l2: float | None = None,
     k: int = 1,
+    schedule: str | None = None,
+    hidden: int = 1000,
+    dropout: float = 0.0,
+    label_fraction: float = 1.0,
+    random_labels: bool = False,
     seed: int = 0,
 ) -> ProbeResult:
     """Train a probe on ``features`` and score it on held-out ones.
 
+    Features are read in blocks: a layer of a store, ``store["layer"]``, need not fit in memory.
+
     Args:
-        features: (n, ...) array or tensor; dimensions after the first are flattened.
+        features: (n, ...) array or tensor, or what has a shape and slices; dimensions after the
+            first are flattened.
         labels: (n,) integers from 0.
         test_features: (m, ...) held-out features; without them a stratified fifth of ``features``
             is held out.
         test_labels: (m,) their labels.
-        solver: ``"lbfgs"`` is multinomial logistic regression, converged; ``"knn"`` the k nearest
-            neighbours.
-        l2: penalty of the logistic regression, on standardised features.
+        solver: ``"lbfgs"`` is multinomial logistic regression, converged; ``"sgd"`` the same on a
+            schedule of the literature; ``"mlp"`` a perceptron with one hidden layer; ``"ridge"``
+            least squares in closed form; ``"knn"`` the k nearest neighbours, exactly.
+        l2: penalty of the logistic or ridge regression, on standardised features; by default the
+            best of a ladder, on a fifth of the training examples (ridge: on each left out).
         k: neighbours.
-        seed: of the held-out split.
+        schedule: of SGD (``"kolesnikov2019"`` by default) or the perceptron (``"mlp"``); see
+            ``repsim.probes.SCHEDULES``.
+        hidden: units of the perceptron.
+        dropout: of its hidden units.
+        label_fraction: share of each class's training examples to train on, as drawn by ``seed``.
+        random_labels: the control: training labels permuted among the examples. What accuracy is
+            left beyond chance does not come from the features; ``train_accuracy`` is what the probe
+            can memorise.
+        seed: of held-out split, label fraction, validation split, permutation and initialisation.
 
     Raises:
         ShapeError: features and labels that do not fit.
         NonFiniteError: NaN or infinity in the features.
         DegenerateError: fewer than two classes.
+        UsageError: an unknown solver, or an option out of its range.
     """
-    if solver not in ("lbfgs", "knn"):
-        raise UsageError(f"unknown solver {solver!r}; {choices(solver, ['lbfgs', 'knn'])}")
+    if solver not in SOLVERS:
+        raise UsageError(f"unknown solver {solver!r}; {choices(solver, SOLVERS)}")
+    if l2 is not None and not 0 < l2 < float("inf"):
+        raise UsageError(f"l2 is {l2}; expected above 0, such as 0.001")
     x, y = _checked(features, labels, "features", "labels")
     if test_features is None:
         train, test = stratified_split(y, fraction=0.2, seed=seed)
-        x, y, x_test, y_test = x[train], y[train], x[test], y[test]
+        x, y, x_test, y_test = x.take(train), y[train], x.take(test), y[test]
     elif test_labels is None:
         raise ShapeError("test_features came without test_labels")
     else:
         x_test, y_test = _checked(test_features, test_labels, "test_features", "test_labels")
-    if x.shape[1] != x_test.shape[1]:
+    if x.p != x_test.p:
         raise ShapeError(
-            f"features have {x.shape[1]} columns, test_features {x_test.shape[1]}; "
+            f"features have {x.p} columns, test_features {x_test.p}; "
             "were both reduced in the same way?"
         )
-    classes = int(torch.cat([y, y_test]).max()) + 1
+    classes = int(torch.cat([y.cpu(), y_test.cpu()]).max()) + 1
+    if label_fraction != 1:
+        chosen = label_subset(y, fraction=label_fraction, seed=seed)
+        x, y = x.take(chosen), y[chosen.to(y.device)]
     if len(y.unique()) < 2:
         raise DegenerateError("the training labels hold fewer than two classes")
-    train_accuracy, converged = None, True
+    if random_labels:
+        y = permuted(y, seed=seed)
+    options = Options(l2, k, schedule, hidden, dropout, seed)
+    x = x.held()
     if solver == "knn":
-        if not 1 <= k <= len(x):
-            raise UsageError(f"k is {k}; expected 1 to {len(x)}, the number of training examples")
-        predictions = knn_predict(Rows.of(x), y, Rows.of(x_test), classes, k=k)
+        predictions = knn_predict(x, y, x_test, classes, k=k)
+        found: dict[str, Any] = {"train_accuracy": None, "converged": True}
     else:
-        tolerance = 1e-5
-        fitted = fit_logistic(x, y, classes, l2=l2, tolerance=tolerance)
-        predictions = fitted.predict(x_test)
-        train_accuracy = float((fitted.predict(x) == y).double().mean())
-        converged = fitted.gradient <= tolerance
+        fitted, found = _FITS[solver](x, y, classes, options)
+        predictions = _predict(fitted, x_test)
+        found["train_accuracy"] = float((_predict(fitted, x) == y).double().mean())
+    return _scored(predictions, y_test.to(predictions.device), classes, x.n, found)
+
+
+def _scored(
+    predictions: Tensor, labels: Tensor, classes: int, n_train: int, found: dict[str, Any]
+) -> ProbeResult:
+    correct = predictions == labels
+    accuracy = float(correct.double().mean())
+    low, high = wilson(accuracy, len(labels))
+    hits = torch.bincount(labels, weights=correct.double(), minlength=classes)
     return ProbeResult(
-        accuracy=float((predictions == y_test).double().mean()),
-        train_accuracy=train_accuracy,
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        per_class=hits / torch.bincount(labels, minlength=classes),
         classes=classes,
-        n_train=len(x),
-        n_test=len(x_test),
+        n_train=n_train,
+        n_test=len(labels),
         predictions=predictions,
-        converged=converged,
+        correct=correct,
+        **found,
     )
 
 
-def stratified_split(labels: Tensor, *, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices (kept, held out) with ``fraction`` of every class held out, at least one of each."""
-    generator = torch.Generator().manual_seed(seed)
-    kept, held = [], []
-    for label in labels.unique():
-        members = (labels == label).nonzero().squeeze(1).cpu()
-        members = members[torch.randperm(len(members), generator=generator)]
-        out = max(1, round(fraction * len(members)))
-        held.append(members[:out])
-        kept.append(members[out:])
-    return torch.cat(kept).sort().values, torch.cat(held).sort().values
+def _predict(fitted: Fitted, rows: Rows) -> Int[Tensor, " n"]:
+    return torch.cat([fitted.predict(block) for _, block in rows.blocks()])
 
 
-def _checked(features: Any, labels: Any, what: str, of: str) -> tuple[Tensor, Tensor]:
-    x, y = as_tensor(features), as_tensor(labels)
-    if x.ndim < 2 or y.ndim != 1 or len(x) != len(y) or not len(x):
+# --- solvers
+
+
+def _lbfgs(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
+    if options.l2 is not None:
+        fitted, path = fit_logistic(x, y, classes, l2=options.l2), []
+    else:
+        chosen, path = _choose(x, y, classes, options.seed)
+        (fitted,) = fit_path(x, y, classes, [chosen.l2], start=chosen)
+    return fitted, {"l2": fitted.l2, "converged": fitted.converged, "path": path}
+
+
+def _choose(x: Rows, y: Tensor, classes: int, seed: int) -> tuple[Logistic, list[dict[str, float]]]:
+    """The strength that classifies best a stratified fifth; of equal ones that of the smallest
+    cross-entropy. The path ends where that has risen twice: weaker penalties overfit more."""
+    kept, held = stratified_split(y, fraction=_VALIDATION, seed=seed)
+    rows, labels = x.take(held).held(), y[held.to(y.device)]
+    path: list[dict[str, float]] = []
+    best: tuple[tuple[float, float], Logistic] | None = None
+    fits = fit_path(x.take(kept), y[kept.to(y.device)], classes, LADDER, tolerance=_COARSE)
+    for fitted in fits:
+        logits = torch.cat([fitted.logits(block) for _, block in rows.blocks()])
+        loss = float(torch.nn.functional.cross_entropy(logits, labels))
+        accuracy = float((logits.argmax(1) == labels).double().mean())
+        path.append({"l2": fitted.l2, "accuracy": accuracy, "cross_entropy": loss})
+        if best is None or (accuracy, -loss) > best[0]:
+            best = (accuracy, -loss), fitted
+        losses = [each["cross_entropy"] for each in path[-3:]]
+        if len(losses) == 3 and all(a < b for a, b in pairwise(losses)):
+            break
+    assert best is not None
+    return best[1], path
+
+
+def _sgd(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
+    fitted = fit_sgd(x, y, classes, options.schedule or "kolesnikov2019", seed=options.seed)
+    return fitted, {"converged": True}
+
+
+def _mlp(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
+    fitted = fit_sgd(
+        x,
+        y,
+        classes,
+        options.schedule or "mlp",
+        hidden=options.hidden,
+        dropout=options.dropout,
+        seed=options.seed,
+    )
+    return fitted, {"converged": True}
+
+
+def _ridge(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
+    fitted = fit_ridge(x, y, classes, strengths=None if options.l2 is None else [options.l2])
+    path = [
+        {"l2": float(l2), "accuracy": float(accuracy), "error": float(error)}
+        for l2, accuracy, error in zip(
+            fitted.strengths, fitted.loo_accuracy, fitted.loo_error, strict=True
+        )
+    ]
+    return fitted, {"l2": fitted.strength, "converged": True, "path": path}
+
+
+_FITS: dict[str, Callable[[Rows, Tensor, int, Options], tuple[Fitted, dict[str, Any]]]] = {
+    "lbfgs": _lbfgs,
+    "sgd": _sgd,
+    "mlp": _mlp,
+    "ridge": _ridge,
+}
+
+
+def _checked(features: Any, labels: Any, what: str, of: str) -> tuple[Rows, Tensor]:
+    y = as_tensor(labels)
+    shape = tuple(getattr(features, "shape", None) or as_tensor(features).shape)
+    if len(shape) < 2 or y.ndim != 1 or shape[0] != len(y) or not len(y):
         raise ShapeError(
-            f"{what} have shape {tuple(x.shape)}, {of} {tuple(y.shape)}; expected (n, ...) and (n,)"
+            f"{what} have shape {shape}, {of} {tuple(y.shape)}; expected (n, ...) and (n,)"
         )
     if y.is_floating_point() or int(y.min()) < 0:
         raise ShapeError(f"{of} must be integers from 0, without gaps for missing labels")
-    if not bool(torch.isfinite(x).all()):
-        raise NonFiniteError(f"{what} hold NaN or infinity")
-    return x.reshape(len(x), -1).double(), y.long().to(x.device)
+    rows = Rows.of(features, what)
+    return rows, y.long().to(rows.device)
