@@ -85,7 +85,7 @@ def all_ones(weight: Real[Tensor, "out d"], space: RowSpace) -> AllOnes:
 
 
 def random_subspaces(
-    d: int, r: int, draws: int, seed: int, inside: Float[Tensor, "d k"] | None = None
+    d: int, r: int, draws: int, seed: int | list[int], inside: Float[Tensor, "d k"] | None = None
 ) -> Iterator[Float[Tensor, "draws d r"]]:
     """Orthonormal bases of Haar-random subspaces, some at a time.
 
@@ -96,7 +96,7 @@ def random_subspaces(
         d: dimension of the whole space.
         r: dimension of the subspaces.
         draws: how many.
-        seed: of the Gaussian matrices.
+        seed: of the Gaussian matrices; a list of numbers is a seed too.
         inside: an orthonormal basis (d, k) of a space that the subspaces are to lie in, k >= r.
 
     Yields:
