@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,11 +20,8 @@ Entries = list[dict[str, Any]]
 #: What tells random numbers of one purpose from those of another, besides the seed.
 EXAMPLES, SPACES, NULL_SPACES, ROW_DIRECTIONS, LOGIT_DIRECTIONS = range(5)
 
-
-class Statistic(Protocol):
-    """A function of ``repsim.nullspace.statistics``."""
-
-    def __call__(self, parts: of.Parts, part: str, /) -> Tensor: ...
+#: A function of ``repsim.nullspace.statistics``, of forms by part and the part.
+Statistic = Callable[[of.Parts, str], Tensor]
 
 
 def record(

@@ -66,10 +66,13 @@ def verdicts(
 
 
 class _Table(dict[tuple[str, str, str], Entry]):
-    """Entries by quantity, part and group."""
+    """Entries by quantity, part and group, with NaN for what a file of results holds as null."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        super().__init__({(e["quantity"], e["part"], e["group"]): e for e in entries})
+        super().__init__()
+        for entry in entries:
+            whole = {key: math.nan if value is None else value for key, value in entry.items()}
+            self[entry["quantity"], entry["part"], entry["group"]] = whole
 
 
 def _probes(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
