@@ -184,7 +184,8 @@ def resampled(
     draws for the same seed, whatever subspace the population has been taken onto.
     """
     centre = population.mean
-    within, means, apart, offset = [], [], 0.0, 0.0
+    within, means = [], []
+    apart, offset = torch.zeros_like(centre[:1]), torch.zeros_like(centre)
     for i, rows in enumerate(population.residuals.split(population.counts)):
         n, squares = len(rows), rows.square().sum(1)
         sums, shifts = [], []
@@ -199,7 +200,7 @@ def resampled(
         apart = apart + n * from_centre.square().sum(1)
         offset = offset + n / population.n * from_centre
     mean = centre + offset
-    between = apart - population.n * torch.as_tensor(offset).square().sum(1)
+    between = apart - population.n * offset.square().sum(1)
     if len(population.counts) == 1:
         between = torch.zeros_like(between)  # but for rounding
     forms = Forms(
@@ -216,22 +217,19 @@ def on_subspaces(
     population: Population, bases: Float[Tensor, "c d r"]
 ) -> tuple[Forms, Float[Tensor, "c r"]]:
     """Forms of a ``condensed`` population on each of c subspaces, and its mean there."""
-    groups, centre = len(population.counts), population.mean
-    rows = torch.cat(
-        [population.residuals, population.means, population.means - centre, centre[None]]
-    )
-    stratum = _strata(population)
+    rows, stratum, sizes = population.residuals, _strata(population), population.sizes
     parts, means = [], []
     for some in bases.to(rows.device).split(max(1, BLOCK // (len(rows) * bases.shape[2] + 1))):
         c, d, r = some.shape
-        projected = (rows @ some.transpose(0, 1).reshape(d, c * r)).view(-1, c, r)
-        means.append(projected[-1].clone())
-        squares = projected.square_().sum(2)
-        scatter, square, apart, mean = squares.split([len(stratum), groups, groups, 1])
-        within = torch.zeros(groups, c, dtype=rows.dtype, device=rows.device)
-        within.index_add_(0, stratum, scatter)
-        between = population.sizes @ apart
-        parts.append(Forms(population.sizes, within.T, square.T, between, mean[0]))
+        flat = some.transpose(0, 1).reshape(d, c * r)
+        within = torch.zeros(len(sizes), c, dtype=rows.dtype, device=rows.device)
+        within.index_add_(0, stratum, (rows @ flat).view(-1, c, r).square_().sum(2))
+        of_strata = (population.means @ flat).view(-1, c, r)
+        mean = (population.mean @ flat).view(c, r)
+        between = sizes @ (of_strata - mean).square().sum(2)
+        square, total = of_strata.square().sum(2), mean.square().sum(1)
+        parts.append(Forms(sizes, within.T, square.T, between, total))
+        means.append(mean)
     return Forms.join(parts), torch.cat(means)
 
 

@@ -59,7 +59,8 @@ class Head:
             step: a number that tells one kind of them from another.
             inside: an orthonormal basis of a space that they are to lie in.
         """
-        draws = affordable(self.draws, cost_of(populations, r))
+        mapped = 0 if inside is None else self.d * r * inside.shape[1]
+        draws = affordable(self.draws, cost_of(populations, r) + mapped)
         return random_subspaces(self.d, r, draws, [self.seed, step], inside)
 
 

@@ -59,9 +59,9 @@ def verdicts(
     """
     trained, untrained = _Table([*entries, *probes]), _Table(control)
     if any(entry["quantity"] == "logit_sd" for entry in trained.values()):
-        claims = (_probes, _gap, _noise, _constancy)
+        claims = [_probes, _gap, _noise, _constancy]
     else:
-        claims = (_scatter, _ones)
+        claims = [_scatter, _ones]
     return [verdict for claim in claims for verdict in claim(trained, untrained)]
 
 
@@ -192,10 +192,10 @@ def _verdict(
     A bound is a number, or an entry with an interval of its own, all of which counts.
     """
     sign = -1 if below else 1
-    bounds = [_ends(bound) for bound in (below or above)]
+    # Turned about 0 where it has to be below: low end above every bound, or high end below one.
     low, high = sorted((sign * entry["low"], sign * entry["high"]))
-    # In either case: low end above every bound, or high end below one of them.
-    bounds = [sorted((sign * start, sign * stop)) for start, stop in bounds]
+    ends = [_ends(bound) for bound in (below or above)]
+    bounds = [sorted((sign * start, sign * stop)) for start, stop in ends]
     outcome: Outcome = "undecided"
     if all(low > stop for _, stop in bounds):
         outcome = "supported"
