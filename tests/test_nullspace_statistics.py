@@ -355,6 +355,8 @@ def test_a_planted_gap_is_found_in_its_part() -> None:
         assert gap["value"] == pytest.approx(1.5 / scale, abs=0.15)
         (verdict,) = [v for v in verdicts(entries) if v.claim == "2h"]
         assert (verdict.verdict == "supported") == (outcome == "supported")
+        if part == "row":  # random directions of the whole space would have some of that gap
+            assert gap["chance_high"] < 0.15
     # Cohen's d of the projections
     entries = measure(normal(50, 4), normal(1, 4), generated=normal(60, 4, seed=1) + 1)
     a, b = ((f @ normal(1, 4)[0]).numpy() for f in (normal(50, 4), normal(60, 4, seed=1) + 1))
@@ -616,6 +618,14 @@ def test_a_seed_decides_intervals_and_chance() -> None:
     assert [e["value"] for e in one] == [e["value"] for e in other]
     for number in ("low", "chance_low"):
         assert found(one, "energy")[number] != found(other, "energy")[number]
+
+
+def test_real_and_generated_images_are_drawn_apart() -> None:
+    f = normal(60, 8)
+    entries = measure(f, normal(2, 8, seed=1), generated=f, draws=30, resamples=40)
+    real, generated = (found(entries, "energy", "row", group) for group in ("all", "generated"))
+    assert real["value"] == generated["value"]
+    assert real["low"] != generated["low"]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
