@@ -1,55 +1,19 @@
-"""What a linear head can and cannot see of its features (Mao et al., Propositions 4 and 5)."""
+"""A report on what a linear head can and cannot see (Mao et al., Propositions 4 and 5)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from jaxtyping import Float, Real
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError
 from repsim.measures.layer import varies
+from repsim.nullspace.subspace import row_space
 from repsim.probes import probe
 from repsim.results import NullSpaceReport
 from repsim.sources import as_tensor
-
-
-class RowSpace(NamedTuple):
-    """The row space of a head: an orthonormal basis and the spectrum that decided its rank."""
-
-    basis: Float[Tensor, "d r"]
-    singular_values: Float[Tensor, " k"]
-    tolerance: float
-
-    @property
-    def rank(self) -> int:
-        """Dimensions of the row space, r."""
-        return self.basis.shape[1]
-
-    def split(self, features: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
-        """Features as (f_r, f_n), the part the head sees and the part it cannot; (n, d) each."""
-        row = (features @ self.basis) @ self.basis.T
-        return row, features - row
-
-
-def row_space(weight: Real[Tensor, "out d"], *, rank_tolerance: float | None = None) -> RowSpace:
-    """Row space of ``weight`` (out, d) by singular value decomposition, in float64.
-
-    Args:
-        weight: the head's matrix A, as in ``torch.nn.Linear``.
-        rank_tolerance: singular values up to this fraction of the largest count as zero; by default
-            max(out, d) times the machine epsilon of ``weight``'s own dtype, as a head stored in
-            float32 is no more exact than that. Halves and integers count as float32, since with a
-            half's epsilon a head of a thousand columns would have rank 0.
-    """
-    dtype = weight.dtype if weight.dtype == torch.float64 else torch.float32
-    epsilon = torch.finfo(dtype).eps
-    relative = max(weight.shape) * epsilon if rank_tolerance is None else rank_tolerance
-    _, values, basis = torch.linalg.svd(weight.double(), full_matrices=False)
-    tolerance = relative * float(values.max())
-    return RowSpace(basis[values > tolerance].T, values, tolerance)
 
 
 def null_space(

@@ -1,0 +1,246 @@
+"""What ``measure`` says of each topic: entries of a value, its interval and its chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from repsim.nullspace import statistics as of
+from repsim.nullspace.forms import ROUNDING, Forms, Moments, Population
+from repsim.nullspace.head import Head
+from repsim.nullspace.sides import Side, affordable, of_class, over, split
+from repsim.nullspace.subspace import BLOCK, RowSpace, all_ones, random_subspaces
+
+Entries = list[dict[str, Any]]
+
+#: What tells random numbers of one purpose from those of another, besides the seed.
+EXAMPLES, SPACES, NULL_SPACES, ROW_DIRECTIONS, LOGIT_DIRECTIONS = range(5)
+
+#: A function of ``repsim.nullspace.statistics``, of forms by part and the part.
+Statistic = Callable[[of.Parts, str], Tensor]
+
+
+def record(
+    quantity: str, part: str, group: str, cases: Tensor, chance: Tensor | str, scale: str = "plain"
+) -> Entries:
+    """One entry, or none where the value is undefined.
+
+    Args:
+        quantity: what it is.
+        part: of the space.
+        group: of the examples.
+        cases: the value, then that of each resample.
+        chance: the value of each random subspace, or why there is none.
+        scale: of the interval, see ``repsim.nullspace.statistics.interval``.
+    """
+    value, low, high = of.interval(cases, scale)
+    if not math.isfinite(value):
+        return []
+    notes = [chance] if isinstance(chance, str) else []
+    levels = [math.nan] * 3 if isinstance(chance, str) else [*of.percentiles(chance)]
+    if not notes and not all(map(math.isfinite, levels)):
+        levels = [math.nan] * 3
+        notes.append("no chance: undefined in some random subspaces")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        low = high = math.nan
+        notes.append("no interval: undefined in most resamples")
+    names = ("value", "low", "high", "chance", "chance_low", "chance_high")
+    numbers = dict(zip(names, (value, low, high, *levels), strict=True))
+    note = "; ".join(notes)
+    return [{"quantity": quantity, "part": part, "group": group, **numbers, "note": note}]
+
+
+def entry(
+    quantity: str,
+    part: str,
+    side: Side,
+    head: Head,
+    statistic: Statistic,
+    scale: str = "plain",
+    group: tuple[str, int | None] | None = None,
+) -> Entries:
+    """A statistic of one part, against that of random subspaces; of one class, or of all."""
+    name, i = group or (side.group, None)
+    cases = statistic(of_class(side.parts, i), part)
+    chance: Tensor | str = "no chance: the whole space"
+    if part != "full" and side.chance:
+        chance = statistic(of_class(side.chance, i), part)
+    elif part != "full":
+        chance = f"no chance: the row space is {'the whole space' if head.space.rank else 'empty'}"
+    return record(quantity, part, name, cases, chance, scale)
+
+
+def of_energy(side: Side, head: Head) -> Entries:
+    """How much of the features, and of their spread, lies in each part, and how constant it is."""
+    entries = []
+    for group in side.groups():
+        for part in head.parts:
+            entries += entry("energy", part, side, head, of.energy, "plain", group)
+            entries += entry("energy_centred", part, side, head, of.energy_centred, "plain", group)
+        for part in [*head.parts, "full"]:
+            entries += entry("constancy", part, side, head, of.constancy, "log", group)
+    return entries
+
+
+def of_classes(side: Side, head: Head) -> Entries:
+    """Scatter within classes and between them; of two or more."""
+    if len(side.population.counts) < 2:
+        return []
+    entries = []
+    for part in [*head.parts, "full"]:
+        entries += entry("scatter_ratio", part, side, head, of.scatter_ratio, "log")
+    if len(head.parts) == 2:
+        entries += entry("scatter_log_ratio", "row - null", side, head, of.scatter_log_ratio)
+    for part in head.parts:
+        entries += entry("displacement_share", part, side, head, of.displacement_share)
+    if "row" in head.parts:
+        for group in side.groups():
+            entries += entry("within_scatter", "row", side, head, of.within_scatter, "log", group)
+    return entries
+
+
+def of_ones(side: Side, head: Head) -> Entries:
+    """What f_r1 explains of the row space, against random directions of it.
+
+    None for a head of one logit or of a row space of one dimension, in which f_r1 is all there is.
+    """
+    ones = all_ones(head.weight, head.space)
+    length = ones.direction.norm()
+    if head.space.rank < 2 or not float(length):
+        return []
+    population, seed = side.population, [head.seed, EXAMPLES, *side.seed]
+    unit = (ones.direction / length)[:, None]
+    along = split(population, RowSpace(unit, unit[0], 0.0), head.resamples, seed)[0]["row"]
+    directions = head.subspaces([population], 1, ROW_DIRECTIONS, head.space.basis)
+    ((random, _),) = over([population], directions)
+    row = side.parts["row"]
+    inside = Side(
+        side.group, side.seed, population, _along(row, along), {}, _along(row.first(), random), unit
+    )
+
+    residual = torch.full((3,), ones.residual, dtype=torch.float64)
+    entries = []
+    if side.group == "all":
+        why = "no chance: of the head alone"
+        entries += record("ones_residual", "row", "all", residual, why)
+    rest = "row without ones"
+    if len(population.counts) > 1:
+        for group in side.groups():
+            entries += entry("ones_share", "row", inside, head, of.ones_share, "plain", group)
+            entries += entry("within_scatter", rest, inside, head, of.within_scatter, "log", group)
+        entries += entry("scatter_ratio", rest, inside, head, of.scatter_ratio, "log")
+    values = (population.along(unit) / length)[:, 0]
+    moments = Moments.resampled(values, population.counts, head.resamples, seed)
+    for name, i in side.groups():
+        mean, deviation = moments.only(i).overall
+        forms = of_class(inside.chance, i)["ones"]
+        by_chance = (forms.scatter / forms.n).sqrt() / length
+        why = "no chance: a random direction has no sign"
+        entries += record("lambda", "row", name, mean, why)
+        entries += record("lambda_sd", "row", name, deviation, by_chance, "log")
+    return entries
+
+
+def _along(row: Forms, ones: Forms) -> dict[str, Forms]:
+    """A row space along and across one of its directions."""
+    return {"row": row, "ones": ones, "row without ones": row.without(ones)}
+
+
+def of_logit(side: Side, head: Head) -> Entries:
+    """α = exp(-logit) of a head with one logit, against random directions of the head's length."""
+    if len(head.weight) != 1 or not head.space.rank:
+        return []
+    population, seed = side.population, [head.seed, EXAMPLES, *side.seed]
+    logits = (population.along(head.weight.T) + head.bias)[:, 0]
+    alpha, shift = _alpha(logits[:, None])
+    moments = [
+        Moments.resampled(values, population.counts, head.resamples, seed)
+        for values in (alpha[:, 0], logits)
+    ]
+    *by_chance, shifts = _random_logits(population, head)
+    entries = []
+    for name, i in side.groups():
+        a, z, random_a, random_z = (each.only(i) for each in (*moments, *by_chance))
+        mean, random_mean = (
+            each.overall[0] * (-by).exp() for each, by in ((a, shift), (random_a, shifts))
+        )
+        entries += record("alpha", "row", name, mean, random_mean, "log")
+        entries += record("alpha_cv", "row", name, of.alpha_cv(a), of.alpha_cv(random_a), "log")
+        entries += record("logit_sd", "row", name, z.overall[1], random_z.overall[1], "log")
+    return entries
+
+
+def _alpha(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """exp(-logit) of each column, times exp(shift), which keeps it from overflow; the shifts."""
+    shift = logits.min(0).values
+    return (shift - logits).exp(), shift
+
+
+def _random_logits(population: Population, head: Head) -> tuple[Moments, Moments, Tensor]:
+    """Moments of α and of the logit along random directions, and the shifts of α."""
+    draws = affordable(head.draws, population.n * (head.d + 50.0))
+    alphas, logits, shifts = [], [], []
+    for bases in random_subspaces(head.d, 1, draws, [head.seed, LOGIT_DIRECTIONS]):
+        directions = bases[:, :, 0].T.to(head.weight.device) * head.weight.norm()
+        for some in directions.split(BLOCK // population.n + 1, 1):
+            z = population.along(some) + head.bias
+            alpha, shift = _alpha(z)
+            alphas.append(Moments.of(alpha, population.counts))
+            logits.append(Moments.of(z, population.counts))
+            shifts.append(shift)
+    return Moments.join(alphas), Moments.join(logits), torch.cat(shifts)
+
+
+def of_difference(real: Side, generated: Side, head: Head) -> Entries:
+    """The gap between real and generated images, and where their differences lie.
+
+    A difference is that of a generated and a real image, over all pairs of them.
+    """
+    apart = {
+        part: (real.centres[part] - generated.centres[part]).square().sum(1)
+        for part in real.centres
+    }
+    null = apart["full"] - apart.get("row", 0.0)
+    apart["null"] = torch.where(null <= ROUNDING * apart["full"], 0.0, null)
+    entries = []
+    for part in [*head.parts, "full"]:
+        cases = of.gap(real.parts[part], generated.parts[part], apart[part])
+        chance = _gap_by_chance(real, generated, head) if part == "row" else _NO_GAP[part]
+        entries += record("gap", part, "all", cases, chance, "square")
+
+    pairs = {
+        part: of.pair_energy(real.parts[part], generated.parts[part], apart[part])
+        for part in [*head.parts, "full"]
+    }
+    why = entry("", head.parts[0], real, head, of.energy)[0]["note"]
+    random: Tensor | str = why
+    if real.chance:
+        between = (real.chance_centres - generated.chance_centres).square().sum(1)
+        row = of.pair_energy(real.chance["row"], generated.chance["row"], between)
+        random = row / pairs["full"][:1]
+    for part in head.parts:
+        chance = 1 - random if part == "null" and isinstance(random, Tensor) else random
+        share = pairs[part] / pairs["full"]
+        entries += record("noise_share", part, "real-fake", share, chance)
+    return entries
+
+
+_NO_GAP = {
+    "full": "no chance: the whole space",
+    "null": "no chance: random subspaces lie in it, for the row space",
+}
+
+
+def _gap_by_chance(real: Side, generated: Side, head: Head) -> Tensor | str:
+    """The gap in random subspaces of the null space, of the rank of the row space."""
+    if 2 * head.space.rank > head.d:
+        return "no chance: the null space has fewer dimensions than the row space"
+    populations = [real.population, generated.population]
+    inside = head.space.complement()
+    subspaces = head.subspaces(populations, head.space.rank, NULL_SPACES, inside)
+    (a, mean_a), (b, mean_b) = over(populations, subspaces)
+    return of.gap(a, b, (mean_a - mean_b).square().sum(1))

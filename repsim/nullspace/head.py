@@ -1,0 +1,121 @@
+"""A linear head, what arrives with it, and how many random subspaces it affords."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
+from repsim.nullspace.forms import Population
+from repsim.nullspace.sides import affordable, cost_of
+from repsim.nullspace.subspace import RowSpace, random_subspaces, row_space
+from repsim.sources import as_tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A head y = A f + b, and what is drawn for it from which seed.
+
+    Attributes:
+        weight: A, in float64.
+        bias: b.
+        space: the row space of A.
+        seed: of resamples and random subspaces.
+        draws: random subspaces.
+        resamples: of the examples.
+    """
+
+    weight: Float[Tensor, "out d"]
+    bias: Float[Tensor, " out"]
+    space: RowSpace
+    seed: int
+    draws: int
+    resamples: int
+
+    @property
+    def d(self) -> int:
+        """Dimension of the features."""
+        return self.weight.shape[1]
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts of the space that are not empty."""
+        sizes = {"row": self.space.rank, "null": self.d - self.space.rank}
+        return [part for part, size in sizes.items() if size]
+
+    def subspaces(
+        self, populations: list[Population], r: int, step: int, inside: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """Random subspaces of r dimensions, as many as are affordable on these populations.
+
+        Args:
+            populations: whose forms will be computed on them.
+            r: dimensions.
+            step: a number that tells one kind of them from another.
+            inside: an orthonormal basis of a space that they are to lie in.
+        """
+        mapped = 0 if inside is None else self.d * r * inside.shape[1]
+        draws = affordable(self.draws, cost_of(populations, r) + mapped)
+        return random_subspaces(self.d, r, draws, [self.seed, step], inside)
+
+
+def read_head(
+    weight: Any, bias: Any, tolerance: float | None, seed: int, draws: int, resamples: int
+) -> Head:
+    """The head of a matrix and a bias as they arrive.
+
+    Raises:
+        ShapeError: a bias that does not fit the matrix.
+        NonFiniteError: NaN or infinity in one of them.
+        UsageError: no draws or too few resamples.
+    """
+    matrix = as_tensor(weight)
+    shift = matrix.new_zeros(matrix.shape[:1]) if bias is None else as_tensor(bias)
+    if matrix.ndim != 2 or shift.shape != matrix.shape[:1]:
+        raise ShapeError(
+            f"weight has shape {tuple(matrix.shape)}, bias {tuple(shift.shape)}; expected "
+            "(out, d) and (out,)"
+        )
+    for name, values in (("weight", matrix), ("bias", shift)):
+        if not bool(torch.isfinite(values).all()):
+            raise NonFiniteError(f"NaN or infinity in {name}")
+    if draws < 1 or resamples < 2:
+        raise UsageError(f"{draws} draws and {resamples} resamples; expected 1 and 2 or more")
+    space = row_space(matrix, rank_tolerance=tolerance)
+    return Head(matrix.double(), shift.double(), space, seed, draws, resamples)
+
+
+def read_features(
+    head: Head, values: Any, labels: Any | None, name: str, labels_name: str
+) -> tuple[Tensor, Tensor | None]:
+    """Features (n, d) in float64 where the head is, and their labels (n,).
+
+    Raises:
+        ShapeError: features that the head does not take, or labels that are not one integer each.
+        NonFiniteError: NaN or infinity in the features.
+        DegenerateError: no examples.
+    """
+    f = as_tensor(values).to(head.weight.device)
+    if f.ndim != 2 or f.shape[1] != head.d:
+        raise ShapeError(
+            f"{name} have shape {tuple(f.shape)}, the head {tuple(head.weight.shape)}; expected "
+            "(n, d) and (out, d) with the same d"
+        )
+    if not bool(torch.isfinite(f).all()):
+        raise NonFiniteError(f"NaN or infinity in {name}")
+    if not len(f):
+        raise DegenerateError(f"{name} hold no examples")
+    if labels is None:
+        return f.double(), None
+    y = as_tensor(labels)
+    if y.shape != f.shape[:1] or y.is_floating_point():
+        raise ShapeError(
+            f"{labels_name} have shape {tuple(y.shape)} and type {y.dtype}, {name} {len(f)} rows; "
+            "expected an integer for each"
+        )
+    return f.double(), y.long()

@@ -1,0 +1,253 @@
+"""Claims of Mao et al. about a head and its features, held against the entries of ``measure``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Entry = Mapping[str, Any]
+Outcome = Literal["supported", "not supported", "undecided"]
+
+#: How much accuracy the null space alone may cost, and what the row space alone may reach (2f).
+NULL_LOSS, ROW_ACCURACY = 0.01, 0.35
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the numbers say of a claim.
+
+    Attributes:
+        claim: such as ``2g`` or ``Theorem 1``.
+        part: of the space, or two parts and their difference.
+        group: of the examples.
+        statement: one sentence, with the numbers.
+        value: the number that decides.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        against: what it has to be below or above.
+        verdict: ``supported`` or ``not supported`` if the whole interval lies on one side,
+            otherwise ``undecided``.
+    """
+
+    claim: str
+    part: str
+    group: str
+    statement: str
+    value: float
+    low: float
+    high: float
+    against: float
+    verdict: Outcome
+
+
+def verdicts(
+    entries: Iterable[Entry], *, probes: Iterable[Entry] = (), control: Iterable[Entry] = ()
+) -> list[Verdict]:
+    """What the entries of a trained head say of the claims made for it, where they exist.
+
+    Of a head with one logit, a discriminator: 2f, 2h, 2i and Theorem 1. Of one with several, a
+    classifier: 2g and Theorems 2 and 3, in its own classes, which for generated images are their
+    generators.
+
+    Args:
+        entries: of ``measure``.
+        probes: entries of quantity ``probe`` (parts ``full``, ``row``, ``null``) and
+            ``probe_difference`` (part ``full - null``), of group ``clean``.
+        control: both kinds of entries of the same network before training.
+    """
+    trained, untrained = _Table([*entries, *probes]), _Table(control)
+    if any(entry["quantity"] == "logit_sd" for entry in trained.values()):
+        claims = [_probes, _gap, _noise, _constancy]
+    else:
+        claims = [_scatter, _ones]
+    return [verdict for claim in claims for verdict in claim(trained, untrained)]
+
+
+class _Table(dict[tuple[str, str, str], Entry]):
+    """Entries by quantity, part and group, with NaN for what a file of results holds as null."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        super().__init__()
+        for entry in entries:
+            whole = {key: math.nan if value is None else value for key, value in entry.items()}
+            self[entry["quantity"], entry["part"], entry["group"]] = whole
+
+
+def _probes(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+    key = ("probe_difference", "full - null", "clean")
+    if key in trained:
+        lost = trained[key]
+        yield _verdict(
+            "2f",
+            lost,
+            f"a probe on the null space alone loses {_points(lost)} of accuracy against all "
+            f"features, to be below 1 point{_same(untrained, key, _points)}",
+            below=[NULL_LOSS],
+        )
+    key = ("probe", "row", "clean")
+    if key in trained:
+        row = trained[key]
+        yield _verdict(
+            "2f",
+            row,
+            f"a probe on the row space alone reaches {_percent(row)}, to be at most "
+            f"{ROW_ACCURACY:.0%}{_same(untrained, key, _percent)}",
+            below=[ROW_ACCURACY],
+        )
+
+
+def _scatter(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+    key = ("scatter_log_ratio", "row - null", _own_classes(trained, "scatter_log_ratio"))
+    if key in trained:
+        ratio = trained[key]
+        parts = [trained.get(("scatter_ratio", part, key[2])) for part in ("row", "null")]
+        both = " against ".join(_number(part) for part in parts if part)
+        yield _verdict(
+            "2g",
+            ratio,
+            f"within/between scatter is {both} in the row and the null space, log ratio "
+            f"{_number(ratio)}, to be below 0{_same(untrained, key)}",
+            below=[0.0],
+        )
+
+
+def _gap(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+    key = ("gap", "row", "all")
+    if key in trained and _defined(trained[key]):
+        gap = trained[key]
+        yield _verdict(
+            "2h",
+            gap,
+            f"real and generated images are {_number(gap)} standard deviations apart along the row "
+            f"space, to be above {gap['chance_high']:.3g}, the 95th percentile of random null "
+            f"directions{_same(untrained, key)}",
+            above=[gap["chance_high"]],
+        )
+
+
+def _constancy(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+    for quantity, words in (
+        ("constancy", "|std| / |mean| of the row part of real images"),
+        ("alpha_cv", "the coefficient of variation of α over real images"),
+    ):
+        key = (quantity, "row", "all")
+        if key in trained and _defined(trained[key]):
+            entry, before = trained[key], untrained.get(key)
+            than = f"below {entry['chance_low']:.3g}, the 5th percentile of random subspaces"
+            yield _verdict(
+                "2i",
+                entry,
+                f"{words} is {_number(entry)}, to be {than}"
+                f"{', and below the untrained network' if before else ''}{_same(untrained, key)}",
+                below=[entry["chance_low"], *([before] if before else [])],
+            )
+
+
+def _noise(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+    classes = trained.get(("displacement_share", "row", "all"))
+    for key, share in trained.items():
+        if key[:2] != ("noise_share", "row") or not _defined(share):
+            continue
+        than = f"to be above {share['chance_high']:.3g}, the 95th percentile of random subspaces"
+        if classes:
+            than += f", and above the {_number(classes)} of displacements between classes"
+        yield _verdict(
+            "Theorem 1",
+            share,
+            f"{_number(share)} of the energy of {key[2]} noise lies in the row space, {than}"
+            f"{_same(untrained, key)}",
+            above=[share["chance_high"], *([classes] if classes else [])],
+        )
+
+
+def _ones(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+    key = ("ones_share", "row", _own_classes(trained, "ones_share"))
+    if key in trained and _defined(trained[key]):
+        share = trained[key]
+        yield _verdict(
+            "Theorems 2-3",
+            share,
+            f"{_number(share)} of the scatter within classes in the row space lies along f_r1, to "
+            f"be above {share['chance_high']:.3g}, the 95th percentile of random directions of it"
+            f"{_same(untrained, key)}",
+            above=[share["chance_high"]],
+        )
+
+
+# --- how an interval decides
+
+
+def _verdict(
+    claim: str,
+    entry: Entry,
+    statement: str,
+    *,
+    below: Iterable[float | Entry] = (),
+    above: Iterable[float | Entry] = (),
+) -> Verdict:
+    """The verdict on an interval that has to be below, or above, each of some bounds.
+
+    A bound is a number, or an entry with an interval of its own, all of which counts.
+    """
+    sign = -1 if below else 1
+    # Turned about 0 where it has to be below: low end above every bound, or high end below one.
+    low, high = sorted((sign * entry["low"], sign * entry["high"]))
+    ends = [_ends(bound) for bound in (below or above)]
+    bounds = [sorted((sign * start, sign * stop)) for start, stop in ends]
+    outcome: Outcome = "undecided"
+    if all(low > stop for _, stop in bounds):
+        outcome = "supported"
+    elif any(high < start for start, _ in bounds):
+        outcome = "not supported"
+    return Verdict(
+        claim,
+        entry["part"],
+        entry["group"],
+        statement,
+        entry["value"],
+        entry["low"],
+        entry["high"],
+        sign * max(stop for _, stop in bounds),
+        outcome,
+    )
+
+
+def _ends(bound: float | Entry) -> tuple[float, float]:
+    return (bound, bound) if isinstance(bound, float) else (bound["low"], bound["high"])
+
+
+def _defined(entry: Entry) -> bool:
+    """Whether there is a chance to hold the value against."""
+    return all(math.isfinite(entry[end]) for end in ("chance_low", "chance_high"))
+
+
+def _own_classes(table: _Table, quantity: str) -> str:
+    """The group whose classes are the classifier's own: generators where there are any."""
+    parts = {group for name, _, group in table if name == quantity}
+    return "generated" if "generated" in parts else "all"
+
+
+# --- words
+
+
+def _number(entry: Entry) -> str:
+    return f"{entry['value']:.3g} ({entry['low']:.3g} to {entry['high']:.3g})"
+
+
+def _percent(entry: Entry) -> str:
+    return f"{entry['value']:.1%} ({entry['low']:.1%} to {entry['high']:.1%})"
+
+
+def _points(entry: Entry) -> str:
+    value, low, high = (100 * entry[end] for end in ("value", "low", "high"))
+    return f"{value:.2g} points ({low:.2g} to {high:.2g})"
+
+
+def _same(untrained: _Table, key: tuple[str, str, str], words: Any = None) -> str:
+    """What the untrained network shows, where it was measured."""
+    if key not in untrained:
+        return ""
+    said = (words or _number)(untrained[key]).split(" (")[0]
+    return f" (untrained: {said})"
