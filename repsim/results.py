@@ -20,7 +20,7 @@ import numpy as np
 from repsim._version import __version__
 from repsim.errors import MismatchError, StoreError, UsageError, choices
 from repsim.files import refuse_existing, table, write_atomic
-from repsim.probes.intervals import wilson
+from repsim.intervals import wilson
 
 if TYPE_CHECKING:
     import pandas as pd

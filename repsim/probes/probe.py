@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from repsim.errors import DegenerateError, ShapeError, UsageError, choices
-from repsim.probes.intervals import wilson
+from repsim.intervals import wilson
 from repsim.probes.knn import knn_predict
 from repsim.probes.logistic import LADDER, Logistic, fit_logistic, fit_path
 from repsim.probes.ridge import fit_ridge

@@ -50,11 +50,13 @@ class Rows:
         """Rows of a tensor, an array, or what has ``shape`` and slices, such as a store's layer.
 
         Dimensions after the first are flattened. Tensors stay on their device (on the CPU for MPS,
-        which has no float64), the rest comes to the CPU.
+        which has no float64), the rest comes to the CPU. Rows are returned as they are.
 
         Raises:
             ShapeError: not (n, ...) with at least one row and one column.
         """
+        if isinstance(values, cls):
+            return values
         lazy = hasattr(values, "shape") and hasattr(values, "__getitem__")
         source = values if lazy else as_numbers(values, name)
         shape = tuple(source.shape)
