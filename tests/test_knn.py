@@ -180,6 +180,25 @@ def test_few_rows_are_looked_at_twice(monkeypatch: Any, rng: np.random.Generator
     assert compared() < 10 * len(test)
 
 
+def test_far_groups_and_far_means_are_told_apart_by_products(monkeypatch: Any) -> None:
+    """By those in float64, or after centring: one pair at a time would take much longer."""
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(3000, 30, generator=generator)
+    far = 1000.0 * torch.randn(2, 30, generator=generator)[torch.arange(3000) % 2]
+    for train in (far + 1e-3 * noise, 1e4 + noise):
+        compared = count_pairs(monkeypatch)
+        found(train, train[:40] + 1e-3, 2)
+        assert compared() < 40 * 100
+
+
+def test_what_overflows_in_float32_is_compared_in_float64(
+    rng: np.random.Generator, small_tiles: None
+) -> None:
+    train, test = ((1e-10 * rng.normal(size=(n, 3))).astype(np.float32) for n in (40, 9))
+    test[4], test[6] = 3e38, [-3e38, 0, 0]
+    check(train, test, 2)
+
+
 def count_pairs(monkeypatch: Any) -> Any:
     exact, counts = knn.Pair.squared, []
 

@@ -267,6 +267,7 @@ def test_blocks_meet_in_windows() -> None:
     rows = ragged(labels[:, None].float(), starts)
     epoch = _shuffled(rows, labels, 50, 0, torch.Generator().manual_seed(0))
     seen = torch.cat([y for _, y in epoch()]) // 100
+    assert seen[:200].unique().tolist() != [0, 1] or seen[200:400].unique().tolist() != [2, 3]
     for first, last in pairwise(range(0, 601, 200)):
         assert len(seen[first:last].unique()) == 2
         assert int((seen[first:last].diff() != 0).sum()) > 50

@@ -239,7 +239,7 @@ class Pair:
         least = _least_product(queries.squares, bound, p, dtype)
         least.masked_fill_(kth == 0, torch.inf)  # nothing is nearer, and what is as near is later
         hits = ~(best < least[:, None])  # NaN is a hit
-        many = hits.sum(1) > self.k + 16
+        many = hits.sum(1) > min(self.k + 16, max(self.k, hits.shape[1] // 2))
         if dtype == torch.float32 and bool(many.any()):
             # The bound is too wide here: features far from their mean, compared to neighbours.
             hits &= ~many[:, None]
