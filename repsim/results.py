@@ -413,14 +413,20 @@ class NullSpaceReport(Result):
         rank: numerical rank r of A.
         tolerance: singular values of A at most this count as zero.
         singular_values: of A, in falling order.
-        row_energy: share of Σ|f|² in the row space; the null space has the rest.
-        row_energy_centred: the same after subtracting the mean of f.
-        chance: r / d, the share that isotropic features would have.
-        constancy: per-component standard deviation of f_r over examples relative to its mean,
-            |std f_r| / |mean f_r|; small where the head sees nearly the same in every example.
         residual: largest |A f_n| relative to |A||f|; rounding alone.
-        probes: accuracy of a linear probe on ``full``, ``row`` and ``null`` features, where
-            labels were given.
+        entries: a record a number: ``quantity``, ``part`` (of the space), ``group`` (of the
+            examples), ``layer`` (where it is of another layer than the head), ``value``, ``low``
+            and ``high`` (its 95 % interval), ``chance``, ``chance_low`` and ``chance_high``
+            (median, 5th and 95th percentile over random subspaces of the same rank), ``note`` (why
+            one is missing), and where there is an untrained network to compare with ``control``,
+            ``control_low`` and ``control_high``.
+        claims: a record a claim: ``claim``, ``part``, ``group``, ``statement``, ``value``, ``low``,
+            ``high``, ``against``, and ``verdict``: supported, not supported or undecided.
+        examples: for figures, columns of some of the examples: ``group`` (``real`` or
+            ``generated``), ``label``, ``null_share`` (of |f|²), and ``logit`` of a head with one or
+            ``lambda`` of a head with several.
+        alpha: α = p_g / p_r after each epoch of training, where it was recorded: ``epoch``,
+            ``alpha_real``, ``alpha_real_cv``, ``alpha_fake``, ``alpha_fake_cv``.
         provenance: where the numbers come from.
     """
 
@@ -432,19 +438,52 @@ class NullSpaceReport(Result):
     rank: int
     tolerance: float
     singular_values: list[float]
-    row_energy: float
-    row_energy_centred: float
-    chance: float
-    constancy: float
     residual: float
-    probes: dict[str, float] = field(default_factory=dict)
+    entries: list[dict[str, Any]]
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    examples: dict[str, list[Any]] = field(default_factory=dict)
+    alpha: list[dict[str, float]] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def chance(self) -> float:
+        """r / d, the share of energy that isotropic features would have in the row space."""
+        return self.rank / self.dim
+
+    @property
+    def probes(self) -> dict[str, float]:
+        """Accuracy of a linear probe on each part of clean features, where there were labels."""
+        return {
+            entry["part"]: entry["value"]
+            for entry in self.entries
+            if (entry["quantity"], entry["group"]) == ("probe", "clean")
+        }
+
+    def find(
+        self, quantity: str, part: str, group: str = "all", layer: str | None = None
+    ) -> dict[str, Any] | None:
+        """The entry of a quantity, part and group (and layer), or None."""
+        for entry in self.entries:
+            keys = (entry["quantity"], entry["part"], entry["group"], entry.get("layer"))
+            if keys == (quantity, part, group, layer):
+                return entry
+        return None
+
+    def value(
+        self, quantity: str, part: str, group: str = "all", layer: str | None = None
+    ) -> float:
+        """The value of that entry; NaN if there is none, as of a part that is empty."""
+        entry = self.find(quantity, part, group, layer)
+        return math.nan if entry is None else entry["value"]
+
     def rows(self) -> list[dict[str, Any]]:
-        names = ("n", "dim", "rank", "row_energy", "row_energy_centred", "chance", "constancy")
-        pairs = [(name, getattr(self, name)) for name in (*names, "residual")]
-        pairs += [(f"probe_{part}", value) for part, value in self.probes.items()]
-        return [{"network": self.name, "quantity": name, "value": value} for name, value in pairs]
+        """A row a number."""
+        keys = ("quantity", "part", "group", "layer", "value", "low", "high")
+        keys += ("chance", "chance_low", "chance_high", "control", "control_low", "control_high")
+        return [
+            {"network": self.name, **{key: entry.get(key) for key in (*keys, "note")}}
+            for entry in self.entries
+        ]
 
 
 def _terms(curve: ProbeCurve) -> str:

@@ -1,102 +1,281 @@
-"""A report on what a linear head can and cannot see (Mao et al., Propositions 4 and 5)."""
+"""A report on what a linear head can and cannot see (Mao et al., Propositions 4 to 7)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from repsim.errors import DegenerateError, NonFiniteError, ShapeError
-from repsim.measures.layer import varies
-from repsim.nullspace.subspace import row_space
-from repsim.probes import probe
+from repsim.errors import MismatchError, ShapeError
+from repsim.intervals import wilson
+from repsim.nullspace.entries import Entries
+from repsim.nullspace.head import Head, read_features, read_head
+from repsim.nullspace.measure import measure
+from repsim.nullspace.statistics import coefficients
+from repsim.nullspace.subspace import RowSpace, all_ones
+from repsim.nullspace.verdicts import verdicts
+from repsim.probes import ProbeResult, probe
 from repsim.results import NullSpaceReport
-from repsim.sources import as_tensor
+
+#: Examples of each kind that a report keeps for its figures.
+_SHOWN = 1000
+
+#: 97.5th percentile of a normal distribution.
+_Z = 1.959963984540054
 
 
 def null_space(
     features: Any,
     weight: Any,
+    bias: Any | None = None,
     *,
     labels: Any | None = None,
     test_features: Any | None = None,
     test_labels: Any | None = None,
+    generated: Any | None = None,
+    generated_labels: Any | None = None,
+    noisy: Mapping[str, Any] | None = None,
+    control: NullSpaceReport | None = None,
     rank_tolerance: float | None = None,
+    seed: int = 0,
+    draws: int = 1000,
+    resamples: int = 400,
     name: str = "features",
     provenance: Mapping[str, Any] | None = None,
 ) -> NullSpaceReport:
     """Split features against a head y = A f + b and report what lies in each part.
 
-    The bias b plays no part: it moves the outputs and neither subspace.
+    Each number comes with a 95 % interval and, where one can be, with the chance level of random
+    subspaces of the same rank; see ``repsim.nullspace.measure``. With ``labels``, probes say what
+    can be read off each part. With ``control``, the report of the same network before training,
+    each number comes with that of the untrained network.
 
     Args:
         features: (n, d) array or tensor that the head takes.
         weight: (out, d) the head's matrix A.
+        bias: (out,) its bias; it moves neither subspace, only α.
         labels: (n,) integers; with them a linear probe is trained on the full, the row-space and
             the null-space features.
         test_features: (m, d) held-out features for the probes and, where given, for every other
             number as well; without them the probes hold out a fifth of ``features``.
         test_labels: (m,) their labels.
+        generated: (g, d) features of generated images.
+        generated_labels: (g,) integers, such as the generator of each.
+        noisy: name, such as ``gaussian 0.25``, to features (m, d) of the same examples as
+            ``test_features`` (without them, as ``features``), in the same order, under that noise.
+        control: the report of the same network before training, on the same images.
         rank_tolerance: see ``row_space``.
+        seed: of resamples, random subspaces and the probes' splits.
+        draws: random subspaces.
+        resamples: bootstrap resamples of the examples.
         name: what the features belong to, for tables and figures.
         provenance: what to record of where they come from; JSON values.
 
     Raises:
-        ShapeError: features, test features and weight differ in d.
+        ShapeError: arrays that do not fit each other.
         NonFiniteError: NaN or infinity in one of them.
         DegenerateError: all features are zero or the same.
+        MismatchError: the control is of features of another width.
     """
-    f, head = as_tensor(features), as_tensor(weight)
-    tests = f if test_features is None else as_tensor(test_features)
-    for what, values in (("features", f), ("test_features", tests)):
-        if values.ndim != 2 or head.ndim != 2 or values.shape[1] != head.shape[1]:
-            raise ShapeError(
-                f"{what} have shape {tuple(values.shape)}, the head {tuple(head.shape)}; expected "
-                "(n, d) and (out, d) with the same d"
-            )
-    for what, values in (("features", f), ("test_features", tests), ("weight", head)):
-        if not bool(torch.isfinite(values).all()):
-            raise NonFiniteError(f"NaN or infinity in {what}")
-    space = row_space(head, rank_tolerance=rank_tolerance)
-    train, held = f.double(), tests.double()
-    row, null = space.split(held)
-    centred = held - held.mean(0)
-    if not varies(float(centred.square().sum()), float(held.square().sum()), len(held)):
-        raise DegenerateError("the features are the same for every example; nothing to split")
-
-    probes: dict[str, float] = {}
-    if labels is not None:
-        parts = {"full": train, **dict(zip(("row", "null"), space.split(train), strict=True))}
-        held_parts = {"full": held, "row": row, "null": null}
-        empty = {0: "row", f.shape[1]: "null"}.get(space.rank)
-        for part in (name for name in parts if name != empty):  # an empty subspace knows nothing
-            probes[part] = probe(
-                parts[part],
-                labels,
-                test_features=None if test_features is None else held_parts[part],
-                test_labels=test_labels,
-            ).accuracy
-    mean_row = row.mean(0).norm()
-    return NullSpaceReport(
+    head = read_head(weight, bias, rank_tolerance, seed, draws, resamples)
+    train, train_labels = read_features(head, features, labels, "features", "labels")
+    if test_features is None:
+        if test_labels is not None:
+            raise ShapeError("test_labels came without test_features")
+        held, held_labels = train, train_labels
+    else:
+        if labels is not None and test_labels is None:
+            raise ShapeError("test_features came without test_labels")
+        held, held_labels = read_features(
+            head, test_features, test_labels, "test_features", "test_labels"
+        )
+    entries = measure(
+        held,
+        weight,
+        bias,
+        labels=held_labels,
+        generated=generated,
+        generated_labels=generated_labels,
+        noisy=noisy,
+        rank_tolerance=rank_tolerance,
+        seed=seed,
+        draws=draws,
+        resamples=resamples,
+    )
+    if train_labels is not None:
+        sides = None if test_features is None else (held, held_labels)
+        entries += _probes(head.space, train, train_labels, sides, noisy or {}, seed)
+    made = None
+    if generated is not None:
+        names = ("generated", "generated_labels")
+        made = read_features(head, generated, generated_labels, *names)
+    report = NullSpaceReport(
         name=name,
         n=len(held),
-        dim=held.shape[1],
-        rank=space.rank,
-        tolerance=space.tolerance,
-        singular_values=space.singular_values.tolist(),
-        row_energy=float(row.square().sum() / held.square().sum()),
-        row_energy_centred=float((centred @ space.basis).square().sum() / centred.square().sum()),
-        chance=space.rank / held.shape[1],
-        constancy=float(row.std(0).norm() / mean_row) if float(mean_row) > 0 else float("nan"),
-        residual=_residual(null, head.double(), held),
-        probes=probes,
+        dim=head.d,
+        rank=head.space.rank,
+        tolerance=head.space.tolerance,
+        singular_values=head.space.singular_values.tolist(),
+        residual=_residual(head.space, head.weight, held),
+        entries=entries,
+        examples=_examples(head, (held, held_labels), made, seed),
         provenance=dict(provenance or {}),
     )
+    return judged(report, control)
 
 
-def _residual(null: Tensor, weight: Tensor, features: Tensor) -> float:
+def judged(report: NullSpaceReport, control: NullSpaceReport | None = None) -> NullSpaceReport:
+    """The report with the numbers of the untrained network beside its own, and the verdicts.
+
+    Raises:
+        MismatchError: the control is of features of another width.
+    """
+    others: dict[tuple, dict[str, Any]] = {}
+    if control is not None:
+        if (control.dim, control.n) != (report.dim, report.n):
+            raise MismatchError(
+                f"the control has {control.n} examples of {control.dim} features, {report.name} "
+                f"{report.n} of {report.dim}; expected the same network on the same images"
+            )
+        others = {_key(entry): entry for entry in control.entries}
+    entries = []
+    for entry in report.entries:
+        other = others.get(_key(entry), {})
+        ends = {"control": "value", "control_low": "low", "control_high": "high"}
+        beside = {new: other[old] for new, old in ends.items()} if other else {}
+        entries.append({**entry, **beside})
+    of_head = [entry for entry in entries if "layer" not in entry]
+    before = [entry for entry in others.values() if "layer" not in entry]
+    claims = [asdict(each) for each in verdicts(of_head, control=before)]
+    return replace(report, entries=entries, claims=claims)
+
+
+def _key(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(entry.get(key) for key in ("quantity", "part", "group", "layer"))
+
+
+# --- probes
+
+
+def _probes(
+    space: RowSpace,
+    train: Tensor,
+    labels: Tensor,
+    held: tuple[Tensor, Tensor | None] | None,
+    noisy: Mapping[str, Any],
+    seed: int,
+) -> Entries:
+    """What a linear probe, trained on clean features, reads off each part of clean and noisy ones.
+
+    Parts of both are projections. Without held-out features there is nothing to put noise on that
+    the probes have not seen.
+    """
+    found: dict[str, ProbeResult] = {}
+    noises = {} if held is None else noisy
+    correct: dict[tuple[str, str], Tensor] = {}
+    entries: Entries = []
+    for part in ("full", "row", "null"):
+        if space.rank == {"row": 0, "null": len(space.basis)}.get(part):
+            continue  # an empty subspace knows nothing
+        found[part] = probe(
+            _part(space, train, part),
+            labels,
+            test_features=None if held is None else _part(space, held[0], part),
+            test_labels=None if held is None else held[1],
+            seed=seed,
+        )
+        correct[part, "clean"] = found[part].correct
+        for name, features in noises.items():
+            assert held is not None
+            assert held[1] is not None
+            seen = torch.as_tensor(features).to(train)
+            predicted = found[part].predict(_part(space, seen, part))
+            correct[part, name] = predicted == held[1].to(predicted.device)
+    chance = 1 / next(iter(found.values())).classes
+    for (part, group), hits in correct.items():
+        value = float(hits.double().mean())
+        entries.append(_entry("probe", part, group, value, wilson(value, len(hits)), chance))
+    for other in ("null", "row"):
+        for group in ["clean", *noises] if other in found else []:
+            lost = correct["full", group].double() - correct[other, group].double()
+            reach = _Z * float(lost.std()) / len(lost) ** 0.5
+            value = float(lost.mean())
+            ends = (value - reach, value + reach)
+            part = f"full - {other}"
+            entries.append(_entry("probe_difference", part, group, value, ends, 0.0))
+    return entries
+
+
+def _part(space: RowSpace, features: Tensor, part: str) -> Tensor:
+    if part == "full":
+        return features
+    row, null = space.split(features)
+    return row if part == "row" else null
+
+
+def _entry(
+    quantity: str,
+    part: str,
+    group: str,
+    value: float,
+    ends: tuple[float, float],
+    chance: float,
+) -> dict[str, Any]:
+    return {
+        "quantity": quantity,
+        "part": part,
+        "group": group,
+        "value": value,
+        "low": ends[0],
+        "high": ends[1],
+        **dict.fromkeys(("chance", "chance_low", "chance_high"), chance),
+        "note": "",
+    }
+
+
+# --- examples for figures
+
+
+def _examples(
+    head: Head,
+    real: tuple[Tensor, Tensor | None],
+    generated: tuple[Tensor, Tensor | None] | None,
+    seed: int,
+) -> dict[str, list[Any]]:
+    """Columns of numbers of some examples of each kind, drawn at random."""
+    kinds = {"real": real, **({} if generated is None else {"generated": generated})}
+    generator = torch.Generator().manual_seed(seed)
+    ones = all_ones(head.weight, head.space).direction
+    columns: dict[str, list[Any]] = {"group": [], "label": [], "null_share": []}
+    for kind, (features, labels) in kinds.items():
+        order = torch.randperm(len(features), generator=generator)[:_SHOWN].sort().values
+        f = features[order.to(features.device)]
+        null = head.space.split(f)[1]
+        whole = f.square().sum(1)
+        share = torch.where(whole > 0, null.square().sum(1) / whole, torch.nan)
+        columns["group"] += [kind] * len(f)
+        columns["label"] += [None] * len(f) if labels is None else labels[order].tolist()
+        columns["null_share"] += share.tolist()
+        if len(head.weight) == 1:
+            logit = (f @ head.weight.T + head.bias).squeeze(1)
+            columns.setdefault("logit", []).extend(logit.tolist())
+        elif bool(ones.any()):
+            columns.setdefault("lambda", []).extend(coefficients(f, ones).tolist())
+    return columns
+
+
+def _residual(space: RowSpace, weight: Tensor, features: Tensor) -> float:
     """Largest |A f_n| relative to |A| |f|: zero but for rounding."""
+    null = space.split(features)[1]
     scale = float(torch.linalg.matrix_norm(weight, 2) * features.norm(dim=1).max())
     return float((null @ weight.T).norm(dim=1).max()) / scale if scale > 0 else 0.0
+
+
+def with_layers(report: NullSpaceReport, layers: Sequence[Mapping[str, Any]]) -> NullSpaceReport:
+    """The report with entries of other layers, see ``repsim.activations.layer_null_spaces``."""
+    ends = ("chance_low", "chance_high")
+    more = [{"note": "", **entry, **dict.fromkeys(ends, entry["chance"])} for entry in layers]
+    return replace(report, entries=[*report.entries, *more])

@@ -59,6 +59,7 @@ class ProbeResult:
         l2: strength of the penalty of a logistic or ridge probe, else None.
         path: for each strength that was tried, ``l2`` with ``accuracy`` and ``cross_entropy`` (of
             ridge ``error``) where it was chosen: on the validation split, or examples left out.
+        fitted: the probe itself; None for nearest neighbours.
     """
 
     accuracy: float
@@ -74,6 +75,17 @@ class ProbeResult:
     converged: bool
     l2: float | None = None
     path: list[dict[str, float]] = field(default_factory=list)
+    fitted: Fitted | None = None
+
+    def predict(self, features: Any) -> Tensor:
+        """The probe's class (m,) of other features (m, ...), reduced as those it was trained on.
+
+        Raises:
+            UsageError: nearest neighbours, which keep no probe; pass them as ``test_features``.
+        """
+        if self.fitted is None:
+            raise UsageError("nearest neighbours keep no probe; pass features as test_features")
+        return _predict(self.fitted, Rows.of(features))
 
 
 @runtime_checkable
@@ -177,6 +189,7 @@ def probe(
         found: dict[str, Any] = {"train_accuracy": None, "converged": True}
     else:
         fitted, found = _FITS[solver](x, y, classes, options)
+        found["fitted"] = fitted
         predictions = _predict(fitted, x_test)
         found["train_accuracy"] = float((_predict(fitted, x) == y).double().mean())
     return _scored(predictions, y_test.to(predictions.device), classes, x.n, found)
