@@ -57,7 +57,8 @@ def null_space_of_run(
         train: images that the probes are trained on.
         test: held-out images, which every number is of.
         noises: as ``Noise.parse`` reads them.
-        control: whether to compare with the untrained network.
+        control: whether to compare with the untrained network; a run of the method ``untrained``
+            is one, and has no other.
         layers: whether to report on the convolutions and linear layers before the head as well.
         seed: of noise, generated images, resamples and random subspaces.
         device: where the networks run.
@@ -76,7 +77,9 @@ def null_space_of_run(
     parsed = [Noise.parse(noise) for noise in noises]
     trained = extractor.load()
     linear_head(trained)  # fails before anything takes long
-    networks = {"trained": trained, **({"untrained": extractor.untrained()} if control else {})}
+    networks = {"trained": trained}
+    if control and extractor.run.config.epochs:
+        networks["untrained"] = extractor.untrained()
     steps = 1 + len(networks) * (4 + len(parsed) + layers)
     done = 0
 

@@ -66,7 +66,8 @@ def demo(fast: bool, output: Path | None, as_json: bool) -> None:
     runs = train_all(plan(fast), folder / "runs")
     stores = harvest_all(runs)
     similarity = compare_all(stores)
-    curve, reports = probe_all(stores)
+    curve = probe_all(stores)
+    reports = split_all(runs)
     for store in stores.values():
         store.close()
     figures = draw_all(folder, similarity, curve, reports)
@@ -145,25 +146,35 @@ def compare_all(stores: dict[tuple[str, str], ActivationStore]) -> SimilarityMap
         return cka_map(stores["simclr", "test"], stores["supervised", "test"], progress=progress)
 
 
-def probe_all(
-    stores: dict[tuple[str, str], ActivationStore],
-) -> tuple[ProbeCurve, list[NullSpaceReport]]:
-    """Probes at every layer of every network, and null spaces of the adversarial ones."""
-    from repsim.activations.probing import null_space_of, probe_layers
+def probe_all(stores: dict[tuple[str, str], ActivationStore]) -> ProbeCurve:
+    """Probes at every layer of every network."""
+    from repsim.activations.probing import probe_layers
     from repsim.results import ProbeCurve
 
-    networks = list(dict.fromkeys(network for network, _ in stores))
     curves = []
     say("probe every layer of every network")
-    for network in networks:
+    for network in dict.fromkeys(network for network, _ in stores):
         with bar(f"probe {network}") as progress:
             pair = stores[network, "train"], stores[network, "test"]
             features = [layer for layer in pair[0].layers if layer != "head"]
             curves.append(probe_layers(*pair, layers=features, progress=progress))
-    adversarial = ("gan", "mgan:discriminator", "mgan:classifier", "untrained-discriminator")
+    return ProbeCurve.join(curves)
+
+
+def split_all(runs: dict[str, Run]) -> list[NullSpaceReport]:
+    """Null spaces of discriminators and classifier, each with its untrained control."""
+    from repsim.activations.null_space import null_space_of_run
+    from repsim.data import load
+
+    train, test = load("digits", "train"), load("digits", "test")
+    reports = []
     say("split the features of discriminators and classifier")
-    reports = [null_space_of(stores[name, "train"], stores[name, "test"]) for name in adversarial]
-    return ProbeCurve.join(curves), reports
+    for name in ("gan", "mgan", "untrained-discriminator"):
+        for extractor in runs[name].extractors:
+            of = runs[name].extractor(extractor)
+            with bar(f"split {of.label}") as progress:
+                reports.append(null_space_of_run(of, train, test, layers=False, progress=progress))
+    return reports
 
 
 def draw_all(

@@ -2,39 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from repsim.cli.cka import claim
 from repsim.cli.options import (
+    bar,
     data_dir_option,
-    data_option,
+    device_option,
     json_option,
     output_option,
     overwrite_option,
     runs_option,
+    say,
     show_files,
     show_json,
     show_table,
 )
 from repsim.errors import UsageError
 
+if TYPE_CHECKING:
+    from repsim.results import NullSpaceReport
+
+#: Figures that a report may have, beside the bars of all reports.
+_FIGURES = ["strips", "histogram", "noise", "layers"]
+
 
 @click.command()
 @click.argument("references", metavar="RUN...", nargs=-1, required=True)
 @runs_option
-@data_option
+@click.option("--data", help="Image set to show.  [default: the one it was trained on]")
 @data_dir_option
-@click.option("--split", default="train", show_default=True, help="Part to train probes on.")
+@click.option(
+    "--split",
+    help="Part to train probes on.  [default: the part that the run was trained on]",
+)
 @click.option("--test-split", default="test", show_default=True, help="Part to report on.")
+@click.option(
+    "--noise",
+    "noises",
+    metavar="KIND:LEVEL,...",
+    help="gaussian:SD and salt-and-pepper:SHARE, on images from -1 to 1; none for no noise.  "
+    "[default: four levels of each]",
+)
+@click.option(
+    "--control/--no-control",
+    default=True,
+    show_default=True,
+    help="Compare with the run's own network before training.",
+)
+@click.option(
+    "--layers/--no-layers",
+    default=True,
+    show_default=True,
+    help="Report on the convolutions and linear layers before the head, too.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of noise, generated images and resampling.",
+)
+@device_option
 @click.option(
     "--style",
     type=click.Choice(["column", "page", "slide"]),
     default="page",
     show_default=True,
-    help="Size of the figure.",
+    help="Size of the figures.",
 )
 @output_option("results/nullspace-RUN.json")
 @overwrite_option
@@ -44,8 +83,13 @@ def nullspace(
     runs: Path,
     data: str | None,
     data_dir: Path | None,
-    split: str,
+    split: str | None,
     test_split: str,
+    noises: str | None,
+    control: bool,
+    layers: bool,
+    seed: int,
+    device: str,
     style: str,
     output: Path | None,
     overwrite: bool,
@@ -55,12 +99,15 @@ def nullspace(
     repsim nullspace mgan
 
     Split the features that feed a linear head into its row space, which its outputs depend on, and
-    its null space, which they cannot see; report the energy in each and what probes read from each.
-    A run with several extractors gives a report for each. Needs the activations of both parts.
+    its null space, which they cannot see; on held-out, noisy and generated images, against chance
+    and the untrained network. A run with several extractors gives a report for each. Runs the
+    networks themselves: nothing needs to be harvested.
     """
     from repsim import figures
-    from repsim.activations.probing import null_space_of
-    from repsim.cli.workspace import expand_references, open_extractor, result_path
+    from repsim.activations.null_space import NOISES, null_space_of_run
+    from repsim.cli.workspace import expand_references, result_path
+    from repsim.data import load
+    from repsim.devices import find_device
 
     chosen = expand_references(references, runs)
     if output is not None and len(chosen) > 1:
@@ -68,23 +115,50 @@ def nullspace(
             f"--output names one file, but {len(chosen)} extractors were asked for; leave it out, "
             "or name one RUN:EXTRACTOR"
         )
-    others = None if (split, test_split) == ("train", "test") else f"{split}-{test_split}"
-    paths = [result_path(output, "nullspace", [each.label], data, others) for each in chosen]
-    figure = claim(result_path(output, "nullspace", references, data, others), ["bars"], overwrite)
-    for path in paths:
-        claim(path, [], overwrite)
+    others = [
+        data,
+        split,
+        None if test_split == "test" else test_split,
+        None if noises is None else f"noise-{noises}",
+        None if control else "no-control",
+        None if layers else "no-layers",
+        None if seed == 0 else f"seed-{seed}",
+    ]
+    paths = [result_path(output, "nullspace", [each.label], *others) for each in chosen]
+    joint = claim(result_path(output, "nullspace", references, *others), ["bars"], overwrite)
+    stems = [claim(path, _FIGURES, overwrite) for path in paths]
+    wanted = NOISES if noises is None else _list(noises)
     reports, written = [], []
-    where: dict[str, Any] = {"data": data, "data_dir": data_dir}
-    for extractor, path in zip(chosen, paths, strict=True):
-        with (
-            open_extractor(extractor, split=split, **where) as train,
-            open_extractor(extractor, split=test_split, **where) as test,
-        ):
-            reports.append(null_space_of(train, test))
-        written += reports[-1].save(path, overwrite=overwrite)
+    for extractor, path, stem in zip(chosen, paths, stems, strict=True):
+        name = data or extractor.run.config.data
+        train = load(name, split or _trained_on(extractor, data), data_dir=data_dir)
+        test = load(name, test_split, data_dir=data_dir)
+        with bar(f"nullspace {extractor.label}") as progress:
+            report = null_space_of_run(
+                extractor,
+                train,
+                test,
+                noises=wanted,
+                control=control,
+                layers=layers,
+                seed=seed,
+                device=find_device(device),
+                progress=progress,
+            )
+        reports.append(report)
+        written += report.save(path, overwrite=overwrite)
+        drawn = figures.null_space_figures(report, style=style)
+        for suffix in _FIGURES:
+            if suffix in drawn:
+                written += figures.save(
+                    drawn[suffix],
+                    stem[suffix],
+                    provenance=report.provenance,
+                    overwrite=overwrite,
+                )
     written += figures.save(
         figures.null_space_bars(reports, style=style),
-        figure["bars"],
+        joint["bars"],
         provenance=reports[0].provenance,
         overwrite=overwrite,
     )
@@ -92,22 +166,77 @@ def nullspace(
         show_json([report.to_dict() for report in reports])
     else:
         show_reports(reports)
+        for report in reports:
+            show_claims(report)
     show_files(written, as_json=as_json)
 
 
-def show_reports(reports: list) -> None:
-    """A column a network, a row a quantity."""
-    quantities = [
-        ("examples", lambda r: r.n),
-        ("features d", lambda r: r.dim),
-        ("rank of the head", lambda r: r.rank),
-        ("energy in the null space", lambda r: 1 - r.row_energy),
-        ("the same, centred", lambda r: 1 - r.row_energy_centred),
-        ("chance, 1 - rank / d", lambda r: 1 - r.chance),
-        ("|std| / |mean| of the row part", lambda r: r.constancy),
-        ("probe on all features", lambda r: r.probes.get("full")),
-        ("probe on the row part", lambda r: r.probes.get("row")),
-        ("probe on the null part", lambda r: r.probes.get("null")),
+def _list(text: str) -> list[str]:
+    return [] if text == "none" else [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _trained_on(extractor: Any, data: str | None) -> str:
+    """The part that a run was trained on; of another image set, what is called so."""
+    return extractor.run.config.split if data is None else "train"
+
+
+#: Rows of the table: what to call them, quantity and part.
+_ROWS = (
+    ("energy in the null space", "energy", "null"),
+    ("the same, centred", "energy_centred", "null"),
+    ("|std| / |mean| of the row part", "constancy", "row"),
+    ("within / between scatter, row part", "scatter_ratio", "row"),
+    ("within / between scatter, null part", "scatter_ratio", "null"),
+    ("scatter along the all-ones direction", "ones_share", "row"),
+    ("α: coefficient of variation", "alpha_cv", "row"),
+    ("real-generated gap in the row space", "gap", "row"),
+)
+_PROBES = (
+    ("probe on all features", "full"),
+    ("probe on the row part", "row"),
+    ("probe on the null part", "null"),
+)
+
+
+def show_reports(reports: Sequence[NullSpaceReport]) -> None:
+    """Two columns a network, trained and untrained; a row a quantity with its interval."""
+    quantities = [(name, quantity, part, "all") for name, quantity, part in _ROWS]
+    quantities += [(name, "probe", part, "clean") for name, part in _PROBES]
+    rows: list[tuple[str, ...]] = [
+        ("rank of the head / features", *_spread([f"{r.rank} / {r.dim}" for r in reports])),
     ]
-    rows = [(name, *(of(report) for report in reports)) for name, of in quantities]
-    show_table("row space and null space", ("", *(report.name for report in reports)), rows)
+    for name, *key in quantities:
+        entries = [report.find(*key) for report in reports]
+        if any(entries):
+            cells = [cell for entry in entries for cell in _cells(entry)]
+            rows.append((name, *cells))
+    columns = [title for report in reports for title in (report.name, "chance", "untrained")]
+    show_table(f"row space and null space, n = {reports[0].n:,}", ("", *columns), rows)
+
+
+def _spread(values: Sequence[str]) -> list[str]:
+    return [cell for value in values for cell in (value, "", "")]
+
+
+def _cells(entry: dict[str, Any] | None) -> tuple[str, str, str]:
+    if entry is None:
+        return "-", "-", "-"
+    value = _figure(entry["value"])
+    ends = [_figure(entry[key]) for key in ("low", "high")]
+    interval = "" if "-" in ends else f" ({ends[0]} to {ends[1]})"
+    return value + interval, _figure(entry["chance"]), _figure(entry.get("control"))
+
+
+def _figure(value: float | None) -> str:
+    if value is None or value != value:
+        return "-"
+    return f"{value:.3f}" if 1e-3 <= abs(value) < 1000 or value == 0 else f"{value:.2e}"
+
+
+def show_claims(report: NullSpaceReport) -> None:
+    """The verdict on each claim, with the sentence that has the numbers."""
+    if not report.claims:
+        return
+    say(f"claims of Mao et al. on {report.name}, each by its 95 % interval:")
+    for claim_ in report.claims:
+        click.echo(f"  {claim_['verdict']}: {claim_['claim']}, {claim_['statement']}")

@@ -1,9 +1,16 @@
 """From results to matplotlib figures. Every number is computed before it arrives here."""
 
-from repsim.figures.bars import null_space_bars
 from repsim.figures.curves import probe_curves, similarity_curves
 from repsim.figures.draw import draw, save
 from repsim.figures.heatmap import heatmap, heatmaps
+from repsim.figures.null_space import (
+    noise_curves,
+    null_space_bars,
+    null_space_figures,
+    null_space_layers,
+    null_space_strips,
+    score_histogram,
+)
 from repsim.figures.style import STYLES
 from repsim.figures.training import training_curves
 
@@ -12,9 +19,14 @@ __all__ = [
     "draw",
     "heatmap",
     "heatmaps",
+    "noise_curves",
     "null_space_bars",
+    "null_space_figures",
+    "null_space_layers",
+    "null_space_strips",
     "probe_curves",
     "save",
+    "score_histogram",
     "similarity_curves",
     "training_curves",
 ]

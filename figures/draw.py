@@ -12,9 +12,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from repsim._version import __version__
-from repsim.figures.bars import null_space_bars
 from repsim.figures.curves import probe_curves, similarity_curves
 from repsim.figures.heatmap import heatmap
+from repsim.figures.null_space import null_space_figures
 from repsim.figures.style import WRITING
 from repsim.files import atomic_path, refuse_existing
 from repsim.results import NullSpaceReport, ProbeCurve, Result, SimilarityMap
@@ -32,7 +32,7 @@ def draw(
     if isinstance(result, ProbeCurve):
         return {"curves": probe_curves(result, style=style)}
     if isinstance(result, NullSpaceReport):
-        return {"bars": null_space_bars(result, style=style)}
+        return null_space_figures(result, style=style)
     raise TypeError(f"no figure for a {type(result).__name__}")
 
 
