@@ -17,7 +17,6 @@ from repsim.cli.options import (
     output_option,
     overwrite_option,
     runs_option,
-    say,
     show_files,
     show_json,
     show_table,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from repsim.results import NullSpaceReport
 
 #: Figures that a report may have, beside the bars of all reports.
-_FIGURES = ["strips", "histogram", "noise", "layers"]
+_FIGURES = ["strips", "histogram", "noise", "alpha", "layers"]
 
 
 @click.command()
@@ -234,9 +233,16 @@ def _figure(value: float | None) -> str:
 
 
 def show_claims(report: NullSpaceReport) -> None:
-    """The verdict on each claim, with the sentence that has the numbers."""
+    """The verdict on each claim, by the interval of a number; the result has whole sentences."""
     if not report.claims:
         return
-    say(f"claims of Mao et al. on {report.name}, each by its 95 % interval:")
-    for claim_ in report.claims:
-        click.echo(f"  {claim_['verdict']}: {claim_['claim']}, {claim_['statement']}")
+    rows = []
+    for each in report.claims:
+        entry = report.find(each["quantity"], each["part"], each["group"])
+        value, _, control = _cells(entry)
+        what = {"all": "", "clean": ""}.get(each["group"], f", {each['group']}")
+        bound = f"{each['side']} {_figure(each['against'])}"
+        name = f"{each['quantity'].replace('_', ' ')}, {each['part']}{what}"
+        rows.append((each["claim"], name, value, bound, control, each["verdict"]))
+    columns = ("claim", "number", "value", "to be", "untrained", "verdict")
+    show_table(f"claims of Mao et al. on {report.name}", columns, rows)

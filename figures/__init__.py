@@ -4,6 +4,7 @@ from repsim.figures.curves import probe_curves, similarity_curves
 from repsim.figures.draw import draw, save
 from repsim.figures.heatmap import heatmap, heatmaps
 from repsim.figures.null_space import (
+    alpha_curves,
     noise_curves,
     null_space_bars,
     null_space_figures,
@@ -16,6 +17,7 @@ from repsim.figures.training import training_curves
 
 __all__ = [
     "STYLES",
+    "alpha_curves",
     "draw",
     "heatmap",
     "heatmaps",

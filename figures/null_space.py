@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 
 from repsim.errors import UsageError
 from repsim.figures.layers import label_layers
@@ -44,6 +45,8 @@ def null_space_figures(report: NullSpaceReport, *, style: str = "page") -> dict[
             drawn["histogram"] = score_histogram(report, style=style)
     if _noises(report):
         drawn["noise"] = noise_curves(report, style=style)
+    if report.alpha:
+        drawn["alpha"] = alpha_curves(report, style=style)
     if any("layer" in entry for entry in report.entries):
         drawn["layers"] = null_space_layers(report, style=style)
     return drawn
@@ -291,7 +294,8 @@ def noise_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
     Above: the row space's share of the energy of the displacement of f, by level of noise; dotted
     the median and shaded the 5th to 95th percentile of random subspaces of its rank; the thin line
     is the share of the displacements between classes. Below: accuracy of probes, trained on clean
-    features, on noisy ones. Bands are 95 % intervals, grey dashes the untrained network.
+    features, on noisy ones. Bands are 95 % intervals, grey dashes the untrained network, below with
+    all features.
     """
     noises = _noises(report)
     if not noises:
@@ -302,7 +306,7 @@ def noise_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
         fig, grid = plt.subplots(
             rows,
             len(noises),
-            figsize=(width, (0.45 if len(noises) > 1 else 0.7) * rows * width),
+            figsize=(width, (0.6 if _is_narrow(width) else 0.4) * rows * width),
             layout="constrained",
             squeeze=False,
             sharex="col",
@@ -314,7 +318,7 @@ def noise_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
             if probed:
                 _read(grid[1, column], report, kind, levels)
             grid[-1, column].set_xlabel(_UNITS.get(kind, "level"))
-        grid[0, 0].set_ylabel("share in the row space")
+        grid[0, 0].set_ylabel("share in row space")
         if probed:
             grid[1, 0].set_ylabel("probe accuracy (%)")
         named = {}
@@ -429,6 +433,40 @@ def null_space_layers(report: NullSpaceReport, *, style: str = "column") -> Figu
         ax.set_ylabel("share of centred energy\nin the null space")
         ax.set_ylim(0, 1.04)
         fig.legend(loc="outside upper center", ncols=2 if _is_narrow(width) else 4)
+    return fig
+
+
+# --- training
+
+
+def alpha_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
+    """α = p_g / p_r as the discriminator saw it after each epoch: mean, and how much it varies.
+
+    At the optimum without mode collapse it is the same for all real images (Mao et al., Corollaries
+    1 to 3), so that its coefficient of variation falls to 0.
+    """
+    if not report.alpha:
+        raise UsageError(f"the report of {report.name} holds no α of training")
+    with styled(style) as width:
+        fig, axes = _panels(width, 2, alone=0.36)
+        epochs = [row["epoch"] for row in report.alpha]
+        for k, kind in enumerate(("real", "fake")):
+            for ax, key in zip(axes, (f"alpha_{kind}", f"alpha_{kind}_cv"), strict=True):
+                values = np.array(
+                    [np.nan if row[key] is None else row[key] for row in report.alpha]
+                )
+                values[~(np.isfinite(values) & (values > 0))] = np.nan
+                label = "real" if kind == "real" else "generated"
+                ax.plot(
+                    epochs, values, marker="o", markersize=3, color=to_hex(f"C{k}"), label=label
+                )
+        for ax, label in zip(axes, ("mean α", "coefficient of variation of α"), strict=True):
+            ax.set_yscale("log")
+            ax.set_xlabel("epoch")
+            ax.set_ylabel(label)
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        handles, labels = axes[0].get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside upper center", ncols=2)
     return fig
 
 

@@ -420,8 +420,9 @@ class NullSpaceReport(Result):
             (median, 5th and 95th percentile over random subspaces of the same rank), ``note`` (why
             one is missing), and where there is an untrained network to compare with ``control``,
             ``control_low`` and ``control_high``.
-        claims: a record a claim: ``claim``, ``part``, ``group``, ``statement``, ``value``, ``low``,
-            ``high``, ``against``, and ``verdict``: supported, not supported or undecided.
+        claims: a record a claim: ``claim``, ``quantity``, ``part``, ``group``, ``statement``,
+            ``value``, ``low``, ``high``, ``side`` (``below`` or ``above``), ``against``, and
+            ``verdict``: supported, not supported or undecided.
         examples: for figures, columns of some of the examples: ``group`` (``real`` or
             ``generated``), ``label``, ``null_share`` (of |f|²), and ``logit`` of a head with one or
             ``lambda`` of a head with several.

@@ -20,24 +20,28 @@ class Verdict:
 
     Attributes:
         claim: such as ``2g`` or ``Theorem 1``.
+        quantity: of the entry that decides.
         part: of the space, or two parts and their difference.
         group: of the examples.
         statement: one sentence, with the numbers.
         value: the number that decides.
         low: lower end of its 95 % interval.
         high: upper end.
-        against: what it has to be below or above.
+        side: whether it has to be ``below`` or ``above`` the next.
+        against: the bound; of several, the one that is hardest to meet.
         verdict: ``supported`` or ``not supported`` if the whole interval lies on one side,
             otherwise ``undecided``.
     """
 
     claim: str
+    quantity: str
     part: str
     group: str
     statement: str
     value: float
     low: float
     high: float
+    side: Literal["below", "above"]
     against: float
     verdict: Outcome
 
@@ -203,12 +207,14 @@ def _verdict(
         outcome = "not supported"
     return Verdict(
         claim,
+        entry["quantity"],
         entry["part"],
         entry["group"],
         statement,
         entry["value"],
         entry["low"],
         entry["high"],
+        "below" if below else "above",
         sign * max(stop for _, stop in bounds),
         outcome,
     )
