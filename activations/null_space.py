@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -80,8 +81,7 @@ def null_space_of_run(
     networks = {"trained": trained}
     if control and extractor.run.config.epochs:
         networks["untrained"] = extractor.untrained()
-    steps = 1 + len(networks) * (4 + len(parsed) + layers)
-    done = 0
+    steps = done = 0
 
     def step(what: str) -> None:
         nonlocal done
@@ -89,6 +89,7 @@ def null_space_of_run(
         progress(done, steps, what)
 
     generated = _generated(extractor, len(test), seed, device)
+    steps = 1 + len(networks) * (3 + (generated is not None) + len(parsed) + layers)
     step("generated images")
     reports = {}
     for name, network in networks.items():
@@ -101,7 +102,7 @@ def null_space_of_run(
         "test": data_provenance(test),
         "noises": [str(noise) for noise in parsed],
         "generated": 0 if generated is None else len(generated.images),
-        "layer_images": LAYER_IMAGES if layers else 0,
+        "layer_images": min(LAYER_IMAGES, len(test)) if layers else 0,
         "seed": seed,
     }
     report = judged(reports["trained"], reports.get("untrained"))
@@ -171,7 +172,7 @@ def _generated(
 
 def _spread(images: Tensor, n: int) -> Tensor:
     """At most ``n`` images, evenly from all."""
-    return images[:: max(1, len(images) // n)][:n]
+    return images[:: -(-len(images) // n)]
 
 
 def _alpha(extractor: Extractor) -> list[dict[str, float]]:
@@ -179,5 +180,5 @@ def _alpha(extractor: Extractor) -> list[dict[str, float]]:
     rows = extractor.run.metrics()
     if not rows or any(key not in rows[0] for key in _ALPHA):
         return []
-    last = extractor.epoch or len(rows)
+    last = math.inf if extractor.epoch is None else extractor.epoch
     return [{key: row[key] for key in ("epoch", *_ALPHA)} for row in rows if row["epoch"] <= last]

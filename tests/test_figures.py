@@ -16,6 +16,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -70,21 +71,37 @@ def curve(*networks: str, layers: Any = SMALL, classes: int = 10) -> ProbeCurve:
     return ProbeCurve(entries, classes, n_train=8, n_test=2, solver="lbfgs")
 
 
-def report(name: str = "gan:discriminator", **changes: Any) -> NullSpaceReport:
+def report(
+    name: str = "gan:discriminator",
+    *,
+    null: float = 0.7,
+    probes: dict[str, float] | None = None,
+    **changes: Any,
+) -> NullSpaceReport:
+    """A share ``null`` of the energy in the null space, and probes on parts."""
+    found = {"full": 0.9, "row": 0.25, "null": 0.875} if probes is None else probes
+    shares = {("energy", "null"): null, ("energy", "row"): 1 - null}
+    shares |= {("energy_centred", "null"): 0.8, ("energy_centred", "row"): 0.2}
     made: dict[str, Any] = {
         "n": 50,
         "dim": 128,
         "rank": 1,
         "tolerance": 1e-7,
         "singular_values": [2.0],
-        "row_energy": 0.3,
-        "row_energy_centred": 0.2,
-        "chance": 1 / 128,
-        "constancy": 0.5,
         "residual": 1e-16,
-        "probes": {"full": 0.9, "row": 0.25, "null": 0.875},
+        "entries": [
+            *(number(quantity, part, value) for (quantity, part), value in shares.items()),
+            *(number("probe", part, value, "clean") for part, value in found.items()),
+        ],
     }
     return NullSpaceReport(name, **{**made, **changes})
+
+
+def number(quantity: str, part: str, value: float, group: str = "all") -> dict[str, Any]:
+    ends = {"low": value - 0.01, "high": value + 0.01}
+    chance = dict.fromkeys(("chance", "chance_low", "chance_high"), 0.1)
+    keys = {"quantity": quantity, "part": part, "group": group, "value": value}
+    return {**keys, **ends, **chance, "note": ""}
 
 
 def tick_labels(ax: Axes, which: str) -> dict[float, str]:
@@ -372,19 +389,21 @@ def test_many_networks_have_a_line_each() -> None:
 
 
 def heights(ax: Axes) -> dict[str, list[float]]:
-    return {bars.get_label(): [bar.get_height() for bar in bars] for bars in ax.containers}
+    groups = [each for each in ax.containers if isinstance(each, BarContainer)]
+    return {bars.get_label(): [bar.get_height() for bar in bars] for bars in groups}
 
 
 def test_bars_show_energies_chance_and_probes_in_per_cent() -> None:
-    figure = figures.null_space_bars([report(), report("c:head", row_energy=0.5, chance=0.25)])
+    figure = figures.null_space_bars([report(), report("c:head", null=0.5, rank=32)])
     energies, accuracies = figure.axes
-    assert heights(energies) == {"raw": [70, 50], "centred": [80, 80]}
+    assert heights(energies) == {"raw": [pytest.approx(70), 50], "centred": [80, 80]}
     assert heights(accuracies) == {
         "all features": [90, 90],
         "row space": [25, 25],
         "null space": [87.5, 87.5],
     }
-    chance = [c.get_segments()[0] for c in energies.collections]
+    lines = [c.get_segments()[0] for c in energies.collections if c.get_segments()]
+    chance = [line for line in lines if line[0, 1] == line[1, 1]]  # whiskers are upright
     assert [segment[0, 1] for segment in chance] == [pytest.approx(100 * 127 / 128), 75]
     for k, segment in enumerate(chance):  # over the bars of its own report
         assert segment[0, 0] < k < segment[1, 0]
@@ -401,7 +420,7 @@ def test_bars_show_energies_chance_and_probes_in_per_cent() -> None:
         assert "(%)" in ax.get_ylabel()
     first, second = (label.replace("\n", "") for label in tick_labels(energies, "x").values())
     assert first.startswith("gan:discriminatorrank 1")
-    assert second.startswith("c:headrank 1")
+    assert second.startswith("c:headrank 32")
 
 
 def test_reports_without_probes_have_energies_only() -> None:

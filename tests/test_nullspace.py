@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from repsim.errors import DegenerateError, NonFiniteError, ShapeError
+from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
 from repsim.measures import cka
 from repsim.nullspace import null_space, row_space
 
@@ -56,16 +56,18 @@ def test_a_report_agrees_with_the_projector(kind: str, rng: np.random.Generator)
     f = features(weight.shape[1], rng)
     report = null_space(f, weight)
     row = f @ (torch.linalg.pinv(weight, rtol=1e-12) @ weight)
-    energy = {}
-    for name, part, whole in (
-        ("raw", row, f),
-        ("centred", row - row.mean(0), f - f.mean(0)),
-    ):
-        energy[name] = float(part.square().sum() / whole.square().sum())
-        rest = float((whole - part).square().sum() / whole.square().sum())
-        assert energy[name] + rest == pytest.approx(1, abs=1e-12)
-    assert report.row_energy == pytest.approx(energy["raw"], abs=1e-12)
-    assert report.row_energy_centred == pytest.approx(energy["centred"], abs=1e-12)
+    centred = row - row.mean(0), f - f.mean(0)
+    for quantity, (part, whole) in {"energy": (row, f), "energy_centred": centred}.items():
+        expected = {"row": part, "null": whole - part}
+        sizes = {"row": report.rank, "null": report.dim - report.rank}
+        found = {name: report.value(quantity, name) for name in expected if sizes[name]}
+        for name, value in found.items():
+            share = float(expected[name].square().sum() / whole.square().sum())
+            assert value == pytest.approx(share, abs=1e-12)
+        assert sum(found.values()) == pytest.approx(1, abs=1e-12)
+        for name in expected.keys() - found.keys():  # an empty part
+            assert report.find(quantity, name) is None
+            assert np.isnan(report.value(quantity, name))
     assert (report.n, report.dim, report.rank) == (*f.shape, HEADS[kind][2])
     assert report.chance == report.rank / report.dim
     assert report.residual < 1e-14
@@ -73,25 +75,28 @@ def test_a_report_agrees_with_the_projector(kind: str, rng: np.random.Generator)
     assert len(report.singular_values) == min(weight.shape)
     if report.rank:
         constancy = float(row.std(0).norm() / row.mean(0).norm())
-        assert report.constancy == pytest.approx(constancy, rel=1e-10)
+        assert report.value("constancy", "row") == pytest.approx(constancy, rel=1e-10)
     else:
-        assert np.isnan(report.constancy)
+        assert np.isnan(report.value("constancy", "row"))
 
 
 def test_isotropic_features_have_the_energy_of_chance(rng: np.random.Generator) -> None:
     f = rng.normal(size=(4000, 10))
     report = null_space(f, rng.normal(size=(3, 10)))
     # A share of k of 10 chi-squares has a standard error of about √(2·.3·.7/10/4000) = 0.003.
-    assert report.row_energy == pytest.approx(report.chance, abs=0.015)
+    for quantity in ("energy", "energy_centred"):
+        found = report.find(quantity, "row")
+        assert found["value"] == pytest.approx(report.chance, abs=0.015)
+        assert found["chance"] == pytest.approx(report.chance, abs=0.015)
 
 
 def test_a_mean_in_the_row_space_counts_in_the_raw_energy_only(rng: np.random.Generator) -> None:
     weight = np.eye(1, 8)
     f = rng.normal(size=(500, 8)) + 100 * np.eye(1, 8)
     report = null_space(f, weight)
-    assert report.row_energy > 0.99
-    assert report.row_energy_centred == pytest.approx(1 / 8, abs=0.03)
-    assert report.constancy == pytest.approx(0.01, rel=0.1)
+    assert report.value("energy", "row") > 0.99
+    assert report.value("energy_centred", "row") == pytest.approx(1 / 8, abs=0.03)
+    assert report.value("constancy", "row") == pytest.approx(0.01, rel=0.1)
 
 
 def test_held_out_features_decide_every_number_but_the_probes_training(
@@ -229,6 +234,7 @@ def test_without_labels_there_are_no_probes(rng: np.random.Generator) -> None:
 
 # --- errors
 
+Y = np.arange(9) % 2
 F, A = np.random.default_rng(0).normal(size=(9, 4)), np.random.default_rng(1).normal(size=(2, 4))
 
 
@@ -236,9 +242,28 @@ F, A = np.random.default_rng(0).normal(size=(9, 4)), np.random.default_rng(1).no
     ("f", "weight", "options", "error", "message"),
     [
         (F, A[:, :3], {}, ShapeError, r"features have shape \(9, 4\), the head \(2, 3\)"),
-        (F, A[0], {}, ShapeError, r"the head \(4,\); expected \(n, d\) and \(out, d\)"),
+        (F, A[0], {}, ShapeError, r"weight has shape \(4,\), .*; expected \(out, d\) and \(out,\)"),
+        (F, A, {"bias": A[0]}, ShapeError, r"bias \(4,\); expected \(out, d\) and \(out,\)"),
         (F[None], A, {}, ShapeError, r"features have shape \(1, 9, 4\)"),
         (F, A, {"test_features": F[:, :3]}, ShapeError, r"test_features have shape \(9, 3\)"),
+        (F, A, {"labels": Y[:3]}, ShapeError, r"labels have shape \(3,\) .*, features 9 rows"),
+        (F, A, {"labels": F[:, 0]}, ShapeError, "labels have .* expected an integer for each"),
+        (F, A, {"test_labels": Y}, ShapeError, "test_labels came without test_features"),
+        (
+            F,
+            A,
+            {"labels": Y, "test_features": F, "test_labels": Y[:3]},
+            ShapeError,
+            r"test_labels have shape \(3,\) .*, test_features 9 rows",
+        ),
+        (F, A, {"generated": F[:, :3]}, ShapeError, r"generated have shape \(9, 3\)"),
+        (F, A, {"generated_labels": Y}, ShapeError, "generated_labels came without generated"),
+        (F, A, {"noisy": {"g": F[:3]}}, ShapeError, r"noisy\['g'\] has shape \(3, 4\)"),
+        (F, A, {"noisy": {"all": F}}, UsageError, "a noise is named 'all', as is another group"),
+        (F, A, {"noisy": {"clean": F}}, UsageError, "a noise is named 'clean'"),
+        (F, A, {"labels": 0 * Y}, DegenerateError, "fewer than two classes"),
+        (F[:0], A, {}, DegenerateError, "features hold no examples"),
+        (F, A, {"draws": 0}, UsageError, "0 draws and 400 resamples"),
         (F * np.nan, A, {}, NonFiniteError, "NaN or infinity in features"),
         (F, A * np.inf, {}, NonFiniteError, "NaN or infinity in weight"),
         (F, A, {"test_features": F * np.nan}, NonFiniteError, "NaN or infinity in test_features"),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repsim.errors import MismatchError, ShapeError
+from repsim.errors import MismatchError, ShapeError, UsageError
 from repsim.intervals import wilson
 from repsim.nullspace.entries import Entries
 from repsim.nullspace.head import Head, read_features, read_head
@@ -19,6 +19,7 @@ from repsim.nullspace.subspace import RowSpace, all_ones
 from repsim.nullspace.verdicts import verdicts
 from repsim.probes import ProbeResult, probe
 from repsim.results import NullSpaceReport
+from repsim.sources import as_tensor
 
 #: Examples of each kind that a report keeps for its figures.
 _SHOWN = 1000
@@ -79,7 +80,10 @@ def null_space(
         NonFiniteError: NaN or infinity in one of them.
         DegenerateError: all features are zero or the same.
         MismatchError: the control is of features of another width.
+        UsageError: a noise that has the name of another group; no draws or resamples.
     """
+    if "clean" in (noisy or {}):
+        raise UsageError("a noise is named 'clean', as is what has none; rename it")
     head = read_head(weight, bias, rank_tolerance, seed, draws, resamples)
     train, train_labels = read_features(head, features, labels, "features", "labels")
     if test_features is None:
@@ -191,7 +195,7 @@ def _probes(
         for name, features in noises.items():
             assert held is not None
             assert held[1] is not None
-            seen = torch.as_tensor(features).to(train)
+            seen = as_tensor(features).to(train)
             predicted = found[part].predict(_part(space, seen, part))
             correct[part, name] = predicted == held[1].to(predicted.device)
     chance = 1 / next(iter(found.values())).classes
