@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from repsim.errors import ShapeError, TrainingError, UsageError
-from repsim.probes.ridge import standardisation
 from repsim.probes.rows import Rows
 from repsim.probes.sgd import SCHEDULES, Schedule, TrainedHead, _backward, _shuffled, fit_sgd
+from repsim.probes.standard import standardise
 
 PLAIN = Schedule(0.1, 16, 3, standardise=False)
 
@@ -211,12 +211,12 @@ def test_a_hidden_layer_learns_what_a_linear_head_cannot(rng: np.random.Generato
 def test_features_are_standardised_if_wanted(rng: np.random.Generator) -> None:
     x, y = blobs(rng)
     schedule = replace(PLAIN, standardise=True)
-    mean, scale = standardisation(Rows.of(x))
+    standard = standardise(Rows.of(x))
     found = fit_sgd(Rows.of(x), y, 3, schedule)
-    by_hand = fit_sgd(Rows.of((x - mean) / scale), y, 3, PLAIN)
+    by_hand = fit_sgd(Rows.of(standard(x)), y, 3, PLAIN)
     assert torch.equal(found.layers[0][0], by_hand.layers[0][0])
-    assert torch.equal(found.logits(x), by_hand.logits((x - mean) / scale))
-    assert by_hand.mean is None
+    assert torch.equal(found.logits(x), by_hand.logits(standard(x)))
+    assert by_hand.standard is None
 
 
 def test_a_seed_decides_everything(rng: np.random.Generator) -> None:

@@ -51,9 +51,7 @@ def knn_predict(
         ShapeError: ``labels`` do not fit ``train``, or ``test`` has other columns.
         UsageError: k is not 1 to n.
     """
-    if len(labels) != train.n:
-        raise ShapeError(f"{len(labels)} labels came with {train.n} training rows")
-    labels = labels.long().to(train.device)
+    labels = train.paired(labels)
     found = torch.empty(test.n, dtype=torch.int64, device=train.device)
     for rows, _, nearest in neighbours(train, test, k=k):
         of = labels[nearest]

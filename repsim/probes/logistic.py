@@ -144,8 +144,7 @@ class Problem:
 
     def __init__(self, rows: Rows, labels: Tensor, classes: int) -> None:
         self.rows = rows.held()
-        self.labels = labels
-        self.classes = classes
+        self.labels = rows.paired(labels)
         self.start = torch.zeros(classes, rows.p + 1, dtype=torch.float64, device=rows.device)
 
     def value(self, weights: Tensor, l2: float) -> tuple[float, Tensor]:

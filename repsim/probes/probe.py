@@ -255,21 +255,14 @@ def _choose(x: Rows, y: Tensor, classes: int, seed: int) -> tuple[Logistic, list
 
 
 def _sgd(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
-    fitted = fit_sgd(x, y, classes, options.schedule or "kolesnikov2019", seed=options.seed)
-    return fitted, {"converged": True}
+    schedule = options.schedule or "kolesnikov2019"
+    return fit_sgd(x, y, classes, schedule, seed=options.seed), {"converged": True}
 
 
 def _mlp(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
-    fitted = fit_sgd(
-        x,
-        y,
-        classes,
-        options.schedule or "mlp",
-        hidden=options.hidden,
-        dropout=options.dropout,
-        seed=options.seed,
-    )
-    return fitted, {"converged": True}
+    sizes = {"hidden": options.hidden, "dropout": options.dropout}
+    schedule = options.schedule or "mlp"
+    return fit_sgd(x, y, classes, schedule, seed=options.seed, **sizes), {"converged": True}
 
 
 def _ridge(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
+from repsim.errors import DegenerateError, UsageError
 from repsim.probes.rows import Rows
+from repsim.probes.standard import Standard, moments, standardise
 
 #: Strengths to choose from: two a decade, around the mean eigenvalue of the correlations, which
 #: is 1.
@@ -22,8 +23,7 @@ class Ridge:
     """A fitted probe on standardised features.
 
     Attributes:
-        mean: (p,) of the training rows, float64.
-        scale: (p,) their standard deviations; 1 for constant columns.
+        standard: mean and scale of the training features.
         weight: (classes, p) for standardised features.
         bias: (classes,) the share of each class.
         strength: the chosen one.
@@ -33,8 +33,7 @@ class Ridge:
         loo_accuracy: (s,) share of examples classified correctly while left out.
     """
 
-    mean: Float[Tensor, " p"]
-    scale: Float[Tensor, " p"]
+    standard: Standard
     weight: Float[Tensor, "classes p"]
     bias: Float[Tensor, " classes"]
     strength: float
@@ -44,7 +43,7 @@ class Ridge:
 
     def predict(self, block: Float[Tensor, "n p"]) -> Int[Tensor, " n"]:
         """The class with the largest output for each row."""
-        return (_standardised(block, self.mean, self.scale) @ self.weight.T + self.bias).argmax(1)
+        return (self.standard(block) @ self.weight.T + self.bias).argmax(1)
 
 
 def fit_ridge(
@@ -80,82 +79,40 @@ def fit_ridge(
     strengths = STRENGTHS if strengths is None else tuple(strengths)
     if not strengths or not all(0 < s < float("inf") for s in strengths):
         raise UsageError(f"strengths are {strengths}; expected positive numbers")
-    if len(labels) != train.n:
-        raise ShapeError(f"{len(labels)} labels came with {train.n} training rows")
+    labels = train.paired(labels)
     if train.n < 2:
         raise DegenerateError("one training row arrived; leaving it out leaves none")
     ladder = torch.tensor(strengths, dtype=torch.float64, device=train.device)
-    targets = torch.nn.functional.one_hot(labels.to(train.device).long(), classes).double()
+    targets = torch.nn.functional.one_hot(labels, classes).double()
     return (_primal if train.p < train.n else _dual)(train, targets, ladder)
-
-
-def standardisation(rows: Rows) -> tuple[Float[Tensor, " p"], Float[Tensor, " p"]]:
-    """Mean and standard deviation of every column in one pass, float64; 1 for constant columns."""
-    moments = _moments(rows, torch.zeros(rows.n, 0, dtype=torch.float64, device=rows.device), False)
-    return moments.mean, moments.scale
-
-
-def _standardised(block: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    return (block.double() - mean) / scale
 
 
 # --- more rows than columns
 
 
 def _primal(train: Rows, targets: Tensor, ladder: Tensor) -> Ridge:
-    moments = _moments(train, targets, True)
-    mean, scale, n = moments.mean, moments.scale, train.n
-    eigenvalues, basis = torch.linalg.eigh(moments.products / scale / scale[:, None])
+    n, p = train.n, train.p
+    joint = moments(
+        (torch.cat([block.double(), targets[rows]], 1) for rows, block in train.blocks()),
+        full=True,
+    )
+    mean, scale = joint.standard.mean, joint.standard.scale[:p]
+    standard, share = Standard(mean[:p], scale), mean[p:]
+    products, cross = joint.products[:p].split([p, targets.shape[1]], 1)
+    eigenvalues, basis = torch.linalg.eigh(products / scale / scale[:, None])
     shrunk = 1 / (eigenvalues[:, None] + n * ladder)  # (p, strengths)
-    along = basis.T @ (moments.cross / scale[:, None])  # (p, classes)
-    share = targets.mean(0)
+    along = basis.T @ (cross / scale[:, None])  # (p, classes)
     solutions = torch.einsum("ps,pc->psc", shrunk, along).flatten(1)
     scores = ladder.new_zeros(2, len(ladder))
     for rows, block in train.blocks():
-        z = _standardised(block, mean, scale) @ basis
+        z = standard(block) @ basis
         fitted = (z @ solutions).unflatten(1, (len(ladder), -1)) + share
         leverage = 1 / n + z.square() @ shrunk
         residual = targets[rows, None] - fitted
         scores += _scores(targets[rows], residual / (1 - leverage)[:, :, None])
     best = int(scores[0].argmin())
     weight = (basis @ solutions.unflatten(1, (len(ladder), -1))[:, best]).T
-    return Ridge(mean, scale, weight, share, float(ladder[best]), ladder, *(scores / n))
-
-
-@dataclass(frozen=True)
-class _Moments:
-    mean: Tensor  #: (p,)
-    scale: Tensor  #: (p,)
-    products: Tensor  #: (p, p) Σ (x - mean) (x - mean)ᵀ, or (p,) its diagonal
-    cross: Tensor  #: (p, q) Σ (x - mean) (y - mean)ᵀ
-
-
-def _moments(rows: Rows, y: Tensor, full: bool) -> _Moments:
-    """Means and centred sums in one pass, as Chan, Golub and LeVeque (1979) join those of parts."""
-    p, q = rows.p, y.shape[1]
-    mean, y_mean, cross = y.new_zeros(p), y.new_zeros(q), y.new_zeros(p, q)
-    products = y.new_zeros(p, p) if full else y.new_zeros(p)
-    low, high = torch.full_like(mean, torch.inf), torch.full_like(mean, -torch.inf)
-    n = 0
-    for part, block in rows.blocks():
-        x, some = block.double(), y[part]
-        low, high = torch.minimum(low, x.amin(0)), torch.maximum(high, x.amax(0))
-        of_x, of_y = x.mean(0), some.mean(0)
-        x, some = x - of_x, some - of_y
-        step, y_step = of_x - mean, of_y - y_mean
-        weight = n * len(x) / (n + len(x))
-        products += x.T @ x if full else x.square().sum(0)
-        products += weight * (step.outer(step) if full else step.square())
-        cross += x.T @ some + weight * step.outer(y_step)
-        n += len(x)
-        mean += step * (len(x) / n)
-        y_mean += y_step * (len(x) / n)
-    variance = (products.diagonal() if full else products) / n
-    if not bool(torch.isfinite(variance).all()):
-        raise NonFiniteError("the squares of the features are infinite; divide the features first")
-    # Rounding leaves a constant column a variance, unless all its values are compared.
-    scale = torch.where((low < high) & (variance > 0), variance.sqrt(), 1.0)
-    return _Moments(mean, scale, products, cross)
+    return Ridge(standard, weight, share, float(ladder[best]), ladder, *(scores / n))
 
 
 # --- more columns than rows
@@ -163,7 +120,7 @@ def _moments(rows: Rows, y: Tensor, full: bool) -> _Moments:
 
 def _dual(train: Rows, targets: Tensor, ladder: Tensor) -> Ridge:
     train = train.held()
-    mean, scale = standardisation(train)
+    standard = standardise(train)
     n, share = train.n, targets.mean(0)
     products = torch.empty(n, n, dtype=torch.float64, device=train.device)
 
@@ -171,7 +128,7 @@ def _dual(train: Rows, targets: Tensor, ladder: Tensor) -> Ridge:
         for k in range(first, train.count):
             rows = slice(train.starts[k], train.starts[k + 1])
             if rows.stop > rows.start:
-                yield k, rows, _standardised(train.block(k), mean, scale)
+                yield k, rows, standard(train.block(k))
 
     for k, rows, z in blocks():
         products[rows, rows] = z @ z.T
@@ -197,9 +154,8 @@ def _dual(train: Rows, targets: Tensor, ladder: Tensor) -> Ridge:
     weight = torch.zeros(targets.shape[1], train.p, dtype=torch.float64, device=train.device)
     for _, rows, z in blocks():
         weight += dual[rows].T @ z
-    return Ridge(
-        mean, scale, weight, share, float(ladder[best]), ladder, *(torch.stack(scores, 1) / n)
-    )
+    errors = torch.stack(scores, 1) / n
+    return Ridge(standard, weight, share, float(ladder[best]), ladder, *errors)
 
 
 # --- both

@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from repsim.devices import default_memory
-from repsim.errors import ShapeError, TrainingError, UsageError, choices
+from repsim.errors import TrainingError, UsageError, choices
 from repsim.measures.product import full_precision
-from repsim.probes.ridge import standardisation
 from repsim.probes.rows import Rows
+from repsim.probes.standard import Standard, standardise
 from repsim.progress import Progress, silent
 
 #: Weights and, if there are any, biases of a layer, as ``torch.nn.Linear`` has them.
@@ -137,15 +137,13 @@ class TrainedHead:
     """A head after its last epoch.
 
     Attributes:
-        mean: (p,) float64, subtracted from features; None where they are taken as they are.
-        scale: (p,) float64, that they are then divided by; None likewise.
+        standard: mean and scale of the training features; None where they are taken as they are.
         layers: weights (outputs, inputs) and biases (outputs,) or None, float32, first layer first.
         loss: mean cross-entropy over the last epoch, each batch before its step.
         epochs: that it was trained for.
     """
 
-    mean: Float[Tensor, " p"] | None
-    scale: Float[Tensor, " p"] | None
+    standard: Standard | None
     layers: tuple[Layer, ...]
     loss: float
     epochs: int
@@ -153,7 +151,7 @@ class TrainedHead:
     def logits(self, block: Float[Tensor, "n p"]) -> Float[Tensor, "n classes"]:
         """Outputs of the last layer, float32, without dropout."""
         with full_precision(block.device), torch.no_grad():
-            return _forward(self.layers, _scaled(block, self.mean, self.scale))[-1]
+            return _forward(self.layers, _scaled(block, self.standard))[-1]
 
     def predict(self, block: Float[Tensor, "n p"]) -> Int[Tensor, " n"]:
         """The most likely class of each row."""
@@ -201,8 +199,7 @@ def fit_sgd(
         TrainingError: a loss that is no longer finite.
     """
     schedule = _find(schedule) if isinstance(schedule, str) else schedule
-    if len(labels) != train.n:
-        raise ShapeError(f"{len(labels)} labels came with {train.n} training rows")
+    labels = train.paired(labels)
     if hidden is not None and hidden < 1:
         raise UsageError(f"hidden is {hidden}; expected at least 1 unit, or None")
     if not 0 <= dropout < 1 or (dropout and hidden is None):
@@ -217,9 +214,9 @@ def fit_sgd(
     layers, gradients = (_layers(vector, sizes, schedule.bias) for vector in (weights, gradient))
     step = OPTIMIZERS[schedule.optimizer](weights, gradient, schedule)
 
-    mean, scale = standardisation(train) if schedule.standardise else (None, None)
-    rows = train.map(lambda block: _scaled(block, mean, scale), dtype=torch.float32)
-    batches = _shuffled(rows, labels.to(device).long(), schedule.batch_size, memory, generator)
+    standard = standardise(train) if schedule.standardise else None
+    rows = train.map(lambda block: _scaled(block, standard), dtype=torch.float32)
+    batches = _shuffled(rows, labels, schedule.batch_size, memory, generator)
     steps = math.ceil(train.n / schedule.batch_size)
     loss = math.nan
     with full_precision(device), torch.no_grad():
@@ -232,7 +229,7 @@ def fit_sgd(
             if not math.isfinite(loss):
                 raise _diverged(loss, epoch, schedule)
             progress(epoch + 1, schedule.epochs, f"loss {loss:.4f}")
-    return TrainedHead(mean, scale, tuple(layers), loss, schedule.epochs)
+    return TrainedHead(standard, tuple(layers), loss, schedule.epochs)
 
 
 def _find(name: str) -> Schedule:
@@ -247,10 +244,8 @@ def _diverged(loss: float, epoch: int, schedule: Schedule) -> TrainingError:
     return TrainingError(f"the loss of epoch {epoch + 1} is {loss}; {rate}, try {advice}")
 
 
-def _scaled(block: Tensor, mean: Tensor | None, scale: Tensor | None) -> Tensor:
-    if mean is None or scale is None:
-        return block.float()
-    return ((block.double() - mean) / scale).float()
+def _scaled(block: Tensor, standard: Standard | None) -> Tensor:
+    return (block if standard is None else standard(block)).float()
 
 
 # --- layers

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from repsim.errors import NonFiniteError
 from repsim.probes.rows import Rows
 
 
 @dataclass(frozen=True)
 class Standard:
-    """Mean and scale of the training features; called on rows, it standardises them in float64."""
+    """How to standardise features; called on rows (n, p), it does so in float64.
+
+    Attributes:
+        mean: (p,) of the training rows, float64.
+        scale: (p,) their standard deviations, denominator n; 1 for constant columns.
+    """
 
     mean: Float[Tensor, " p"]
     scale: Float[Tensor, " p"]
@@ -23,17 +30,48 @@ class Standard:
 
 
 def standardise(rows: Rows) -> Standard:
-    """Mean and standard deviation (denominator n) of every column, in two passes of float64.
+    """Means and standard deviations of the columns, in one pass."""
+    return moments(block for _, block in rows.blocks()).standard
 
-    The scale of a column that is constant, up to the rounding of its numbers, is 1.
+
+@dataclass(frozen=True)
+class Moments:
+    """First and second moments of the columns, float64.
+
+    Attributes:
+        standard: means and standard deviations.
+        products: Σ (x - mean) (x - mean)ᵀ, (p, p), or its diagonal (p,).
     """
-    total = torch.zeros(rows.p, dtype=torch.float64, device=rows.device)
-    for _, x in rows.blocks():
-        total += x.sum(0, dtype=torch.float64)
-    mean = total / rows.n
-    squares = torch.zeros_like(mean)
-    for _, x in rows.blocks():
-        squares += (x.double() - mean).square().sum(0)
-    scale = (squares / rows.n).sqrt()
-    rounding = torch.finfo(rows.dtype).eps * mean.abs()
-    return Standard(mean, torch.where(scale > rounding, scale, 1.0))
+
+    standard: Standard
+    products: Tensor
+
+
+def moments(blocks: Iterable[Float[Tensor, "rows p"]], *, full: bool = False) -> Moments:
+    """Those of all rows in one pass, as Chan, Golub and LeVeque (1979) join those of parts.
+
+    Raises:
+        NonFiniteError: numbers whose squares are too large for float64.
+    """
+    n = 0
+    mean = products = low = high = torch.zeros(())
+    for block in blocks:
+        x = block.double()
+        of_x, of_low, of_high = x.mean(0), x.amin(0), x.amax(0)
+        if not n:
+            mean, low, high = torch.zeros_like(of_x), of_low, of_high
+            products = x.new_zeros(x.shape[1], x.shape[1]) if full else torch.zeros_like(of_x)
+        low, high = torch.minimum(low, of_low), torch.maximum(high, of_high)
+        x = x - of_x
+        step = of_x - mean
+        weight = n * len(x) / (n + len(x))
+        products += x.T @ x if full else x.square_().sum(0)
+        products += weight * (step.outer(step) if full else step.square())
+        n += len(x)
+        mean += step * (len(x) / n)
+    variance = (products.diagonal() if full else products) / n
+    if not bool(torch.isfinite(variance).all()):
+        raise NonFiniteError("the squares of the features are infinite; divide the features first")
+    # Rounding leaves a constant column a variance, unless all its values are compared.
+    scale = torch.where((low < high) & (variance > 0), variance.sqrt(), 1.0)
+    return Moments(Standard(mean, scale), products)
