@@ -337,9 +337,9 @@ def test_a_constant_row_part_is_constant() -> None:
     constancy = found(measure(f, weight), "constancy")
     assert constancy["value"] == pytest.approx(0.01 / 5, rel=0.1)
     assert constancy["low"] < constancy["value"] < constancy["high"] < constancy["chance_low"]
-    (verdict,) = [v for v in verdicts(measure(f, weight)) if v.claim == "2i" and v.part == "row"][
-        :1
-    ]
+    (verdict,) = [
+        v for v in verdicts(measure(f, weight)) if v.claim == "constant ratio" and v.part == "row"
+    ][:1]
     assert verdict.verdict == "supported"
 
 
@@ -353,7 +353,7 @@ def test_a_planted_gap_is_found_in_its_part() -> None:
         gap = found(entries, "gap", part)
         scale = 1 if part == "row" else 19**0.5
         assert gap["value"] == pytest.approx(1.5 / scale, abs=0.15)
-        (verdict,) = [v for v in verdicts(entries) if v.claim == "2h"]
+        (verdict,) = [v for v in verdicts(entries) if v.claim == "gap in row space"]
         assert (verdict.verdict == "supported") == (outcome == "supported")
         if part == "row":  # random directions of the whole space would have some of that gap
             assert gap["chance_high"] < 0.15
@@ -748,12 +748,17 @@ LOST, GENERATED = ("probe_difference", "full - null", "clean"), ("ones_share", "
 
 #: Claim, its entry, others, and the values at which it is supported, not supported and undecided.
 OUTCOMES: dict[str, tuple[str, tuple[str, str, str], list[Entry], tuple[float, float, float]]] = {
-    "probe difference": ("2f", LOST, [LOGIT], (-0.3, 0.3, 0.05)),
-    "probe": ("2f", ("probe", "row", "clean"), [LOGIT], (0.2, 0.5, 0.4)),
-    "scatter": ("2g", ("scatter_log_ratio", "row - null", "all"), [], (-1, 1, 0.05)),
-    "gap": ("2h", ("gap", "row", "all"), [LOGIT], (0.8, 0.3, 0.65)),
-    "constancy": ("2i", ("constancy", "row", "all"), [LOGIT], (0.2, 0.6, 0.45)),
-    "alpha": ("2i", ("alpha_cv", "row", "all"), [LOGIT], (0.2, 0.6, 0.45)),
+    "probe difference": ("classes in null space", LOST, [LOGIT], (-0.3, 0.3, 0.05)),
+    "probe": ("classes in null space", ("probe", "row", "clean"), [LOGIT], (0.2, 0.5, 0.4)),
+    "scatter": (
+        "scatter in row space",
+        ("scatter_log_ratio", "row - null", "all"),
+        [],
+        (-1, 1, 0.05),
+    ),
+    "gap": ("gap in row space", ("gap", "row", "all"), [LOGIT], (0.8, 0.3, 0.65)),
+    "constancy": ("constant ratio", ("constancy", "row", "all"), [LOGIT], (0.2, 0.6, 0.45)),
+    "alpha": ("constant ratio", ("alpha_cv", "row", "all"), [LOGIT], (0.2, 0.6, 0.45)),
     "noise": ("Theorem 1", ("noise_share", "row", "real-fake"), [LOGIT], (0.8, 0.4, 0.65)),
     "noise beside classes": (
         "Theorem 1",
@@ -823,8 +828,11 @@ def test_verdicts_read_what_a_result_file_holds() -> None:
     ]
     assert verdicts(json.loads(json.dumps(plain))) == verdicts(entries)
     claims = {verdict.claim for verdict in verdicts(entries)}
-    assert claims == {"2h", "2i", "Theorem 1"}
-    assert {v.claim for v in verdicts(measure(**example(4)))} == {"2g", "Theorems 2-3"}
+    assert claims == {"gap in row space", "constant ratio", "Theorem 1"}
+    assert {v.claim for v in verdicts(measure(**example(4)))} == {
+        "scatter in row space",
+        "Theorems 2-3",
+    }
     assert {v.group for v in verdicts(measure(**example(4)))} == {"generated"}
     assert verdicts([]) == []
 

@@ -82,7 +82,7 @@ ENTRIES = [
 ]
 CLAIMS = [
     {
-        "claim": "2h",
+        "claim": "gap in row space",
         "part": "row",
         "group": "all",
         "statement": "real and generated images are apart",

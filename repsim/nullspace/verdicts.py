@@ -10,7 +10,8 @@ from typing import Any, Literal
 Entry = Mapping[str, Any]
 Outcome = Literal["supported", "not supported", "undecided"]
 
-#: How much accuracy the null space alone may cost, and what the row space alone may reach (2f).
+#: How much accuracy the null space alone may cost, and what the row space alone may reach, for
+#: the classes to lie in the null space.
 NULL_LOSS, ROW_ACCURACY = 0.01, 0.35
 
 
@@ -19,7 +20,9 @@ class Verdict:
     """What the numbers say of a claim.
 
     Attributes:
-        claim: such as ``2g`` or ``Theorem 1``.
+        claim: ``classes in null space`` (Corollary 4), ``gap in row space`` and ``Theorem 1`` (what
+            tells generated images from real ones, and noise, lie in the row space), ``constant
+            ratio`` (Corollaries 1 to 4), ``scatter in row space`` and ``Theorems 2-3``.
         quantity: of the entry that decides.
         part: of the space, or two parts and their difference.
         group: of the examples.
@@ -51,8 +54,9 @@ def verdicts(
 ) -> list[Verdict]:
     """What the entries of a trained head say of the claims made for it, where they exist.
 
-    Of a head with one logit, a discriminator: 2f, 2h, 2i and Theorem 1. Of one with several, a
-    classifier: 2g and Theorems 2 and 3, in its own classes, which for generated images are their
+    Of a head with one logit, a discriminator: ``classes in null space``, ``gap in row space``,
+    ``constant ratio`` and ``Theorem 1``. Of one with several, a classifier: ``scatter in row
+    space`` and ``Theorems 2-3``, in its own classes, which for generated images are their
     generators.
 
     Args:
@@ -84,7 +88,7 @@ def _probes(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
     if key in trained:
         lost = trained[key]
         yield _verdict(
-            "2f",
+            "classes in null space",
             lost,
             f"a probe on the null space alone loses {_points(lost)} of accuracy against all "
             f"features, to be below 1 point{_same(untrained, key, _points)}",
@@ -94,7 +98,7 @@ def _probes(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
     if key in trained:
         row = trained[key]
         yield _verdict(
-            "2f",
+            "classes in null space",
             row,
             f"a probe on the row space alone reaches {_percent(row)}, to be at most "
             f"{ROW_ACCURACY:.0%}{_same(untrained, key, _percent)}",
@@ -109,7 +113,7 @@ def _scatter(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
         parts = [trained.get(("scatter_ratio", part, key[2])) for part in ("row", "null")]
         both = " against ".join(_number(part) for part in parts if part)
         yield _verdict(
-            "2g",
+            "scatter in row space",
             ratio,
             f"within/between scatter is {both} in the row and the null space, log ratio "
             f"{_number(ratio)}, to be below 0{_same(untrained, key)}",
@@ -122,7 +126,7 @@ def _gap(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
     if key in trained and _defined(trained[key]):
         gap = trained[key]
         yield _verdict(
-            "2h",
+            "gap in row space",
             gap,
             f"real and generated images are {_number(gap)} standard deviations apart along the row "
             f"space, to be above {gap['chance_high']:.3g}, the 95th percentile of random null "
@@ -141,7 +145,7 @@ def _constancy(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
             entry, before = trained[key], untrained.get(key)
             than = f"below {entry['chance_low']:.3g}, the 5th percentile of random subspaces"
             yield _verdict(
-                "2i",
+                "constant ratio",
                 entry,
                 f"{words} is {_number(entry)}, to be {than}"
                 f"{', and below the untrained network' if before else ''}{_same(untrained, key)}",
