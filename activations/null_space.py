@@ -152,9 +152,9 @@ def _report(
     if layers:
         some = ImageLoader(test, 50, stop=LAYER_IMAGES // 50)
         seen = None if generated is None else _spread(generated.images, LAYER_IMAGES)
-        report = with_layers(
-            report, layer_null_spaces(network, some, generated=seen, device=device)
-        )
+        known = None if test.labels is None else test.labels[: 50 * len(some)]
+        found = layer_null_spaces(network, some, labels=known, generated=seen, device=device)
+        report = with_layers(report, found)
         step("other layers")
     return report
 

@@ -179,36 +179,14 @@ def _trained_on(extractor: Any, data: str | None) -> str:
     return extractor.run.config.split if data is None else "train"
 
 
-#: Rows of the table: what to call them, quantity and part.
-_ROWS = (
-    ("energy in the null space", "energy", "null"),
-    ("the same, centred", "energy_centred", "null"),
-    ("|std| / |mean| of the row part", "constancy", "row"),
-    ("within / between scatter, row part", "scatter_ratio", "row"),
-    ("within / between scatter, null part", "scatter_ratio", "null"),
-    ("scatter along the all-ones direction", "ones_share", "row"),
-    ("α: coefficient of variation", "alpha_cv", "row"),
-    ("real-generated gap in the row space", "gap", "row"),
-)
-_PROBES = (
-    ("probe on all features", "full"),
-    ("probe on the row part", "row"),
-    ("probe on the null part", "null"),
-)
-
-
 def show_reports(reports: Sequence[NullSpaceReport]) -> None:
-    """Two columns a network, trained and untrained; a row a quantity with its interval."""
-    quantities = [(name, quantity, part, "all") for name, quantity, part in _ROWS]
-    quantities += [(name, "probe", part, "clean") for name, part in _PROBES]
+    """Each network with its intervals, chance and the untrained one; a row a quantity."""
     rows: list[tuple[str, ...]] = [
         ("rank of the head / features", *_spread([f"{r.rank} / {r.dim}" for r in reports])),
     ]
-    for name, *key in quantities:
-        entries = [report.find(*key) for report in reports]
-        if any(entries):
-            cells = [cell for entry in entries for cell in _cells(entry)]
-            rows.append((name, *cells))
+    summaries = [dict(report.summary()) for report in reports]
+    for name in dict.fromkeys(name for summary in summaries for name in summary):
+        rows.append((name, *(cell for each in summaries for cell in _cells(each.get(name)))))
     columns = [title for report in reports for title in (report.name, "chance", "untrained")]
     show_table(f"row space and null space, n = {reports[0].n:,}", ("", *columns), rows)
 

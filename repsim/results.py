@@ -399,6 +399,22 @@ def _label(kind: Mapping[str, Any], varied: Sequence[str]) -> str:
     return ", ".join([kind["network"], *(words[key] for key in varied if key != "network")])
 
 
+#: What a summary of a report has: what to call it, quantity, part and group.
+_SUMMARY = (
+    ("energy in the null space", "energy", "null", "all"),
+    ("the same, centred", "energy_centred", "null", "all"),
+    ("|std| / |mean| of the row part", "constancy", "row", "all"),
+    ("within / between scatter, row part", "scatter_ratio", "row", "all"),
+    ("within / between scatter, null part", "scatter_ratio", "null", "all"),
+    ("scatter along the all-ones direction", "ones_share", "row", "all"),
+    ("coefficient of variation of α", "alpha_cv", "row", "all"),
+    ("real-generated gap in the row space", "gap", "row", "all"),
+    ("probe on all features", "probe", "full", "clean"),
+    ("probe on the row part", "probe", "row", "clean"),
+    ("probe on the null part", "probe", "null", "clean"),
+)
+
+
 @dataclass(frozen=True, eq=False)
 class NullSpaceReport(Result):
     """What a linear head y = A f + b can and cannot see of its features f.
@@ -476,6 +492,24 @@ class NullSpaceReport(Result):
         """The value of that entry; NaN if there is none, as of a part that is empty."""
         entry = self.find(quantity, part, group, layer)
         return math.nan if entry is None else entry["value"]
+
+    def summary(self) -> list[tuple[str, dict[str, Any]]]:
+        """The numbers that say most, of those there are: what to call each, and its entry."""
+        found = ((name, self.find(*key)) for name, *key in _SUMMARY)
+        return [(name, entry) for name, entry in found if entry is not None]
+
+    def __str__(self) -> str:
+        """The summary as a table in plain text."""
+        title = f"{self.name}: n = {self.n:,}, rank {self.rank} of {self.dim}"
+        lines = [f"{title:40} {'value':>9}  {'95 % interval':^20} {'chance':>9} {'untrained':>9}"]
+        for name, entry in self.summary():
+            value, low, high, chance, control = (
+                math.nan if entry.get(key) is None else entry[key]
+                for key in ("value", "low", "high", "chance", "control")
+            )
+            ends = f"{low:.4g} to {high:.4g}"
+            lines.append(f"{name:40} {value:9.4g}  {ends:^20} {chance:9.4g} {control:9.4g}")
+        return "\n".join(lines)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row a number."""
