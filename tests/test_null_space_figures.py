@@ -1,0 +1,197 @@
+"""Figures of null-space reports: what they draw of real reports, and what is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from repsim import figures, null_space
+from repsim.errors import UsageError
+from repsim.nullspace.report import with_layers
+from repsim.results import NullSpaceReport
+
+D, N, CLASSES = 12, 120, 4
+NOISES = ("gaussian 0.5", "gaussian 0.25", "gaussian 1", "salt-and-pepper 0.1")
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def report(out: int, *, control: NullSpaceReport | None = None, seed: int = 0) -> NullSpaceReport:
+    """Of a random head with ``out`` outputs, on features with classes and generated ones."""
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(N) % CLASSES
+    centres = 2 * torch.randn(CLASSES, D, generator=rng)
+
+    def features() -> torch.Tensor:
+        return centres[labels] + torch.randn(N, D, generator=rng)
+
+    held = features()
+    made = null_space(
+        features(),
+        torch.randn(out, D, generator=rng),
+        labels=labels,
+        test_features=held,
+        test_labels=labels,
+        generated=features() + 1,
+        generated_labels=labels,
+        noisy={
+            name: held + float(name.split()[1]) * torch.randn(N, D, generator=rng)
+            for name in NOISES
+        },
+        control=control,
+        draws=20,
+        resamples=20,
+        name="mgan:discriminator",
+    )
+    keys = {"quantity": "layer_energy_centred", "part": "null", "rank": 2, "dim": 8}
+    layers = [
+        {**keys, "group": group, "layer": layer, "value": v, "low": v, "high": v, "chance": 0.75}
+        for group in ("all", "generated")
+        for layer, v in (("conv1", 0.1), ("conv2", 0.8), ("head", 0.9))
+    ]
+    epochs = [
+        {"epoch": float(k), "alpha_real": 9.0 / k, "alpha_real_cv": 1.0 / k}
+        | {"alpha_fake": 2.0, "alpha_fake_cv": 0.0}
+        for k in (1, 2, 3)
+    ]
+    return replace(with_layers(made, layers), alpha=epochs)
+
+
+@pytest.fixture(scope="module")
+def one() -> NullSpaceReport:
+    return report(1, control=report(1, seed=1))
+
+
+@pytest.fixture(scope="module")
+def several() -> NullSpaceReport:
+    return report(3)
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for each in figure.legends for text in each.get_texts()]
+
+
+def drawn(figure: Figure, panel: int, label: str) -> np.ndarray:
+    (line,) = [line for line in figure.axes[panel].lines if line.get_label() == label]
+    return np.asarray(line.get_ydata(), float)
+
+
+def test_a_report_draws_all_that_it_has_numbers_for(one: NullSpaceReport) -> None:
+    every = ["bars", "strips", "histogram", "noise", "alpha", "layers"]
+    assert list(figures.draw(one)) == every
+    bare = replace(one, entries=one.entries[:2], examples={}, alpha=[])
+    assert list(figures.draw(bare)) == ["bars"]
+
+
+@pytest.mark.parametrize("style", list(figures.STYLES))
+def test_nothing_leaves_the_figure_and_no_labels_meet(style: str, one: NullSpaceReport) -> None:
+    from test_figures import faults
+
+    for name, figure in figures.draw(one, style=style).items():
+        assert faults(figure) == [], name
+
+
+def test_bars_have_whiskers_and_the_untrained_network(one: NullSpaceReport) -> None:
+    energies, accuracies = figures.null_space_bars(one).axes
+    diamonds = {ax: [line for line in ax.lines if line.get_marker() == "D"] for ax in (energies,)}
+    untrained = [line.get_ydata()[0] for line in diamonds[energies]]
+    for quantity, height in zip(("energy", "energy_centred"), untrained, strict=True):
+        entry = one.find(quantity, "null")
+        assert entry is not None
+        assert height == pytest.approx(100 * entry["control"])
+    whiskers = [c for c in accuracies.containers if type(c).__name__ == "ErrorbarContainer"]
+    assert len(whiskers) == 3
+    low, high = whiskers[0].lines[2][0].get_segments()[0][:, 1]
+    full = one.find("probe", "full", "clean")
+    assert full is not None
+    assert (low, high) == pytest.approx((100 * full["low"], 100 * full["high"]))
+
+
+def test_strips_are_the_examples_by_class(one: NullSpaceReport, several: NullSpaceReport) -> None:
+    for each, column, label in ((one, "logit", "logit"), (several, "lambda", "λ")):
+        figure = figures.null_space_strips(each)
+        shares, scores = figure.axes
+        assert scores.get_ylabel().startswith(label)
+        for panel, name in ((shares, "null_share"), (scores, column)):
+            shown = np.concatenate(
+                [line.get_ydata() for line in panel.lines if len(line.get_ydata()) > 2]
+            )
+            assert sorted(shown) == pytest.approx(sorted(each.examples[name]))
+        assert [t.get_text() for t in shares.get_xticklabels()] == ["0", "1", "2", "3"]
+        assert shares.get_xlabel() == "class, or generator"
+        assert legend(figure) == ["real", "generated"]
+
+
+def test_examples_without_classes_are_one_strip(one: NullSpaceReport) -> None:
+    kinds = {**one.examples, "label": [None] * len(one.examples["label"])}
+    ax = figures.null_space_strips(replace(one, examples=kinds)).axes[0]
+    assert list(ax.get_xticks()) == []
+
+
+def test_a_histogram_has_an_area_of_one_for_each_kind(several: NullSpaceReport) -> None:
+    figure = figures.score_histogram(several)
+    (ax,) = figure.axes
+    assert ax.get_xlabel().startswith("λ")
+    areas = []
+    for patch in ax.patches:
+        x, y = patch.get_xy().T
+        areas.append(abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2)
+    assert areas == pytest.approx([1, 1])
+    none = {key: several.examples[key] for key in ("group", "label", "null_share")}
+    with pytest.raises(UsageError, match="no logits and no λ"):
+        figures.score_histogram(replace(several, examples=none))
+
+
+def test_noise_is_drawn_by_level_with_chance_and_control(one: NullSpaceReport) -> None:
+    figure = figures.noise_curves(one)
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["gaussian", "salt and pepper"]
+    levels = [f"gaussian {level}" for level in ("0.25", "0.5", "1")]
+    entries = [one.find("noise_share", "row", level) for level in levels]
+    for label, key in (("row space", "value"), ("untrained", "control"), ("chance", "chance")):
+        assert list(drawn(figure, 0, label)) == [entry[key] for entry in entries if entry]
+    probes = [one.find("probe", "null", group) for group in ("clean", *levels)]
+    assert drawn(figure, 2, "null space") == pytest.approx([100 * p["value"] for p in probes if p])
+    assert legend(figure) == [
+        *("row space", "untrained", "chance", "between classes", "all features", "null space")
+    ]
+    quiet = [e for e in one.entries if e["quantity"] != "noise_share"]
+    with pytest.raises(UsageError, match="holds no noise"):
+        figures.noise_curves(replace(one, entries=quiet))
+
+
+def test_alpha_is_drawn_over_epochs_and_zeros_are_left_out(one: NullSpaceReport) -> None:
+    figure = figures.alpha_curves(one)
+    assert list(drawn(figure, 0, "real")) == [9, 4.5, 3]
+    assert np.isnan(drawn(figure, 1, "generated")).all()  # zero has no place on a log axis
+    assert [ax.get_yscale() for ax in figure.axes] == ["log", "log"]
+    with pytest.raises(UsageError, match="no α"):
+        figures.alpha_curves(replace(one, alpha=[]))
+
+
+def test_layers_are_drawn_in_order_against_chance(one: NullSpaceReport) -> None:
+    figure = figures.null_space_layers(one)
+    assert list(drawn(figure, 0, "real")) == list(drawn(figure, 0, "generated")) == [0.1, 0.8, 0.9]
+    assert list(drawn(figure, 0, "1 - rank / dim")) == [0.75] * 3
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["conv1", "conv2", "head"]
+    with pytest.raises(UsageError, match="no other layers"):
+        figures.null_space_layers(replace(one, entries=one.entries[:3]))
+
+
+def test_a_report_prints_as_a_table(one: NullSpaceReport) -> None:
+    first, *lines = str(one).splitlines()
+    assert first.startswith("mgan:discriminator: n = 120, rank 1 of 12")
+    assert len(lines) == len(one.summary())
+    for (name, entry), line in zip(one.summary(), lines, strict=True):
+        assert line.startswith(name)
+        assert f"{entry['value']:.4g}" in line
+        assert f"{entry['control']:.4g}" in line
