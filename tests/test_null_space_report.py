@@ -282,7 +282,10 @@ def test_claims_are_the_verdicts_on_the_entries(out: int) -> None:
     assert alone.claims == [asdict(each) for each in verdicts(alone.entries)]
     expected = [asdict(each) for each in verdicts(alone.entries, control=before.entries)]
     assert beside.claims == expected
-    names = {1: {"2f", "2h", "2i", "Theorem 1"}, 2: {"2g", "Theorems 2-3"}}
+    names = {
+        1: {"classes in null space", "gap in row space", "constant ratio", "Theorem 1"},
+        2: {"scatter in row space", "Theorems 2-3"},
+    }
     assert {claim["claim"] for claim in alone.claims} == names[out]
     assert [c["claim"] for c in beside.claims] == [c["claim"] for c in alone.claims]
     assert not any("untrained" in claim["statement"] for claim in alone.claims)
@@ -302,7 +305,7 @@ def test_a_control_can_turn_a_verdict() -> None:
 
     def outcome(found: NullSpaceReport) -> str:
         claims = {(c["claim"], "|std|" in c["statement"]): c["verdict"] for c in found.claims}
-        return claims["2i", True]
+        return claims["constant ratio", True]
 
     alone = made(1, **arrays, test_features=constant)
     before = made(1, **arrays, test_features=more)
