@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import NormalDist
@@ -275,7 +275,11 @@ class ProbeCurve(Result):
     def _from_dict(cls, content: Mapping[str, Any]) -> ProbeCurve:
         curve = super()._from_dict(content)
         plain = {**_PLAIN, "solver": curve.solver, "n_train": curve.n_train}
-        return replace(curve, entries=[{**plain, **entry} for entry in curve.entries])
+        entries = [{**plain, **entry} for entry in curve.entries]
+        for entry in entries:
+            if "per_class" in entry:
+                entry["per_class"] = [_or_nan(value) for value in entry["per_class"]]
+        return replace(curve, entries=entries)
 
     @classmethod
     def join(cls, curves: Sequence[ProbeCurve]) -> ProbeCurve:
@@ -399,6 +403,10 @@ def _label(kind: Mapping[str, Any], varied: Sequence[str]) -> str:
     return ", ".join([kind["network"], *(words[key] for key in varied if key != "network")])
 
 
+#: What is a number in an entry or a claim of a report.
+_NUMBERS = ("value", "low", "high", "chance", "chance_low", "chance_high", "against")
+_NUMBERS += ("control", "control_low", "control_high")
+
 #: What a summary of a report has: what to call it, quantity, part and group.
 _SUMMARY = (
     ("energy in the null space", "energy", "null", "all"),
@@ -462,6 +470,22 @@ class NullSpaceReport(Result):
     alpha: list[dict[str, float]] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def _from_dict(cls, content: Mapping[str, Any]) -> NullSpaceReport:
+        report = super()._from_dict(content)
+        for f in fields(cls):  # before anything is made of them
+            _check_type(f.name, f.type, getattr(report, f.name))
+        return replace(
+            report,
+            entries=[_with_nan(entry, _NUMBERS) for entry in report.entries],
+            claims=[_with_nan(claim, _NUMBERS) for claim in report.claims],
+            alpha=[_with_nan(row, row) for row in report.alpha],
+            examples={
+                key: values if key in ("group", "label") else [_or_nan(value) for value in values]
+                for key, values in report.examples.items()
+            },
+        )
+
     @property
     def chance(self) -> float:
         """r / d, the share of energy that isotropic features would have in the row space."""
@@ -519,6 +543,17 @@ class NullSpaceReport(Result):
             {"network": self.name, **{key: entry.get(key) for key in (*keys, "note")}}
             for entry in self.entries
         ]
+
+
+def _or_nan(value: Any) -> Any:
+    """NaN for what a file holds as null."""
+    return math.nan if value is None else value
+
+
+def _with_nan(record: Mapping[str, Any], numbers: Iterable[str]) -> dict[str, Any]:
+    """A record with NaN where the file has null for a number."""
+    known = set(numbers)
+    return {key: _or_nan(value) if key in known else value for key, value in record.items()}
 
 
 def _terms(curve: ProbeCurve) -> str:
