@@ -16,7 +16,9 @@ from repsim.activations.store import ActivationStore
 from repsim.errors import MismatchError, UsageError, choices
 from repsim.layers import select_layers
 from repsim.nullspace import RowSpace, row_space
-from repsim.probes import SOLVERS, Rows, probe
+from repsim.probes import Rows, probe
+from repsim.probes.probe import check_solver
+from repsim.probes.splits import check_fraction
 from repsim.progress import Progress, silent
 from repsim.results import ProbeCurve
 
@@ -50,13 +52,17 @@ class ProbePlan:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, known in (("solvers", SOLVERS), ("components", COMPONENTS)):
-            for each in getattr(self, name):
-                if each.partition(":")[0] not in known:
-                    raise UsageError(f"unknown {name[:-1]} {each!r}; {choices(each, known)}")
         for name in ("solvers", "components", "label_fractions", "seeds"):
             if not len(getattr(self, name)):
                 raise UsageError(f"no {name} were given; expected at least one")
+        for solver in self.solvers:
+            check_solver(*_parsed(solver))
+        for component in self.components:
+            if component not in COMPONENTS:
+                near = choices(component, COMPONENTS)
+                raise UsageError(f"unknown component {component!r}; {near}")
+        for fraction in self.label_fractions:
+            check_fraction(fraction)
         Reduction.parse(self.pooling)
 
     def probes(self) -> list[dict[str, Any]]:
@@ -111,14 +117,14 @@ def probe_layers(
         sides = [_features(store, layer, plan.pooling, device).held() for store in (train, test)]
         for asked in probes:
             x, x_test = (_component(side, asked["component"], spaces.get(layer)) for side in sides)
-            solver, _, schedule = asked["solver"].partition(":")
+            solver, schedule = _parsed(asked["solver"])
             found = probe(
                 x,
                 labels,
                 test_features=x_test,
                 test_labels=test_labels,
                 solver=solver,  # type: ignore[arg-type]
-                schedule=schedule or None,
+                schedule=schedule,
                 label_fraction=asked["label_fraction"],
                 random_labels=asked["labels"] == "random",
                 seed=asked["seed"],
@@ -158,6 +164,12 @@ def probe_layers(
     )
 
 
+def _parsed(solver: str) -> tuple[str, str | None]:
+    """The solver and the schedule of ``sgd:mao2022``."""
+    name, colon, schedule = solver.partition(":")
+    return name, schedule if colon else None
+
+
 def _check_pair(train: Store, test: Store) -> None:
     for store in (train, test):
         if store.labels is None:
@@ -181,8 +193,8 @@ def _check_pooling(store: Store, pooling: str) -> None:
     kept = store.provenance().get("pooling", "none")
     if pooling != "avg" and kept != "none":
         raise UsageError(
-            f"{store.path} was harvested with --pooling {kept}; harvest it with --pooling none, "
-            "or probe with --pooling avg"
+            f"{store.path} was harvested with pooling {kept}, and cannot be probed with {pooling}; "
+            "harvest it with pooling none, or probe it with avg"
         )
 
 
@@ -199,7 +211,7 @@ def _chosen(
     if not spaces:
         raise UsageError(
             f"{store.name} has no linear head in its store; the {' and '.join(parts)} components "
-            "need one (a network whose head is nn.Linear, harvested with the layer that feeds it)"
+            "need one (a network whose head is nn.Linear, and head_input the layer that feeds it)"
         )
     chosen = list(spaces) if layers is None else select_layers(store.layers, layers, of=store.name)
     for layer in chosen:

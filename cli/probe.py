@@ -208,14 +208,11 @@ def _list(text: str) -> list[str]:
 
 def _fractions(text: str) -> list[float]:
     try:
-        fractions = [float(each) for each in _list(text)]
+        return [float(each) for each in _list(text)]
     except ValueError:
-        fractions = []
-    if not fractions or not all(0 < each <= 1 for each in fractions):
         raise UsageError(
             f"--label-fraction is {text!r}; expected numbers above 0 and at most 1, as in 1,0.1"
-        )
-    return fractions
+        ) from None
 
 
 def show_probes(result: object) -> None:

@@ -14,4 +14,5 @@ def wilson(accuracy: float, n: int, *, level: float = 0.95) -> tuple[float, floa
     z = NormalDist().inv_cdf((1 + level) / 2)
     centre = (accuracy + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * math.sqrt(accuracy * (1 - accuracy) / n + (z / (2 * n)) ** 2)
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    # It holds the accuracy itself, which rounding would leave out at 0 and 1.
+    return max(0.0, min(accuracy, centre - reach)), min(1.0, max(accuracy, centre + reach))

@@ -441,6 +441,117 @@ def test_probe_and_nullspace(inside: Path, run_repsim, tmp_path: Path) -> None: 
     )
 
 
+SPLITS = ("--split", "train[:200]", "--test-split", "test[:100]")
+
+
+def test_probes_of_every_kind_share_a_table_and_a_figure(
+    inside: Path,
+    run_repsim,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+) -> None:
+    done = run_repsim(
+        *("probe", "mgan", *SPLITS, "--solver", "ridge,knn", "--component", "full,null"),
+        *("--label-fraction", "1,0.5", "--seeds", "2", "--random-labels", "--k", "3"),
+        *("-o", tmp_path / "probe.json"),
+    )
+    assert done.status == 0, done.err
+    curve = repsim.ProbeCurve.load(tmp_path / "probe.json")
+    assert curve.networks() == ["mgan:discriminator", "mgan:classifier"]
+    # networks x solvers x components x fractions x labels, at one layer each, twice
+    assert len(curve.entries) == 2 * 2 * 2 * 2 * 2 * 2
+    series = curve.series()
+    assert len(series) == 32
+    assert curve.solver == "ridge, knn"
+    for each in series:
+        (point,) = each.points
+        assert point["seeds"] == 2
+        assert point["low"] <= point["accuracy"] <= point["high"]
+    assert "mean of 2 seeds" in done.out
+    assert done.out.count("null space, 50 % of labels, random labels") == 4
+    assert "95 % interval" in done.out
+    table = list(csv.DictReader((tmp_path / "probe.csv").open()))
+    assert len(table) == len(curve.entries)
+    assert {"solver", "component", "label_fraction", "labels", "seed", "low", "high"} <= set(
+        table[0]
+    )
+    assert f"class_{curve.classes - 1}" in table[0]
+    for suffix in ("png", "pdf"):
+        assert (tmp_path / f"probe-curves.{suffix}").stat().st_size > 0
+    provenance = curve.provenance["mgan:classifier"]
+    assert provenance["pooling"] == "avg"
+    assert provenance["options"]["k"] == 3
+
+
+def test_runs_with_all_layers_and_solvers_in_one_table(
+    inside: Path,
+    run_repsim,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+) -> None:
+    done = run_repsim(
+        *("probe", "supervised", "simclr", *SPLITS, "--solver", "lbfgs,sgd:mao2022"),
+        *("--l2", "0.01", "--json", "-o", tmp_path / "probe.json"),
+    )
+    assert done.status == 0, done.err
+    printed = json.loads(done.out)
+    assert printed == json.loads((tmp_path / "probe.json").read_text())
+    layers = {entry["layer"] for entry in printed["entries"]}
+    assert len(printed["entries"]) >= 4 * len(layers) - 4  # a head more or less
+    assert {entry["l2"] for entry in printed["entries"]} == {0.01, None}
+    assert all(entry["converged"] for entry in printed["entries"])
+
+
+def test_results_of_other_probes_have_other_names(inside: Path, run_repsim) -> None:  # type: ignore[no-untyped-def]
+    common = ("probe", "mgan:classifier", *SPLITS, "--layers", "features")
+    names = set()
+    for options in (
+        ("--solver", "knn"),
+        ("--solver", "knn", "--k", "5"),
+        ("--solver", "ridge", "--seeds", "2"),
+        ("--solver", "ridge", "--component", "row"),
+        ("--solver", "ridge", "--label-fraction", "0.5"),
+        ("--solver", "ridge", "--random-labels"),
+        ("--solver", "mlp", "--hidden", "8", "--dropout", "0.5"),
+    ):
+        done = run_repsim(*common, *options)
+        assert done.status == 0, done.err
+        names |= {line for line in done.err.splitlines() if line.endswith(".json")}
+        names |= {line for line in done.out.splitlines() if line.endswith(".json")}
+    assert len(names) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--solver", "lbgfs"], ["unknown solver 'lbgfs'", "did you mean 'lbfgs'"]),
+        (["--solver", ","], ["no solvers were given"]),
+        (["--solver", "sgd:mao"], ["unknown schedule 'mao'", "did you mean 'mao2022'"]),
+        (["--solver", "knn:mao2022"], ["is for sgd or mlp; knn has none"]),
+        (["--component", "nul"], ["unknown component 'nul'", "did you mean 'null'"]),
+        (["--component", "null", "--layers", "stem"], ["feeds no linear head", "null components"]),
+        (["--label-fraction", "0"], ["label_fraction is 0.0", "above 0 and at most 1"]),
+        (["--label-fraction", "2"], ["label_fraction is 2.0"]),
+        (["--label-fraction", "half"], ["--label-fraction is 'half'", "as in 1,0.1"]),
+        (["--l2", "0"], ["l2 is 0.0; expected above 0"]),
+        (["--seeds", "0"], ["--seeds", "x>=1"]),
+        (["--pooling", "mean"], ["unknown pooling 'mean'"]),
+        (["--pooling", "none"], ["was harvested with pooling avg", "probe it with avg"]),
+        (["--solver", "knn", "--k", "201"], ["k is 201; expected 1 to 200"]),
+        (["--split", "test[:100]"], ["share 100 examples"]),
+    ],
+)
+def test_mistakes_in_a_probe_are_one_line(
+    inside: Path,
+    run_repsim,  # type: ignore[no-untyped-def]
+    arguments: list[str],
+    parts: list[str],
+) -> None:
+    before = sorted(inside.rglob("*"))
+    done = run_repsim("probe", "supervised", *SPLITS, *arguments)
+    one_line(done, done.status, *parts)
+    assert done.status in (1, 2)
+    assert sorted(inside.rglob("*")) == before
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_info_describes_runs_stores_and_results(inside: Path, run_repsim, as_json: bool) -> None:  # type: ignore[no-untyped-def]
     extra = ["--json"] if as_json else []

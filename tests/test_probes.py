@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
+from repsim.intervals import wilson
 from repsim.probes import probe, stratified_split
-from repsim.probes.logistic import fit_logistic
-from repsim.probes.rows import Rows
+from repsim.probes.logistic import LADDER, fit_logistic
+from repsim.probes.rows import BLOCK, Rows
+from repsim.probes.splits import label_subset, permuted
 
 
 def blobs(rng: np.random.Generator, n: int = 150) -> tuple[np.ndarray, np.ndarray]:
@@ -152,6 +155,175 @@ def test_a_probe_without_held_out_features_holds_out_a_fifth(rng: np.random.Gene
     assert found.accuracy == float(np.mean(found.predictions.numpy() == y[held]))
 
 
+# --- the choice of a strength
+
+
+def noisy(rng: np.random.Generator, n: int = 400, p: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Many features for few examples: weak penalties overfit."""
+    labels = rng.integers(0, 3, n)
+    return rng.normal(size=(n, p)) + 0.25 * rng.normal(size=(3, p))[labels], labels
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "ridge"])
+def test_a_strength_is_chosen_without_the_test_set(solver: Any, rng: np.random.Generator) -> None:
+    x, y = noisy(rng)
+    first = probe(x[:300], y[:300], test_features=x[300:], test_labels=y[300:], solver=solver)
+    shuffled = rng.permutation(y[300:])
+    second = probe(x[:300], y[:300], test_features=-x[300:], test_labels=shuffled, solver=solver)
+    assert (first.l2, first.path) == (second.l2, second.path)
+
+
+def test_the_strength_is_the_best_of_the_validation_split(rng: np.random.Generator) -> None:
+    x, y = noisy(rng)
+    found = probe(x, y, test_features=x, test_labels=y, seed=5)
+    best = max(found.path, key=lambda each: (each["accuracy"], -each["cross_entropy"]))
+    assert found.l2 == best["l2"]
+    assert [each["l2"] for each in found.path] == list(LADDER[: len(found.path)])
+    kept, held = (part.numpy() for part in stratified_split(torch.tensor(y), fraction=0.2, seed=5))
+    for each in found.path:
+        fitted = fit_logistic(Rows.of(x[kept]), torch.tensor(y[kept]), 3, l2=each["l2"])
+        predicted = fitted.predict(torch.tensor(x[held])).numpy()
+        assert each["accuracy"] == pytest.approx(np.mean(predicted == y[held]), abs=1e-12)
+    # The fit with it is on all examples.
+    again = probe(x, y, test_features=x, test_labels=y, l2=found.l2)
+    assert torch.equal(again.predictions, found.predictions)
+    assert found.n_train == 400
+
+
+def test_a_path_ends_where_weaker_penalties_overfit(rng: np.random.Generator) -> None:
+    x, y = noisy(rng)
+    losses = [each["cross_entropy"] for each in probe(x, y).path]
+    assert 3 <= len(losses) < len(LADDER)
+    assert losses[-3] < losses[-2] < losses[-1]
+    rises = [a < b < c for a, b, c in zip(losses, losses[1:], losses[2:], strict=False)]
+    assert not any(rises[:-1])
+
+
+def test_a_given_strength_is_taken(rng: np.random.Generator) -> None:
+    x, y = blobs(rng)
+    for solver in ("lbfgs", "ridge"):
+        assert probe(x, y, solver=solver, l2=0.5).l2 == 0.5  # type: ignore[arg-type]
+    assert probe(x, y, solver="knn").l2 is None
+
+
+# --- label fractions, and labels at random
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.1, 0.5])
+def test_a_label_fraction_is_of_every_class(fraction: float) -> None:
+    labels = torch.tensor([0] * 200 + [1] * 100 + [4] * 3)
+    index = label_subset(labels, fraction=fraction, seed=0)
+    counts = torch.bincount(labels[index], minlength=5).tolist()
+    assert counts == [
+        round(200 * fraction),
+        round(100 * fraction),
+        0,
+        0,
+        max(1, round(3 * fraction)),
+    ]
+    assert index.tolist() == sorted(set(index.tolist()))
+    assert not torch.equal(index, label_subset(labels, fraction=fraction, seed=1))
+    assert torch.equal(index, label_subset(labels, fraction=fraction, seed=0))
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "ridge", "knn", "sgd", "mlp"])
+def test_a_probe_of_a_fraction_sees_no_more(solver: Any, rng: np.random.Generator) -> None:
+    x, y = blobs(rng, 300)
+    held = {"test_features": x[200:], "test_labels": y[200:]}
+    index = label_subset(torch.tensor(y[:200]), fraction=0.2, seed=3).numpy()
+    found = probe(x[:200], y[:200], **held, solver=solver, label_fraction=0.2, seed=3)
+    explicit = probe(x[index], y[index], **held, solver=solver, seed=3)
+    assert found.n_train == len(index)
+    assert torch.equal(found.predictions, explicit.predictions)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "ridge"])
+def test_random_labels_are_memorised_but_not_found_again(
+    solver: Any, rng: np.random.Generator
+) -> None:
+    """With more features than examples a linear probe can learn any labels."""
+    y = rng.integers(0, 4, 600)
+    x = rng.normal(size=(600, 300)) + 3 * rng.normal(size=(4, 300))[y]
+    held = {"test_features": x[150:], "test_labels": y[150:]}
+    true = probe(x[:150], y[:150], **held, solver=solver, l2=1e-4)
+    control = probe(x[:150], y[:150], **held, solver=solver, l2=1e-4, random_labels=True)
+    assert true.accuracy > 0.95
+    assert control.train_accuracy == 1.0
+    # The class means keep some of a permutation's chance: 450 examples, four classes.
+    assert control.accuracy == pytest.approx(0.25, abs=0.15)
+
+
+def test_a_permutation_keeps_the_labels_and_follows_its_seed() -> None:
+    labels = torch.arange(100) % 4
+    first, again, other = (permuted(labels, seed=s) for s in (1, 1, 2))
+    assert torch.equal(first.sort().values, labels.sort().values)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert float((first == labels).double().mean()) < 0.5
+
+
+# --- intervals
+
+
+@pytest.mark.parametrize("n", [1, 7, 100, 10_000])
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
+def test_intervals_are_those_of_scipy(n: int, level: float) -> None:
+    for k in sorted({0, 1, n // 3, n - 1, n}):
+        found = wilson(k / n, n, level=level)
+        expected = binomtest(k, n).proportion_ci(level, method="wilson")
+        assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
+        assert 0 <= found[0] <= k / n <= found[1] <= 1
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "knn"])
+def test_a_result_has_its_interval_and_its_classes(solver: Any, rng: np.random.Generator) -> None:
+    x, y = blobs(rng, 300)
+    found = probe(x, y, test_features=x[:90], test_labels=y[:90], solver=solver, l2=10.0)
+    assert (found.low, found.high) == wilson(found.accuracy, 90)
+    assert torch.equal(found.correct, found.predictions == torch.tensor(y[:90]))
+    for k in range(3):
+        of = torch.tensor(y[:90] == k)
+        assert float(found.per_class[k]) == float(found.correct[of].double().mean())
+
+
+def test_a_class_without_test_examples_has_no_accuracy(rng: np.random.Generator) -> None:
+    x, y = blobs(rng)
+    found = probe(x, y, test_features=x[y > 0], test_labels=y[y > 0])
+    assert torch.isnan(found.per_class).tolist() == [True, False, False]
+
+
+# --- features larger than memory
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "ridge", "knn", "sgd", "mlp"])
+def test_features_that_do_not_fit_in_memory_are_probed_alike(
+    solver: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = blobs(rng, 5000)
+    held = {"test_features": x[4000:], "test_labels": y[4000:]}
+    options = {"schedule": "kolesnikov2019"} if solver == "sgd" else {}
+    whole = probe(x[:4000], y[:4000], **held, solver=solver, **options)
+    for module in ("rows", "knn", "sgd"):
+        limit = f"repsim.probes.{module}.default_memory"
+        monkeypatch.setattr(limit, lambda device: 4000 * 6 * 8 // 4)
+    largest = 0
+    blocks = Rows.blocks
+
+    def watched(self: Rows) -> Any:
+        nonlocal largest
+        for where, block in blocks(self):
+            largest = max(largest, len(block))
+            yield where, block
+
+    monkeypatch.setattr(Rows, "blocks", watched)
+    parts = probe(x[:4000], y[:4000], **held, solver=solver, **options)
+    assert 0 < largest <= BLOCK
+    same = float((parts.predictions == whole.predictions).double().mean())
+    # SGD meets its examples in another order.
+    assert same > 0.97 if solver in ("sgd", "mlp") else same == 1
+    assert parts.l2 == whole.l2
+
+
 # --- errors
 
 X, Y = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 3
@@ -176,6 +348,14 @@ HELD = {"test_features": X, "test_labels": Y}
         (X, Y, {"solver": "lbgfs"}, UsageError, "unknown solver 'lbgfs'; did you mean 'lbfgs'"),
         (X, Y, {"solver": "knn", "k": 0}, UsageError, "k is 0; expected 1 to 24"),
         (X, Y, {"solver": "knn", "k": 25}, UsageError, "k is 25; expected 1 to 24"),
+        (X, Y, {"l2": 0.0}, UsageError, "l2 is 0.0; expected above 0, such as 0.001"),
+        (X, Y, {"l2": float("nan")}, UsageError, "l2 is nan"),
+        (X, Y, {"label_fraction": 0.0}, UsageError, "label_fraction is 0.0; expected above 0"),
+        (X, Y, {"label_fraction": 1.5}, UsageError, "label_fraction is 1.5; .* at most 1"),
+        (X, Y, {"solver": "sgd", "schedule": "mao"}, UsageError, "unknown schedule 'mao'; did"),
+        (X, Y, {"solver": "mlp", "hidden": 0}, UsageError, "hidden is 0"),
+        (X, Y, {"solver": "mlp", "dropout": 1.0}, UsageError, "dropout is 1.0"),
+        (X, Y, {"schedule": "mao2022"}, UsageError, "schedule 'mao2022' is for sgd or mlp"),
     ],
 )
 def test_errors_name_the_argument(

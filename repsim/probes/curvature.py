@@ -111,7 +111,7 @@ def curvature(
 def _leading(weighted: Weighted, n: int, p: int, l2: float, device: torch.device) -> Curvature:
     """By subspace iteration from a random start: three passes over the rows."""
     generator = torch.Generator().manual_seed(0)
-    basis = torch.randn(p, _LEADING + _SPARE, generator=generator).to(device)
+    basis = torch.randn(p, _LEADING + _SPARE, generator=generator).double().to(device)
     trace = bias = torch.zeros((), dtype=torch.float64, device=device)
     for last in (False, False, True):
         basis = torch.linalg.qr(basis).Q
@@ -119,13 +119,12 @@ def _leading(weighted: Weighted, n: int, p: int, l2: float, device: torch.device
         trace, bias = torch.zeros_like(trace), torch.zeros_like(bias)
         for x, w in weighted():
             rooted = (x * w.sqrt()[:, None]).float()
-            image += rooted.T @ (rooted @ basis)
+            image += rooted.T @ (rooted @ basis.float())
             trace += rooted.square().sum(dtype=torch.float64)
             bias += w.sum(dtype=torch.float64)
         if not last:
-            basis = image.float()
-    values, turn = torch.linalg.eigh(basis.double().T @ image / n)
+            basis = image
+    values, turn = torch.linalg.eigh(basis.T @ image / n)
     values, turn = values[-_LEADING:].clamp_min(0), turn[:, -_LEADING:]
     rest = (trace / n - values.sum()).clamp_min(0) / (p - _LEADING)
-    vectors = basis.double() @ turn
-    return Leading(vectors, (values + l2).sqrt(), (rest + l2).sqrt(), (bias / n).sqrt())
+    return Leading(basis @ turn, (values + l2).sqrt(), (rest + l2).sqrt(), (bias / n).sqrt())

@@ -17,7 +17,7 @@ from repsim.probes.knn import knn_predict
 from repsim.probes.logistic import LADDER, Logistic, fit_logistic, fit_path
 from repsim.probes.ridge import fit_ridge
 from repsim.probes.rows import Rows
-from repsim.probes.sgd import fit_sgd
+from repsim.probes.sgd import SCHEDULES, fit_sgd
 from repsim.probes.splits import label_subset, permuted, stratified_split
 from repsim.sources import as_tensor
 
@@ -157,8 +157,7 @@ def probe(
         DegenerateError: fewer than two classes.
         UsageError: an unknown solver, or an option out of its range.
     """
-    if solver not in SOLVERS:
-        raise UsageError(f"unknown solver {solver!r}; {choices(solver, SOLVERS)}")
+    check_solver(solver, schedule)
     if l2 is not None and not 0 < l2 < float("inf"):
         raise UsageError(f"l2 is {l2}; expected above 0, such as 0.001")
     x, y = _checked(features, labels, "features", "labels")
@@ -193,6 +192,16 @@ def probe(
         predictions = _predict(fitted, x_test)
         found["train_accuracy"] = float((_predict(fitted, x) == y).double().mean())
     return _scored(predictions, y_test.to(predictions.device), classes, x.n, found)
+
+
+def check_solver(solver: str, schedule: str | None = None) -> None:
+    """Raise ``UsageError`` unless there is such a solver, with such a schedule if it has any."""
+    if solver not in SOLVERS:
+        raise UsageError(f"unknown solver {solver!r}; {choices(solver, SOLVERS)}")
+    if schedule is not None and solver not in ("sgd", "mlp"):
+        raise UsageError(f"schedule {schedule!r} is for sgd or mlp; {solver} has none")
+    if schedule is not None and schedule not in SCHEDULES:
+        raise UsageError(f"unknown schedule {schedule!r}; {choices(schedule, SCHEDULES)}")
 
 
 def _scored(

@@ -24,14 +24,19 @@ def stratified_split(
     return torch.cat(kept).sort().values, torch.cat(held).sort().values
 
 
+def check_fraction(fraction: float) -> None:
+    """Raise ``UsageError`` unless ``fraction`` is above 0 and at most 1."""
+    if not 0 < fraction <= 1:
+        raise UsageError(f"label_fraction is {fraction}; expected above 0 and at most 1")
+
+
 def label_subset(labels: Int[Tensor, " n"], *, fraction: float, seed: int) -> Int[Tensor, " m"]:
     """Indices of ``fraction`` of every class, at least one of each; all of them for 1.
 
     Raises:
         UsageError: a fraction that is not above 0 and at most 1.
     """
-    if not 0 < fraction <= 1:
-        raise UsageError(f"label_fraction is {fraction}; expected above 0 and at most 1")
+    check_fraction(fraction)
     if fraction == 1:
         return torch.arange(len(labels))
     return stratified_split(labels, fraction=fraction, seed=seed)[1]
