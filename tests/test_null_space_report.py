@@ -270,15 +270,18 @@ def test_each_number_stands_beside_that_of_the_control(
     np.testing.assert_equal(found.examples, whole.examples)
 
 
-def test_a_control_loaded_from_a_file_is_as_good(control: NullSpaceReport, tmp_path: Path) -> None:
+def test_a_control_loaded_from_a_file_is_as_good(
+    whole: NullSpaceReport, control: NullSpaceReport, tmp_path: Path
+) -> None:
     loaded = NullSpaceReport.load(control.save(tmp_path / "control.json")[0])
-    assert made(control=loaded).to_dict() == made(control=control).to_dict()
+    assert judged(whole, loaded).to_dict() == judged(whole, control).to_dict()
 
 
 @pytest.mark.parametrize("out", [1, 2])
 def test_claims_are_the_verdicts_on_the_entries(out: int) -> None:
     before = made(out, weight=normal(out, WIDTH, seed=30))
-    alone, beside = made(out), made(out, control=before)
+    alone = made(out)
+    beside = judged(alone, before)
     assert alone.claims == [asdict(each) for each in verdicts(alone.entries)]
     expected = [asdict(each) for each in verdicts(alone.entries, control=before.entries)]
     assert beside.claims == expected
@@ -505,7 +508,7 @@ def test_a_head_of_every_kind_has_a_report_that_lasts(kind: str, tmp_path: Path)
     }
     bias = torch.full((out,), 0.5, dtype=torch.float64)
     first = null_space(f, weight, bias, **arrays)
-    found = null_space(f, weight, bias, **arrays, control=first)
+    found = judged(first, first)
     assert (found.rank, found.dim, found.n) == (rank, d, 30)
     assert found.residual < 1e-14
     assert set(found.probes) == {"full", *parts}

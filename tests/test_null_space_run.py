@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,23 @@ PLAIN: dict[str, Any] = {"noises": NOISE, "layers": False}
 
 
 def trained(method: str, path: Path, **settings: Any) -> Run:
-    few = {"split": "train[:120]", "test": "test[:20]", "seed": 5, "batch_size": 60}
+    common = {"split": "train[:120]", "test": "test[:20]", "seed": 5, "batch_size": 60}
     if method in ("gan", "mgan"):
-        few |= {"sheet": 4, "coverage": 0}
+        common |= {"sheet": 4, "coverage": 0}
     kind = find_method(method)
-    return train(method, build_config(kind.config_class, {**few, **settings}, "test"), path)
+    return train(method, build_config(kind.config_class, {**common, **settings}, "test"), path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly() -> Iterator[None]:
+    """Few draws and resamples: no test here looks at the width of an interval."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(null_space, "null_space", few)
+        yield
+
+
+def few(*arrays: Any, **options: Any) -> NullSpaceReport:
+    return null_space_of_features(*arrays, draws=20, resamples=20, **options)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +124,7 @@ def by_hand(network: Any, made: Tensor | None, generator: Tensor | None) -> Null
     """The report of a network, from its features of each kind of images."""
     loader, head = ImageLoader(held, 256), linear_head(network)
     noises = [Noise.parse(noise) for noise in NOISE]
-    return null_space_of_features(
+    return few(
         head_features(network, ImageLoader(known, 256)),
         head.weight,
         head.bias,
@@ -265,8 +278,7 @@ def test_an_epoch_of_a_series_has_its_own_weights_and_images(runs: dict[str, Run
     with torch.no_grad():
         logits = torch.cat([network(held.inputs()), network(made)])[:, 0]
     assert found.examples["logit"] == pytest.approx(logits.tolist(), abs=1e-6)
-    # At 1e-5 and less the end of training would have passed as well.
-    with torch.no_grad():
+    with torch.no_grad():  # which the end of training would not have passed
         after = run.load_extractor()(held.inputs())[:, 0]
     assert float((after - logits[:HELD]).abs().max()) > 1e-4
     assert [row["epoch"] for row in found.alpha] == [1]
@@ -309,7 +321,7 @@ def test_alpha_is_that_of_the_metrics(
 
 
 def test_a_run_that_recorded_no_alpha_has_none(tmp_path: Path) -> None:
-    run = trained("gan", tmp_path / "gan", **{**SETTINGS["gan"], "epochs": 1, "sheet": 0})
+    run = trained("gan", tmp_path / "gan", width=4, epochs=1, sheet=0)
     found = of(run.extractor(), control=False, noises=())
     assert "alpha_real" not in run.metrics()[0]
     assert found.alpha == []
