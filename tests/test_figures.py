@@ -64,7 +64,8 @@ def curve(*networks: str, layers: Any = SMALL, classes: int = 10) -> ProbeCurve:
     """Accuracy rises from 0.1 by 0.01 a layer; ``layers`` may be a dict by network."""
     of = layers if isinstance(layers, dict) else dict.fromkeys(networks, layers)
     entries = [
-        {"network": name, "layer": layer, "depth": k, "accuracy": 0.1 + k / 100}
+        {"network": name, "layer": layer, "depth": k, "features": 8, "seed": 0}
+        | {"accuracy": 0.1 + k / 100, "train_accuracy": None}
         for name in networks
         for k, layer in enumerate(of[name])
     ]

@@ -341,7 +341,7 @@ def test_other_layers_are_reported_as_alone(
     run = runs[name.partition(":")[0]]
     made = generated_images(run, 14, 0).images if name.startswith("mgan") else None
     alone, before = (
-        layer_null_spaces(network, ImageLoader(held, 50), generated=made)
+        layer_null_spaces(network, ImageLoader(held, 50), labels=held.labels, generated=made)
         for network in (chosen.load(), chosen.untrained())
     )
     found = [entry for entry in reports[name].entries if "layer" in entry]
