@@ -232,7 +232,7 @@ def raw(given: argparse.Namespace) -> Lines:
     (x, labels, name), (t, truth, _) = (pixels(s, given.data_dir) for s in ("train", "test"))
     yield from read(f"pixels of {name}", x, labels, t, truth, given.device)
     torch.manual_seed(0)
-    network = Discriminator(1, width=128).eval().to(given.device)
+    network = Discriminator(1, width=32).eval().to(given.device)
     sides = []
     for side in (x, t):
         maps = torch.nn.functional.pad(side.view(-1, 1, 28, 28), (2, 2, 2, 2)) / 127.5 - 1
