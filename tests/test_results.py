@@ -338,7 +338,7 @@ def test_the_table_of_a_curve_is_its_entries_with_a_column_a_class(tmp_path: Pat
     head, first, second = path.read_text().splitlines()
     assert head.startswith("network,layer,depth,features,solver,component,label_fraction,labels,")
     assert head.endswith(",accuracy,low,high,train_accuracy,l2,converged,class_0,class_1")
-    assert first == "a,l0,0,8,lbfgs,full,1.0,true,0,80,0.25,0.125,1.0,,,True,0.25,"
+    assert first == "a,l0,0,8,lbfgs,full,1.0,true,0,80,0.25,0.125,1.0,,,True,0.25,nan"
     assert second.startswith("a,l1,1,8,lbfgs,")
 
 
