@@ -185,8 +185,9 @@ def show_reports(reports: Sequence[NullSpaceReport]) -> None:
         ("rank of the head / features", *_spread([f"{r.rank} / {r.dim}" for r in reports])),
     ]
     summaries = [dict(report.summary()) for report in reports]
-    for name in dict.fromkeys(name for summary in summaries for name in summary):
-        rows.append((name, *(cell for each in summaries for cell in _cells(each.get(name)))))
+    for name, *_ in reports[0].SUMMARY:
+        if any(name in each for each in summaries):
+            rows.append((name, *(cell for each in summaries for cell in _cells(each.get(name)))))
     columns = [title for report in reports for title in (report.name, "chance", "untrained")]
     show_table(f"row space and null space, n = {reports[0].n:,}", ("", *columns), rows)
 

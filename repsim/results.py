@@ -407,21 +407,6 @@ def _label(kind: Mapping[str, Any], varied: Sequence[str]) -> str:
 _NUMBERS = ("value", "low", "high", "chance", "chance_low", "chance_high", "against")
 _NUMBERS += ("control", "control_low", "control_high")
 
-#: What a summary of a report has: what to call it, quantity, part and group.
-_SUMMARY = (
-    ("energy in the null space", "energy", "null", "all"),
-    ("the same, centred", "energy_centred", "null", "all"),
-    ("|std| / |mean| of the row part", "constancy", "row", "all"),
-    ("within / between scatter, row part", "scatter_ratio", "row", "all"),
-    ("within / between scatter, null part", "scatter_ratio", "null", "all"),
-    ("scatter along the all-ones direction", "ones_share", "row", "all"),
-    ("coefficient of variation of α", "alpha_cv", "row", "all"),
-    ("real-generated gap in the row space", "gap", "row", "all"),
-    ("probe on all features", "probe", "full", "clean"),
-    ("probe on the row part", "probe", "row", "clean"),
-    ("probe on the null part", "probe", "null", "clean"),
-)
-
 
 @dataclass(frozen=True, eq=False)
 class NullSpaceReport(Result):
@@ -456,6 +441,21 @@ class NullSpaceReport(Result):
     """
 
     kind: ClassVar[str] = "null-space-report"
+
+    #: What a summary has: what to call it, quantity, part and group.
+    SUMMARY: ClassVar[tuple[tuple[str, str, str, str], ...]] = (
+        ("energy in the null space", "energy", "null", "all"),
+        ("the same, centred", "energy_centred", "null", "all"),
+        ("|std| / |mean| of the row part", "constancy", "row", "all"),
+        ("within / between scatter, row part", "scatter_ratio", "row", "all"),
+        ("within / between scatter, null part", "scatter_ratio", "null", "all"),
+        ("scatter along the all-ones direction", "ones_share", "row", "all"),
+        ("coefficient of variation of α", "alpha_cv", "row", "all"),
+        ("real-generated gap in the row space", "gap", "row", "all"),
+        ("probe on all features", "probe", "full", "clean"),
+        ("probe on the row part", "probe", "row", "clean"),
+        ("probe on the null part", "probe", "null", "clean"),
+    )
 
     name: str
     n: int
@@ -519,7 +519,7 @@ class NullSpaceReport(Result):
 
     def summary(self) -> list[tuple[str, dict[str, Any]]]:
         """The numbers that say most, of those there are: what to call each, and its entry."""
-        found = ((name, self.find(*key)) for name, *key in _SUMMARY)
+        found = ((name, self.find(*key)) for name, *key in self.SUMMARY)
         return [(name, entry) for name, entry in found if entry is not None]
 
     def __str__(self) -> str:
