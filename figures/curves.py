@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from repsim.figures.layers import boundaries, label_layers
 from repsim.figures.style import styled
-from repsim.results import ProbeCurve, SimilarityMap
+from repsim.results import ProbeCurve, ProbeSeries, SimilarityMap
 
 
 def similarity_curves(
@@ -63,37 +64,34 @@ def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
 
     Bands are 95 % intervals over draws of the held-out examples, whiskers standard deviations over
     seeds. Networks with the same layers share an axis of addresses; otherwise the axis is relative
-    depth, from the first layer to the last. Untrained networks are drawn in grey, and probes on
-    random labels dotted, as the controls.
+    depth, from the first layer to the last. A network has a colour and a kind of probe a marker;
+    where there is one of either, both tell the others apart. Untrained networks are drawn in grey,
+    and probes on random labels dotted, as the controls.
     """
     series = result.series()
     layouts = {tuple(point["layer"] for point in each.points) for each in series}
     shared = len(layouts) == 1
     with styled(style) as width:
-        fig, ax = plt.subplots(
-            figsize=(width, min(0.82 * width, 0.3 * width + 2)), layout="constrained"
-        )
-        greys = cycle(["0.45", "0.7"])
-        markers = cycle("osD^vP*X<>")
-        for each in series:
+        longest = max(len(each.label) for each in series)
+        columns = _columns(width, longest)
+        rows = -(-(len(series) + 1) // columns)
+        line = 1.6 * mpl.rcParams["legend.fontsize"] / 72
+        height = min(0.82 * width, 0.3 * width + 2) + max(0, rows - 3) * line
+        fig, ax = plt.subplots(figsize=(width, height), layout="constrained")
+        for each, looks in zip(series, _looks(series), strict=True):
             last = max(1, len(each.points) - 1)
             x = np.array([k if shared else k / last for k in range(len(each.points))])
             y, low, high, sd = (
                 100 * np.array([point[key] for point in each.points])
                 for key in ("accuracy", "low", "high", "sd")
             )
-            control: dict[str, Any] = {}
-            if "untrained" in each.network:
-                control |= {"color": next(greys), "linestyle": "--"}
-            if each.labels == "random":
-                control |= {"linestyle": ":"}
-            (line,) = ax.plot(x, y, marker=next(markers), markersize=3, label=each.label, **control)
-            colour = line.get_color()
-            ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+            ax.plot(x, y, markersize=3, label=each.label, **looks)
+            ax.fill_between(x, low, high, color=looks["color"], alpha=0.15, linewidth=0)
             if np.isfinite(sd).any():
-                ax.errorbar(x, y, sd, fmt="none", ecolor=colour, elinewidth=0.7, capsize=1.5)
+                bars = {"fmt": "none", "ecolor": looks["color"], "elinewidth": 0.7, "capsize": 1.5}
+                ax.errorbar(x, y, sd, **bars)
         chance = 100 / result.classes
-        ax.axhline(chance, color="0.3", linewidth=0.7, linestyle=":", label="chance")
+        ax.axhline(chance, color="0.3", linewidth=0.7, linestyle=(0, (1, 3)), label="chance")
         if shared:
             label_layers(ax.xaxis, next(iter(layouts)), inches=0.85 * width, rotation=90)
             ax.set_xlabel("layer")
@@ -101,9 +99,35 @@ def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
             ax.set_xlabel("relative depth (0: first layer, 1: last)")
         ax.set_ylabel("probe accuracy (%)")
         ax.set_ylim(0, 102)
-        longest = max(len(each.label) for each in series)
-        fig.legend(loc="outside upper center", ncols=_columns(width, longest))
+        fig.legend(loc="outside upper center", ncols=columns)
     return fig
+
+
+def _looks(series: Sequence[ProbeSeries]) -> list[dict[str, Any]]:
+    """Colour, marker and stroke of every series."""
+    networks = list(dict.fromkeys(each.network for each in series))
+    kinds = list(dict.fromkeys(_kind(each) for each in series))
+    palette = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    colours, greys = cycle(palette), cycle(["0.45", "0.7"])
+    of_network = {name: next(greys if "untrained" in name else colours) for name in networks}
+    of_kind = dict(zip(kinds, cycle(palette), strict=False))
+    found = []
+    for each in series:
+        control = "untrained" in each.network
+        by_network = len(networks) > 1 or control
+        place = kinds.index(_kind(each)) if len(kinds) > 1 else networks.index(each.network)
+        found.append(
+            {
+                "color": of_network[each.network] if by_network else of_kind[_kind(each)],
+                "marker": "osD^vP*X<>"[place % 10],
+                "linestyle": ":" if each.labels == "random" else "--" if control else "-",
+            }
+        )
+    return found
+
+
+def _kind(series: ProbeSeries) -> tuple[str, str, float]:
+    return series.solver, series.component, series.label_fraction
 
 
 def _columns(width: float, letters: int) -> int:

@@ -347,10 +347,10 @@ class ProbeCurve(Result):
         """One layer, over its seeds."""
         accuracies = [entry["accuracy"] for entry in entries]
         mean = float(np.mean(accuracies))
-        trained = [entry["train_accuracy"] for entry in entries]
+        trained = [entry.get("train_accuracy") for entry in entries]
         low, high = wilson(mean, self.n_test)
         return {
-            **{key: entries[0][key] for key in ("layer", "depth", "features")},
+            **{key: entries[0].get(key) for key in ("layer", "depth", "features")},
             "seeds": len(entries),
             "accuracy": mean,
             "low": low,

@@ -437,7 +437,8 @@ def test_probe_and_nullspace(inside: Path, run_repsim, tmp_path: Path) -> None: 
     one_line(
         run_repsim("nullspace", "simclr", *splits, "-o", tmp_path / "no.json"),
         2,
-        "has no linear head",
+        "a head of type ProjectionHead",
+        "nn.Linear",
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,8 @@ def curve(*networks: str, layers: Any = SMALL, classes: int = 10) -> ProbeCurve:
     """Accuracy rises from 0.1 by 0.01 a layer; ``layers`` may be a dict by network."""
     of = layers if isinstance(layers, dict) else dict.fromkeys(networks, layers)
     entries = [
-        {"network": name, "layer": layer, "depth": k, "accuracy": 0.1 + k / 100}
+        {"network": name, "layer": layer, "depth": k, "features": 8, "seed": 0}
+        | {"accuracy": 0.1 + k / 100, "train_accuracy": None}
         for name in networks
         for k, layer in enumerate(of[name])
     ]
@@ -369,6 +372,51 @@ def test_probe_curves_are_in_per_cent_over_the_same_layers() -> None:
     assert ax.get_ylim() == (0, 102)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("layer", "probe accuracy (%)")
     assert list(tick_labels(ax, "x").values()) == list(SMALL)
+
+
+def test_series_of_probes_are_told_apart() -> None:
+    names, solvers = ("simclr", "supervised", "simclr-untrained"), ("lbfgs", "sgd:mao2022", "knn")
+    entries = [
+        {
+            "network": name,
+            "layer": layer,
+            "depth": depth,
+            "solver": solver,
+            "labels": labels,
+            "seed": seed,
+            "accuracy": 0.5 + 0.01 * seed,
+            "features": 8,
+            "train_accuracy": None,
+        }
+        for name in names
+        for solver in solvers
+        for labels in (("true", "random") if solver == "lbfgs" else ("true",))
+        for seed in (0, 1)
+        for depth, layer in enumerate(SMALL)
+    ]
+    result = ProbeCurve(entries, 10, n_train=80, n_test=20, solver=", ".join(solvers))
+    for style in ("column", "page"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a legend that leaves no room for the axes
+            figure = figures.probe_curves(result, style=style)
+            figure.canvas.draw()
+        (ax,) = figure.axes
+        lines = [line for line in ax.lines if "," in str(line.get_label())]
+        looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}
+        assert len(looks) == len(lines) == 12
+        assert len({line.get_color() for line in lines}) == 3
+        dotted = [line.get_label() for line in lines if line.get_linestyle() == ":"]
+        assert all("random labels" in label for label in dotted)
+        assert len(dotted) == 3
+        assert len(ax.collections) >= 12  # bands
+        assert len(ax.containers) == 12  # whiskers
+        box = ax.get_window_extent()
+        assert box.height > 0.25 * figure.bbox.height
+    one = figures.probe_curves(
+        replace(result, entries=[e for e in entries if e["network"] == "simclr"])
+    )
+    drawn = [line for line in one.axes[0].lines if "," in str(line.get_label())]
+    assert len({line.get_color() for line in drawn}) == 3
 
 
 def test_networks_of_other_layers_are_drawn_over_relative_depth() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from repsim.probes.curvature import Cholesky, Curvature, Leading, curvature
+from repsim.probes.curvature import Cholesky, Curvature, Leading, covariance
 from repsim.probes.logistic import LADDER, Logistic, Problem, fit_logistic, fit_path
 from repsim.probes.rows import Rows
 
@@ -191,8 +191,10 @@ def weighted(x: Tensor, w: Tensor) -> Any:
 
 
 def both(x: Tensor, w: Tensor, l2: float) -> list[Curvature]:
-    n, p = x.shape
-    return [curvature(weighted(x, w), n, p, l2, x.device, whole=whole) for whole in (p, p - 1)]
+    p = x.shape[1]
+    return [
+        covariance(weighted(x, w), p, x.device, whole=whole).curvature(l2) for whole in (p, p - 1)
+    ]
 
 
 @pytest.fixture

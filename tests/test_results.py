@@ -50,8 +50,19 @@ def curve(network: str, accuracies: list[float], **changes: Any) -> ProbeCurve:
             "layer": f"l{depth}",
             "depth": depth,
             "features": 8,
+            "solver": "lbfgs",
+            "component": "full",
+            "label_fraction": 1.0,
+            "labels": "true",
+            "seed": 0,
+            "n_train": 80,
             "accuracy": accuracy,
+            "low": accuracy / 2,
+            "high": 1.0,
             "train_accuracy": None,
+            "l2": None,
+            "converged": True,
+            "per_class": [accuracy, math.nan],
         }
         for depth, accuracy in enumerate(accuracies)
     ]
@@ -322,11 +333,13 @@ def test_the_table_of_a_report_has_a_line_for_every_number(tmp_path: Path) -> No
     assert path.read_text().strip() == ""
 
 
-def test_the_table_of_a_curve_is_its_entries(tmp_path: Path) -> None:
+def test_the_table_of_a_curve_is_its_entries_with_a_column_a_class(tmp_path: Path) -> None:
     _, path = curve("a", [0.25, 0.5]).save(tmp_path / "curve.json")
-    assert path.read_text() == (
-        "network,layer,depth,features,accuracy,train_accuracy\na,l0,0,8,0.25,\na,l1,1,8,0.5,\n"
-    )
+    head, first, second = path.read_text().splitlines()
+    assert head.startswith("network,layer,depth,features,solver,component,label_fraction,labels,")
+    assert head.endswith(",accuracy,low,high,train_accuracy,l2,converged,class_0,class_1")
+    assert first == "a,l0,0,8,lbfgs,full,1.0,true,0,80,0.25,0.125,1.0,,,True,0.25,nan"
+    assert second.startswith("a,l1,1,8,lbfgs,")
 
 
 def test_dataframes_have_the_rows_of_the_table(rng: np.random.Generator) -> None:

@@ -82,49 +82,77 @@ class Leading(Curvature):
         return torch.cat([moved, x[:, -1:] * bias], 1)
 
 
-def curvature(
-    weighted: Weighted, n: int, p: int, l2: float, device: torch.device, *, whole: int = WHOLE
-) -> Curvature:
-    """Σ w x xᵀ / n + l2 on rows x and a bias, as a change of coordinates.
+class Covariance(ABC):
+    """Σ w x xᵀ / n over rows x and a bias: what the curvature is without the penalty."""
+
+    @abstractmethod
+    def curvature(self, l2: float) -> Curvature:
+        """With ``l2`` added to the diagonal, except for the bias."""
+
+
+@dataclass(frozen=True)
+class Whole(Covariance):
+    matrix: Float[Tensor, "q q"]
+
+    def curvature(self, l2: float) -> Curvature:
+        total = self.matrix.clone()
+        total.diagonal()[:-1] += l2
+        total.diagonal().mul_(1 + _JITTER)
+        return Cholesky(torch.linalg.cholesky(total))
+
+
+@dataclass(frozen=True)
+class Spectrum(Covariance):
+    """The leading eigenvectors, and the mean of the other eigenvalues."""
+
+    vectors: Float[Tensor, "p r"]
+    values: Float[Tensor, " r"]
+    rest: Float[Tensor, ""]
+    bias: Float[Tensor, ""]
+
+    def curvature(self, l2: float) -> Curvature:
+        roots, rest = (self.values + l2).sqrt(), (self.rest + l2).sqrt()
+        return Leading(self.vectors, roots, rest, self.bias.sqrt())
+
+
+def covariance(
+    weighted: Weighted, p: int, device: torch.device, *, whole: int = WHOLE
+) -> Covariance:
+    """The weighted covariance of rows and a bias.
 
     Args:
         weighted: called for a pass over rows (b, p) and their weights w (b,).
-        n: number of rows.
-        p: their columns.
-        l2: added to the diagonal, except for the bias.
+        p: columns.
         device: of the rows.
         whole: widest features whose covariance is taken whole.
     """
     if p > whole:
-        return _leading(weighted, n, p, l2, device)
-    total = torch.zeros(p + 1, p + 1, dtype=torch.float64, device=device)
+        return _spectrum(weighted, p, device)
+    n, total = 0, torch.zeros(p + 1, p + 1, dtype=torch.float64, device=device)
     for x, w in weighted():
         root = w.sqrt()[:, None]
         rooted = torch.cat([x * root, root], 1).float()  # a metric need not be exact
         total += rooted.T @ rooted
-    total /= n
-    total.diagonal()[:-1] += l2
-    total.diagonal().mul_(1 + _JITTER)
-    return Cholesky(torch.linalg.cholesky(total))
+        n += len(x)
+    return Whole(total / n)
 
 
-def _leading(weighted: Weighted, n: int, p: int, l2: float, device: torch.device) -> Curvature:
+def _spectrum(weighted: Weighted, p: int, device: torch.device) -> Spectrum:
     """By subspace iteration from a random start: three passes over the rows."""
     generator = torch.Generator().manual_seed(0)
     basis = torch.randn(p, _LEADING + _SPARE, generator=generator).double().to(device)
-    trace = bias = torch.zeros((), dtype=torch.float64, device=device)
-    for last in (False, False, True):
-        basis = torch.linalg.qr(basis).Q
-        image = torch.zeros(p, basis.shape[1], dtype=torch.float64, device=device)
-        trace, bias = torch.zeros_like(trace), torch.zeros_like(bias)
+    image, n, trace, bias = basis, 0, torch.zeros(()), torch.zeros(())
+    for _ in range(3):
+        basis = torch.linalg.qr(image).Q
+        image = torch.zeros_like(basis)
+        n, trace, bias = 0, *torch.zeros(2, dtype=torch.float64, device=device)
         for x, w in weighted():
             rooted = (x * w.sqrt()[:, None]).float()
             image += rooted.T @ (rooted @ basis.float())
             trace += rooted.square().sum(dtype=torch.float64)
             bias += w.sum(dtype=torch.float64)
-        if not last:
-            basis = image
+            n += len(x)
     values, turn = torch.linalg.eigh(basis.T @ image / n)
     values, turn = values[-_LEADING:].clamp_min(0), turn[:, -_LEADING:]
     rest = (trace / n - values.sum()).clamp_min(0) / (p - _LEADING)
-    return Leading(basis @ turn, (values + l2).sqrt(), (rest + l2).sqrt(), (bias / n).sqrt())
+    return Spectrum(basis @ turn, values, rest, bias / n)

@@ -19,13 +19,16 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize
 from torch import Tensor
 
-from repsim.probes.curvature import Curvature, curvature
-from repsim.probes.rows import Rows
+from repsim.probes.curvature import Covariance, Curvature, covariance
+from repsim.probes.rows import BLOCK, Rows
 from repsim.probes.standard import Standard, standardise
 
 #: Iterations after which the curvature is taken anew, soon at first, while it changes; then each
 #: stage is twice as long as the one before.
 _STAGES = (8, 12, 16, 24)
+
+#: Rows a column from which the curvature is estimated; of more, evenly spaced ones serve as well.
+_ENOUGH = 16
 
 #: Steps that L-BFGS remembers.
 _MEMORY = 30
@@ -123,8 +126,9 @@ def fit_path(
     standard = standardise(features)
     problem = Problem(features.map(lambda x: standard(x).to(x.dtype)), labels, classes)
     weights = problem.start if start is None else torch.cat([start.weight, start.bias[:, None]], 1)
+    spread = problem.covariance(weights)
     for l2 in strengths:
-        solution = _minimise(problem, weights, l2, tolerance, max_iterations)
+        solution, spread = _minimise(problem, weights, spread, l2, tolerance, max_iterations)
         weights = solution.weights
         yield Logistic(
             standard,
@@ -162,22 +166,24 @@ class Problem:
         penalty = l2 / 2 * float(weights[:, :-1].square().sum())
         return float(loss) / self.rows.n + penalty, gradient
 
-    def curvature(self, weights: Tensor, l2: float) -> Curvature:
-        """What the Hessian at ``weights`` is like, one matrix for all classes."""
+    def covariance(self, weights: Tensor) -> Covariance:
+        """Of rows weighted by how undecided ``weights`` are: near the Hessian for one class."""
+        every = max(1, self.rows.n // max(_ENOUGH * self.rows.p, BLOCK))
 
         def undecided() -> Iterator[tuple[Tensor, Tensor]]:
-            for _, x, log_p in self._passed(weights):
+            for _, x, log_p in self._passed(weights, every):
                 p = log_p.exp_()
                 yield x, (p * (1 - p)).mean(1).to(x.dtype)
 
-        return curvature(undecided, self.rows.n, self.rows.p, l2, self.rows.device)
+        return covariance(undecided, self.rows.p, self.rows.device)
 
-    def _passed(self, weights: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    def _passed(self, weights: Tensor, every: int = 1) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Blocks of rows, and the logarithms of their probabilities in float64: in float32, what
         is lost of a probability near 1 would be the whole loss of classes that lie apart."""
         weight, bias = weights[:, :-1].contiguous(), weights[:, -1].contiguous()
         weight, bias = weight.to(self.rows.dtype), bias.to(self.rows.dtype)
-        for where, x in self.rows.blocks():
+        for where, block in self.rows.blocks():
+            x = block[::every]
             logits = torch.nn.functional.linear(x, weight, bias)
             yield where, x, logits.double().log_softmax(1)
 
@@ -194,13 +200,23 @@ class _Point:
 
 
 def _minimise(
-    problem: Problem, weights: Tensor, l2: float, tolerance: float, max_iterations: int
-) -> _Point:
-    """L-BFGS in coordinates v in which the curvature is near the identity, in stages."""
+    problem: Problem,
+    weights: Tensor,
+    spread: Covariance,
+    l2: float,
+    tolerance: float,
+    max_iterations: int,
+) -> tuple[_Point, Covariance]:
+    """L-BFGS in coordinates v in which the curvature is near the identity, in stages.
+
+    The first stage takes the curvature from ``spread``; the others take it anew where they begin.
+    """
     at = last = _Point(weights, np.inf, weights, np.inf)
     for stage in count():
         length = _STAGES[stage] if stage < len(_STAGES) else _STAGES[-1] << (stage - 3)
-        metric = problem.curvature(at.weights, l2)
+        if stage:
+            spread = problem.covariance(at.weights)
+        metric = spread.curvature(l2)
 
         def value(v: Any, metric: Curvature = metric) -> tuple[float, Any]:
             nonlocal last
@@ -210,10 +226,9 @@ def _minimise(
             last = _Point(weights, objective, gradient, float(slope.square().sum()) / 2)
             return objective, slope.flatten().cpu().numpy()
 
-        def accept(_: Any, iterations: int = at.iterations) -> None:
+        def accept(_: Any) -> None:
             nonlocal at
             at = last
-            at.iterations = iterations
             if at.gap <= tolerance * at.objective:
                 raise StopIteration
 
@@ -234,5 +249,5 @@ def _minimise(
         at.iterations = before + int(found.nit)
         stuck = found.nit < 1
         if at.gap <= tolerance * at.objective or at.iterations >= max_iterations or stuck:
-            return at
+            return at, spread
     raise AssertionError("the stages never end")
