@@ -271,9 +271,19 @@ def test_it_survives_a_file(reports: dict[str, NullSpaceReport], tmp_path: Path)
 # --- epochs
 
 
-def test_an_epoch_of_a_series_has_its_own_weights_and_images(runs: dict[str, Run]) -> None:
+def test_an_epoch_of_a_series_has_its_own_weights_and_images(
+    runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []  # after so few steps, images of another epoch are hardly others
+
+    def making(*arrays: Any, epoch: int | None = None, **options: Any) -> Any:
+        asked.append(epoch)
+        return generated_images(*arrays, epoch=epoch, **options)
+
+    monkeypatch.setattr(null_space, "generated_images", making)
     run, chosen = runs["gan"], extractor(runs, "gan", 1)
     found = of(chosen, control=False, noises=())
+    assert set(asked) == {1}
     assert (found.name, found.provenance["network"]["epoch"]) == ("gan@1", 1)
     network = run.load_extractor(epoch=1)
     made = generated_images(run, HELD, 0, epoch=1).images
@@ -365,10 +375,10 @@ def test_other_layers_can_be_left_out(
 def test_other_layers_are_shown_some_images_of_every_generator(
     runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown: list[tuple[list[str], Tensor]] = []
+    shown: list[tuple[list[str], Tensor, Tensor]] = []
 
-    def layers(network: Any, loader: Any, *, generated: Tensor, **_: Any) -> list:
-        shown.append(([each for batch in loader for each in batch[2]], generated))
+    def layers(network: Any, loader: Any, *, labels: Tensor, generated: Tensor, **_: Any) -> list:
+        shown.append(([each for batch in loader for each in batch[2]], labels, generated))
         return []
 
     monkeypatch.setattr(null_space, "layer_null_spaces", layers)
@@ -377,7 +387,8 @@ def test_other_layers_are_shown_some_images_of_every_generator(
     found = null_space_of_run(
         extractor(runs, "mgan:classifier"), known, test, noises=(), control=False
     )
-    ((real, generated),) = shown
+    ((real, labels, generated),) = shown
+    assert torch.equal(labels, test.labels[:50])
     assert real == [str(each) for each in test.ids[:50]]
     every = generated_images(runs["mgan"], 25, 0)
     rows = [int((every.images - image).abs().sum((1, 2, 3)).argmin()) for image in generated]
