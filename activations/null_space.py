@@ -152,7 +152,7 @@ def _report(
     if layers:
         some = ImageLoader(test, 50, stop=LAYER_IMAGES // 50)
         seen = None if generated is None else _spread(generated.images, LAYER_IMAGES)
-        known = None if test.labels is None else test.labels[: 50 * len(some)]
+        known = test.labels[: 50 * len(some)] if labelled and test.labels is not None else None
         found = layer_null_spaces(network, some, labels=known, generated=seen, device=device)
         report = with_layers(report, found)
         step("other layers")

@@ -236,7 +236,7 @@ def _entry(
         "low": ends[0],
         "high": ends[1],
         **dict.fromkeys(("chance", "chance_low", "chance_high"), chance),
-        "note": "",
+        "note": "" if ends[0] == ends[0] else "no interval: one held-out example",
     }
 
 
