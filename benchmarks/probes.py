@@ -38,6 +38,7 @@ from harvest import high_water
 from torch import Tensor
 
 import repsim
+from repsim.activations import Capture
 from repsim.data import load
 from repsim.errors import DataError
 from repsim.networks import Discriminator
@@ -237,7 +238,7 @@ def raw(given: argparse.Namespace) -> Lines:
     for side in (x, t):
         maps = torch.nn.functional.pad(side.view(-1, 1, 28, 28), (2, 2, 2, 2)) / 127.5 - 1
         kept = []
-        with torch.inference_mode(), repsim.activations.Capture(network, ["features"]) as capture:
+        with torch.inference_mode(), Capture(network, ["features"]) as capture:
             for part in maps.split(500):
                 network(part.to(given.device))
                 kept.append(capture.take()["features"].cpu())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import Tensor
 
 from repsim.probes.curvature import Cholesky, Curvature, Leading, covariance
@@ -37,7 +38,7 @@ def objective(fitted: Logistic, x: Tensor, y: Tensor) -> float:
 
 
 def best(x: Tensor, y: Tensor, l2: float, classes: int = 4) -> Logistic:
-    return fit_logistic(Rows.of(x.double()), y, classes, l2=l2, tolerance=1e-14)
+    return fit_logistic(Rows.of(x.double()), y, classes, l2=l2, tolerance=1e-12)
 
 
 # --- the minimum
@@ -54,7 +55,7 @@ def test_the_gap_is_what_it_says_where_features_are_ill_conditioned(l2: float) -
         assert fitted.converged
         assert fitted.gap <= tolerance
         # The curvature is that of the mean class: the estimate is right within a small factor.
-        assert -1e-13 <= gap <= 10 * fitted.gap
+        assert -1e-11 <= gap <= 10 * fitted.gap
 
 
 def test_the_gradient_vanishes_at_the_minimum() -> None:
@@ -102,6 +103,21 @@ def test_a_tolerance_that_float32_does_not_reach_ends_the_fit() -> None:
     assert not found.converged
     assert found.gap < 1e-7
     assert found.iterations < 1000
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("l2", [4.64e-6, 1e-6])
+def test_nearly_separable_classes_converge_from_a_start_that_overfits(seed: int, l2: float) -> None:
+    """Line searches fail here from a first step that is too long, or with noise of float32."""
+    digits = load_digits()
+    generator = torch.Generator().manual_seed(seed)
+    turn = torch.randn(64, 64, generator=generator) / 8
+    x = torch.relu(torch.tensor(digits.data, dtype=torch.float32) @ turn)[:1437]
+    y = torch.tensor(digits.target)[:1437]
+    kept = torch.randperm(1437, generator=generator)[:1150].sort().values
+    start = fit_logistic(Rows.of(x[kept]), y[kept], 10, l2=l2, tolerance=1e-4)
+    (warm,) = fit_path(Rows.of(x), y, 10, [l2], start=start)
+    assert warm.converged
 
 
 @pytest.mark.parametrize("most", [1, 5, 12])

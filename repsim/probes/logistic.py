@@ -9,7 +9,7 @@ undecided the probe is about each example, is taken out beforehand, and again as
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -149,6 +149,7 @@ class Problem:
     def __init__(self, rows: Rows, labels: Tensor, classes: int) -> None:
         self.rows = rows.held()
         self.labels = rows.paired(labels)
+        self.dtype = rows.dtype  #: of the products
         self.start = torch.zeros(classes, rows.p + 1, dtype=torch.float64, device=rows.device)
 
     def value(self, weights: Tensor, l2: float) -> tuple[float, Tensor]:
@@ -181,21 +182,21 @@ class Problem:
         """Blocks of rows, and the logarithms of their probabilities in float64: in float32, what
         is lost of a probability near 1 would be the whole loss of classes that lie apart."""
         weight, bias = weights[:, :-1].contiguous(), weights[:, -1].contiguous()
-        weight, bias = weight.to(self.rows.dtype), bias.to(self.rows.dtype)
+        weight, bias = weight.to(self.dtype), bias.to(self.dtype)
         for where, block in self.rows.blocks():
-            x = block[::every]
+            x = block[::every].to(self.dtype)
             logits = torch.nn.functional.linear(x, weight, bias)
             yield where, x, logits.double().log_softmax(1)
 
 
 @dataclass
 class _Point:
-    """Where the minimisation is."""
+    """Where the minimisation is; ``gap`` as the curvature of its stage estimates it."""
 
     weights: Tensor
     objective: float
     gradient: Tensor
-    gap: float
+    gap: float = np.inf
     iterations: int = 0
 
 
@@ -207,47 +208,65 @@ def _minimise(
     tolerance: float,
     max_iterations: int,
 ) -> tuple[_Point, Covariance]:
-    """L-BFGS in coordinates v in which the curvature is near the identity, in stages.
+    """L-BFGS in stages, each in coordinates v in which the curvature is near the identity.
 
     The first stage takes the curvature from ``spread``; the others take it anew where they begin.
+    Where classes lie far apart, float32 can be too coarse for the tolerance; float64 goes on then.
     """
-    at = last = _Point(weights, np.inf, weights, np.inf)
+    at = _Point(weights, *problem.value(weights, l2))
     for stage in count():
         length = _STAGES[stage] if stage < len(_STAGES) else _STAGES[-1] << (stage - 3)
         if stage:
             spread = problem.covariance(at.weights)
-        metric = spread.curvature(l2)
-
-        def value(v: Any, metric: Curvature = metric) -> tuple[float, Any]:
-            nonlocal last
-            weights = metric.to_weights(torch.as_tensor(v).view_as(problem.start).to(problem.start))
-            objective, gradient = problem.value(weights, l2)
-            slope = metric.to_gradient(gradient)
-            last = _Point(weights, objective, gradient, float(slope.square().sum()) / 2)
-            return objective, slope.flatten().cpu().numpy()
-
-        def accept(_: Any) -> None:
-            nonlocal at
-            at = last
-            if at.gap <= tolerance * at.objective:
-                raise StopIteration
-
         before = at.iterations
-        found = minimize(
-            value,
-            metric.from_weights(at.weights).flatten().cpu().numpy(),
-            jac=True,
-            method="L-BFGS-B",
-            callback=accept,
-            options={
-                "maxiter": min(length, max_iterations - before),
-                "maxcor": _MEMORY,
-                "ftol": 0.0,
-                "gtol": 0.0,
-            },
-        )
-        at.iterations = before + int(found.nit)
-        stuck = found.nit < 1
-        if at.gap <= tolerance * at.objective or at.iterations >= max_iterations or stuck:
+        steps = min(length, max_iterations - before)
+        at = _stage(problem, at, spread.curvature(l2), l2, tolerance, steps)
+        if at.gap <= tolerance * at.objective or at.iterations >= max_iterations:
             return at, spread
+        if at.iterations == before:  # no step leads down, beyond rounding
+            if problem.dtype == torch.float64:
+                return at, spread
+            problem.dtype = torch.float64
+            objective, gradient = problem.value(at.weights, l2)
+            at = replace(at, objective=objective, gradient=gradient)
     raise AssertionError("the stages never end")
+
+
+def _stage(
+    problem: Problem, start: _Point, metric: Curvature, l2: float, tolerance: float, steps: int
+) -> _Point:
+    """At most ``steps`` of L-BFGS from ``start``.
+
+    Its first step has length 1, and only later ones the length of Newton's. So v is measured in the
+    length of Newton's first step: one that is far too long can end where no line search leads back.
+    """
+    slope = metric.to_gradient(start.gradient)
+    unit = float(slope.norm())
+    at = last = replace(start, gap=unit**2 / 2)
+    if not unit or at.gap <= tolerance * at.objective:
+        return at
+
+    def value(v: Any) -> tuple[float, Any]:
+        nonlocal last
+        v = torch.as_tensor(v).view_as(problem.start).to(problem.start)
+        weights = metric.to_weights(unit * v)
+        objective, gradient = problem.value(weights, l2)
+        slope = metric.to_gradient(gradient)
+        last = _Point(weights, objective, gradient, float(slope.square().sum()) / 2)
+        return objective, (unit * slope).flatten().cpu().numpy()
+
+    def accept(_: Any) -> None:
+        nonlocal at
+        at = last
+        if at.gap <= tolerance * at.objective:
+            raise StopIteration
+
+    found = minimize(
+        value,
+        (metric.from_weights(start.weights) / unit).flatten().cpu().numpy(),
+        jac=True,
+        method="L-BFGS-B",
+        callback=accept,
+        options={"maxiter": steps, "maxcor": _MEMORY, "ftol": 0.0, "gtol": 0.0},
+    )
+    return replace(at, iterations=start.iterations + int(found.nit))
