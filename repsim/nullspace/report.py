@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -236,7 +237,7 @@ def _entry(
         "low": ends[0],
         "high": ends[1],
         **dict.fromkeys(("chance", "chance_low", "chance_high"), chance),
-        "note": "" if ends[0] == ends[0] else "no interval: one held-out example",
+        "note": "" if math.isfinite(ends[0]) else "no interval: one held-out example",
     }
 
 
