@@ -32,6 +32,9 @@ _CONTROL: dict[str, Any] = {"color": "0.45", "linestyle": "--"}
 #: Width in units of the font size below which two panels do not fit side by side.
 _LETTERS = 60
 
+#: Per cent by which a diamond may stand above its bar before the value fits between them.
+_NEAR = 10
+
 #: Behind the values on bars, so that the line of chance does not strike them through.
 _PLATE = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
 
@@ -119,10 +122,10 @@ def _grouped(
             np.array([_percent(entry, key) for entry in entries])
             for key in ("value", "low", "high", "control")
         )
-        bars = ax.bar(offsets, value, 0.92 * width, label=label, color=colour)
+        ax.bar(offsets, value, 0.92 * width, label=label, color=colour)
         if np.isfinite(low).any():
             ends = np.clip([value - low, high - value], 0, None)
-            ax.errorbar(offsets, value, ends, fmt="none", ecolor="0.2", elinewidth=0.8)
+            ax.errorbar(offsets, value, ends, fmt="none", ecolor="0.2", elinewidth=0.8, zorder=4)
         if np.isfinite(control).any():
             ax.plot(
                 offsets,
@@ -131,16 +134,24 @@ def _grouped(
                 color="white",
                 markeredgecolor="black",
                 markersize=3,
+                zorder=5,
                 label="_" if named else "untrained",
             )
             named = True
-        ax.bar_label(
-            bars,
-            fmt=lambda v: "" if np.isnan(v) else f"{v:.0f}",
-            fontsize=small,
-            padding=1,
-            bbox=_PLATE,
-        )
+        # Above the whisker, and above the diamond where that lies near.
+        near = np.where(control - value < _NEAR, control + _NEAR / 4, value)
+        tops = np.nan_to_num(np.fmax(np.fmax(value, high), near))
+        for x, y, top in zip(offsets, value, tops, strict=True):
+            ax.annotate(
+                "" if np.isnan(y) else f"{y:.0f}",
+                (x, top),
+                xytext=(0, 1.5),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=small,
+                bbox=_PLATE,
+            )
 
 
 def _percent(entry: dict[str, Any] | None, key: str) -> float:
