@@ -240,7 +240,7 @@ class SimilarityMap(Result):
         ]
 
 
-#: What an entry of a probe curve says where a file does not: there was one probe at each layer.
+#: What an entry of a probe curve means where it does not say: there was one probe at each layer.
 _PLAIN = {"component": "full", "label_fraction": 1.0, "labels": "true", "seed": 0}
 
 
@@ -270,12 +270,6 @@ class ProbeCurve(Result):
     n_test: int
     solver: str
     provenance: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def _from_dict(cls, content: Mapping[str, Any]) -> ProbeCurve:
-        curve = super()._from_dict(content)
-        plain = {**_PLAIN, "solver": curve.solver, "n_train": curve.n_train}
-        return replace(curve, entries=[{**plain, **entry} for entry in curve.entries])
 
     @classmethod
     def join(cls, curves: Sequence[ProbeCurve]) -> ProbeCurve:
