@@ -240,7 +240,7 @@ class SimilarityMap(Result):
         ]
 
 
-#: What an entry of a probe curve says where a file does not: there was one probe at each layer.
+#: What an entry of a probe curve means where it does not say: there was one probe at each layer.
 _PLAIN = {"component": "full", "label_fraction": 1.0, "labels": "true", "seed": 0}
 
 
@@ -274,11 +274,12 @@ class ProbeCurve(Result):
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> ProbeCurve:
         curve = super()._from_dict(content)
-        plain = {**_PLAIN, "solver": curve.solver, "n_train": curve.n_train}
-        entries = [{**plain, **entry} for entry in curve.entries]
-        for entry in entries:
-            if "per_class" in entry:
-                entry["per_class"] = [_or_nan(value) for value in entry["per_class"]]
+        entries = [
+            {**entry, "per_class": [_or_nan(value) for value in entry["per_class"]]}
+            if "per_class" in entry
+            else entry
+            for entry in curve.entries
+        ]
         return replace(curve, entries=entries)
 
     @classmethod

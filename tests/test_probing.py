@@ -226,7 +226,7 @@ def test_a_file_of_before_has_one_probe_a_layer(tmp_path: Path) -> None:
     assert (series.label, series.solver, series.component) == ("simclr", "knn", "full")
     assert (series.label_fraction, series.labels) == (1.0, "true")
     assert [point["accuracy"] for point in series.points] == pytest.approx([0.5, 0.6, 0.7])
-    assert {entry["n_train"] for entry in curve.entries} == {80}
+    assert curve.entries == entries
     assert all(np.isnan(point["sd"]) and point["seeds"] == 1 for point in series.points)
     assert curve.best("simclr")["layer"] == "l2"
     assert len(repsim.figures.probe_curves(curve).axes[0].lines) == 2
