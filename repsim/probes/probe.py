@@ -233,8 +233,9 @@ def _predict(fitted: Fitted, rows: Rows) -> Int[Tensor, " n"]:
 
 
 def _lbfgs(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
+    path: list[dict[str, float]] = []
     if options.l2 is not None:
-        fitted, path = fit_logistic(x, y, classes, l2=options.l2), []
+        fitted = fit_logistic(x, y, classes, l2=options.l2)
     else:
         chosen, path = _choose(x, y, classes, options.seed)
         (fitted,) = fit_path(x, y, classes, [chosen.l2], start=chosen)
@@ -269,7 +270,7 @@ def _sgd(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, di
 
 
 def _mlp(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
-    sizes = {"hidden": options.hidden, "dropout": options.dropout}
+    sizes: dict[str, Any] = {"hidden": options.hidden, "dropout": options.dropout}
     schedule = options.schedule or "mlp"
     return fit_sgd(x, y, classes, schedule, seed=options.seed, **sizes), {"converged": True}
 
