@@ -152,8 +152,8 @@ def _report(
     if layers:
         some = ImageLoader(test, 50, stop=LAYER_IMAGES // 50)
         seen = None if generated is None else _spread(generated.images, LAYER_IMAGES)
-        known = test.labels[: 50 * len(some)] if labelled and test.labels is not None else None
-        found = layer_null_spaces(network, some, labels=known, generated=seen, device=device)
+        classes = test.labels[: 50 * len(some)] if labelled and test.labels is not None else None
+        found = layer_null_spaces(network, some, labels=classes, generated=seen, device=device)
         report = with_layers(report, found)
         step("other layers")
     return report

@@ -356,8 +356,8 @@ def _shares(ax: Axes, report: NullSpaceReport, kind: str, levels: Sequence[str])
     _band(ax, x, entries, *PARTS["row"])
     _line(ax, x, entries, "control", "untrained", **_CONTROL)
     _line(ax, x, entries, "chance", "chance", color="black", linestyle=":", linewidth=0.8)
-    ends = [_numbers(entries, key) for key in ("chance_low", "chance_high")]
-    ax.fill_between(x, *ends, color="0.5", alpha=0.25, linewidth=0)
+    low, high = (_numbers(entries, key) for key in ("chance_low", "chance_high"))
+    ax.fill_between(x, low, high, color="0.5", alpha=0.25, linewidth=0)
     between = report.find("displacement_share", "row")
     if between is not None:
         look: dict[str, Any] = {"color": to_hex("C0"), "linewidth": 0.8}

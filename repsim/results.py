@@ -348,7 +348,7 @@ class ProbeCurve(Result):
         """One layer, over its seeds."""
         accuracies = [entry["accuracy"] for entry in entries]
         mean = float(np.mean(accuracies))
-        trained = [entry.get("train_accuracy") for entry in entries]
+        trained: list[Any] = [entry.get("train_accuracy") for entry in entries]
         low, high = wilson(mean, self.n_test)
         return {
             **{key: entries[0].get(key) for key in ("layer", "depth", "features")},
@@ -405,8 +405,10 @@ def _label(kind: Mapping[str, Any], varied: Sequence[str]) -> str:
 
 
 #: What is a number in an entry or a claim of a report.
-_NUMBERS = ("value", "low", "high", "chance", "chance_low", "chance_high", "against")
-_NUMBERS += ("control", "control_low", "control_high")
+_NUMBERS = (
+    *("value", "low", "high", "chance", "chance_low", "chance_high", "against"),
+    *("control", "control_low", "control_high"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -538,10 +540,13 @@ class NullSpaceReport(Result):
 
     def rows(self) -> list[dict[str, Any]]:
         """A row a number."""
-        keys = ("quantity", "part", "group", "layer", "value", "low", "high")
-        keys += ("chance", "chance_low", "chance_high", "control", "control_low", "control_high")
+        keys = (
+            *("quantity", "part", "group", "layer", "value", "low", "high"),
+            *("chance", "chance_low", "chance_high", "control", "control_low", "control_high"),
+            "note",
+        )
         return [
-            {"network": self.name, **{key: entry.get(key) for key in (*keys, "note")}}
+            {"network": self.name, **{key: entry.get(key) for key in keys}}
             for entry in self.entries
         ]
 
