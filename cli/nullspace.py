@@ -61,7 +61,7 @@ _FIGURES = ["strips", "histogram", "noise", "alpha", "layers"]
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, (1 << 63) - 1),
     default=0,
     show_default=True,
     help="Of noise, generated images and resampling.",
@@ -104,7 +104,7 @@ def nullspace(
     """
     from repsim import figures
     from repsim.activations.null_space import NOISES, null_space_of_run
-    from repsim.cli.workspace import expand_references, result_path
+    from repsim.cli.workspace import check_distinct, expand_references, result_path
     from repsim.data import load
     from repsim.devices import find_device
 
@@ -123,7 +123,14 @@ def nullspace(
         None if layers else "no-layers",
         None if seed == 0 else f"seed-{seed}",
     ]
+    check_distinct(chosen)
     paths = [result_path(output, "nullspace", [each.label], *others) for each in chosen]
+    for path in paths:
+        if paths.count(path) > 1:
+            same = " and ".join(
+                each.label for each, p in zip(chosen, paths, strict=True) if p == path
+            )
+            raise UsageError(f"the results of {same} would both be {path}; report on them apart")
     joint = claim(result_path(output, "nullspace", references, *others), ["bars"], overwrite)
     stems = [claim(path, _FIGURES, overwrite) for path in paths]
     wanted = NOISES if noises is None else _list(noises)
@@ -145,16 +152,18 @@ def nullspace(
                 progress=progress,
             )
         reports.append(report)
-        written += report.save(path, overwrite=overwrite)
         drawn = figures.null_space_figures(report, style=style)
+        made: list[Path] = []
         for suffix in _FIGURES:
             if suffix in drawn:
-                written += figures.save(
+                made += figures.save(
                     drawn[suffix],
                     stem[suffix],
                     provenance=report.provenance,
                     overwrite=overwrite,
                 )
+        # The result comes last: where it is, the figures are too.
+        written += [*report.save(path, overwrite=overwrite), *made]
     written += figures.save(
         figures.null_space_bars(reports, style=style),
         joint["bars"],
@@ -164,14 +173,18 @@ def nullspace(
     if as_json:
         show_json([report.to_dict() for report in reports])
     else:
-        show_reports(reports)
+        for k in range(0, len(reports), 2):  # of more, a terminal has no room
+            show_reports(reports[k : k + 2])
         for report in reports:
             show_claims(report)
     show_files(written, as_json=as_json)
 
 
 def _list(text: str) -> list[str]:
-    return [] if text == "none" else [each.strip() for each in text.split(",") if each.strip()]
+    found = list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+    if not found:
+        raise UsageError(f"--noise is {text!r}; expected such as gaussian:0.25, or none")
+    return [] if found == ["none"] else found
 
 
 def _trained_on(extractor: Any, data: str | None) -> str:

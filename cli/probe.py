@@ -66,7 +66,13 @@ from repsim.errors import UsageError
     show_default=True,
     help="Repetitions with other label fractions, validation splits and initial weights.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="The first of the seeds.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 1 << 62),
+    default=0,
+    show_default=True,
+    help="The first of the seeds.",
+)
 @click.option(
     "--random-labels", is_flag=True, help="Train each probe on permuted labels too, as a control."
 )
@@ -138,7 +144,12 @@ def probe(
     """
     from repsim import figures
     from repsim.activations.probing import ProbePlan, probe_layers
-    from repsim.cli.workspace import expand_references, open_extractor, result_path
+    from repsim.cli.workspace import (
+        check_distinct,
+        expand_references,
+        open_extractor,
+        result_path,
+    )
     from repsim.devices import float64_device
     from repsim.results import ProbeCurve
 
@@ -173,7 +184,9 @@ def probe(
     outputs = claim(path, ["curves"], overwrite)
     curves = []
     where: dict[str, Any] = {"data": data, "data_dir": data_dir}
-    for extractor in expand_references(references, runs):
+    chosen = expand_references(references, runs)
+    check_distinct(chosen)
+    for extractor in chosen:
         with (
             open_extractor(extractor, split=split, **where) as train,
             open_extractor(extractor, split=test_split, **where) as test,
@@ -208,7 +221,7 @@ def _list(text: str) -> list[str]:
 
 def _fractions(text: str) -> list[float]:
     try:
-        return [float(each) for each in _list(text)]
+        return list(dict.fromkeys(float(each) for each in _list(text)))
     except ValueError:
         raise UsageError(
             f"--label-fraction is {text!r}; expected numbers above 0 and at most 1, as in 1,0.1"

@@ -82,6 +82,14 @@ def expand_references(references: tuple[str, ...], runs: Path) -> list[Extractor
     return list(dict.fromkeys(found))
 
 
+def check_distinct(extractors: Sequence[Extractor]) -> None:
+    """Raise ``UsageError`` where two runs have one name: nothing would tell them apart."""
+    labels = [each.label for each in extractors]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UsageError(f"two of the runs are called {label!r}; rename the folder of one")
+
+
 def _epochs(run: Run, reference: str, when: str) -> list[int | None]:
     """What ``@EPOCH`` or ``@all`` names of a run's series of checkpoints."""
     if when.isascii() and when.isdecimal():

@@ -50,7 +50,7 @@ def null_space_figures(report: NullSpaceReport, *, style: str = "page") -> dict[
         drawn["noise"] = noise_curves(report, style=style)
     if report.alpha:
         drawn["alpha"] = alpha_curves(report, style=style)
-    if any("layer" in entry for entry in report.entries):
+    if any("layer" in entry and entry["chance"] > 0 for entry in report.entries):
         drawn["layers"] = null_space_layers(report, style=style)
     return drawn
 
@@ -420,12 +420,14 @@ def _band(
 
 def null_space_layers(report: NullSpaceReport, *, style: str = "column") -> Figure:
     """What each layer's own weights cannot see of its input: the null space's share of the energy
-    of its patches, centred, on real and generated images, against 1 - rank / dim.
+    of its patches, centred, on real and generated images, against 1 - rank / dim. Layers
+    that have no null space are left out.
 
     Bands are 95 % intervals, grey dashes the untrained network.
     """
     entries = [e for e in report.entries if e["quantity"] == "layer_energy_centred"]
-    layers = list(dict.fromkeys(entry["layer"] for entry in entries))
+    # A layer with as many filters as inputs sees everything, whatever the images.
+    layers = list(dict.fromkeys(entry["layer"] for entry in entries if entry["chance"] > 0))
     if not layers:
         raise UsageError(f"the report of {report.name} holds no other layers")
     with styled(style) as width:

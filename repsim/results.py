@@ -287,9 +287,14 @@ class ProbeCurve(Result):
         """The curves of several networks as one result.
 
         Raises:
-            MismatchError: they differ in numbers of examples, in classes or in solver.
+            MismatchError: they differ in numbers of examples, in classes or in solver, or two are
+                of networks of one name.
         """
         first = curves[0]
+        names = [name for curve in curves for name in curve.networks()]
+        for name in names:
+            if names.count(name) > 1:
+                raise MismatchError(f"two networks are called {name!r}; rename one")
         for other in curves[1:]:
             same = (first.n_train, first.n_test, first.classes, first.solver)
             if (other.n_train, other.n_test, other.classes, other.solver) != same:

@@ -736,3 +736,14 @@ def test_the_fast_demo(tmp_path: Path) -> None:
         assert (tmp_path / path).stat().st_size > 5_000
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(again.stdout)["supervised_accuracy"] == found["supervised_accuracy"]
+
+
+def test_runs_that_nothing_tells_apart_are_refused(
+    inside: Path, run_repsim, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    import shutil
+
+    shutil.copytree(inside / "runs" / "supervised", tmp_path / "other" / "supervised")
+    twice = ("supervised", tmp_path / "other" / "supervised")
+    for command in ("probe", "nullspace"):
+        one_line(run_repsim(command, *twice), 2, "two of the runs are called 'supervised'")

@@ -161,13 +161,14 @@ def test_differences_of_probes_are_paired(whole: NullSpaceReport) -> None:
             lost = int((hits["full"] & ~hits[other]).sum())
             won = int((hits[other] & ~hits["full"]).sum())
             entry = whole.find("probe_difference", f"full - {other}", group)
-            mean = (lost - won) / HELD
-            assert entry["value"] == pytest.approx(mean, abs=1e-15)
-            # The variance of -1, 0 and 1 from the pairs that disagree alone.
-            variance = (lost + won - HELD * mean**2) / (HELD - 1)
-            reach = 1.959963984540054 * math.sqrt(variance / HELD)
-            assert entry["high"] - entry["value"] == pytest.approx(reach, rel=1e-12)
-            assert entry["value"] - entry["low"] == pytest.approx(reach, rel=1e-12)
+            assert entry["value"] == pytest.approx((lost - won) / HELD, abs=1e-15)
+            # Half a pair more of each kind, then the variance of -1, 0 and 1.
+            pairs = np.repeat(
+                [-1.0, 0, 1], [2 * won + 1, 2 * (HELD - won - lost) + 2, 2 * lost + 1]
+            )
+            reach = 1.959963984540054 * pairs.std() / math.sqrt(HELD + 2)
+            assert entry["high"] == pytest.approx(pairs.mean() + reach, rel=1e-12)
+            assert entry["low"] == pytest.approx(pairs.mean() - reach, rel=1e-12)
             assert (entry["chance"], entry["note"]) == (0.0, "")
             apart = sum(hits[part].mean() * (1 - hits[part].mean()) for part in ("full", other))
             widths.append(reach / (1.959963984540054 * math.sqrt(apart / HELD)))

@@ -261,7 +261,15 @@ F, A = np.random.default_rng(0).normal(size=(9, 4)), np.random.default_rng(1).no
         (F, A, {"noisy": {"g": F[:3]}}, ShapeError, r"noisy\['g'\] has shape \(3, 4\)"),
         (F, A, {"noisy": {"all": F}}, UsageError, "a noise is named 'all', as is another group"),
         (F, A, {"noisy": {"clean": F}}, UsageError, "a noise is named 'clean'"),
-        (F, A, {"labels": 0 * Y}, DegenerateError, "fewer than two classes"),
+        (F, A[:0], {}, ShapeError, r"weight has shape \(0, 4\)"),
+        (1e160 * F, A, {}, NonFiniteError, "features are of the order of .*; scale them"),
+        (1e-170 * F, A, {}, NonFiniteError, "features are of the order of .*; scale them"),
+        (F, 1j * A, {}, UsageError, "weight: it holds complex numbers"),
+        (F, "A", {}, UsageError, "weight: it holds text"),
+        (F, A, {"labels": list("abcdefghi")}, UsageError, "labels: it holds text"),
+        (F, A, {"rank_tolerance": np.nan}, UsageError, "rank_tolerance is nan; expected from 0"),
+        (F, A, {"rank_tolerance": 1.0}, UsageError, "rank_tolerance is 1.0"),
+        (F, A, {"seed": -1}, UsageError, "seed is -1; expected a whole number from 0"),
         (F[:0], A, {}, DegenerateError, "features hold no examples"),
         (F, A, {"draws": 0}, UsageError, "0 draws and 400 resamples"),
         (F * np.nan, A, {}, NonFiniteError, "NaN or infinity in features"),
@@ -282,3 +290,9 @@ def test_errors_say_which_array_and_why(
 def test_rounding_does_not_make_equal_features_vary(n: int) -> None:
     with pytest.raises(DegenerateError, match="the same for every example"):
         null_space(np.full((n, 4), 0.1), A)
+
+
+def test_labels_of_one_class_train_no_probe() -> None:
+    report = null_space(F, A, labels=0 * Y)
+    assert report.probes == {}
+    assert report.find("energy", "row")

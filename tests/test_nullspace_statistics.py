@@ -749,7 +749,7 @@ LOST, GENERATED = ("probe_difference", "full - null", "clean"), ("ones_share", "
 #: Claim, its entry, others, and the values at which it is supported, not supported and undecided.
 OUTCOMES: dict[str, tuple[str, tuple[str, str, str], list[Entry], tuple[float, float, float]]] = {
     "probe difference": ("classes in null space", LOST, [LOGIT], (-0.3, 0.3, 0.05)),
-    "probe": ("classes in null space", ("probe", "row", "clean"), [LOGIT], (0.2, 0.5, 0.4)),
+    "probe": ("classes in null space", ("probe", "row", "clean"), [LOGIT], (0.2, 0.9, 0.6)),
     "scatter": (
         "scatter in row space",
         ("scatter_log_ratio", "row - null", "all"),
@@ -798,7 +798,7 @@ def test_a_verdict_states_its_numbers_and_those_of_the_untrained_network() -> No
     )
     probes = [
         made("probe_difference", "full - null", "clean", 0.004, 0.003),
-        made("probe", "row", "clean", 0.312, 0.01),
+        made("probe", "row", "clean", 0.312, 0.01, chance=0.1),
     ]
     lost, row = verdicts([LOGIT], probes=probes, control=probes)
     assert lost.statement == (
@@ -806,7 +806,7 @@ def test_a_verdict_states_its_numbers_and_those_of_the_untrained_network() -> No
         "features, to be below 1 point (untrained: 0.4 points)"
     )
     assert (lost.verdict, lost.against) == ("supported", 0.01)
-    assert "reaches 31.2% (30.2% to 32.2%), to be at most 35% (untrained: 31.2%)" in row.statement
+    assert "reaches 31.2% (30.2% to 32.2%), to be below 35% (untrained: 31.2%)" in row.statement
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,9 @@ def test_a_class_without_training_examples_is_only_missed(rng: np.random.Generat
     x, y = blobs(rng)
     y = 2 * y  # classes 0, 2 and 4
     found = probe(x[:100], y[:100], test_features=x[100:], test_labels=y[100:])
-    assert found.classes == 5
+    assert (found.classes, found.labels.tolist()) == (3, [0, 2, 4])
+    assert len(found.per_class) == 5
+    assert torch.equal(found.per_class.isnan(), torch.tensor([False, True, False, True, False]))
     assert found.converged
     assert set(found.predictions.tolist()) <= {0, 2, 4}
 
@@ -363,3 +365,62 @@ def test_errors_name_the_argument(
 ) -> None:
     with pytest.raises(error, match=message):
         probe(x, y, **options)
+
+
+# --- few examples, large labels, other input
+
+
+def test_labels_may_be_large_and_have_gaps(rng: np.random.Generator) -> None:
+    x, y = blobs(rng)
+    plain = probe(x, y)
+    found = probe(x, np.array([0, 7, 100_000])[y])
+    assert found.accuracy == plain.accuracy
+    assert (found.classes, found.labels.tolist()) == (3, [0, 7, 100_000])
+    assert torch.equal(found.predictions, found.labels[plain.predictions])
+    assert torch.equal(found.predict(x), found.labels[plain.predict(x)])
+
+
+def test_one_example_of_each_class_is_enough_to_train(rng: np.random.Generator) -> None:
+    x, y = blobs(rng)
+    held = {"test_features": x, "test_labels": y}
+    first = [int(np.flatnonzero(y == k)[0]) for k in range(3)]
+    found = probe(x[first], y[first], **held)
+    assert (found.n_train, found.l2, found.path) == (3, 1e-3, [])  # none is left to choose with
+    few = probe(x, y, label_fraction=1e-9, **held)
+    assert few.n_train == 3
+    assert few.accuracy > 1 / 3
+
+
+def test_a_class_of_one_is_kept_for_training() -> None:
+    labels = torch.tensor([0, 0, 0, 0, 0, 1])
+    kept, held = stratified_split(labels, fraction=0.2, seed=0)
+    assert 5 in kept.tolist()
+    assert labels[held].tolist() == [0]
+
+
+def test_a_probe_refuses_features_of_another_width(rng: np.random.Generator) -> None:
+    x, y = blobs(rng)
+    with pytest.raises(ShapeError, match="3 columns, the probe was trained on 6"):
+        probe(x, y).predict(x[:, :3])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "options", "error", "message"),
+    [
+        (X, list("ab" * 15), {}, UsageError, "labels: it holds text"),
+        (X, 1j * Y, {}, UsageError, "labels: it holds complex numbers"),
+        (None, Y, {}, UsageError, "features: it holds Python objects"),
+        (X, Y, {"test_labels": Y}, ShapeError, "test_labels came without test_features"),
+        (X, Y, {"seed": -1}, UsageError, "seed is -1; expected a whole number"),
+        (X, Y, {"seed": 1 << 64}, UsageError, "expected a whole number from 0"),
+        (1e-200 * X, Y, {}, NonFiniteError, "squares of the features vanish"),
+    ],
+)
+def test_nonsense_gets_one_line(x: Any, y: Any, options: dict, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        probe(x, y, **options)
+
+
+def test_labels_of_any_integer_type_serve(rng: np.random.Generator) -> None:
+    x, y = blobs(rng)
+    assert probe(x, y.astype(np.uint64)).accuracy == probe(x, y).accuracy

@@ -14,7 +14,8 @@ from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageErro
 from repsim.nullspace.forms import Population
 from repsim.nullspace.sides import affordable, cost_of
 from repsim.nullspace.subspace import RowSpace, random_subspaces, row_space
-from repsim.sources import as_tensor
+from repsim.probes.splits import check_seed
+from repsim.sources import as_numbers, as_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +75,12 @@ def read_head(
         NonFiniteError: NaN or infinity in one of them.
         UsageError: no draws or too few resamples.
     """
-    matrix = as_tensor(weight)
-    shift = matrix.new_zeros(matrix.shape[:1]) if bias is None else as_tensor(bias)
-    if matrix.ndim != 2 or shift.shape != matrix.shape[:1]:
+    check_seed(seed)
+    matrix = as_tensor(as_numbers(weight, "weight"))
+    shift = (
+        matrix.new_zeros(matrix.shape[:1]) if bias is None else as_tensor(as_numbers(bias, "bias"))
+    )
+    if matrix.ndim != 2 or not matrix.numel() or shift.shape != matrix.shape[:1]:
         raise ShapeError(
             f"weight has shape {tuple(matrix.shape)}, bias {tuple(shift.shape)}; expected "
             "(out, d) and (out,)"
@@ -86,6 +90,8 @@ def read_head(
             raise NonFiniteError(f"NaN or infinity in {name}")
     if draws < 1 or resamples < 2:
         raise UsageError(f"{draws} draws and {resamples} resamples; expected 1 and 2 or more")
+    if tolerance is not None and not 0 <= tolerance < 1:
+        raise UsageError(f"rank_tolerance is {tolerance}; expected from 0 to below 1")
     space = row_space(matrix, rank_tolerance=tolerance)
     return Head(matrix.double(), shift.double(), space, seed, draws, resamples)
 
@@ -100,7 +106,7 @@ def read_features(
         NonFiniteError: NaN or infinity in the features.
         DegenerateError: no examples.
     """
-    f = as_tensor(values).to(head.weight.device)
+    f = as_tensor(as_numbers(values, name)).to(head.weight.device)
     if f.ndim != 2 or f.shape[1] != head.d:
         raise ShapeError(
             f"{name} have shape {tuple(f.shape)}, the head {tuple(head.weight.shape)}; expected "
@@ -110,9 +116,15 @@ def read_features(
         raise NonFiniteError(f"NaN or infinity in {name}")
     if not len(f):
         raise DegenerateError(f"{name} hold no examples")
+    largest = float(f.abs().max())
+    if largest > 1e150 or 0 < largest < 1e-150:
+        raise NonFiniteError(
+            f"{name} are of the order of {largest:.0e}, and their squares do not fit in float64; "
+            "scale them"
+        )
     if labels is None:
         return f.double(), None
-    y = as_tensor(labels)
+    y = as_tensor(as_numbers(labels, labels_name))
     if y.shape != f.shape[:1] or y.is_floating_point():
         raise ShapeError(
             f"{labels_name} have shape {tuple(y.shape)} and type {y.dtype}, {name} {len(f)} rows; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -52,8 +51,8 @@ def null_space(
 
     Each number comes with a 95 % interval and, where one can be, with the chance level of random
     subspaces of the same rank; see ``repsim.nullspace.measure``. With ``labels``, probes say what
-    can be read off each part. With ``control``, the report of the same network before training,
-    each number comes with that of the untrained network.
+    can be read off each part, if they are of two classes or more. With ``control``, the report of
+    the same network before training, each number comes with that of the untrained network.
 
     Args:
         features: (n, d) array or tensor that the head takes.
@@ -110,7 +109,7 @@ def null_space(
         draws=draws,
         resamples=resamples,
     )
-    if train_labels is not None:
+    if train_labels is not None and len(train_labels.unique()) > 1:
         sides = None if test_features is None else (held, held_labels)
         entries += _probes(head.space, train, train_labels, sides, noisy or {}, seed)
     made = None
@@ -144,6 +143,11 @@ def judged(report: NullSpaceReport, control: NullSpaceReport | None = None) -> N
             raise MismatchError(
                 f"the control has {control.n} examples of {control.dim} features, {report.name} "
                 f"{report.n} of {report.dim}; expected the same network on the same images"
+            )
+        if len(control.singular_values) != len(report.singular_values):
+            raise MismatchError(
+                f"the control's head has {len(control.singular_values)} singular values, that of "
+                f"{report.name} {len(report.singular_values)}; expected the same network"
             )
         others = {_key(entry): entry for entry in control.entries}
     entries = []
@@ -205,13 +209,23 @@ def _probes(
         entries.append(_entry("probe", part, group, value, wilson(value, len(hits)), chance))
     for other in ("null", "row"):
         for group in ["clean", *noises] if other in found else []:
-            lost = correct["full", group].double() - correct[other, group].double()
-            reach = _Z * float(lost.std()) / len(lost) ** 0.5
-            value = float(lost.mean())
-            ends = (value - reach, value + reach)
+            value, *ends = paired_difference(correct["full", group], correct[other, group])
             part = f"full - {other}"
-            entries.append(_entry("probe_difference", part, group, value, ends, 0.0))
+            entries.append(_entry("probe_difference", part, group, value, (ends[0], ends[1]), 0.0))
     return entries
+
+
+def paired_difference(one: Tensor, other: Tensor) -> tuple[float, float, float]:
+    """Difference of two accuracies on the same examples, and its 95 % interval.
+
+    Agresti and Min (2005): half an example more of each of the four kinds of pairs, so that the
+    interval of probes that agree on all examples is as wide as their number allows.
+    """
+    n = len(one)
+    won, lost = int((one & ~other).sum()), int((~one & other).sum())
+    centre = (won - lost) / (n + 2)
+    reach = _Z * ((won + lost + 1) / (n + 2) - centre**2) ** 0.5 / (n + 2) ** 0.5
+    return (won - lost) / n, centre - reach, centre + reach
 
 
 def _part(space: RowSpace, features: Tensor, part: str) -> Tensor:
@@ -237,7 +251,7 @@ def _entry(
         "low": ends[0],
         "high": ends[1],
         **dict.fromkeys(("chance", "chance_low", "chance_high"), chance),
-        "note": "" if math.isfinite(ends[0]) else "no interval: one held-out example",
+        "note": "",
     }
 
 

@@ -18,8 +18,8 @@ from repsim.probes.logistic import LADDER, Logistic, fit_logistic, fit_path
 from repsim.probes.ridge import fit_ridge
 from repsim.probes.rows import Rows
 from repsim.probes.sgd import SCHEDULES, fit_sgd
-from repsim.probes.splits import label_subset, permuted, stratified_split
-from repsim.sources import as_tensor
+from repsim.probes.splits import check_seed, label_subset, permuted, stratified_split
+from repsim.sources import as_numbers, as_tensor
 
 Solver = Literal["lbfgs", "sgd", "mlp", "ridge", "knn"]
 
@@ -47,10 +47,11 @@ class ProbeResult:
         accuracy: share of held-out examples classified correctly, 0 to 1.
         low: lower end of its 95 % interval, over draws of the held-out examples.
         high: upper end.
-        per_class: (classes,) float64 accuracy on the held-out examples of each class; NaN for one
-            without any.
+        per_class: (largest label + 1,) float64 accuracy on the held-out examples of each label; NaN
+            for one without any.
         train_accuracy: accuracy on the training examples; None for nearest neighbours.
-        classes: number of classes.
+        classes: number of labels that occur.
+        labels: (classes,) int64, those labels, ascending.
         n_train: training examples.
         n_test: held-out examples.
         predictions: (n_test,) int64 predicted classes of the held-out examples.
@@ -68,6 +69,7 @@ class ProbeResult:
     per_class: Tensor
     train_accuracy: float | None
     classes: int
+    labels: Tensor
     n_train: int
     n_test: int
     predictions: Tensor
@@ -76,16 +78,23 @@ class ProbeResult:
     l2: float | None = None
     path: list[dict[str, float]] = field(default_factory=list)
     fitted: Fitted | None = None
+    features: int = 0  #: columns that the probe was trained on
 
     def predict(self, features: Any) -> Tensor:
         """The probe's class (m,) of other features (m, ...), reduced as those it was trained on.
 
         Raises:
             UsageError: nearest neighbours, which keep no probe; pass them as ``test_features``.
+            ShapeError: features of another width.
         """
         if self.fitted is None:
             raise UsageError("nearest neighbours keep no probe; pass features as test_features")
-        return _predict(self.fitted, Rows.of(features))
+        rows = Rows.of(features)
+        if rows.p != self.features:
+            raise ShapeError(
+                f"features have {rows.p} columns, the probe was trained on {self.features}"
+            )
+        return self.labels[_predict(self.fitted, rows)]
 
 
 @runtime_checkable
@@ -138,8 +147,10 @@ def probe(
         solver: ``"lbfgs"`` is multinomial logistic regression, converged; ``"sgd"`` the same on a
             schedule of the literature; ``"mlp"`` a perceptron with one hidden layer; ``"ridge"``
             least squares in closed form; ``"knn"`` the k nearest neighbours, exactly.
-        l2: penalty of the logistic or ridge regression, on standardised features; by default the
-            best of a ladder, on a fifth of the training examples (ridge: on each left out).
+        l2: λ of the logistic regression, which minimises the mean cross-entropy + λ/2 |W|² on
+            standardised features (scikit-learn's C is 1 / (n λ)), or of the ridge regression. By
+            default the best of a ladder, on a fifth of the training examples (ridge: on each left
+            out); 0.001 where no class has two examples to choose with.
         k: neighbours.
         schedule: of SGD (``"kolesnikov2019"`` by default) or the perceptron (``"mlp"``); see
             ``repsim.probes.SCHEDULES``.
@@ -158,10 +169,13 @@ def probe(
         UsageError: an unknown solver, or an option out of its range.
     """
     check_solver(solver, schedule)
+    check_seed(seed)
     if l2 is not None and not 0 < l2 < float("inf"):
         raise UsageError(f"l2 is {l2}; expected above 0, such as 0.001")
     x, y = _checked(features, labels, "features", "labels")
     if test_features is None:
+        if test_labels is not None:
+            raise ShapeError("test_labels came without test_features")
         train, test = stratified_split(y, fraction=0.2, seed=seed)
         x, y, x_test, y_test = x.take(train), y[train], x.take(test), y[test]
     elif test_labels is None:
@@ -173,7 +187,9 @@ def probe(
             f"features have {x.p} columns, test_features {x_test.p}; "
             "were both reduced in the same way?"
         )
-    classes = int(torch.cat([y.cpu(), y_test.cpu()]).max()) + 1
+    names = torch.cat([y, y_test.to(y.device)]).unique()  # of any size, and with gaps
+    y = torch.searchsorted(names, y)
+    classes = len(names)
     if label_fraction != 1:
         chosen = label_subset(y, fraction=label_fraction, seed=seed)
         x, y = x.take(chosen), y[chosen.to(y.device)]
@@ -189,9 +205,10 @@ def probe(
     else:
         fitted, found = _FITS[solver](x, y, classes, options)
         found["fitted"] = fitted
+        found["features"] = x.p
         predictions = _predict(fitted, x_test)
         found["train_accuracy"] = float((_predict(fitted, x) == y).double().mean())
-    return _scored(predictions, y_test.to(predictions.device), classes, x.n, found)
+    return _scored(names[predictions], y_test.to(names.device), names, x.n, found)
 
 
 def check_solver(solver: str, schedule: str | None = None) -> None:
@@ -205,18 +222,20 @@ def check_solver(solver: str, schedule: str | None = None) -> None:
 
 
 def _scored(
-    predictions: Tensor, labels: Tensor, classes: int, n_train: int, found: dict[str, Any]
+    predictions: Tensor, labels: Tensor, names: Tensor, n_train: int, found: dict[str, Any]
 ) -> ProbeResult:
     correct = predictions == labels
     accuracy = float(correct.double().mean())
     low, high = wilson(accuracy, len(labels))
-    hits = torch.bincount(labels, weights=correct.double(), minlength=classes)
+    size = int(names.max()) + 1
+    hits = torch.bincount(labels, weights=correct.double(), minlength=size)
     return ProbeResult(
         accuracy=accuracy,
         low=low,
         high=high,
-        per_class=hits / torch.bincount(labels, minlength=classes),
-        classes=classes,
+        per_class=hits / torch.bincount(labels, minlength=size),
+        classes=len(names),
+        labels=names,
         n_train=n_train,
         n_test=len(labels),
         predictions=predictions,
@@ -246,6 +265,8 @@ def _choose(x: Rows, y: Tensor, classes: int, seed: int) -> tuple[Logistic, list
     """The strength that classifies best a stratified fifth; of equal ones that of the smallest
     cross-entropy. The path ends where that has risen twice: weaker penalties overfit more."""
     kept, held = stratified_split(y, fraction=_VALIDATION, seed=seed)
+    if not len(held) or len(y[kept.to(y.device)].unique()) < 2:
+        return fit_logistic(x, y, classes), []
     rows, labels = x.take(held).held(), y[held.to(y.device)]
     path: list[dict[str, float]] = []
     best: tuple[tuple[float, float], Logistic] | None = None
@@ -295,13 +316,14 @@ _FITS: dict[str, Callable[[Rows, Tensor, int, Options], tuple[Fitted, dict[str, 
 
 
 def _checked(features: Any, labels: Any, what: str, of: str) -> tuple[Rows, Tensor]:
-    y = as_tensor(labels)
-    shape = tuple(getattr(features, "shape", None) or as_tensor(features).shape)
+    y = as_tensor(as_numbers(labels, of))
+    shape = getattr(features, "shape", None)
+    shape = tuple(as_numbers(features, what).shape if shape is None else shape)
     if len(shape) < 2 or y.ndim != 1 or shape[0] != len(y) or not len(y):
         raise ShapeError(
             f"{what} have shape {shape}, {of} {tuple(y.shape)}; expected (n, ...) and (n,)"
         )
-    if y.is_floating_point() or int(y.min()) < 0:
-        raise ShapeError(f"{of} must be integers from 0, without gaps for missing labels")
+    if y.is_floating_point() or int(y.long().min()) < 0:
+        raise ShapeError(f"{of} must be integers from 0; leave out examples without a label")
     rows = Rows.of(features, what)
     return rows, y.long().to(rows.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -12,13 +14,16 @@ from repsim.errors import UsageError
 def stratified_split(
     labels: Int[Tensor, " n"], *, fraction: float, seed: int
 ) -> tuple[Int[Tensor, " kept"], Int[Tensor, " held"]]:
-    """Indices (kept, held out) with ``fraction`` of every class held out, at least one of each."""
+    """Indices (kept, held out) with ``fraction`` of every class held out.
+
+    At least one of each is held out, and at least one is kept: of a class of one, that one.
+    """
     generator = torch.Generator().manual_seed(seed)
     kept, held = [], []
     for label in labels.unique():
         members = (labels == label).nonzero().squeeze(1).cpu()
         members = members[torch.randperm(len(members), generator=generator)]
-        out = max(1, round(fraction * len(members)))
+        out = min(max(1, round(fraction * len(members))), len(members) - 1)
         held.append(members[:out])
         kept.append(members[out:])
     return torch.cat(kept).sort().values, torch.cat(held).sort().values
@@ -39,7 +44,15 @@ def label_subset(labels: Int[Tensor, " n"], *, fraction: float, seed: int) -> In
     check_fraction(fraction)
     if fraction == 1:
         return torch.arange(len(labels))
-    return stratified_split(labels, fraction=fraction, seed=seed)[1]
+    kept, held = stratified_split(labels, fraction=fraction, seed=seed)
+    missing = ~torch.isin(labels.cpu()[kept], labels.cpu()[held])  # classes of one example
+    return torch.cat([held, kept[missing]]).sort().values
+
+
+def check_seed(seed: Any) -> None:
+    """Raise ``UsageError`` unless ``seed`` is a whole number that torch and NumPy take."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 63:
+        raise UsageError(f"seed is {seed!r}; expected a whole number from 0")
 
 
 def permuted(labels: Int[Tensor, " n"], *, seed: int) -> Int[Tensor, " n"]:

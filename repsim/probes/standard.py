@@ -47,11 +47,11 @@ class Moments:
     products: Tensor
 
 
-def moments(blocks: Iterable[Float[Tensor, "rows p"]], *, full: bool = False) -> Moments:
+def moments(blocks: Iterable[Float[Tensor, "_ p"]], *, full: bool = False) -> Moments:
     """Those of all rows in one pass, as Chan, Golub and LeVeque (1979) join those of parts.
 
     Raises:
-        NonFiniteError: numbers whose squares are too large for float64.
+        NonFiniteError: numbers whose squares are too large, or too small, for float64.
     """
     n = 0
     mean = products = low = high = torch.zeros(())
@@ -72,6 +72,8 @@ def moments(blocks: Iterable[Float[Tensor, "rows p"]], *, full: bool = False) ->
     variance = (products.diagonal() if full else products) / n
     if not bool(torch.isfinite(variance).all()):
         raise NonFiniteError("the squares of the features are infinite; divide the features first")
+    if bool(((low < high) & (variance == 0) & (high.abs().maximum(low.abs()) < 1e-150)).any()):
+        raise NonFiniteError("the squares of the features vanish; multiply the features first")
     # Rounding leaves a constant column a variance, unless all its values are compared.
     scale = torch.where((low < high) & (variance > 0), variance.sqrt(), 1.0)
     return Moments(Standard(mean, scale), products)
