@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ from repsim.results import NullSpaceReport
 
 #: What the parts of the feature space are called, and the colours of lines and bars for them.
 PARTS = {"full": ("all features", "C2"), "row": ("row space", "C3"), "null": ("null space", "C4")}
+
+#: How a level is written, at the end of a noise's name.
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?"
 
 #: What the levels of a noise are.
 _UNITS = {"gaussian": "standard deviation", "salt-and-pepper": "share of pixels"}
@@ -341,11 +345,14 @@ def noise_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
 
 
 def _noises(report: NullSpaceReport) -> dict[str, list[str]]:
-    """Levels of each kind of noise, ascending, as they were written."""
+    """Levels of each kind of noise, ascending, as they were written; of a name without a level
+    there is no curve."""
     found: dict[str, list[str]] = {}
     for entry in report.entries:
         kind, _, level = entry["group"].rpartition(" ")
-        if (entry["quantity"], entry["part"]) == ("noise_share", "row") and kind:
+        if (entry["quantity"], entry["part"]) != ("noise_share", "row") or not kind:
+            continue
+        if re.fullmatch(_NUMBER, level):
             found.setdefault(kind, []).append(level)
     return {kind: sorted(levels, key=float) for kind, levels in found.items()}
 

@@ -169,6 +169,13 @@ def test_noise_is_drawn_by_level_with_chance_and_control(one: NullSpaceReport) -
         figures.noise_curves(replace(one, entries=quiet))
 
 
+def test_noise_without_a_level_has_no_curve(one: NullSpaceReport) -> None:
+    names = {"gaussian 0.5": "fog", "gaussian 0.25": "my noise v2", "gaussian 1": "rain 1e-2"}
+    entries = [{**e, "group": names.get(e["group"], e["group"])} for e in one.entries]
+    figure = figures.noise_curves(replace(one, entries=entries))
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["rain", "salt and pepper"]
+
+
 def test_alpha_is_drawn_over_epochs_and_zeros_are_left_out(one: NullSpaceReport) -> None:
     figure = figures.alpha_curves(one)
     assert list(drawn(figure, 0, "real")) == [9, 4.5, 3]
