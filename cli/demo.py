@@ -173,7 +173,9 @@ def split_all(runs: dict[str, Run]) -> list[NullSpaceReport]:
         for extractor in runs[name].extractors:
             of = runs[name].extractor(extractor)
             with bar(f"split {of.label}") as progress:
-                reports.append(null_space_of_run(of, train, test, layers=False, progress=progress))
+                reports.append(
+                    null_space_of_run(of, train, test, noises=(), layers=False, progress=progress)
+                )
     return reports
 
 
