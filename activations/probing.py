@@ -246,5 +246,4 @@ def _component(rows: Rows, component: str, space: RowSpace | None) -> Rows:
         return rows
     assert space is not None
     moved = space._replace(basis=space.basis.to(rows.device))
-    part = 0 if component == "row" else 1
-    return rows.map(lambda x: moved.split(x.double())[part], dtype=torch.float64)
+    return rows.map(lambda x: moved.part(x.double(), component), dtype=torch.float64)

@@ -14,6 +14,7 @@ from repsim.cli.options import (
     data_dir_option,
     device_option,
     json_option,
+    listed,
     output_option,
     overwrite_option,
     runs_option,
@@ -133,7 +134,7 @@ def nullspace(
             raise UsageError(f"the results of {same} would both be {path}; report on them apart")
     joint = claim(result_path(output, "nullspace", references, *others), ["bars"], overwrite)
     stems = [claim(path, _FIGURES, overwrite) for path in paths]
-    wanted = NOISES if noises is None else _list(noises)
+    wanted = NOISES if noises is None else _noises(noises)
     reports, written = [], []
     for extractor, path, stem in zip(chosen, paths, stems, strict=True):
         name = data or extractor.run.config.data
@@ -180,8 +181,8 @@ def nullspace(
     show_files(written, as_json=as_json)
 
 
-def _list(text: str) -> list[str]:
-    found = list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+def _noises(text: str) -> list[str]:
+    found = listed(text)
     if not found:
         raise UsageError(f"--noise is {text!r}; expected such as gaussian:0.25, or none")
     return [] if found == ["none"] else found

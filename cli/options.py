@@ -160,6 +160,11 @@ def _lines(description: str, every: float = 5.0) -> Progress:
     return report
 
 
+def listed(text: str) -> list[str]:
+    """The parts of an option that commas separate, each once."""
+    return list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+
+
 class Suggesting(click.Group):
     """A group that answers an unknown command with the nearest one."""
 

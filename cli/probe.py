@@ -15,6 +15,7 @@ from repsim.cli.options import (
     device_option,
     json_option,
     layers_option,
+    listed,
     output_option,
     overwrite_option,
     runs_option,
@@ -155,8 +156,8 @@ def probe(
 
     options = {"l2": l2, "k": k, "hidden": hidden, "dropout": dropout}
     plan = ProbePlan(
-        solvers=_list(solvers),
-        components=_list(components),
+        solvers=listed(solvers),
+        components=listed(components),
         label_fractions=_fractions(fractions),
         seeds=range(seed, seed + seeds),
         random_labels=random_labels,
@@ -215,13 +216,9 @@ def probe(
     show_files(written, as_json=as_json)
 
 
-def _list(text: str) -> list[str]:
-    return list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
-
-
 def _fractions(text: str) -> list[float]:
     try:
-        return list(dict.fromkeys(float(each) for each in _list(text)))
+        return list(dict.fromkeys(float(each) for each in listed(text)))
     except ValueError:
         raise UsageError(
             f"--label-fraction is {text!r}; expected numbers above 0 and at most 1, as in 1,0.1"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from repsim.errors import MismatchError, ShapeError, UsageError
-from repsim.intervals import wilson
+from repsim.intervals import paired_difference, wilson
 from repsim.nullspace.entries import Entries
 from repsim.nullspace.head import Head, read_features, read_head
 from repsim.nullspace.measure import measure
@@ -23,9 +23,6 @@ from repsim.sources import as_tensor
 
 #: Examples of each kind that a report keeps for its figures.
 _SHOWN = 1000
-
-#: 97.5th percentile of a normal distribution.
-_Z = 1.959963984540054
 
 
 def null_space(
@@ -190,9 +187,9 @@ def _probes(
         if space.rank == {"row": 0, "null": len(space.basis)}.get(part):
             continue  # an empty subspace knows nothing
         found[part] = probe(
-            _part(space, train, part),
+            space.part(train, part),
             labels,
-            test_features=None if held is None else _part(space, held[0], part),
+            test_features=None if held is None else space.part(held[0], part),
             test_labels=None if held is None else held[1],
             seed=seed,
         )
@@ -201,7 +198,7 @@ def _probes(
             assert held is not None
             assert held[1] is not None
             seen = as_tensor(features).to(train)
-            predicted = found[part].predict(_part(space, seen, part))
+            predicted = found[part].predict(space.part(seen, part))
             correct[part, name] = predicted == held[1].to(predicted.device)
     chance = 1 / next(iter(found.values())).classes
     for (part, group), hits in correct.items():
@@ -209,30 +206,12 @@ def _probes(
         entries.append(_entry("probe", part, group, value, wilson(value, len(hits)), chance))
     for other in ("null", "row"):
         for group in ["clean", *noises] if other in found else []:
-            value, *ends = paired_difference(correct["full", group], correct[other, group])
-            part = f"full - {other}"
-            entries.append(_entry("probe_difference", part, group, value, (ends[0], ends[1]), 0.0))
+            full, alone = correct["full", group], correct[other, group]
+            won, lost = int((full & ~alone).sum()), int((~full & alone).sum())
+            ends = paired_difference(won, lost, len(full))
+            value = (won - lost) / len(full)
+            entries.append(_entry("probe_difference", f"full - {other}", group, value, ends, 0.0))
     return entries
-
-
-def paired_difference(one: Tensor, other: Tensor) -> tuple[float, float, float]:
-    """Difference of two accuracies on the same examples, and its 95 % interval.
-
-    Agresti and Min (2005): half an example more of each of the four kinds of pairs, so that the
-    interval of probes that agree on all examples is as wide as their number allows.
-    """
-    n = len(one)
-    won, lost = int((one & ~other).sum()), int((~one & other).sum())
-    centre = (won - lost) / (n + 2)
-    reach = _Z * ((won + lost + 1) / (n + 2) - centre**2) ** 0.5 / (n + 2) ** 0.5
-    return (won - lost) / n, centre - reach, centre + reach
-
-
-def _part(space: RowSpace, features: Tensor, part: str) -> Tensor:
-    if part == "full":
-        return features
-    row, null = space.split(features)
-    return row if part == "row" else null
 
 
 def _entry(

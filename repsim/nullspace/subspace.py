@@ -31,6 +31,13 @@ class RowSpace(NamedTuple):
         row = (features @ self.basis) @ self.basis.T
         return row, features - row
 
+    def part(self, features: Float[Tensor, "n d"], name: str) -> Float[Tensor, "n d"]:
+        """``full`` features as they are, or their ``row`` or ``null`` component."""
+        if name == "full":
+            return features
+        row, null = self.split(features)
+        return row if name == "row" else null
+
     def complement(self) -> Float[Tensor, "d null"]:
         """An orthonormal basis of the null space."""
         return torch.linalg.qr(self.basis, mode="complete").Q[:, self.rank :]
