@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -57,7 +58,15 @@ def start(config: TrainConfig) -> Fabric:
     strategy = _replicated(environment)
     fabric = Fabric(**options, devices=devices, num_nodes=nodes, strategy=strategy)
     fabric.launch()
+    atexit.register(_part)
     return fabric
+
+
+def _part() -> None:
+    """Leave the group in order. A thread of gloo's that lives longer than the interpreter aborts
+    the process when it lets go of a tensor; Fabric leaves groups of NCCL alone."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def check_precision(precision: str, device: torch.device) -> None:
