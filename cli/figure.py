@@ -18,6 +18,8 @@ from repsim.cli.options import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from repsim.figure_data import FigureData
+
 
 @click.command()
 @click.argument("target", metavar="RESULT|RUN")
@@ -39,34 +41,40 @@ def figure(
     repsim figure gan --style page
 
     Draw the figures of a result file, or the curves of a run's training, as PNG and PDF, in a size
-    for a column, a page or a slide.
+    for a column, a page or a slide. A figure of several panels has its numbers (CSV) and its
+    caption (TXT) beside it.
     """
     from repsim import figures
     from repsim.files import refuse_existing
 
+    data: FigureData | None = None
     if target.endswith(".json") or Path(target).is_file():
-        stem, drawn, provenance = _of_result(Path(target), style, estimator)
+        stem, drawn, provenance, data = _of_result(Path(target), style, estimator)
     else:
         stem, drawn, provenance = _of_run(target, runs, style)
-    stem = output or stem
-    for suffix in drawn:
+    stems = {suffix: "-".join(filter(None, (str(output or stem), suffix))) for suffix in drawn}
+    for each in stems.values():
         for ending in (".png", ".pdf"):
-            refuse_existing(f"{stem}-{suffix}{ending}", overwrite)
-    for suffix, each in drawn.items():
+            refuse_existing(f"{each}{ending}", overwrite)
+    for suffix, each in stems.items():
         show_files(
-            figures.save(each, f"{stem}-{suffix}", provenance=provenance, overwrite=overwrite)
+            figures.save(
+                drawn[suffix], each, provenance=provenance, data=data, overwrite=overwrite
+            )
         )
 
 
 def _of_result(
     path: Path, style: str, estimator: str
-) -> tuple[Path, dict[str, Figure], dict[str, Any]]:
+) -> tuple[Path, dict[str, Figure], dict[str, Any], FigureData | None]:
     from repsim import figures
+    from repsim.figure_data import FigureData
     from repsim.results import Result
 
     result = Result.load(path)
     drawn = figures.draw(result, style=style, estimator=estimator)
-    return path.with_suffix(""), drawn, result.provenance
+    data = result if isinstance(result, FigureData) else None
+    return path.with_suffix(""), drawn, result.provenance, data
 
 
 def _of_run(name: str, runs: Path, style: str) -> tuple[Path, dict[str, Figure], dict[str, Any]]:

@@ -98,10 +98,16 @@ def _of_store(path: Path) -> tuple[dict, list]:
 
 
 def _of_result(path: Path) -> tuple[dict, list]:
+    from repsim.figure_data import FigureData
     from repsim.results import Result
 
     result = Result.load(path)
     content = result.to_dict()
+    if isinstance(result, FigureData):
+        panels = [(letter, each["type"], each["title"]) for letter, each in result.lettered()]
+        about = _facts(f"{path}: {result.kind}", {"name": result.name, "caption": result.caption})
+        shown = ("panels", ("panel", "type", "title"), panels)
+        return content, [about, shown, _facts("provenance", content["provenance"])]
     rows = result.rows()
     columns = tuple(rows[0]) if rows else ("empty",)
     table = (f"{path}: {result.kind}", columns, [tuple(row.values()) for row in rows])
@@ -144,10 +150,6 @@ def _of_run(name: str, runs: Path) -> tuple[dict, list]:
 
 def _facts(title: str, content: dict[str, Any]) -> tuple[str, tuple[str, str], list]:
     """A table of nested values by dotted key."""
-    rows: list[tuple[str, Any]] = []
-    for key, value in content.items():
-        if isinstance(value, dict):
-            rows += [(f"{key}.{inner}", each) for inner, each in _facts("", value)[2]]
-        else:
-            rows.append((key, f"{value:g}" if isinstance(value, float) else str(value)))
-    return title, ("", "value"), rows
+    from repsim.results import facts
+
+    return title, ("", "value"), facts(content)

@@ -12,6 +12,7 @@ from repsim.figures.null_space import (
     null_space_strips,
     score_histogram,
 )
+from repsim.figures.panels import panels
 from repsim.figures.style import STYLES
 from repsim.figures.training import training_curves
 
@@ -26,6 +27,7 @@ __all__ = [
     "null_space_figures",
     "null_space_layers",
     "null_space_strips",
+    "panels",
     "probe_curves",
     "save",
     "score_histogram",

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from repsim.figures.layers import boundaries, label_layers
-from repsim.figures.style import styled
+from repsim.figures.style import MARKERS, styled
 from repsim.results import ProbeCurve, ProbeSeries, SimilarityMap
 
 
@@ -119,7 +119,7 @@ def _looks(series: Sequence[ProbeSeries]) -> list[dict[str, Any]]:
         found.append(
             {
                 "color": of_network[each.network] if by_network else of_kind[_kind(each)],
-                "marker": "osD^vP*X<>"[place % 10],
+                "marker": MARKERS[place % len(MARKERS)],
                 "linestyle": ":" if each.labels == "random" else "--" if control else "-",
             }
         )

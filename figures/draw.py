@@ -12,18 +12,23 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from repsim._version import __version__
+from repsim.figure_data import FigureData
 from repsim.figures.curves import probe_curves, similarity_curves
 from repsim.figures.heatmap import heatmap
 from repsim.figures.null_space import null_space_figures
+from repsim.figures.panels import panels
 from repsim.figures.style import WRITING
-from repsim.files import atomic_path, refuse_existing
-from repsim.results import NullSpaceReport, ProbeCurve, Result, SimilarityMap
+from repsim.files import atomic_path, refuse_existing, table, write_atomic
+from repsim.results import NullSpaceReport, ProbeCurve, Result, SimilarityMap, facts
 
 
 def draw(
     result: Result, *, style: str = "column", estimator: str = "unbiased"
 ) -> dict[str, Figure]:
-    """The figures that belong to a result, by the suffix of their file names."""
+    """The figures that belong to a result, by the suffix of their file names.
+
+    The suffix of a figure that is a result by itself, a ``FigureData``, is empty.
+    """
     if isinstance(result, SimilarityMap):
         return {
             "heatmap": heatmap(result, estimator=estimator, style=style),
@@ -33,6 +38,8 @@ def draw(
         return {"curves": probe_curves(result, style=style)}
     if isinstance(result, NullSpaceReport):
         return null_space_figures(result, style=style)
+    if isinstance(result, FigureData):
+        return {"": panels(result, style=style)}
     raise TypeError(f"no figure for a {type(result).__name__}")
 
 
@@ -40,20 +47,41 @@ def save(
     figure: Figure,
     stem: str | os.PathLike[str],
     *,
-    provenance: dict | None = None,
+    provenance: dict[str, Any] | None = None,
+    data: FigureData | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write a figure as STEM.png and STEM.pdf, and close it; both paths are returned.
+    """Write a figure as STEM.png and STEM.pdf, and close it; all paths written are returned.
 
     The provenance goes into the files' metadata; no date does, so that the same figure gives the
-    same file.
+    same file. With ``data``, its numbers go to STEM.csv, and its caption and provenance to STEM.txt.
+
+    Args:
+        figure: what to write.
+        stem: path without an ending.
+        provenance: where the numbers come from; that of ``data`` unless given.
+        data: what the figure shows.
+        overwrite: replace files that exist. A STEM.csv of the same numbers, as ``data.save``
+            leaves it, stays in any case.
+
+    Raises:
+        UsageError: a file exists; then none is written.
     """
     name = os.fspath(stem)
     name = name[:-4] if name.endswith((".png", ".pdf")) else name
+    if provenance is None:
+        provenance = data.provenance if data is not None else {}
+    texts = {}
+    if data is not None:
+        texts[Path(f"{name}.csv")] = table(data.rows())
+        texts[Path(f"{name}.txt")] = _caption(data, provenance)
     paths = [Path(f"{name}{suffix}") for suffix in (".png", ".pdf")]
     for path in paths:
         refuse_existing(path, overwrite)
-    note = json.dumps(provenance or {}, sort_keys=True)
+    for path, text in texts.items():
+        if not (path.is_file() and path.read_bytes() == text.encode()):
+            refuse_existing(path, overwrite)
+    note = json.dumps(provenance, sort_keys=True)
     described = {
         ".png": {"Software": f"repsim {__version__}", "Description": note},
         ".pdf": {"Creator": f"repsim {__version__}", "Subject": note, "CreationDate": None},
@@ -61,5 +89,14 @@ def save(
     for path in paths:
         with mpl.rc_context(rc=cast(Any, WRITING)), atomic_path(path) as temporary:
             figure.savefig(temporary, metadata=described[path.suffix])
+    for path, text in texts.items():
+        write_atomic(path, text)
     plt.close(figure)
-    return paths
+    return [*paths, *texts]
+
+
+def _caption(data: FigureData, provenance: dict[str, Any]) -> str:
+    """The caption, a blank line, and a line for each value of the provenance."""
+    found = facts({"repsim": __version__, **provenance})
+    lines = [f"{data.name}. {data.caption}", "", *(f"{key}: {text}" for key, text in found)]
+    return "\n".join(lines) + "\n"

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from repsim.errors import UsageError
 from repsim.figures.layers import boundaries, label_layers
 from repsim.figures.style import COLORMAP, styled
-from repsim.results import SimilarityMap
+from repsim.results import SimilarityMap, best_match
 
 
 def heatmap(
@@ -61,18 +61,83 @@ def heatmaps(
             squeeze=False,
         )
         for ax, result, title in zip(grid[0], results, titles, strict=True):
-            image = _draw(ax, result, estimator, dots, inches=0.6 * min(side, height))
-            ax.set_title(title)
-        shrink = 0.7 if alone else 0.5
-        bar = fig.colorbar(image, ax=grid[0].tolist(), shrink=shrink, pad=0.02, aspect=22)
-        bar.set_label(f"{_kernel_name(results[0].kernel)} CKA ({estimator})")
-        bar.outline.set_visible(False)
-        if dots:
-            marker = Line2D(
-                [], [], color="none", **_dot(), label=f"most similar {results[0].name_b} layer"
+            image = draw_map(
+                ax,
+                result.values(estimator),
+                (result.layers_a, result.layers_b),
+                (result.name_a, result.name_b),
+                dots=dots,
+                inches=0.6 * min(side, height),
             )
-            fig.legend(handles=[marker], loc="outside lower center")
+            ax.set_title(title)
+        label = scale_label(results[0].kernel, estimator)
+        colour_bar(fig, image, list(grid[0]), label, shrink=0.7 if alone else 0.5)
+        if dots:
+            fig.legend(handles=[dot_handle(results[0].name_b)], loc="outside lower center")
     return fig
+
+
+def draw_map(
+    ax: Axes,
+    values: np.ndarray,
+    layers: tuple[Sequence[str], Sequence[str]],
+    names: tuple[str, str],
+    *,
+    dots: bool,
+    inches: float,
+) -> AxesImage:
+    """One map on square axes, of (a, b) values between ``layers`` of networks called ``names``.
+
+    ``inches`` is the side that its labels may count on.
+    """
+    colormap = plt.get_cmap(COLORMAP).with_extremes(bad="0.7")
+    image = ax.imshow(
+        np.ma.masked_invalid(values),
+        origin="lower",
+        vmin=0,
+        vmax=1,
+        cmap=colormap,
+        interpolation="nearest",
+        aspect="auto",
+    )
+    ax.set_box_aspect(1)
+    for position in boundaries(layers[1]):
+        ax.axvline(position - 0.5, color="white", linewidth=0.6)
+    for position in boundaries(layers[0]):
+        ax.axhline(position - 0.5, color="white", linewidth=0.6)
+    if dots:
+        best = [(j, i) for i, j in enumerate(best_match(values)) if j is not None]
+        if best:
+            ax.plot(*zip(*best, strict=True), linestyle="none", **_dot())
+    label_layers(ax.xaxis, layers[1], inches=inches, rotation=90)
+    label_layers(ax.yaxis, layers[0], inches=inches)
+    ax.set_xlabel(f"{names[1]} layer")
+    ax.set_ylabel(f"{names[0]} layer")
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return image
+
+
+def colour_bar(
+    fig: Figure, image: AxesImage, axes: Sequence[Axes], label: str, *, shrink: float
+) -> None:
+    """The bar of all maps on ``axes``, which share their scale."""
+    bar = fig.colorbar(image, ax=list(axes), shrink=shrink, pad=0.02, aspect=22)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+
+
+def scale_label(kernel: str, estimator: str) -> str:
+    """What the colours mean."""
+    name, _, fraction = kernel.partition(":")
+    name = f"RBF ({fraction} of the median)" if name == "rbf" else name.capitalize()
+    return f"{name} CKA ({estimator})"
+
+
+def dot_handle(name: str) -> Line2D:
+    """The entry of a legend for the dots, of columns called ``name``."""
+    return Line2D([], [], color="none", **_dot(), label=f"most similar {name} layer")
 
 
 def _dot() -> dict[str, Any]:
@@ -83,39 +148,3 @@ def _dot() -> dict[str, Any]:
         "markeredgecolor": "black",
         "markeredgewidth": 0.4,
     }
-
-
-def _draw(ax: Axes, result: SimilarityMap, estimator: str, dots: bool, inches: float) -> AxesImage:
-    values = np.ma.masked_invalid(result.values(estimator))
-    colormap = plt.get_cmap(COLORMAP).with_extremes(bad="0.7")
-    image = ax.imshow(
-        values,
-        origin="lower",
-        vmin=0,
-        vmax=1,
-        cmap=colormap,
-        interpolation="nearest",
-        aspect="auto",
-    )
-    ax.set_box_aspect(1)
-    for position in boundaries(result.layers_b):
-        ax.axvline(position - 0.5, color="white", linewidth=0.6)
-    for position in boundaries(result.layers_a):
-        ax.axhline(position - 0.5, color="white", linewidth=0.6)
-    if dots:
-        best = [(j, i) for i, j in enumerate(result.best_match(estimator)) if j is not None]
-        if best:
-            ax.plot(*zip(*best, strict=True), linestyle="none", **_dot())
-    label_layers(ax.xaxis, result.layers_b, inches=inches, rotation=90)
-    label_layers(ax.yaxis, result.layers_a, inches=inches)
-    ax.set_xlabel(f"{result.name_b} layer")
-    ax.set_ylabel(f"{result.name_a} layer")
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    return image
-
-
-def _kernel_name(kernel: str) -> str:
-    name, _, fraction = kernel.partition(":")
-    return f"RBF ({fraction} of the median)" if name == "rbf" else name.capitalize()

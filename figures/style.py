@@ -60,6 +60,11 @@ STYLES: dict[str, dict[str, Any]] = {
 #: Colours of values from 0 to 1: rising in lightness, so that it survives greyscale.
 COLORMAP = "magma"
 
+#: Markers and strokes that tell lines apart where their colours do not: in greyscale, to the
+#: colour-blind.
+MARKERS = "osD^vP*X<>"
+STROKES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (6, 1.2, 1.2, 1.2)), (0, (1.5, 1)))
+
 
 @contextmanager
 def styled(style: str) -> Iterator[float]:

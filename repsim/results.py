@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -20,7 +19,7 @@ import numpy as np
 from repsim._version import __version__
 from repsim.errors import MismatchError, StoreError, UsageError, choices
 from repsim.files import refuse_existing, table, write_atomic
-from repsim.intervals import wilson
+from repsim.intervals import normal_quantile, t_quantile, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +77,10 @@ class Result:
             StoreError: the file is absent, cut short, or not such a result.
         """
         content = _read(Path(path))
-        kinds = {kind.kind: kind for kind in (SimilarityMap, ProbeCurve, NullSpaceReport)}
+        from repsim.figure_data import FigureData  # itself a Result
+
+        known = (SimilarityMap, ProbeCurve, NullSpaceReport, FigureData)
+        kinds: dict[str, type[Result]] = {kind.kind: kind for kind in known}
         kind = kinds.get(str(content.get("kind")))
         if kind is None:
             raise StoreError(f"{path}: unknown kind of result {content.get('kind')!r}")
@@ -117,9 +119,11 @@ class SimilarityMap(Result):
         kernel: ``"linear"`` or ``"rbf:FRACTION"``.
         notes: ``NAME:LAYER`` to the reason for a NaN, or a word to a warning.
         provenance: where the numbers come from.
-        stderr: standard error of ``unbiased`` over draws of the examples, or None.
+        stderr: standard error of ``unbiased`` over draws of the examples, or of an average over
+            the maps it is of; or None.
         p_value: how often permuted examples give at least the unbiased value, or None.
         p_value_max: the same corrected for having looked at all pairs, or None.
+        maps: how many maps it is the average of; 1 for a map as it was measured.
     """
 
     kind: ClassVar[str] = "similarity-map"
@@ -140,6 +144,7 @@ class SimilarityMap(Result):
     stderr: np.ndarray | None = None
     p_value: np.ndarray | None = None
     p_value_max: np.ndarray | None = None
+    maps: int = 1
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> SimilarityMap:
@@ -151,6 +156,51 @@ class SimilarityMap(Result):
             if values.get(key) is not None:
                 values[key] = np.array(values[key], dtype=np.float64).reshape(shape)  # None: NaN
         return cls(**values)
+
+    @classmethod
+    def average(cls, maps: Sequence[SimilarityMap], name_a: str, name_b: str) -> SimilarityMap:
+        """The mean of maps of the same layers, as over seeds.
+
+        ``stderr`` is the standard deviation over the maps divided by the root of their number; one
+        map alone leaves None. A value that is NaN in one map is NaN in the mean. ``biased`` is there
+        where all maps have it.
+
+        Args:
+            maps: at least one; all of the same layers, kernel, number of examples and pooling.
+            name_a: what the rows belong to, whatever the seed.
+            name_b: what the columns belong to.
+
+        Raises:
+            UsageError: no map.
+            MismatchError: the maps differ in what must be the same.
+        """
+        if not maps:
+            raise UsageError("no map arrived; expected at least one")
+        first, count = maps[0], len(maps)
+        for other in maps[1:]:
+            for what in ("layers_a", "layers_b", "n", "kernel", "pooled"):
+                one, two = getattr(first, what), getattr(other, what)
+                if one != two:
+                    raise MismatchError(
+                        f"maps to average differ in {what}: {one!r:.60} and {two!r:.60}; "
+                        "compare the same layers on the same examples for every seed"
+                    )
+        unbiased = np.stack([each.unbiased for each in maps])
+        biased = [each.biased for each in maps if each.biased is not None]
+        return cls(
+            layers_a=first.layers_a,
+            layers_b=first.layers_b,
+            unbiased=unbiased.mean(0),
+            biased=np.mean(biased, axis=0) if len(biased) == count else None,
+            n=first.n,
+            name_a=name_a,
+            name_b=name_b,
+            kernel=first.kernel,
+            notes={key: note for each in maps for key, note in each.notes.items()},
+            provenance={"average_of": [each.provenance for each in maps]},
+            stderr=unbiased.std(0, ddof=1) / math.sqrt(count) if count > 1 else None,
+            maps=count,
+        )
 
     def values(self, estimator: str = "unbiased") -> np.ndarray:
         """The (layers_a, layers_b) values of one estimator.
@@ -170,17 +220,15 @@ class SimilarityMap(Result):
     @property
     def pooled(self) -> str:
         """What to add to a title where layers were reduced before they were compared."""
-        pooling = self.provenance.get("a", {}).get("pooling", "none")
+        parts = self.provenance.get("average_of", [self.provenance])  # all alike
+        pooling = parts[0].get("a", {}).get("pooling", "none")
         if pooling == "none":
             return ""
         return ", averaged maps" if pooling == "avg" else f", pooling {pooling}"
 
     def best_match(self, estimator: str = "unbiased") -> tuple[int | None, ...]:
         """For each layer of a, the index of the most similar layer of b; None if all are NaN."""
-        return tuple(
-            None if np.isnan(row).all() else int(np.nanargmax(row))
-            for row in self.values(estimator)
-        )
+        return best_match(self.values(estimator))
 
     def diagonal(self, estimator: str = "unbiased") -> np.ndarray | None:
         """Values of corresponding layers; None unless both sides have the same layers."""
@@ -199,7 +247,8 @@ class SimilarityMap(Result):
         """Lower and upper ends of a confidence interval of every unbiased value, (a, b) each.
 
         Fisher's transform: tanh(artanh v ± z s / (1 - v²)), with s the standard error, so that
-        no interval leaves [-1, 1]. A layer against itself has an interval of no width.
+        no interval leaves [-1, 1]. A layer against itself has an interval of no width. z is the
+        normal quantile, for an average of k maps that of Student's t with k - 1 degrees of freedom.
 
         Args:
             level: how often such intervals cover, between 0 and 1.
@@ -211,7 +260,7 @@ class SimilarityMap(Result):
             raise UsageError("this map has no standard errors; compute it with stderr=True")
         if not 0 < level < 1:
             raise UsageError(f"level is {level}; expected between 0 and 1, such as 0.95")
-        z = NormalDist().inv_cdf((1 + level) / 2)
+        z = t_quantile(level, self.maps - 1) if self.maps > 1 else normal_quantile(level)
         with np.errstate(divide="ignore", invalid="ignore"):
             centre = np.arctanh(self.unbiased)
             reach = z * self.stderr / (1 - self.unbiased**2)
@@ -238,6 +287,22 @@ class SimilarityMap(Result):
             for i, layer_a in enumerate(self.layers_a)
             for j, layer_b in enumerate(self.layers_b)
         ]
+
+
+def best_match(values: np.ndarray) -> tuple[int | None, ...]:
+    """For each row of (a, b) values the column of the largest; None if all are NaN."""
+    return tuple(None if np.isnan(row).all() else int(np.nanargmax(row)) for row in values)
+
+
+def facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Nested values as lines: the dotted key, and the value as text."""
+    found: list[tuple[str, str]] = []
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            found += [(f"{key}.{inner}", text) for inner, text in facts(value)]
+        else:
+            found.append((str(key), f"{value:g}" if isinstance(value, float) else str(value)))
+    return found
 
 
 #: What an entry of a probe curve means where it does not say: there was one probe at each layer.

@@ -1,0 +1,303 @@
+"""Figures of several panels, drawn from their data alone."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from itertools import cycle
+from typing import Any, cast
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
+
+from repsim.figure_data import ELLIPSIS, FigureData
+from repsim.figures.heatmap import colour_bar, dot_handle, draw_map, scale_label
+from repsim.figures.layers import boundaries, label_layers
+from repsim.figures.style import MARKERS, STROKES, styled
+
+Record = dict[str, Any]
+
+#: Points of a line that have a marker: of many epochs, some.
+_MARKED = 12
+
+
+def panels(data: FigureData, *, style: str = "page") -> Figure:
+    """The panels of a figure: up to three side by side, on a column below each other.
+
+    Heatmaps share one scale and one bar; lines share one legend where the same ones come again. A
+    label has one look in the whole figure; looks differ in marker or stroke as well as in colour.
+    Bands are the intervals of the data. Text is drawn as it is, without TeX.
+
+    Args:
+        data: what to draw.
+        style: the size.
+
+    Raises:
+        UsageError: no such style.
+    """
+    with styled(style) as width, mpl.rc_context({"text.parse_math": False}):
+        rows = _arranged(data.panels, 1 if width < 5 else 3)
+        inches = width / len(rows[0])
+        heights = [max(_height(panel, inches) for panel in row) for row in rows]
+        highest = 5.0 if width > 8 else 8.6  # a slide, or a page, has no more
+        squeeze = min(1.0, highest / sum(heights))
+        heights = [height * squeeze for height in heights]
+        looks = _looks(data.panels)
+        legend = _legend(data.panels, looks)
+        named = {handle.get_label() for handle in legend}
+        columns = _columns(width, [str(name) for name in named])
+        below = -(-len(legend) // columns) * 1.6 * mpl.rcParams["legend.fontsize"] / 72
+        fig = plt.figure(figsize=(width, sum(heights) + below + 0.05), layout="constrained")
+        grid = fig.add_gridspec(len(rows), len(rows[0]), height_ratios=heights)
+        letters = iter(letter for letter, _ in data.lettered())
+        maps: list[tuple[Axes, Any, Record]] = []
+        for i, row in enumerate(rows):
+            for j, panel in enumerate(row):
+                # A single panel of the last row takes it all.
+                ax = fig.add_subplot(grid[i, j if len(row) > 1 else slice(None)])
+                size = (inches if len(row) > 1 else width, heights[i])
+                if panel["type"] == "heatmap":
+                    maps.append((ax, _heatmap(ax, panel, size), panel))
+                elif panel["type"] == "lines":
+                    _lines(ax, panel, looks, size, own=not named.issuperset(_labels(panel)))
+                else:
+                    {"diagram": _diagram, "table": _table}[panel["type"]](ax, panel, size)
+                _title(ax, panel["title"], next(letters), size[0], len(data.panels) > 1)
+        if maps:
+            scales = {scale_label(panel["kernel"], panel["estimator"]) for _, _, panel in maps}
+            label = scales.pop() if len(scales) == 1 else "CKA"
+            axes = [ax for ax, _, _ in maps]
+            colour_bar(fig, maps[0][1], axes, label, shrink=0.8 if len(rows) == 1 else 0.6)
+        if legend:
+            fig.legend(handles=legend, loc="outside lower center", ncols=columns)
+    return fig
+
+
+# --- where
+
+
+def _arranged(panels: Sequence[Record], most: int) -> list[list[Record]]:
+    """Rows of at most so many panels, as even as can be."""
+    lines = -(-len(panels) // most)
+    columns = -(-len(panels) // lines)
+    return [list(panels[k : k + columns]) for k in range(0, len(panels), columns)]
+
+
+def _height(panel: Record, inches: float) -> float:
+    """What a panel of that width needs, with its title and the names of its axes."""
+    line = mpl.rcParams["font.size"] / 72
+    if panel["type"] == "heatmap":
+        return 0.82 * inches + 2 * line
+    if panel["type"] == "lines":
+        return min(0.8 * inches, 0.3 * inches + 1.5) + 2 * line
+    if panel["type"] == "diagram":
+        deepest = max(box["row"] for box in panel["boxes"])
+        return (deepest + 1) * 4 * line + 2 * line
+    return (len(panel["rows"]) + 4) * 1.6 * line
+
+
+def _title(ax: Axes, title: str, letter: str, inches: float, lettered: bool) -> None:
+    fitting = int(inches * 72 / (0.55 * mpl.rcParams["axes.titlesize"]))
+    ax.set_title(textwrap.fill(f"({letter}) {title}" if lettered else title, max(8, fitting)))
+
+
+def _columns(width: float, labels: Sequence[str]) -> int:
+    """Columns of a legend with these labels."""
+    size = mpl.rcParams["legend.fontsize"] / 72
+    longest = max(map(len, labels), default=0)
+    return max(1, min(len(labels), int(width / ((0.52 * longest + 4.5) * size))))
+
+
+# --- heatmaps
+
+
+def _heatmap(ax: Axes, panel: Record, size: tuple[float, float]) -> Any:
+    return draw_map(
+        ax,
+        np.array(panel["values"], float),
+        (panel["layers_a"], panel["layers_b"]),
+        (panel["name_a"], panel["name_b"]),
+        dots=panel["dots"],
+        inches=0.6 * min(size),
+    )
+
+
+# --- lines
+
+
+def _labels(panel: Record) -> list[str]:
+    return [series["label"] for series in panel.get("series", ())]
+
+
+def _looks(panels: Sequence[Record]) -> dict[str, Record]:
+    """By label: a colour and a marker a group, a stroke for each member of it."""
+    every = {each["label"]: each for panel in panels for each in panel.get("series", ())}
+    groups: dict[str, list[str]] = {}
+    for label, each in every.items():
+        if each["look"] == "line":
+            groups.setdefault(each["group"] or label, []).append(label)
+    palette = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    own = dict(zip(groups, zip(cycle(palette), cycle(MARKERS), strict=False), strict=False))
+    alone = all(len(members) == 1 for members in groups.values())
+    controls, publisheds = cycle(zip(("0.45", "0.65"), (None, "x"), strict=True)), cycle("Dso^v")
+    found: dict[str, Record] = {}
+    for label, each in every.items():
+        group = each["group"] or label
+        if each["look"] == "line":
+            colour, marker = own[group]
+            place = list(groups).index(group) if alone else groups[group].index(label)
+            stroke = STROKES[place % len(STROKES)]
+            found[label] = {"color": colour, "marker": marker, "linestyle": stroke}
+        elif each["look"] == "control":
+            colour, marker = next(controls)
+            found[label] = {"color": colour, "marker": marker, "linestyle": "--"}
+        elif each["look"] == "published":
+            marker = own[group][1] if group in own else next(publisheds)
+            found[label] = {"color": "black", "marker": marker, "linestyle": "none"}
+            found[label] |= {"markerfacecolor": "none", "markeredgewidth": 0.8, "zorder": 4}
+        else:
+            found[label] = {"color": "0.3", "linewidth": 0.7, "linestyle": (0, (1, 3))}
+    return found
+
+
+def _legend(panels: Sequence[Record], looks: dict[str, Record]) -> list[Line2D]:
+    """What all panels share: lines, where none has any that the longest has not; and the dots."""
+    labels = max((_labels(panel) for panel in panels), key=len)
+    several = [_labels(panel) for panel in panels if panel["type"] == "lines"]
+    handles = []
+    if all(set(labels).issuperset(each) for each in several):
+        handles = [Line2D([], [], label=label, **looks[label]) for label in labels]
+    columns = dict.fromkeys(
+        panel["name_b"] for panel in panels if panel["type"] == "heatmap" and panel["dots"]
+    )
+    if columns:
+        name = next(iter(columns)) if len(columns) == 1 else "column"
+        handles.append(dot_handle(name))
+    return handles
+
+
+def _lines(
+    ax: Axes, panel: Record, looks: dict[str, Record], size: tuple[float, float], *, own: bool
+) -> None:
+    layers = panel["x"] if isinstance(panel["x"][0], str) else None
+    x = np.arange(len(layers)) if layers else np.array(panel["x"], float)
+    for series in panel["series"]:
+        look = looks[series["label"]]
+        every = max(1, -(-len(x) // _MARKED)) if series["look"] != "published" else 1
+        values = np.array(series["values"], float)
+        ax.plot(x, values, label=series["label"], markevery=every, **look)
+        if series["low"] is not None:
+            ends = [np.array(series[key], float) for key in ("low", "high")]
+            if series["look"] == "published" or len(x) == 1:
+                reach = np.clip([values - ends[0], ends[1] - values], 0, None)
+                bars = {"fmt": "none", "ecolor": look["color"], "elinewidth": 0.8, "capsize": 1.5}
+                ax.errorbar(x, values, reach, **bars)
+            else:
+                ax.fill_between(x, *ends, color=look["color"], alpha=0.2, linewidth=0)
+    if layers:
+        for position in boundaries(layers):
+            ax.axvline(position - 0.5, color="0.85", linewidth=0.6, zorder=0)
+        label_layers(ax.xaxis, layers, inches=0.7 * size[0], rotation=90)
+    else:
+        whole = all(float(value).is_integer() for value in x)
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    if panel["ylim"] is not None:
+        ax.set_ylim(*panel["ylim"])
+    ax.set_xlabel(panel["xlabel"])
+    ax.set_ylabel(panel["ylabel"])
+    if own:
+        ax.legend(handlelength=2.4, labelspacing=0.25, borderaxespad=0.2)
+
+
+# --- diagrams
+
+
+def _diagram(ax: Axes, panel: Record, size: tuple[float, float]) -> None:
+    """Boxes of a unit of width a column and a unit of height a row, the first row above."""
+    boxes = {box["id"]: box for box in panel["boxes"]}
+    right = max(box["column"] + box["span"] for box in boxes.values())
+    lowest = max(box["row"] for box in boxes.values())
+    gap, tall = 0.08, 0.56
+    font = _font([box for box in boxes.values() if box["text"] != ELLIPSIS], right, size[0])
+    for box in boxes.values():
+        middle = (box["column"] + box["span"] / 2, box["row"] + 0.5)
+        if box["text"] != ELLIPSIS:
+            corner = (box["column"] + gap, middle[1] - tall / 2)
+            shape = FancyBboxPatch(
+                corner,
+                box["span"] - 2 * gap,
+                tall,
+                boxstyle="round,pad=0,rounding_size=0.08",
+                facecolor="0.92" if box["span"] > 1 else "white",
+                edgecolor="0.25",
+                linewidth=0.7,
+                mutation_aspect=right / (lowest + 1) * size[1] / size[0],
+            )
+            ax.add_patch(shape)
+        text = {"ha": "center", "va": "center", "fontsize": font, "linespacing": 1.1}
+        ax.text(*middle, box["text"], **cast(Any, text))
+    for start, end in panel["arrows"]:
+        one, two = boxes[start], boxes[end]
+        left = max(one["column"], two["column"])
+        stop = min(one["column"] + one["span"], two["column"] + two["span"])
+        # Where one lies below the other the arrow is upright, otherwise from middle to middle.
+        at = [(left + stop) / 2] * 2
+        if stop <= left:
+            at = [box["column"] + box["span"] / 2 for box in (one, two)]
+        down = 1 if two["row"] >= one["row"] else -1
+        ends = [one["row"] + 0.5 + down * tall / 2, two["row"] + 0.5 - down * tall / 2]
+        arrow = {"arrowstyle": "-|>", "color": "0.25", "linewidth": 0.7, "mutation_scale": 6}
+        arrow |= {"shrinkA": 0, "shrinkB": 0}
+        ax.annotate("", (at[1], ends[1]), (at[0], ends[0]), arrowprops=arrow)
+    ax.set_xlim(0, right)
+    ax.set_ylim(lowest + 1, 0)
+    ax.axis("off")
+
+
+def _font(boxes: Sequence[Record], right: float, inches: float) -> float:
+    """The largest size, at most that of labels, at which every text is within its box."""
+    fitting = [mpl.rcParams["xtick.labelsize"]]
+    for box in boxes:
+        unit = max(_extent(text) for text in box["text"].split("\n"))
+        fitting.append(72 * 0.8 * inches / right * (box["span"] - 0.2) / max(unit, 0.1))
+    return max(3.0, min(fitting))
+
+
+def _extent(text: str) -> float:
+    """Width of a line of text in units of its size."""
+    return TextPath((0, 0), text, size=100, usetex=False).get_extents().width / 100 if text else 0
+
+
+# --- tables
+
+
+def _table(ax: Axes, panel: Record, size: tuple[float, float]) -> None:
+    """Rules above, below the names of the columns and below; first column left, others right."""
+    cells = [panel["columns"], *([_text(cell) for cell in row] for row in panel["rows"])]
+    widths = [max(_extent(row[k]) for row in cells) + 1.2 for k in range(len(cells[0]))]
+    edges = np.cumsum([0.0, *widths])
+    font = min(mpl.rcParams["font.size"], 72 * 0.95 * size[0] / edges[-1])
+    for i, row in enumerate(cells):
+        for k, cell in enumerate(row):
+            at = 0.3 if k == 0 else edges[k + 1] - 0.3
+            ax.text(at, i + 0.5, cell, ha="left" if k == 0 else "right", va="center", size=font)
+    for at, thick in ((0, 1.0), (1, 0.6), (len(cells), 1.0)):
+        ax.plot([0, edges[-1]], [at, at], color="black", linewidth=thick, clip_on=False)
+    reach = max(0.0, 72 * 0.95 * size[0] / font - edges[-1]) / 2  # not wider than its text
+    ax.set_xlim(-reach, edges[-1] + reach)
+    ax.set_ylim(len(cells) + 0.1, -0.1)
+    ax.axis("off")
+
+
+def _text(cell: Any) -> str:
+    if isinstance(cell, str):
+        return cell
+    return "–" if np.isnan(cell) else f"{cell:.4g}"
