@@ -146,6 +146,7 @@ def probe_layers(
                     "l2": found.l2,
                     "converged": found.converged,
                     "per_class": found.per_class.tolist(),
+                    "history": list(found.history),
                 }
             )
             progress(len(entries), len(chosen) * len(probes), layer)

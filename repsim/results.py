@@ -319,7 +319,8 @@ class ProbeCurve(Result):
             or ``row`` or ``null`` of a head), ``label_fraction``, ``labels`` (``true``, or
             ``random`` for the control), ``seed``, ``n_train``, ``accuracy`` with ``low`` and
             ``high`` (its 95 % interval), ``train_accuracy`` (or None), ``l2`` (or None),
-            ``converged`` and ``per_class``, accuracies of each class. Accuracies are fractions.
+            ``converged``, ``per_class``, accuracies of each class, and ``history``, the held-out
+            accuracy after each epoch of ``sgd`` or ``mlp``. Accuracies are fractions.
         classes: number of classes; chance is 1 / classes for balanced ones.
         n_train: training examples before a label fraction is taken.
         n_test: held-out examples, on which ``accuracy`` is.
@@ -376,10 +377,11 @@ class ProbeCurve(Result):
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row a probe, with a column for each class."""
+        """A row a probe, with a column for each class; without ``history``."""
+        lists = ("per_class", "history")
         return [
             {
-                **{key: value for key, value in entry.items() if key != "per_class"},
+                **{key: value for key, value in entry.items() if key not in lists},
                 **{f"class_{k}": value for k, value in enumerate(entry.get("per_class", ()))},
             }
             for entry in self.entries

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
 from repsim.intervals import wilson
-from repsim.probes import probe, stratified_split
+from repsim.probes import SCHEDULES, probe, stratified_split
 from repsim.probes.logistic import LADDER, fit_logistic
 from repsim.probes.rows import BLOCK, Rows
 from repsim.probes.splits import label_subset, permuted
@@ -292,6 +292,27 @@ def test_a_class_without_test_examples_has_no_accuracy(rng: np.random.Generator)
     x, y = blobs(rng)
     found = probe(x, y, test_features=x[y > 0], test_labels=y[y > 0])
     assert torch.isnan(found.per_class).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(("solver", "schedule"), [("sgd", "mao2022"), ("mlp", "mlp")])
+def test_probes_by_epochs_have_an_accuracy_after_each(
+    solver: Any, schedule: str, rng: np.random.Generator
+) -> None:
+    x, y = blobs(rng, 200)
+    options: Any = {"solver": solver, "schedule": schedule, "hidden": 8}
+    found = probe(x, y, **options)
+    assert len(found.history) == SCHEDULES[schedule].epochs
+    assert found.history[-1] == found.accuracy
+    # Labels with gaps, some of which only the held-out examples have.
+    held = probe(
+        x[:150], 2 * y[:150], test_features=x[150:], test_labels=2 * y[150:] + 2, **options
+    )
+    assert held.history[-1] == held.accuracy
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "ridge", "knn"])
+def test_converged_probes_have_no_epochs(solver: Any, rng: np.random.Generator) -> None:
+    assert probe(*blobs(rng), solver=solver).history == ()
 
 
 # --- features larger than memory

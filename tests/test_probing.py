@@ -194,13 +194,18 @@ def test_all_combinations_of_a_plan_are_trained(stores: Any) -> None:
 
 
 def test_a_curve_of_all_kinds_survives_a_file(stores: Any, tmp_path: Path) -> None:
-    plan = ProbePlan(solvers=["ridge", "knn"], label_fractions=[1, 0.1], random_labels=True)
+    solvers = ["ridge", "knn", "sgd:mao2022"]
+    plan = ProbePlan(solvers=solvers, label_fractions=[1, 0.1], random_labels=True)
     curve = probe_layers(*stores, plan=plan)
+    for entry in curve.entries:
+        assert len(entry["history"]) == (20 if entry["solver"] == "sgd:mao2022" else 0)
+        assert entry["history"][-1:] in ([], [entry["accuracy"]])
     path, sheet = curve.save(tmp_path / "curve.json")
     loaded = ProbeCurve.load(path)
     assert loaded.entries == curve.entries
     assert [each.label for each in loaded.series()] == [each.label for each in curve.series()]
     header = sheet.read_text().splitlines()[0].split(",")
+    assert "history" not in header
     assert header[-CLASSES:] == ["class_0", "class_1", "class_2"]
     assert len(sheet.read_text().splitlines()) == 1 + len(curve.entries)
 

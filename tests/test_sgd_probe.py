@@ -233,6 +233,40 @@ def test_a_seed_decides_everything(rng: np.random.Generator) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+# --- held-out rows
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+@pytest.mark.parametrize("sizes", [{}, {"hidden": 8, "dropout": 0.2}])
+def test_scoring_held_out_rows_changes_nothing(
+    sizes: dict[str, Any], memory: int | None, rng: np.random.Generator
+) -> None:
+    (x, y), (held, truth) = blobs(rng), blobs(rng, 40)
+    schedule = replace(PLAIN, standardise=True)
+    plain = fit_sgd(Rows.of(x), y, 3, schedule, memory=memory, **sizes)
+    scored = fit_sgd(
+        Rows.of(x), y, 3, schedule, held_out=(Rows.of(held), truth), memory=memory, **sizes
+    )
+    for layer, expected in zip(scored.layers, plain.layers, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(layer, expected, strict=True))
+    assert scored.loss == plain.loss
+    assert plain.history == ()
+
+
+def test_held_out_rows_are_scored_after_each_epoch(rng: np.random.Generator) -> None:
+    """At a constant rate, epoch k of a schedule is the last of one with k epochs."""
+    (x, y), (held, truth) = blobs(rng, spread=0.5), blobs(rng, 97, spread=0.5)
+    schedule = replace(PLAIN, lr=0.003, epochs=4)
+    starts = [0, 40, 40, 97]
+    found = fit_sgd(Rows.of(x), y, 3, schedule, held_out=(ragged(held, starts), truth))
+    expected = [
+        fit_sgd(Rows.of(x), y, 3, replace(schedule, epochs=epochs)).predict(held) == truth
+        for epochs in (1, 2, 3, 4)
+    ]
+    assert found.history == pytest.approx([float(each.double().mean()) for each in expected])
+    assert len(set(found.history)) > 1
+
+
 # --- rows that do not fit in memory
 
 
@@ -321,6 +355,10 @@ def test_errors_name_the_argument(rng: np.random.Generator) -> None:
     rows = Rows.of(x)
     with pytest.raises(ShapeError, match="9 labels came with 150 training rows"):
         fit_sgd(rows, y[:9], 3, PLAIN)
+    with pytest.raises(ShapeError, match="9 labels came with 150 held-out rows"):
+        fit_sgd(rows, y, 3, PLAIN, held_out=(rows, y[:9]))
+    with pytest.raises(ShapeError, match="held-out rows have 5 columns, training rows 6"):
+        fit_sgd(rows, y, 3, PLAIN, held_out=(Rows.of(x[:, :5]), y))
     with pytest.raises(UsageError, match="unknown schedule 'mao2021'; did you mean 'mao2022'"):
         fit_sgd(rows, y, 3, "mao2021")
     with pytest.raises(UsageError, match="hidden is 0"):

@@ -61,6 +61,9 @@ class ProbeResult:
         path: for each strength that was tried, ``l2`` with ``accuracy`` and ``cross_entropy`` (of
             ridge ``error``) where it was chosen: on the validation split, or examples left out.
         fitted: the probe itself; None for nearest neighbours.
+        features: columns that the probe was trained on.
+        history: accuracy on the held-out examples after each epoch of ``sgd`` or ``mlp``, the last
+            one ``accuracy``; empty for the other solvers. Mao et al. (2019), Figure 3, plot it.
     """
 
     accuracy: float
@@ -78,7 +81,8 @@ class ProbeResult:
     l2: float | None = None
     path: list[dict[str, float]] = field(default_factory=list)
     fitted: Fitted | None = None
-    features: int = 0  #: columns that the probe was trained on
+    features: int = 0
+    history: tuple[float, ...] = ()
 
     def predict(self, features: Any) -> Tensor:
         """The probe's class (m,) of other features (m, ...), reduced as those it was trained on.
@@ -115,6 +119,7 @@ class Options:
     hidden: int
     dropout: float
     seed: int
+    held_out: tuple[Rows, Tensor]  #: with classes, for accuracies after each epoch
 
 
 def probe(
@@ -197,7 +202,8 @@ def probe(
         raise DegenerateError("the training labels hold fewer than two classes")
     if random_labels:
         y = permuted(y, seed=seed)
-    options = Options(l2, k, schedule, hidden, dropout, seed)
+    held_out = x_test, torch.searchsorted(names, y_test.to(y.device))
+    options = Options(l2, k, schedule, hidden, dropout, seed, held_out)
     x = x.held()
     if solver == "knn":
         predictions = knn_predict(x, y, x_test, classes, k=k)
@@ -286,14 +292,21 @@ def _choose(x: Rows, y: Tensor, classes: int, seed: int) -> tuple[Logistic, list
 
 
 def _sgd(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
-    schedule = options.schedule or "kolesnikov2019"
-    return fit_sgd(x, y, classes, schedule, seed=options.seed), {"converged": True}
+    return _by_epochs(x, y, classes, options, "kolesnikov2019")
 
 
 def _mlp(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
-    sizes: dict[str, Any] = {"hidden": options.hidden, "dropout": options.dropout}
-    schedule = options.schedule or "mlp"
-    return fit_sgd(x, y, classes, schedule, seed=options.seed, **sizes), {"converged": True}
+    sizes = {"hidden": options.hidden, "dropout": options.dropout}
+    return _by_epochs(x, y, classes, options, "mlp", **sizes)
+
+
+def _by_epochs(
+    x: Rows, y: Tensor, classes: int, options: Options, default: str, **sizes: Any
+) -> tuple[Fitted, dict[str, Any]]:
+    """A head on the schedule asked for, or the ``default`` one."""
+    schedule = options.schedule or default
+    fitted = fit_sgd(x, y, classes, schedule, held_out=options.held_out, seed=options.seed, **sizes)
+    return fitted, {"converged": True, "history": fitted.history}
 
 
 def _ridge(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:

@@ -96,14 +96,14 @@ class Rows:
         """Bytes of the whole matrix."""
         return self.n * self.p * self.dtype.itemsize
 
-    def paired(self, labels: Tensor) -> Tensor:
-        """``labels`` (n,) as int64 where the rows lie.
+    def paired(self, labels: Tensor, kind: str = "training") -> Tensor:
+        """``labels`` (n,) as int64 where the rows, of a ``kind`` for errors, lie.
 
         Raises:
             ShapeError: not one label a row.
         """
         if tuple(labels.shape) != (self.n,):
-            raise ShapeError(f"{len(labels)} labels came with {self.n} training rows")
+            raise ShapeError(f"{len(labels)} labels came with {self.n} {kind} rows")
         return labels.long().to(self.device)
 
     def block(self, k: int) -> Tensor:

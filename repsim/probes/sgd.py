@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from repsim.devices import default_memory
-from repsim.errors import TrainingError, UsageError, choices
+from repsim.errors import ShapeError, TrainingError, UsageError, choices
 from repsim.measures.product import full_precision
 from repsim.probes.rows import Rows
 from repsim.probes.standard import Standard, standardise
@@ -141,12 +141,15 @@ class TrainedHead:
         layers: weights (outputs, inputs) and biases (outputs,) or None, float32, first layer first.
         loss: mean cross-entropy over the last epoch, each batch before its step.
         epochs: that it was trained for.
+        history: share of the held-out rows classified correctly after each epoch, 0 to 1; empty
+            without held-out rows.
     """
 
     standard: Standard | None
     layers: tuple[Layer, ...]
     loss: float
     epochs: int
+    history: tuple[float, ...] = ()
 
     def logits(self, block: Float[Tensor, "n p"]) -> Float[Tensor, "n classes"]:
         """Outputs of the last layer, float32, without dropout."""
@@ -164,6 +167,7 @@ def fit_sgd(
     classes: int,
     schedule: Schedule | str,
     *,
+    held_out: tuple[Rows, Int[Tensor, " m"]] | None = None,
     hidden: int | None = None,
     dropout: float = 0.0,
     seed: int = 0,
@@ -185,6 +189,8 @@ def fit_sgd(
         labels: (n,) their classes, 0 to classes - 1.
         classes: number of classes.
         schedule: of ``SCHEDULES``, or one's own.
+        held_out: rows (m, p) and their classes (m,), scored after each epoch in one pass; what is
+            trained stays the same.
         hidden: None for a linear head; else units of a hidden layer with ReLU. Kolesnikov et al.
             (2019) take 1000.
         dropout: probability that a hidden unit is left out of a step.
@@ -193,13 +199,15 @@ def fit_sgd(
         progress: called after each epoch with its loss.
 
     Raises:
-        ShapeError: ``labels`` do not fit ``train``.
+        ShapeError: labels that do not fit their rows, or held-out rows of another width.
         UsageError: an unknown schedule, no hidden unit, or dropout that is not in [0, 1) or without
             a hidden layer.
         TrainingError: a loss that is no longer finite.
     """
     schedule = _find(schedule) if isinstance(schedule, str) else schedule
     labels = train.paired(labels)
+    if held_out is not None and held_out[0].p != train.p:
+        raise ShapeError(f"held-out rows have {held_out[0].p} columns, training rows {train.p}")
     if hidden is not None and hidden < 1:
         raise UsageError(f"hidden is {hidden}; expected at least 1 unit, or None")
     if not 0 <= dropout < 1 or (dropout and hidden is None):
@@ -218,7 +226,8 @@ def fit_sgd(
     rows = train.map(lambda block: _scaled(block, standard), dtype=torch.float32)
     batches = _shuffled(rows, labels, schedule.batch_size, memory, generator)
     steps = math.ceil(train.n / schedule.batch_size)
-    loss = math.nan
+    score = None if held_out is None else _scorer(*held_out, standard, memory - rows.size)
+    loss, history = math.nan, []
     with full_precision(device), torch.no_grad():
         for epoch in range(schedule.epochs):
             total = torch.zeros((), dtype=torch.float64, device=device)
@@ -228,8 +237,10 @@ def fit_sgd(
             loss = float(total) / train.n
             if not math.isfinite(loss):
                 raise _diverged(loss, epoch, schedule)
+            if score is not None:
+                history.append(score(layers))
             progress(epoch + 1, schedule.epochs, f"loss {loss:.4f}")
-    return TrainedHead(standard, tuple(layers), loss, schedule.epochs)
+    return TrainedHead(standard, tuple(layers), loss, schedule.epochs, tuple(history))
 
 
 def _find(name: str) -> Schedule:
@@ -242,6 +253,25 @@ def _diverged(loss: float, epoch: int, schedule: Schedule) -> TrainingError:
     advice = "a lower one" if schedule.standardise else "a lower one, or standardised features"
     rate = f"the learning rate is {schedule.lr:g}"
     return TrainingError(f"the loss of epoch {epoch + 1} is {loss}; {rate}, try {advice}")
+
+
+def _scorer(
+    test: Rows, labels: Tensor, standard: Standard | None, memory: int
+) -> Callable[[list[Layer]], float]:
+    """A function that gives the share of rows that layers classify correctly.
+
+    Rows are standardised once and kept where they take at most ``memory`` bytes.
+    """
+    labels = test.paired(labels, "held-out")
+    rows = test.map(lambda block: _scaled(block, standard), dtype=torch.float32).held(memory)
+
+    def score(layers: list[Layer]) -> float:
+        hits = torch.zeros((), dtype=torch.int64, device=rows.device)
+        for part, block in rows.blocks():
+            hits += (_forward(layers, block)[-1].argmax(1) == labels[part]).sum()
+        return int(hits) / rows.n
+
+    return score
 
 
 def _scaled(block: Tensor, standard: Standard | None) -> Tensor:
