@@ -22,6 +22,7 @@ COMMANDS = {
     "influence": "Find the images that drive the similarity of two layers.",
     "probe": "Measure how much each layer knows about the classes.",
     "nullspace": "Split features into what a head sees and what it cannot.",
+    "reproduce": "Reproduce the figures, tables and claims of a paper.",
     "figure": "Draw the figures of a result, or the curves of a training.",
     "info": "Say what is in a run, a store or a result.",
     "import": "Make a store of activations from elsewhere.",

@@ -151,7 +151,7 @@ def _lines(description: str, every: float = 5.0) -> Progress:
     def report(done: int, total: int, note: str = "") -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last < every or done >= total:
+        if now - last < every or not 0 < done < total:
             return
         last = now
         left = (now - started) / done * (total - done)

@@ -45,8 +45,8 @@ class FigureData(Result):
 
     name: str
     caption: str
-    panels: list[Record]
-    provenance: Record = field(default_factory=dict)
+    panels: list[dict[str, Any]]
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         letters = len(ascii_lowercase)

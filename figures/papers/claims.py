@@ -1,0 +1,107 @@
+"""What a reproduction says of a paper's claims: by numbers and their intervals, never by hope."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from repsim.intervals import mean_interval
+
+Side = Literal["above", "below"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of a paper, and what was measured.
+
+    Attributes:
+        claim: a short name.
+        statement: what is claimed.
+        test: the number that decides, in words.
+        value: its mean over seeds, or of an exact claim its worst case.
+        low: lower end of the 95 % interval over seeds; NaN of fewer than two seeds, and where
+            every seed has to meet the bound by itself.
+        high: upper end.
+        side: whether the number has to be ``above`` or ``below`` the bound; None where it is only
+            reported.
+        bound: what it is held against.
+        seeds: how many values there are.
+        verdict: ``supported``, ``not supported`` or ``undecided``; ``reported`` without a bound.
+        published: what the paper has in its place, if it says so.
+        note: what else a reader should know.
+    """
+
+    claim: str
+    statement: str
+    test: str
+    value: float
+    low: float
+    high: float
+    side: Side | None
+    bound: float
+    seeds: int
+    verdict: str
+    published: str = ""
+    note: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """The claim as a line of ``claims.csv``."""
+        return {
+            key: "" if isinstance(value, float) and math.isnan(value) else value
+            for key, value in vars(self).items()
+        } | {"side": self.side or ""}
+
+
+def over_seeds(
+    claim: str,
+    statement: str,
+    test: str,
+    values: Sequence[float],
+    side: Side | None,
+    bound: float = math.nan,
+    *,
+    published: str = "",
+    note: str = "",
+) -> Claim:
+    """A claim about means over seeds: decided where the whole interval lies on one side.
+
+    With a single seed, or without a bound, nothing is decided.
+    """
+    value, low, high = (float(each) for each in mean_interval(values))
+    verdict = "reported" if side is None else "undecided"
+    if side is not None and not any(map(math.isnan, (low, high))):
+        above = low >= bound, high < bound
+        met, failed = above if side == "above" else (high <= bound, low > bound)
+        verdict = "supported" if met else "not supported" if failed else "undecided"
+    return Claim(
+        *(claim, statement, test, value, low, high, side, bound),
+        seeds=len(values),
+        verdict=verdict,
+        published=published,
+        note=note,
+    )
+
+
+def exactly(
+    claim: str,
+    statement: str,
+    test: str,
+    values: Sequence[float],
+    side: Side,
+    bound: float,
+    *,
+    published: str = "",
+    note: str = "",
+) -> Claim:
+    """A claim that holds of every case or of none, as an identity: its worst case decides."""
+    worst = (min if side == "above" else max)(values)
+    met = worst >= bound if side == "above" else worst <= bound
+    return Claim(
+        *(claim, statement, test, float(worst), math.nan, math.nan, side, bound),
+        seeds=len(values),
+        verdict="supported" if met else "not supported",
+        published=published,
+        note=note,
+    )

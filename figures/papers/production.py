@@ -1,0 +1,245 @@
+"""Making what a recipe asks for: how long it will take, the making, and what is drawn from it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import time
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repsim._version import __version__
+from repsim.data import ImageSet
+from repsim.data.augment import flips
+from repsim.devices import find_device
+from repsim.figures.draw import draw, save
+from repsim.figures.papers.recipe import Analysis, Plate, Recipe, Task, Training
+from repsim.files import table, write_atomic
+from repsim.progress import Progress, silent
+from repsim.training import parallel
+from repsim.training.feeding import SIZE, feed
+from repsim.training.method import DataFacts
+from repsim.training.methods import find_method
+from repsim.training.run import Run
+from repsim.training.trainer import Trainer
+
+#: Images a step and steps by which the speed of training is estimated.
+_SAMPLE, _STEPS = 40, 2
+
+#: How often the progress of trainings in other processes is looked at, in seconds.
+_LOOK = 1.0
+
+
+class Speeds:
+    """How fast this machine trains and runs networks, from a few steps of each kind."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._facts = facts_of(recipe)
+        self._known: dict[str, float] = {}
+
+    def training(self, task: Training) -> float:
+        """Seconds an image in training."""
+        skipped = {"seed", "epochs", "split", "test", "warmup_epochs", "shared"}
+        kind = repr([(k, v) for k, v in sorted(task.settings.items()) if k not in skipped])
+        if kind not in self._known:
+            self._known[kind] = self._measure(task)
+        return self._known[kind]
+
+    def _measure(self, task: Training) -> float:
+        settings = {"batch_size": _SAMPLE, "epochs": 2, "devices": 1}
+        config = task.config.model_copy(update=settings)
+        method = find_method(task.method)(config, self._facts)
+        if not method.optimizers():
+            return 0.0
+        fabric = parallel.start(config)
+        n = _SAMPLE * _STEPS
+        pixels = torch.randint(0, 256, (n, self._facts.channels, SIZE, SIZE), dtype=torch.uint8)
+        labels = torch.arange(n) % max(1, self._facts.classes)
+        names = tuple(map(str, range(self._facts.classes)))
+        images = ImageSet("noise", "train", pixels, labels, tuple(map(str, range(n))), names)
+        trainer = Trainer(method, fabric, n)
+        source = feed(images, fabric.device, 0)
+        trainer.epoch(0, source, silent)  # warms up
+        started = time.perf_counter()
+        trainer.epoch(1, source, silent)
+        return (time.perf_counter() - started) / n
+
+    def of(self, task: Task) -> float:
+        """Seconds that are left of a task."""
+        if task.done:
+            return 0.0
+        if isinstance(task, Training):
+            epochs = task.config.epochs - task.epochs_done
+            return epochs * task.images * self.training(task)
+        assert isinstance(task, Analysis)
+        networks = [need for need in task.needs if isinstance(need, Training)]
+        # A step of training is a forward pass and about two more for the backward one.
+        shown = sum(task.images * self.training(each) / 3 for each in networks)
+        return task.seconds + shown
+
+
+def facts_of(recipe: Recipe) -> DataFacts:
+    """What networks are built for: the image set of a recipe."""
+    images = recipe.workspace.images(recipe.data, f"{recipe.held_out}")
+    return DataFacts(
+        channels=images.channels,
+        classes=len(images.classes),
+        size=SIZE,
+        flips=flips(recipe.data),
+    )
+
+
+def estimate(recipe: Recipe) -> list[dict[str, Any]]:
+    """What is missing: a record a task with its name, seconds and bytes."""
+    speeds = Speeds(recipe)
+    return [
+        {
+            "task": task.name,
+            "kind": "run" if isinstance(task, Training) else "result",
+            "seconds": speeds.of(task),
+            "bytes": task.bytes,
+        }
+        for task in recipe.missing()
+    ]
+
+
+def make_missing(recipe: Recipe, *, jobs: int = 1, progress: Progress = silent) -> None:
+    """Make every task that is missing: first the runs, ``jobs`` at a time, then the results.
+
+    Progress counts seconds, as far as they were estimated before.
+    """
+    missing = recipe.missing()
+    speeds = Speeds(recipe)
+    costs = {task.path: max(1, round(speeds.of(task))) for task in missing}
+    total, done = sum(costs.values()), 0
+    log = Log(recipe)
+
+    def part(task: Task) -> Progress:
+        """The progress of one task within the whole."""
+        before, cost = done, costs[task.path]
+
+        def report(steps: int, of: int, note: str = "") -> None:
+            progress(before + round(cost * steps / max(1, of)), total, f"{task.name} {note}")
+
+        return report
+
+    runs = [task for task in missing if isinstance(task, Training)]
+    if jobs > 1 and len(runs) > 1:
+        _train_beside(runs, jobs, costs, total, log, progress)
+        done = sum(costs[task.path] for task in runs)
+        missing = [task for task in missing if task not in runs]
+    for task in missing:
+        started = time.monotonic()
+        progress(done, total, task.name)
+        task.make(part(task))
+        log.add(task, time.monotonic() - started)
+        done += costs[task.path]
+
+
+def _train_beside(
+    runs: list[Training],
+    jobs: int,
+    costs: Mapping[Path, int],
+    total: int,
+    log: Log,
+    progress: Progress,
+) -> None:
+    """Train several runs at a time, each in a process with its share of the processors."""
+    threads = max(1, torch.get_num_threads() // jobs)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, _start_worker, (threads,)) as pool:
+        waiting: dict[Future[float], Training] = {pool.submit(_train, task): task for task in runs}
+        try:
+            while waiting:
+                finished, _ = wait(waiting, _LOOK, FIRST_COMPLETED)
+                for future in finished:
+                    log.add(waiting.pop(future), future.result())
+                shares = [task.epochs_done / max(1, task.config.epochs) for task in runs]
+                done = sum(costs[t.path] * s for t, s in zip(runs, shares, strict=True))
+                names = [task.name for task in waiting.values()][:jobs]
+                progress(round(done), total, ", ".join(names))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker(threads: int) -> None:
+    torch.set_num_threads(threads)
+
+
+def _train(task: Training) -> float:
+    started = time.monotonic()
+    task.make(silent)
+    return time.monotonic() - started
+
+
+class Log:
+    """``log.csv``: what was made, when and in how long, by what machine; a line a task."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._path = recipe.workspace.folder / "log.csv"
+        device = find_device(recipe.workspace.device)
+        self._machine = machine(device)
+
+    def add(self, task: Task, seconds: float) -> None:
+        """Note that a task was finished; of a run that was interrupted, all of its epochs count."""
+        if isinstance(task, Training):
+            seconds = max(seconds, trained_seconds(task.run, task.images))
+        row = {
+            "task": task.path.name,
+            "seconds": f"{seconds:.1f}",
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
+            "repsim": __version__,
+            "machine": self._machine,
+        }
+        before = self._path.read_text() if self._path.is_file() else ""
+        text = table([row])
+        write_atomic(self._path, before + (text.split("\n", 1)[1] if before else text))
+
+
+def trained_seconds(run: Run, images: int) -> float:
+    """What the epochs of a run took, in whatever sittings."""
+    speeds = [row["images_per_second"] for row in run.metrics()]
+    return sum(images / speed for speed in speeds if speed > 0)
+
+
+def machine(device: torch.device) -> str:
+    """The machine that numbers were made on, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} processors, {torch.get_num_threads()} threads"
+
+
+def publish(recipe: Recipe, *, style: str = "page") -> list[Path]:
+    """Draw every figure and write every table, from finished tasks; the files, in order.
+
+    A figure is STEM.json (to draw it again without the networks), .csv (its numbers), .txt (caption
+    and provenance), .pdf and .png. What was there before is replaced.
+    """
+    written: list[Path] = []
+    for each in recipe.figures():
+        stem = recipe.workspace.figures / each.name.lower().replace(" ", "-")
+        if isinstance(each, Plate):
+            drawn = draw(each.result, style=style)[each.which]
+        else:
+            drawn = draw(each, style=style)[""]
+            written += each.save(stem, overwrite=True)
+        written += save(drawn, stem, data=each, overwrite=True)
+    for name, rows in {**recipe.tables(), "claims": [c.row() for c in recipe.claims()]}.items():
+        path = recipe.workspace.tables / f"{name}.csv"
+        if name == "claims":
+            path = recipe.workspace.folder / "claims.csv"
+        write_atomic(path, table(rows))
+        written.append(path)
+    return written

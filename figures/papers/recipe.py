@@ -1,0 +1,355 @@
+"""What the reproduction of a paper is made of, and how it is made: each thing once.
+
+A recipe has tasks: runs to train and results to compute. Where each lies is decided by a hash of
+its settings and of what it is made from, so that what exists is found again, whatever was asked for
+before, and only what is missing is made. Figures, tables and verdicts are drawn from the results
+every time.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from repsim.data import ImageSet, load
+from repsim.errors import UsageError, choices
+from repsim.figure_data import FigureData
+from repsim.figures.papers.claims import Claim
+from repsim.files import sha256
+from repsim.progress import Progress
+from repsim.results import Result
+from repsim.training.config import TrainConfig, build_config
+from repsim.training.loop import train
+from repsim.training.methods import find_method
+from repsim.training.presets import read_preset
+from repsim.training.run import Run
+
+#: How much is made: ``tiny`` shows that everything works, within minutes; ``small`` is what two
+#: cores can carry; ``paper`` has the papers' own settings.
+SCALES = ("tiny", "small", "paper")
+
+#: Settings that say where a run is trained, and nothing about what it becomes.
+WHERE = ("device", "devices", "workers")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of a reproduction: ``runs/``, ``results/``, ``figures/`` and ``tables/``.
+
+    Attributes:
+        folder: where all of it lies.
+        data_dir: of the image sets; None for the usual one.
+        device: where networks run.
+    """
+
+    folder: Path
+    data_dir: Path | None = None
+    device: str = "auto"
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    @property
+    def tables(self) -> Path:
+        return self.folder / "tables"
+
+    def images(self, data: str, split: str) -> ImageSet:
+        """A part of an image set."""
+        return load(data, split, data_dir=self.data_dir)
+
+
+class Task(ABC):
+    """A thing that is made once.
+
+    Attributes:
+        name: what people call it; with ``key`` the name of its files.
+        needs: what it is made from.
+    """
+
+    name: str
+    needs: tuple[Task, ...] = ()
+
+    @property
+    @abstractmethod
+    def settings(self) -> Mapping[str, Any]:
+        """What it depends on beside its needs; JSON values."""
+
+    @cached_property
+    def key(self) -> str:
+        """The first digits of a hash of the settings and the keys of the needs."""
+        content = {"settings": self.settings, "needs": [task.key for task in self.needs]}
+        return sha256(json.dumps(content, sort_keys=True).encode())[:8]
+
+    @property
+    @abstractmethod
+    def path(self) -> Path:
+        """Where it lies."""
+
+    @property
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether it is there, whole."""
+
+    @abstractmethod
+    def make(self, progress: Progress) -> None:
+        """Make it, or what is missing of it."""
+
+    @property
+    def bytes(self) -> int:
+        """About what it takes on the disk."""
+        return 0
+
+
+class Training(Task):
+    """A run of a method.
+
+    Args:
+        workspace: where it lies.
+        name: such as ``simclr-0``.
+        method: of training.
+        settings: of its configuration.
+    """
+
+    def __init__(
+        self, workspace: Workspace, name: str, method: str, settings: Mapping[str, Any]
+    ) -> None:
+        self.workspace, self.name, self.method = workspace, name, method
+        kind = find_method(method).config_class
+        self.config: TrainConfig = build_config(
+            kind, {"device": workspace.device, **settings}, f"the recipe of {name}"
+        )
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        config = self.config.model_dump(mode="json")
+        return {"method": self.method, **{k: v for k, v in config.items() if k not in WHERE}}
+
+    @property
+    def path(self) -> Path:
+        return self.workspace.runs / f"{self.name}-{self.key}"
+
+    @property
+    def run(self) -> Run:
+        return Run(self.path)
+
+    @property
+    def done(self) -> bool:
+        return self.run.complete
+
+    @cached_property
+    def images(self) -> int:
+        """Images of an epoch."""
+        return len(self.workspace.images(self.config.data, self.config.split))
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs that need not be trained again."""
+        return self.config.epochs if self.done else len(self.run.metrics())
+
+    def make(self, progress: Progress) -> None:
+        train(
+            self.method,
+            self._as_started(),
+            self.path,
+            data_dir=self.workspace.data_dir,
+            resume=True,
+            progress=progress,
+        )
+
+    def _as_started(self) -> TrainConfig:
+        """The configuration; of a run that exists, on the device that it was started on."""
+        if not self.run.exists:
+            return self.config
+        started = self.run.config
+        return self.config.model_copy(update={key: getattr(started, key) for key in WHERE})
+
+
+class Analysis(Task):
+    """A result.
+
+    Args:
+        workspace: where it lies.
+        name: of its file.
+        settings: what ``compute`` depends on beside its needs.
+        needs: the runs and results that it reads.
+        compute: makes the result.
+        images: shown to each of the networks, for estimates.
+        seconds: what it takes beside those, about.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        name: str,
+        settings: Mapping[str, Any],
+        needs: Sequence[Task],
+        compute: Callable[[Progress], Result],
+        *,
+        images: int = 0,
+        seconds: float = 1.0,
+    ) -> None:
+        self.workspace, self.name = workspace, name
+        self._settings, self.needs, self.compute = settings, tuple(needs), compute
+        self.images, self.seconds = images, seconds
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"name": self.name, **self._settings}
+
+    @property
+    def path(self) -> Path:
+        return self.workspace.results / f"{self.name}-{self.key}.json"
+
+    @property
+    def done(self) -> bool:
+        return self.path.is_file()
+
+    def make(self, progress: Progress) -> None:
+        self.compute(progress).save(self.path, overwrite=True)
+
+    def load(self) -> Any:
+        """The result.
+
+        Raises:
+            StoreError: it was not made, or is damaged.
+        """
+        return Result.load(self.path)
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A figure that is no ``FigureData``: of a result that has figures of its own.
+
+    Attributes:
+        name: of its files.
+        caption: below it.
+        result: what it shows.
+        which: of the result's figures, by the suffix of ``repsim.figures.draw``.
+    """
+
+    name: str
+    caption: str
+    result: Result
+    which: str
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the numbers come from."""
+        return self.result.provenance
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The numbers of the result."""
+        return self.result.rows()
+
+
+class Recipe(ABC):
+    """The runs, analyses, figures, tables and claims of a paper.
+
+    Args:
+        workspace: where everything lies.
+        scale: ``tiny``, ``small`` or ``paper``.
+        data: image set; by default the scale's own.
+        seeds: how many of each run; by default the scale's own.
+
+    Raises:
+        UsageError: no such scale, an image set that the recipe does not know, or too few seeds.
+    """
+
+    paper: ClassVar[str]
+    title: ClassVar[str]
+    #: What differs from the paper at every scale, a sentence each.
+    differences: ClassVar[tuple[str, ...]]
+    #: Image sets it can be asked for, the first by default, and the one that is tiny.
+    data_sets: ClassVar[tuple[str, ...]]
+    fewest_seeds: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        scale: str = "small",
+        data: str | None = None,
+        seeds: int | None = None,
+    ) -> None:
+        if scale not in SCALES:
+            raise UsageError(f"unknown scale {scale!r}; {choices(scale, SCALES)}")
+        self.workspace, self.scale = workspace, scale
+        self.data = data or ("digits" if scale == "tiny" else self.data_sets[0])
+        known = ("digits",) if scale == "tiny" else self.data_sets
+        if self.data not in known:
+            raise UsageError(
+                f"{self.paper} at scale {scale} is not laid out for {self.data!r}; "
+                f"expected {' or '.join(known)}"
+            )
+        count = self.default_seeds if seeds is None else seeds
+        if count < self.fewest_seeds:
+            raise UsageError(
+                f"{self.paper} was asked for {count} seeds; expected at least {self.fewest_seeds}"
+            )
+        self.seeds = range(count)
+
+    @property
+    def default_seeds(self) -> int:
+        """How many of each run there are unless another number is asked for."""
+        return 2 if self.scale == "tiny" else 3
+
+    @cached_property
+    def held_out(self) -> str:
+        """Images that no network was trained on, and that every number is of."""
+        # At small scale settings were chosen; the test images of CIFAR-10 are left for the paper's.
+        return "train[40000:]" if (self.scale, self.data) == ("small", "cifar10") else "test"
+
+    def training(self, name: str, method: str, seed: int, **settings: Any) -> Training:
+        """A run with the preset of the scale, but for some settings."""
+        preset = read_preset(method, self.scale)
+        fixed = {"data": self.data, "test": self.held_out, "seed": seed}
+        return Training(self.workspace, name, method, {**preset, **fixed, **settings})
+
+    @property
+    @abstractmethod
+    def tasks(self) -> list[Task]:
+        """Everything that is made, in order: a task comes after its needs."""
+
+    @abstractmethod
+    def figures(self) -> list[FigureData | Plate]:
+        """The figures, from finished tasks."""
+
+    @abstractmethod
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """The tables by name, from finished tasks."""
+
+    @abstractmethod
+    def claims(self) -> list[Claim]:
+        """What is to be said of the paper's claims, from finished tasks."""
+
+    def missing(self) -> list[Task]:
+        """The tasks that are still to be made."""
+        return [task for task in self.tasks if not task.done]
+
+    def provenance(self) -> dict[str, Any]:
+        """What every figure records."""
+        return {
+            "paper": self.paper,
+            "scale": self.scale,
+            "data": self.data,
+            "held_out": self.held_out,
+            "seeds": list(self.seeds),
+            "runs": {
+                task.path.name: dict(task.settings)
+                for task in self.tasks
+                if isinstance(task, Training)
+            },
+        }
