@@ -25,10 +25,10 @@ def draw(
 ) -> dict[str, Figure]:
     """The figures that belong to a result, by the suffix of their file names."""
     if isinstance(result, SimilarityMap):
-        return {
-            "heatmap": heatmap(result, estimator=estimator, style=style),
-            "curves": similarity_curves(result, estimator=estimator, style=style),
-        }
+        curves = {"curves": similarity_curves(result, estimator=estimator, style=style)}
+        if result.comparison == "classes":  # one column, which the curve is
+            return curves
+        return {"heatmap": heatmap(result, estimator=estimator, style=style), **curves}
     if isinstance(result, ProbeCurve):
         return {"curves": probe_curves(result, style=style)}
     if isinstance(result, NullSpaceReport):

@@ -168,6 +168,13 @@ class SimilarityMap(Result):
         return found
 
     @property
+    def comparison(self) -> str:
+        """What the columns are: layers of a network on the same images (``networks``), or of a on
+        other augmented copies of them (``views``), or the labels of the images (``classes``).
+        """
+        return self.provenance.get("comparison", "networks")
+
+    @property
     def pooled(self) -> str:
         """What to add to a title where layers were reduced before they were compared."""
         pooling = self.provenance.get("a", {}).get("pooling", "none")
