@@ -121,7 +121,7 @@ def invariance(
     side = _Network(model, layers, target, name)
     copies = [ShuffledLoader(images, augment, batch_size, seed, view, target) for view in (0, 1)]
     pairs = zip(*(_moved(copy, target) for copy in copies), strict=True)
-    names = [f"{side.name} (copy {k})" for k in (1, 2)]
+    names = [side.name, f"{side.name} (other copy)"]
     result = _stream([side, side], pairs, len(copies[0]), names, kernel, progress)
     return _about(result, "views", seed=seed)
 

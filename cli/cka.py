@@ -295,7 +295,8 @@ def _of_runs(
                 progress=progress,
             )
         sides = [{**extractor_provenance(each), **data_provenance(images)} for each in extractors]
-        facts = {"a": sides[0], "b": sides[-1], "augmentation": augmentation, **sampled}
+        called = f"{names[0]}'s own" if augmentation == "own" else augmentation
+        facts = {"a": sides[0], "b": sides[-1], "augmentation": called, **sampled}
         return replace(result, provenance={**result.provenance, **facts})
 
     return names if kind == "cka" else names[:1], compute
@@ -340,7 +341,7 @@ def _show_column(result: SimilarityMap, estimator: str) -> None:
 def _title(result: SimilarityMap, estimator: str) -> str:
     return (
         f"{result.kernel} CKA ({estimator}) of {result.name_a} against {result.name_b}, "
-        f"n = {result.n:,}{result.pooled}"
+        f"n = {result.n:,}{result.pooled}{result.augmented}"
     )
 
 

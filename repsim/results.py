@@ -182,6 +182,12 @@ class SimilarityMap(Result):
             return ""
         return ", averaged maps" if pooling == "avg" else f", pooling {pooling}"
 
+    @property
+    def augmented(self) -> str:
+        """What to add to a title where the images were augmented."""
+        augmentation = self.provenance.get("augmentation")
+        return f", {augmentation} augmentation" if augmentation else ""
+
     def best_match(self, estimator: str = "unbiased") -> tuple[int | None, ...]:
         """For each layer of a, the index of the most similar layer of b; None if all are NaN."""
         return tuple(
