@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.batches import batch_size, head, run
+from repsim.activations.batches import batch_size, head, inputs_of, run
 from repsim.activations.layers import Choice, choose, modules_of, unwrap
 from repsim.errors import CaptureError, RepsimWarning
 from repsim.layers import Address, path_fits
@@ -299,6 +299,27 @@ def _plan(model: nn.Module, batch: Any, layers: str | Sequence[str] | None) -> d
         left = [name for name in traced if name in odd]
         warnings.warn(f"left out: {_rowless(left, traced, n)}", RepsimWarning, stacklevel=3)
     return {name: each for name, each in traced.items() if name not in odd}
+
+
+def planned(
+    model: nn.Module, batch: Any, layers: str | Sequence[str] | None = None
+) -> dict[str, Traced]:
+    """``plan``; a network that does not take the inputs is the user's to mend.
+
+    Raises:
+        CaptureError: it does not run on the batch, or as from ``plan``.
+    """
+    try:
+        return plan(model, batch, layers)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        inputs = inputs_of(batch)
+        shown = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
+        raise CaptureError(
+            f"the network does not run on "
+            f"{', '.join(f'{k} {tuple(v.shape)} {v.dtype}' for k, v in shown.items())}: "
+            f"{(str(error) or type(error).__name__).splitlines()[0]}; check the size, channels and "
+            "number type that it takes"
+        ) from error
 
 
 def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:

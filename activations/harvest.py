@@ -20,14 +20,12 @@ from repsim._version import __version__
 from repsim.activations.batches import (
     batch_size,
     ids_of,
-    inputs_of,
     labels_of,
     mask_of,
     run,
     to_device,
 )
-from repsim.activations.capture import Capture, Traced
-from repsim.activations.capture import plan as plan_layers
+from repsim.activations.capture import Capture, planned
 from repsim.activations.format import LayerSpec, part_path
 from repsim.activations.layers import unwrap
 from repsim.activations.reduction import Pooling, Reduction
@@ -36,7 +34,6 @@ from repsim.activations.stream import WAITING_BYTES, Stream, ahead
 from repsim.activations.writing import COMPRESSIONS, StoreWriter, write_store
 from repsim.devices import find_device
 from repsim.errors import (
-    CaptureError,
     RepsimWarning,
     ShapeError,
     StoreError,
@@ -320,7 +317,7 @@ def _plan(
 ) -> Plan:
     specs: dict[str, LayerSpec] = {}
     rows: dict[str, int] = {}
-    found = _traced(model, batch, layers)
+    found = planned(model, batch, layers)
     pooling.check(found)
     for name, traced in found.items():
         # Shapes are all that is asked for, and a tensor without numbers has those.
@@ -338,23 +335,6 @@ def _plan(
                 "positions, choose layers of one size, or bring them to one: grid:K+positions"
             )
     return Plan(specs, n * rows_each, rows_each)
-
-
-def _traced(
-    model: nn.Module, batch: Any, layers: str | Sequence[str] | None
-) -> Mapping[str, Traced]:
-    """The layers of ``plan``; a network that does not take the inputs is the user's to mend."""
-    try:
-        return plan_layers(model, batch, layers)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        inputs = inputs_of(batch)
-        shown = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
-        raise CaptureError(
-            f"the network does not run on "
-            f"{', '.join(f'{k} {tuple(v.shape)} {v.dtype}' for k, v in shown.items())}: "
-            f"{(str(error) or type(error).__name__).splitlines()[0]}; check the size, channels and "
-            "number type that it takes"
-        ) from error
 
 
 def _waiting_bytes(plan: Plan, batch: int) -> int:

@@ -1,4 +1,6 @@
-"""Loaders beside ``ImageLoader``: images that no file holds, and noise on those of any loader."""
+"""Loaders beside ``ImageLoader``: images that no file holds, shuffled and augmented ones, and noise
+on those of any loader.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,12 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from repsim.activations.batches import ids_of, inputs_of
+from repsim.data import ImageSet
 from repsim.data.noise import Noise
 from repsim.errors import ShapeError, UsageError
 
@@ -44,6 +49,68 @@ class TensorLoader:
         for start in range(0, len(self.dataset), self.batch_size):
             part = self.dataset[start : start + self.batch_size]
             yield part, None, [f"{self.name}/{start + k}" for k in range(len(part))]
+
+
+@dataclass(frozen=True, eq=False)
+class ShuffledLoader:
+    """Batches (images, labels, ids) of an image set, shuffled and augmented, for minibatch CKA.
+
+    Loaders of one seed give the same images in the same batches; those that differ in ``view`` give
+    independently augmented copies of them. Every pass gives the same numbers, and torch's global
+    random numbers are left as they were.
+
+    The batches are of equal size, or differ by one image: none is too small for the unbiased HSIC.
+
+    Attributes:
+        dataset: the images, as uint8.
+        augment: from float32 images (n, c, size, size) in [-1, 1] to what the networks read. Draws
+            from torch's random numbers of the CPU, as the transforms of ``repsim.data.augment``
+            do. None leaves images as they are.
+        batch_size: images at a time, at most.
+        seed: of the order and of the augmentations.
+        view: which of the augmented copies.
+        device: where the images are augmented.
+
+    Raises:
+        UsageError: a batch size below 8, or a negative seed.
+    """
+
+    dataset: ImageSet
+    augment: nn.Module | None = None
+    batch_size: int = 256
+    seed: int = 0
+    view: int = 0
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 8:  # of which equal batches may have half
+            raise UsageError(
+                f"batch_size is {self.batch_size}; expected at least 8, for unbiased CKA of every "
+                "batch"
+            )
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}; expected at least 0")
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None, list[str]]]:
+        if not len(self):
+            return
+        order = np.random.default_rng(self.seed).permutation(len(self.dataset))
+        for k, rows in enumerate(np.array_split(order, len(self))):
+            index = torch.from_numpy(rows)
+            labels = None if self.dataset.labels is None else self.dataset.labels[index]
+            yield self._images(k, index), labels, [self.dataset.ids[row] for row in rows]
+
+    def _images(self, batch: int, index: Tensor) -> Tensor:
+        images = self.dataset.inputs(index).to(self.device)
+        if self.augment is None:
+            return images
+        (seed,) = np.random.SeedSequence((self.seed, self.view, batch)).generate_state(1)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.default_generator.manual_seed(int(seed))
+            return self.augment(images)
 
 
 @dataclass(frozen=True, eq=False)

@@ -190,14 +190,17 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
         numeric = all(isinstance(row[index], (int, float)) or row[index] is None for row in rows)
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*map(_cell, row))
     width = None if sys.stdout.isatty() else 200  # a pipe has no width to fit
-    Console(width=width, highlight=False).print(table)
+    console = Console(width=width, highlight=False, markup=False)
+    if title:  # not the table's own, which would break where the table is narrow
+        console.print(title, style="bold")
+    console.print(table)
 
 
 def show_json(content: Any) -> None:

@@ -21,30 +21,20 @@ def similarity_curves(
 ) -> Figure:
     """For each layer of a: CKA with its counterpart in b, and with the most similar layer of b.
 
+    Of two augmented copies of the images, the same layer only; of classes, CKA with the classes.
     Bands are 95 % intervals, where the map has standard errors of the values shown.
     """
-    values = result.values(estimator)
-    diagonal = result.diagonal(estimator)
     positions = np.arange(len(result.layers_a))
-    maximum = [
-        np.nan if j is None else values[i, j] for i, j in enumerate(result.best_match(estimator))
-    ]
+    lows = [0.0]
     with styled(style) as width:
         fig, ax = plt.subplots(figsize=(width, 0.72 * width), layout="constrained")
-        (line,) = ax.plot(
-            positions, maximum, marker="o", label=f"most similar {result.name_b} layer"
-        )
-        lines = [(line, result.best_match(estimator))]
-        if diagonal is not None:
-            (line,) = ax.plot(positions, diagonal, marker="s", linestyle="--", label="same layer")
-            lines.append((line, tuple(range(len(positions)))))
-        if result.stderr is not None and estimator == "unbiased":
-            ends = result.interval()
-            for line, columns in lines:
-                low, high = (
-                    [np.nan if j is None else end[i, j] for i, j in enumerate(columns)]
-                    for end in ends
-                )
+        looks = ({"marker": "o"}, {"marker": "s", "linestyle": "--"})
+        for (label, columns), look in zip(_curves(result, estimator).items(), looks, strict=False):
+            along = _along(result.values(estimator), columns)
+            (line,) = ax.plot(positions, along, label=label, **look)
+            lows += along
+            if result.stderr is not None and estimator == "unbiased":
+                low, high = (_along(end, columns) for end in result.interval())
                 ax.fill_between(
                     positions, low, high, color=line.get_color(), alpha=0.2, linewidth=0
                 )
@@ -53,10 +43,25 @@ def similarity_curves(
         label_layers(ax.xaxis, result.layers_a, inches=0.85 * width, rotation=90)
         ax.set_xlabel(f"{result.name_a} layer")
         ax.set_ylabel(f"CKA ({estimator})")
-        low = np.nanmin([0.0, *(maximum if diagonal is None else [*maximum, *diagonal])])
-        ax.set_ylim(min(0.0, 1.05 * low), 1.02)
+        ax.set_ylim(min(0.0, 1.05 * np.nanmin(lows)), 1.02)
         fig.legend(loc="outside upper center", ncols=2 if width < 5 else 4)
     return fig
+
+
+def _curves(result: SimilarityMap, estimator: str) -> dict[str, tuple[int | None, ...]]:
+    """What is drawn over the layers of a: the name of each curve, and its column at each layer."""
+    rows = tuple(range(len(result.layers_a)))
+    if result.comparison == "classes":
+        return {"CKA with the classes": (0,) * len(rows)}
+    if result.comparison == "views":
+        return {"two augmented copies, same layer": rows}
+    found = {f"most similar {result.name_b} layer": result.best_match(estimator)}
+    return found | ({"same layer": rows} if result.layers_a == result.layers_b else {})
+
+
+def _along(values: np.ndarray, columns: Sequence[int | None]) -> list[float]:
+    """The entry of each row in its column; NaN where it has none."""
+    return [np.nan if j is None else float(values[i, j]) for i, j in enumerate(columns)]
 
 
 def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:

@@ -30,10 +30,10 @@ def draw(
     The suffix of a figure that is a result by itself, a ``FigureData``, is empty.
     """
     if isinstance(result, SimilarityMap):
-        return {
-            "heatmap": heatmap(result, estimator=estimator, style=style),
-            "curves": similarity_curves(result, estimator=estimator, style=style),
-        }
+        curves = {"curves": similarity_curves(result, estimator=estimator, style=style)}
+        if result.comparison == "classes":  # one column, which the curve is
+            return curves
+        return {"heatmap": heatmap(result, estimator=estimator, style=style), **curves}
     if isinstance(result, ProbeCurve):
         return {"curves": probe_curves(result, style=style)}
     if isinstance(result, NullSpaceReport):

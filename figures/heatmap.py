@@ -47,7 +47,7 @@ def heatmaps(
     if not results:
         raise UsageError("no map arrived; expected at least one")
     if titles is None:
-        titles = [f"n = {result.n:,}{result.pooled}" for result in results]
+        titles = [f"n = {result.n:,}{result.pooled}{result.augmented}" for result in results]
     with styled(style) as width:
         alone = len(results) == 1
         side = width / len(results)

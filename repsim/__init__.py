@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from repsim.activations import ActivationStore as ActivationStore
     from repsim.activations import compare as compare
     from repsim.activations import harvest as harvest
+    from repsim.activations import invariance as invariance
     from repsim.activations import open_store as open_store
     from repsim.errors import RepsimError as RepsimError
     from repsim.measures import RBF as RBF
     from repsim.measures import MinibatchCKA as MinibatchCKA
     from repsim.measures import cka as cka
     from repsim.measures import cka_map as cka_map
+    from repsim.measures import class_similarity as class_similarity
     from repsim.measures import influence as influence
     from repsim.measures import layer_identification as layer_identification
     from repsim.nullspace import null_space as null_space
@@ -42,9 +44,11 @@ _HOMES = {
     "SimilarityMap": "repsim.results",
     "cka": "repsim.measures",
     "cka_map": "repsim.measures",
+    "class_similarity": "repsim.measures",
     "compare": "repsim.activations",
     "harvest": "repsim.activations",
     "influence": "repsim.measures",
+    "invariance": "repsim.activations",
     "layer_identification": "repsim.measures",
     "null_space": "repsim.nullspace",
     "open_store": "repsim.activations",

@@ -218,6 +218,13 @@ class SimilarityMap(Result):
         return found
 
     @property
+    def comparison(self) -> str:
+        """What the columns are: layers of a network on the same images (``networks``), or of a on
+        other augmented copies of them (``views``), or the labels of the images (``classes``).
+        """
+        return self.provenance.get("comparison", "networks")
+
+    @property
     def pooled(self) -> str:
         """What to add to a title where layers were reduced before they were compared."""
         parts = self.provenance.get("average_of", [self.provenance])  # all alike
@@ -225,6 +232,12 @@ class SimilarityMap(Result):
         if pooling == "none":
             return ""
         return ", averaged maps" if pooling == "avg" else f", pooling {pooling}"
+
+    @property
+    def augmented(self) -> str:
+        """What to add to a title where the images were augmented."""
+        augmentation = self.provenance.get("augmentation")
+        return f", {augmentation} augmentation" if augmentation else ""
 
     def best_match(self, estimator: str = "unbiased") -> tuple[int | None, ...]:
         """For each layer of a, the index of the most similar layer of b; None if all are NaN."""

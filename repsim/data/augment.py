@@ -12,7 +12,10 @@ import os
 from torch import Tensor, nn
 
 from repsim.data.catalog import SETS
-from repsim.errors import UsageError
+from repsim.errors import UsageError, choices
+
+#: The methods whose augmentation ``standard`` makes.
+STANDARD = ("simclr", "supervised")
 
 
 def flips(name: str | os.PathLike[str]) -> bool:
@@ -86,6 +89,26 @@ def simclr(
         jitter = K.ColorJitter(strong, strong, p=0.8)
         return _UnitRange(crop, *_mirror(flip), _OnGrey(jitter), *_blur(blur, size))
     raise UsageError(f"simclr augments images of 1 or 3 channels, got {channels}")
+
+
+def standard(method: str, channels: int, size: int, *, flip: bool) -> nn.Module:
+    """The augmentation that a method trains under by default.
+
+    Args:
+        method: ``"simclr"``, see ``simclr``; or ``"supervised"``, ``crop_flip`` by up to an eighth
+            of the image.
+        channels: 1 or 3.
+        size: side of the images in pixels.
+        flip: whether to mirror, see ``flips``.
+
+    Raises:
+        UsageError: another method, or another number of channels.
+    """
+    if method == "simclr":
+        return simclr(channels, size, flip=flip)
+    if method == "supervised":
+        return crop_flip(size, padding=size // 8, flip=flip)
+    raise UsageError(f"unknown augmentation {method!r}; {choices(method, STANDARD)}")
 
 
 def _mirror(flip: bool) -> list[nn.Module]:

@@ -2,6 +2,7 @@
 
 from repsim.measures.cca import cca, pwcca, svcca
 from repsim.measures.cka import cka, cka_map, influence
+from repsim.measures.classes import class_similarity
 from repsim.measures.identification import layer_identification
 from repsim.measures.kernels import RBF, Linear
 from repsim.measures.minibatch import MinibatchCKA
@@ -20,6 +21,7 @@ __all__ = [
     "cca",
     "cka",
     "cka_map",
+    "class_similarity",
     "influence",
     "layer_identification",
     "linear_regression",

@@ -77,11 +77,14 @@ class Method(ABC):
     Attributes:
         networks: every trained module, by name. Modules may share parameters.
         extractors: names of those whose activations are of interest, the first being the default.
+        augment: from a batch of images to what the networks train on, at random; None where they
+            train on the images as they are.
     """
 
     config_class: ClassVar[type[TrainConfig]]
     extractors: ClassVar[tuple[str, ...]]
     networks: dict[str, nn.Module]
+    augment: nn.Module | None = None
 
     def __init__(self, config: Any, facts: DataFacts) -> None:
         self.config = config

@@ -147,6 +147,20 @@ class Run:
             torch.default_generator.manual_seed(config.seed_for("initialisation"))
             return find_method(content["method"])(config, facts)
 
+    def augmentation(self) -> nn.Module:
+        """The random transform that it was trained under, of images (n, c, size, size) in [-1, 1].
+
+        Raises:
+            UsageError: its method trains on images as they are.
+        """
+        found = self.build().augment
+        if found is None:
+            raise UsageError(
+                f"run {self.name!r} has no augmentation of its own: its method trains on images as "
+                "they are; name one: simclr or supervised"
+            )
+        return found
+
     @property
     def extractors(self) -> tuple[str, ...]:
         """Names of the networks whose activations are of interest."""

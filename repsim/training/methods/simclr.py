@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from repsim.data.augment import simclr
@@ -51,6 +51,7 @@ class SimCLR(Method):
     config_class = Config
     extractors = ("encoder",)
     config: Config
+    augment: nn.Module
 
     def __init__(self, config: Config, facts: DataFacts) -> None:
         super().__init__(config, facts)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
-from repsim.data.augment import crop_flip
+from repsim.data.augment import standard
 from repsim.errors import UsageError
 from repsim.training.config import ResNetConfig
 from repsim.training.encoders import residual_network
@@ -35,6 +35,7 @@ class Supervised(Method):
     config_class = Config
     extractors = ("encoder",)
     config: Config
+    augment: nn.Module
 
     def __init__(self, config: Config, facts: DataFacts) -> None:
         super().__init__(config, facts)
@@ -43,7 +44,7 @@ class Supervised(Method):
         self.encoder = residual_network(config, facts)
         self.encoder.head = nn.Linear(self.encoder.feature_dim, facts.classes)
         self.networks = {"encoder": self.encoder}
-        self.augment = crop_flip(facts.size, padding=facts.size // 8, flip=facts.flips)
+        self.augment = standard("supervised", facts.channels, facts.size, flip=facts.flips)
 
     def optimizers(self) -> dict[str, Optimizer]:
         c = self.config

@@ -1,0 +1,361 @@
+"""Layers against augmented copies of the images, and against the classes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from driving import run_command
+from torch import Tensor, nn
+
+import repsim
+from repsim import figures
+from repsim.activations import ShuffledLoader, compare_classes, invariance
+from repsim.data import ImageSet, load
+from repsim.data.augment import standard
+from repsim.errors import CaptureError, DegenerateError, ShapeError, UsageError
+from repsim.measures import class_similarity
+from repsim.training.run import Run
+
+DIGITS = load("digits", "train[:96]")
+AUGMENT = standard("simclr", 1, 32, flip=False)
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 5, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 16)
+    )
+
+
+class Shine(nn.Module):
+    """Makes each image lighter or darker, at random, as a whole."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + 4 * torch.rand(len(images), 1, 1, 1)
+
+
+class Balanced(nn.Module):
+    """Takes the mean brightness out of every image."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images - images.mean((1, 2, 3), keepdim=True)
+
+
+# The loader
+
+
+def test_batches_are_of_nearly_equal_size_and_hold_every_image_once() -> None:
+    loader = ShuffledLoader(DIGITS, batch_size=10)
+    batches = list(loader)
+    assert [len(images) for images, _, _ in batches] == [10] * 6 + [9] * 4
+    assert len(loader) == 10
+    ids = [each for _, _, names in batches for each in names]
+    assert sorted(ids) == sorted(DIGITS.ids)
+    assert ids != list(DIGITS.ids)
+    at = [DIGITS.ids.index(each) for each in ids]
+    assert torch.equal(torch.cat([images for images, _, _ in batches]), DIGITS.inputs(at))
+    assert DIGITS.labels is not None
+    assert torch.equal(torch.cat([labels for _, labels, _ in batches]), DIGITS.labels[at])
+
+
+def test_order_and_augmentations_follow_from_the_seed_and_disturb_no_random_numbers() -> None:
+    def images(**changes: int) -> Tensor:
+        return torch.cat([each for each, _, _ in replace(loader, **changes)])
+
+    loader = ShuffledLoader(DIGITS, AUGMENT, batch_size=32)
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    first = images()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(3)
+    assert torch.equal(images(), first)
+    assert not torch.equal(images(seed=1), first)
+    other = images(view=1)
+    assert not torch.equal(other, first)
+    order, same = ([names for _, _, names in replace(loader, view=view)] for view in (0, 1))
+    assert order == same
+    # A batch draws numbers of its own: the first of each is not the same crop.
+    ones = replace(DIGITS, images=torch.ones_like(DIGITS.images) * torch.arange(32).byte() * 8)
+    crops = [each for each, _, _ in ShuffledLoader(ones, AUGMENT, batch_size=32)]
+    assert not torch.equal(crops[0], crops[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"batch_size": 7}, "batch_size is 7; expected at least 8"), ({"seed": -1}, "seed is -1")],
+)
+def test_a_loader_refuses(changes: dict[str, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        ShuffledLoader(DIGITS, **changes)  # type: ignore[arg-type]
+
+
+# Invariance
+
+
+def test_copies_that_are_the_images_have_invariance_one() -> None:
+    found = invariance(network(), DIGITS, nn.Identity(), batch_size=32)
+    assert np.allclose(found.unbiased.diagonal(), 1, atol=1e-12)
+    assert found.comparison == "views"
+    assert found.layers_a == found.layers_b == ("0", "1", "2", "3")
+    assert found.n == 96
+    assert (found.name_a, found.name_b) == ("Sequential", "Sequential (other copy)")
+
+
+def test_what_does_not_see_the_augmentation_is_invariant() -> None:
+    model = nn.Sequential(nn.Flatten(2), nn.Unflatten(2, (32, 32)), Balanced(), *network())
+    found = invariance(model, DIGITS, Shine(), layers="1,2,3", batch_size=32)
+    seeing, *blind = found.unbiased.diagonal()
+    assert abs(seeing) < 0.2
+    assert np.allclose(blind, 1, atol=1e-4)
+
+
+def test_one_batch_is_unbiased_cka_of_the_features_of_both_copies() -> None:
+    model = network().eval()
+    found = invariance(model, DIGITS, AUGMENT, layers="3", batch_size=96, seed=2)
+    copies = [next(iter(ShuffledLoader(DIGITS, AUGMENT, 96, 2, view)))[0] for view in (0, 1)]
+    with torch.no_grad():
+        expected = repsim.cka(*(model(copy) for copy in copies))
+    assert found.unbiased.item() == pytest.approx(expected, abs=1e-6)
+    assert found.stderr is None
+
+
+def test_invariance_is_the_same_for_a_seed_and_for_any_layers() -> None:
+    first = invariance(network(), DIGITS, AUGMENT, batch_size=32)
+    again = invariance(network(), DIGITS, AUGMENT, batch_size=32)
+    assert np.array_equal(first.unbiased, again.unbiased)
+    alone = invariance(network(), DIGITS, AUGMENT, layers="3", batch_size=32)
+    assert alone.unbiased.item() == pytest.approx(first.unbiased[3, 3], abs=1e-7)
+    other = invariance(network(), DIGITS, AUGMENT, batch_size=32, seed=1)
+    difference = np.abs(other.unbiased - first.unbiased).diagonal()
+    assert (difference > 0).all()
+    assert (difference < 0.2).all()
+    assert first.provenance["seed"] == 0
+
+
+def test_two_networks_are_shown_the_same_augmented_images() -> None:
+    loader = ShuffledLoader(DIGITS, AUGMENT, batch_size=32)
+    model = network()
+    found = repsim.compare(model, model, loader)
+    assert np.allclose(found.unbiased.diagonal(), 1, atol=1e-12)
+    assert found.comparison == "networks"
+
+
+def test_a_network_that_does_not_take_the_images_is_one_line() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    with pytest.raises(CaptureError, match=r"does not run on inputs \(3?96, 1, 32, 32\)"):
+        invariance(model, DIGITS, AUGMENT)
+
+
+# Classes
+
+
+def test_cka_with_the_classes_is_that_with_the_one_hot_matrix(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 5, 60)
+    hot = np.eye(5)[labels]
+    layers = {"noise": rng.standard_normal((60, 7)), "turned": hot @ np.linalg.qr(hot.T @ hot)[0]}
+    names = np.array(list("abcde"))[labels]
+    found = class_similarity({**layers, "hot": 3 * hot + 1}, names)
+    assert found.layers_b == ("classes",)
+    assert found.comparison == "classes"
+    assert found.unbiased[:2, 0] == pytest.approx(
+        [repsim.cka(layer, hot) for layer in layers.values()], abs=1e-6
+    )
+    assert found.unbiased[2, 0] == pytest.approx(1, abs=1e-6)
+    assert found.stderr is not None
+    loaded = type(found)._from_dict(json.loads(json.dumps(found.to_dict())))
+    assert loaded.comparison == "classes"
+
+
+def test_the_kernel_matters_to_the_layers_alone(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 4, 50)
+    layer = rng.standard_normal((50, 3)) + labels[:, None]
+    one = class_similarity({"x": np.eye(4)[labels] * 2}, labels, kernel="rbf")
+    assert one.unbiased.item() == pytest.approx(1, abs=1e-6)
+    assert repsim.cka(layer, np.eye(4)[labels], kernel="rbf") == pytest.approx(
+        class_similarity({"x": layer}, labels, kernel="rbf").unbiased.item(), abs=1e-6
+    )
+
+
+def test_classes_come_from_streams_too() -> None:
+    model = network().eval()
+    found = compare_classes(model, DIGITS, batch_size=96)
+    with torch.no_grad():
+        exact = class_similarity({"3": model(DIGITS.inputs())}, DIGITS.labels)
+    assert found.unbiased[3, 0] == pytest.approx(exact.unbiased.item(), abs=1e-5)
+    assert (found.layers_b, found.name_b, found.comparison) == (("classes",), "classes", "classes")
+    batches = compare_classes(model, DIGITS, AUGMENT, batch_size=32)
+    assert batches.provenance["batches"] == 3
+    assert batches.stderr is not None
+
+
+def test_classes_that_are_not_there_are_one_line(rng: np.random.Generator) -> None:
+    layer = {"x": rng.standard_normal((6, 2))}
+    with pytest.raises(UsageError, match="has no labels"):
+        class_similarity(layer)
+    with pytest.raises(ShapeError, match=r"labels have shape \(5,\); expected \(6,\)"):
+        class_similarity(layer, range(5))
+    with pytest.raises(DegenerateError, match="all 6 examples of a are of class 3"):
+        class_similarity(layer, [3] * 6)
+    with pytest.raises(UsageError, match="digits has no labels"):
+        compare_classes(network(), replace(DIGITS, labels=None))
+    with pytest.raises(DegenerateError, match="are of class 0"):
+        compare_classes(network(), replace(DIGITS, labels=torch.zeros(96, dtype=torch.int64)))
+    nothing: ImageSet = load("digits", "train[:3]")
+    with pytest.raises(DegenerateError, match="no batch of at least 4"):
+        invariance(network(), nothing, AUGMENT)
+
+
+# Figures
+
+
+def test_the_curves_show_what_the_map_is_about(rng: np.random.Generator) -> None:
+    classes = class_similarity({k: rng.standard_normal((20, 3)) for k in "xyz"}, [0, 1] * 10)
+    drawn = figures.draw(classes)
+    assert list(drawn) == ["curves"]
+    (line,) = drawn["curves"].axes[0].get_lines()
+    assert line.get_label() == "CKA with the classes"
+    assert np.allclose(line.get_ydata(), classes.unbiased[:, 0])
+    assert len(drawn["curves"].axes[0].collections) == 1
+
+    copies = invariance(network(), DIGITS, AUGMENT, batch_size=32)
+    drawn = figures.draw(copies)
+    assert list(drawn) == ["heatmap", "curves"]
+    (line,) = drawn["curves"].axes[0].get_lines()
+    assert line.get_label() == "two augmented copies, same layer"
+    assert np.allclose(line.get_ydata(), copies.unbiased.diagonal())
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs, of which one was harvested."""
+    folder = tmp_path_factory.mktemp("workspace")
+    tiny = ("--preset", "tiny", "--width", 4, "--split", "train[:50]", "--test", "test[:50]")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", sys.argv)
+        assert run_command("train", "simclr", "--epochs", 0, *tiny) == 0
+        assert run_command("train", "untrained", "--of", "simclr", *tiny) == 0
+        assert run_command("harvest", "simclr", "--split", "test[:50]", "--pooling", "avg") == 0
+    return folder
+
+
+@pytest.fixture
+def inside(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    return workspace
+
+
+def test_invariance_of_a_run(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("cka", "--a", "simclr", "--invariance", "--split", "test[:40]", "--batch-size", 20)
+    command += ("--layers", "pooled,head")
+    assert run_command(*command) == 0
+    out = capsys.readouterr().out
+    assert "linear CKA (unbiased) of simclr against simclr (other copy), n = 40" in out
+    assert "simclr augmentation" in out
+    assert "invariance" in out
+    assert "95 % interval" in out
+    stem = inside / "results" / "invariance-simclr-test-40-pooled-head"
+    assert Path(f"{stem}-curves.png").is_file()
+    assert Path(f"{stem}-heatmap.pdf").is_file()
+    found = repsim.SimilarityMap.load(f"{stem}.json")
+    run = Run(inside / "runs" / "simclr")
+    images = load("digits", "test[:40]")
+    expected = invariance(
+        run.load_extractor(), images, AUGMENT, layers="pooled,head", batch_size=20
+    )
+    assert np.allclose(found.unbiased, expected.unbiased, atol=1e-9)
+    assert found.provenance["a"]["split"] == "test[0:40]"
+    assert found.provenance["batch_size"] == 20
+    # Its own augmentation is the standard one here, and the file another.
+    assert run_command(*command, "--augmentation", "own") == 0
+    own = repsim.SimilarityMap.load(
+        inside / "results" / "invariance-simclr-own-test-40-pooled-head.json"
+    )
+    assert np.array_equal(own.unbiased, found.unbiased)
+    assert "simclr's own augmentation" in capsys.readouterr().out
+
+
+def test_runs_on_the_same_augmented_images(inside: Path) -> None:
+    arguments = ("--augmentation", "supervised", "--split", "test[:40]", "--layers", "pooled,head")
+    assert run_command("cka", "--a", "simclr", "--b", "untrained", *arguments) == 0
+    name = "cka-simclr-untrained-supervised-test-40-pooled-head.json"
+    found = repsim.SimilarityMap.load(inside / "results" / name)
+    assert (found.name_a, found.name_b) == ("simclr", "untrained")
+    assert found.augmented == ", supervised augmentation"
+    assert found.provenance["b"]["method"] == "untrained"
+
+
+def test_a_run_against_its_classes(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("cka", "--a", "simclr", "--against-classes", "--split", "test[:50]")
+    assert run_command(*command, "--layers", "pooled,head", "--permutations", 19) == 0
+    out = capsys.readouterr().out
+    assert "CKA with the classes" in out
+    assert "averaged maps" in out
+    assert "p, all pairs" in out
+    stem = inside / "results" / "classes-simclr-test-50-pooled-head"
+    assert Path(f"{stem}-curves.pdf").is_file()
+    assert not Path(f"{stem}-heatmap.pdf").exists()
+    found = repsim.SimilarityMap.load(f"{stem}.json")
+    file = inside / "runs" / "simclr" / "activations" / "digits-test.0-50.h5"
+    with repsim.open_store(file) as store:
+        hot = np.eye(10)[store.labels]
+        expected = repsim.cka(store.rows("pooled", 0, 50), hot)
+    at = found.layers_a.index("pooled")
+    assert found.unbiased[at, 0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--invariance", "--b", "untrained"], "--invariance is of one network"),
+        (["--against-classes", "--b", "untrained"], "--against-classes is of one network"),
+        (["--against-classes", "--invariance"], "--against-classes reads a store"),
+        (["--against-classes", "--augmentation", "own"], "--against-classes reads a store"),
+        (["--invariance", "--permutations", "9"], "--permutations is about stores"),
+        (["--invariance", "--memory", "1G"], "--memory is about stores"),
+        (["--invariance", "--no-stderr"], "--stderr is about stores"),
+        (["--invariance", "--estimator", "biased"], "no biased estimate from batches"),
+        (["--batch-size", "32"], "--batch-size is of --invariance"),
+        (["--invariance", "--batch-size", "4"], "4 is not in the range x>=8"),
+        (["--invariance", "--augmentation", "blur"], "'blur' is not one of"),
+        (["--invariance", "--layers", "nowhere"], "nowhere"),
+    ],
+)
+def test_options_that_make_no_sense_are_one_line(
+    inside: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    status = run_command("cka", "--a", "simclr", "--split", "test[:40]", *arguments)
+    one_line(status, message, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["untrained", "--invariance", "--augmentation", "own"], "no augmentation of its own"),
+        (["store.h5", "--invariance"], "store.h5 is a file of activations"),
+        (["layer.npy", "--against-classes"], "layer has no labels"),
+    ],
+)
+def test_networks_that_will_not_do_are_one_line(
+    inside: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    np.save("layer.npy", np.eye(5))
+    one_line(run_command("cka", "--a", *arguments), message, capsys)
+
+
+def one_line(status: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = capsys.readouterr()
+    assert status == 2, err
+    assert out == ""
+    (line,) = err.strip().splitlines()
+    assert message in line
