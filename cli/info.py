@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from repsim.cli.options import bar, json_option, runs_option, show_json, show_table
 from repsim.errors import StoreError, UsageError
 
+if TYPE_CHECKING:
+    from repsim.training.run import Run
+
 
 @click.command()
 @click.argument("target", metavar="RUN|FILE")
 @runs_option
+@click.option("--networks", is_flag=True, help="Show the layers of a run's networks as well.")
 @click.option("--verify", is_flag=True, help="Read a store whole and compare its checksums.")
 @json_option
-def info(target: str, runs: Path, verify: bool, as_json: bool) -> None:
+def info(target: str, runs: Path, networks: bool, verify: bool, as_json: bool) -> None:
     """\b
     repsim info simclr
+    repsim info mgan --networks
     repsim info runs/simclr/activations/digits-test.h5
     repsim info runs/simclr/activations/digits-test.h5 --verify
     repsim info results/cka-simclr-supervised.json
@@ -26,6 +31,8 @@ def info(target: str, runs: Path, verify: bool, as_json: bool) -> None:
     Say what is in a run, an activation store or a result, and where its numbers come from.
     """
     path = Path(target)
+    if networks and (verify or path.is_file()):
+        raise UsageError(f"--networks is for runs, and without --verify; got {target!r}")
     if verify:
         _verify(target, as_json)
         return
@@ -36,7 +43,7 @@ def info(target: str, runs: Path, verify: bool, as_json: bool) -> None:
     elif path.is_file():
         raise UsageError(f"{path} is no store (.h5) or result (.json); a run is named as a folder")
     else:
-        content, tables = _of_run(target, runs)
+        content, tables = _of_run(target, runs, networks)
     if as_json:
         show_json(content)
         return
@@ -114,7 +121,7 @@ def _of_result(path: Path) -> tuple[dict, list]:
     return content, [table, _facts("provenance", content["provenance"])]
 
 
-def _of_run(name: str, runs: Path) -> tuple[dict, list]:
+def _of_run(name: str, runs: Path, networks: bool) -> tuple[dict, list]:
     from repsim.cli.workspace import find_run
 
     run = find_run(name, runs)
@@ -145,7 +152,36 @@ def _of_run(name: str, runs: Path) -> tuple[dict, list]:
         _facts("settings", described["config"]),
         _facts("trained on", described["trained_on"]),
     ]
+    if networks:
+        content["networks"] = _networks(run)
+        tables += [_layers(name, layers) for name, layers in content["networks"].items()]
     return content, tables
+
+
+def _networks(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """The layers of every network of a run, for the input that it takes in training."""
+    from repsim.networks import describe
+
+    method = run.build()
+    facts = method.facts
+    images = (facts.channels, facts.size, facts.size)
+    return {
+        name: describe(network, getattr(network, "input_shape", images))
+        for name, network in method.networks.items()
+    }
+
+
+def _layers(name: str, layers: list[dict[str, Any]]) -> tuple[str, tuple[str, ...], list]:
+    """The table of a network; with copies only where there are some."""
+    plain = all(layer["copies"] == 1 for layer in layers)
+    columns = tuple(key for key in layers[0] if not (plain and key == "copies"))
+    words = {True: "yes", False: "no"}
+    rows = [
+        tuple(words[layer[key]] if key == "bias" else layer[key] for key in columns)
+        for layer in layers
+    ]
+    total = sum(layer["parameters"] for layer in layers)
+    return f"{name}: {total:,} parameters", columns, rows
 
 
 def _facts(title: str, content: dict[str, Any]) -> tuple[str, tuple[str, str], list]:

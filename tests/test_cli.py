@@ -565,9 +565,22 @@ def test_info_describes_runs_stores_and_results(inside: Path, run_repsim, as_jso
             json.loads(done.out)
 
 
+def test_info_shows_the_layers_of_the_networks_of_a_run(inside: Path, run_repsim) -> None:  # type: ignore[no-untyped-def]
+    shown = run_repsim("info", "mgan", "--networks").out.splitlines()
+    row = next(line for line in shown if "project.*.0" in line)
+    assert row.split()[1:3] == ["10", "TransposedConv"]
+    assert any(line.startswith("classifier: ") for line in shown)
+    found = json.loads(run_repsim("info", "mgan", "--networks", "--json").out)["networks"]
+    assert list(found) == ["generator", "discriminator", "classifier"]
+    assert [layer["outputs"] for layer in found["generator"]] == [16, 8, 4, 1]
+    assert "networks" not in json.loads(run_repsim("info", "mgan", "--json").out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "parts"),
     [
+        (["info", "simclr", "--networks", "--verify"], 2, ["--networks is for runs"]),
+        (["info", "runs/simclr/config.json", "--networks"], 2, ["--networks is for runs"]),
         (["cka", "--a", "simcrl"], 2, ["no run 'simcrl'", "did you mean 'simclr'"]),
         (["cka"], 2, ["Missing option '--a'"]),
         (["cka", "--a", "simclr", "--kernal", "rbf"], 2, ["--kernal", "--kernel"]),

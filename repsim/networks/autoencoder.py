@@ -46,6 +46,7 @@ class Decoder(nn.Sequential):
 
     def __init__(self, channels: int, width: int = 128, code: int = FEATURE_DIM) -> None:
         super().__init__()
+        self.input_shape = (code,)
         self.unflatten = nn.Unflatten(1, (code, 1, 1))
         self.up1 = up(code, 4 * width, stride=1, padding=0)
         self.up2 = up(4 * width, 2 * width)

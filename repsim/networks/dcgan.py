@@ -30,6 +30,8 @@ class Generator(nn.Module):
         generators: K; 10 in the paper.
     """
 
+    input_shape = (LATENT,)
+
     def __init__(self, channels: int, width: int = 128, generators: int = 1) -> None:
         super().__init__()
         self.project = nn.ModuleList(
