@@ -136,12 +136,19 @@ def in_time(seconds: float) -> str:
 
 
 def show_claims(claims: list[Claim], title: str) -> None:
-    """The verdict on each claim."""
+    """The verdict on each claim, with the number that decides below it."""
     rows = []
     for each in claims:
-        interval = "" if each.low != each.low else f"{each.low:.3g} to {each.high:.3g}"
+        interval = "" if each.low != each.low else f"\n{each.low:.3g} to {each.high:.3g}"
         bound = "" if each.side is None else f"{each.side} {each.bound:g}"
-        value = f"{each.value:.3g}"
-        rows.append((each.claim, each.test, value, interval, bound, each.published, each.verdict))
-    columns = ("claim", "number", "value", "95 % interval", "to be", "published", "verdict")
+        rows.append(
+            (
+                f"{each.claim}\n  {each.test}",
+                f"{each.value:.3g}{interval}",
+                bound,
+                each.published,
+                each.verdict,
+            )
+        )
+    columns = ("claim, and the number that decides", "value", "to be", "published", "verdict")
     show_table(title, columns, rows)

@@ -11,6 +11,9 @@ from repsim.intervals import mean_interval
 
 Side = Literal["above", "below"]
 
+#: By how much rounding may leave a number on the wrong side of its bound.
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -72,8 +75,10 @@ def over_seeds(
     value, low, high = (float(each) for each in mean_interval(values))
     verdict = "reported" if side is None else "undecided"
     if side is not None and not any(map(math.isnan, (low, high))):
-        above = low >= bound, high < bound
-        met, failed = above if side == "above" else (high <= bound, low > bound)
+        if side == "above":
+            met, failed = low >= bound - ROUNDING, high < bound - ROUNDING
+        else:
+            met, failed = high <= bound + ROUNDING, low > bound + ROUNDING
         verdict = "supported" if met else "not supported" if failed else "undecided"
     return Claim(
         *(claim, statement, test, value, low, high, side, bound),

@@ -9,6 +9,7 @@ are of Chen et al. (2020), appendix B.9, and the usual for supervised training.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
@@ -25,6 +26,7 @@ from repsim.activations.probing import probe_layers
 from repsim.activations.store import ActivationStore
 from repsim.data import ImageSet
 from repsim.devices import find_device, float64_device
+from repsim.errors import RepsimWarning
 from repsim.figure_data import FigureData, heatmap_panel, line, line_panel
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
 from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training
@@ -390,7 +392,7 @@ class Grigg2021(Recipe):
 
     def _estimators(self) -> FigureData:
         """The biased estimator against its limit on independent features, and the unbiased."""
-        rows = [gaussian_check(n, p) for n, p in GAUSSIANS]
+        rows = self._check()
         sizes = [f"{row['n']} x {row['p']}" for row in rows]
         series = [
             line("biased", [row["biased"] for row in rows]),
@@ -461,7 +463,8 @@ class Grigg2021(Recipe):
             if key not in leave
         ]
 
-    def _check(self) -> list[dict[str, Any]]:
+    @staticmethod
+    def _check() -> list[dict[str, Any]]:
         return [gaussian_check(n, p) for n, p in GAUSSIANS]
 
     # --- claims
@@ -569,7 +572,7 @@ class Grigg2021(Recipe):
         ]
         found = [task.load().panels[0]["series"][0]["values"] for task in self.identification]
         at = list(IDENTIFICATION).index
-        checks = [gaussian_check(n, p) for n, p in GAUSSIANS]
+        checks = self._check()
         return [
             over_seeds(
                 "4f: layers identified",
@@ -578,7 +581,7 @@ class Grigg2021(Recipe):
                 shares,
                 "above",
                 70.0,
-                published="99.3 (Kornblith et al. 2019, another network)",
+                published="99.3",
             ),
             over_seeds(
                 "4f: CKA above CCA",
@@ -587,12 +590,12 @@ class Grigg2021(Recipe):
                 [values[at("cka")] - values[at("cca")] for values in found],
                 "above",
                 0.0,
-                published="97.9 (Kornblith et al. 2019, another network)",
+                published="97.9",
             ),
             exactly(
                 "4g: biased estimator",
                 "on independent features the biased estimator is near p / (n + p)",
-                f"largest distance from it, {len(checks)} sizes",
+                f"largest distance from it, {len(checks)} sizes, means of ten draws",
                 [abs(row["biased"] - row["limit"]) for row in checks],
                 "below",
                 0.01,
@@ -600,7 +603,7 @@ class Grigg2021(Recipe):
             exactly(
                 "4g: unbiased estimator",
                 "on independent features the unbiased estimator is near 0",
-                f"largest size, {len(checks)} sizes",
+                f"largest distance from 0, {len(checks)} sizes, means of ten draws",
                 [abs(row["unbiased"]) for row in checks],
                 "below",
                 0.02,
@@ -627,17 +630,23 @@ class Grigg2021(Recipe):
 # --- the estimators themselves
 
 
-def _gaussians(*shapes: tuple[int, int]) -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
+def _gaussians(*shapes: tuple[int, int], seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
     return [rng.standard_normal(shape) for shape in shapes]
 
 
 def gaussian_check(n: int, p: int) -> dict[str, Any]:
     """Both estimators on two layers of independent Gaussian features, (n, p) each, and p / (n + p),
-    which the biased one tends to."""
-    x, y = _gaussians((n, p), (n, p))
-    biased, unbiased = (float(cka(x, y, estimator=each)) for each in ("biased", "unbiased"))
-    return {"n": n, "p": p, "biased": biased, "limit": p / (n + p), "unbiased": unbiased}
+    which the biased one tends to; means of ten draws."""
+    found: dict[str, list[float]] = {"biased": [], "unbiased": []}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RepsimWarning)  # that the biased one is high is the point
+        for seed in range(10):
+            x, y = _gaussians((n, p), (n, p), seed=seed)
+            for estimator, values in found.items():
+                values.append(float(cka(x, y, estimator=estimator)))
+    means = {estimator: float(np.mean(values)) for estimator, values in found.items()}
+    return {"n": n, "p": p, "limit": p / (n + p), **means}
 
 
 def invariance_check() -> list[float]:

@@ -7,6 +7,7 @@ frozen features, and by what the old heads see of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
@@ -298,18 +299,24 @@ class Mao2022(Recipe):
         return [100 * _entry(task.load(), solver)["accuracy"] for task in tasks]
 
     def _epochs(self) -> FigureData:
+        curves = {
+            key: [
+                [100 * value for value in _entry(task.load(), "sgd:mao2022")["history"]]
+                for task in tasks
+            ]
+            for key, tasks in self.heads.items()
+        }
+        shown = np.concatenate(list(curves.values()))
+        ends = (max(0.0, shown.min() - 2), min(100.0, shown.max() + 2))
+        epochs = list(range(1, 1 + shown.shape[1]))
         panels = []
         for removed in self.removed:
-            series = []
-            for extractor, label in NAMES.items():
-                curves = [
-                    [100 * value for value in _entry(task.load(), "sgd:mao2022")["history"]]
-                    for task in self.heads[extractor, removed]
-                ]
-                series.append(line(label, **_mean(curves)))
-            epochs = list(range(1, 1 + len(curves[0])))
+            series = [
+                line(label, **_mean(curves[extractor, removed]))
+                for extractor, label in NAMES.items()
+            ]
             title = f"{removed} removed"
-            panels.append(line_panel(title, "epoch", "accuracy (%)", epochs, series))
+            panels.append(line_panel(title, "epoch", "accuracy (%)", epochs, series, ylim=ends))
         return self._figure(
             "Figure 3",
             "Held-out accuracy of a new head on the frozen features of discriminator (D) and "
@@ -365,7 +372,7 @@ class Mao2022(Recipe):
         found = [task.load().panels[0]["series"] for task in self.shifts]
         labels = [series["label"] for series in found[0]]
         series = [
-            line(label, **_mean([each[k]["values"] for each in found]))
+            line(label, **_mean([_log10(each[k]["values"]) for each in found]))
             for k, label in enumerate(labels)
         ]
         return self._figure(
@@ -376,9 +383,9 @@ class Mao2022(Recipe):
             [
                 line_panel(
                     "",
-                    "shift (norms of the mean feature)",
-                    "largest change of a probability",
-                    list(SHIFTS),
+                    "log10 of the shift, in norms of the mean feature",
+                    "log10 of the largest\nchange of a probability",
+                    _log10(SHIFTS),
                     series,
                 )
             ],
@@ -632,6 +639,11 @@ def _box(row: dict[str, Any]) -> dict[str, Any]:
         "label": f"{row['operation']} {row['kernel']}, {row['outputs']}",
         "note": ", ".join(part for part in parts if part != "none"),
     }
+
+
+def _log10(values: Sequence[float]) -> list[float]:
+    """Base-10 logarithms; NaN of 0."""
+    return [math.log10(value) if value > 0 else math.nan for value in values]
 
 
 def _correlation(x: Sequence[float], y: Sequence[float]) -> float:

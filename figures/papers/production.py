@@ -242,4 +242,4 @@ def publish(recipe: Recipe, *, style: str = "page") -> list[Path]:
             path = recipe.workspace.folder / "claims.csv"
         write_atomic(path, table(rows))
         written.append(path)
-    return written
+    return list(dict.fromkeys(written))

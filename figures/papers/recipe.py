@@ -341,15 +341,16 @@ class Recipe(ABC):
 
     def provenance(self) -> dict[str, Any]:
         """What every figure records."""
+        trainings = [task for task in self.tasks if isinstance(task, Training)]
         return {
             "paper": self.paper,
             "scale": self.scale,
             "data": self.data,
             "held_out": self.held_out,
             "seeds": list(self.seeds),
-            "runs": {
-                task.path.name: dict(task.settings)
-                for task in self.tasks
-                if isinstance(task, Training)
+            "runs": [task.path.name for task in trainings],
+            "settings": {
+                task.method: {k: v for k, v in task.settings.items() if k not in ("method", "seed")}
+                for task in reversed(trainings)  # the first of each method has the last word
             },
         }
