@@ -21,8 +21,10 @@ from scipy.stats import spearmanr
 
 from repsim.activations import harvest_run
 from repsim.activations.compare import compare, compare_classes, invariance
+from repsim.activations.harvest import Plan, plan_harvest
 from repsim.activations.loaders import ShuffledLoader
 from repsim.activations.probing import probe_layers
+from repsim.activations.runs import ImageLoader
 from repsim.activations.store import ActivationStore
 from repsim.data import ImageSet
 from repsim.devices import find_device, float64_device
@@ -178,8 +180,14 @@ class Grigg2021(Recipe):
         *,
         times: int,
         seconds: float = 2,
+        stored: Sequence[str] = (),
     ) -> Analysis:
-        """An analysis that shows the images ``times`` times to a network, or costs as much."""
+        """An analysis that shows the images ``times`` times to a network, or costs as much, and
+        leaves the activations of some splits."""
+
+        def size() -> int:
+            return sum(self._plan(run, split).bytes for run in needs for split in stored)
+
         return Analysis(
             self.workspace,
             name,
@@ -188,7 +196,13 @@ class Grigg2021(Recipe):
             compute,
             images=times * len(self._images),
             seconds=seconds,
+            stored=size,
         )
+
+    def _plan(self, run: Training, split: str) -> Plan:
+        """What a harvest of a run will store."""
+        loader = ImageLoader(self.workspace.images(self.data, split), 256)
+        return plan_harvest(run.build().networks["encoder"].eval(), loader, pooling="avg")
 
     @cached_property
     def _images(self) -> ImageSet:
@@ -256,7 +270,15 @@ class Grigg2021(Recipe):
                 )
 
         settings = {"probed": PROBED[self.scale], "held_out": self.held_out}
-        return self._analysis(f"probe-{run.name}", [run], compute, settings, times=5, seconds=20)
+        return self._analysis(
+            f"probe-{run.name}",
+            [run],
+            compute,
+            settings,
+            times=5,
+            seconds=20,
+            stored=tuple(settings.values()),
+        )
 
     def _identify(self, a: Training, b: Training) -> Analysis:
         def compute(progress: Progress) -> FigureData:
@@ -275,7 +297,7 @@ class Grigg2021(Recipe):
             return FigureData("layer identification", "", [panel], {"a": a.name, "b": b.name})
 
         name = f"identification-{a.name}-{b.name}"
-        return self._analysis(name, [a, b], compute, times=1, seconds=20)
+        return self._analysis(name, [a, b], compute, times=1, seconds=20, stored=(self.compared,))
 
     def _harvest(self, run: Training, split: str) -> ActivationStore:
         """A run's layers, averaged over positions, on a part of the images."""

@@ -26,7 +26,7 @@ from repsim.figure_data import ELLIPSIS, FigureData, diagram_panel, line, line_p
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
 from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training
 from repsim.intervals import mean_interval
-from repsim.networks.dcgan import LATENT
+from repsim.networks.dcgan import FEATURE_DIM, LATENT
 from repsim.networks.describe import describe
 from repsim.progress import Progress
 from repsim.results import NullSpaceReport, ProbeCurve
@@ -202,6 +202,7 @@ class Mao2022(Recipe):
             settings={"heads": known, "solvers": solvers},
             images=self._count(known, self.held_out),
             seconds=self._count(known) / 4000,
+            stored=lambda: 4 * FEATURE_DIM * self._count(known, self.held_out),
         )
 
     def _report(self, run: Training, extractor: str) -> Analysis:

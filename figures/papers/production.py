@@ -15,7 +15,6 @@ import torch
 
 from repsim._version import __version__
 from repsim.data import ImageSet
-from repsim.data.augment import flips
 from repsim.devices import find_device
 from repsim.figures.draw import draw, save
 from repsim.figures.papers.recipe import Analysis, Plate, Recipe, Task, Training
@@ -23,8 +22,6 @@ from repsim.files import table, write_atomic
 from repsim.progress import Progress, silent
 from repsim.training import parallel
 from repsim.training.feeding import SIZE, feed
-from repsim.training.method import DataFacts
-from repsim.training.methods import find_method
 from repsim.training.run import Run
 from repsim.training.trainer import Trainer
 
@@ -38,8 +35,7 @@ _LOOK = 1.0
 class Speeds:
     """How fast this machine trains and runs networks, from a few steps of each kind."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._facts = facts_of(recipe)
+    def __init__(self) -> None:
         self._known: dict[str, float] = {}
 
     def training(self, task: Training) -> float:
@@ -50,17 +46,18 @@ class Speeds:
             self._known[kind] = self._measure(task)
         return self._known[kind]
 
-    def _measure(self, task: Training) -> float:
+    @staticmethod
+    def _measure(task: Training) -> float:
         settings = {"batch_size": _SAMPLE, "epochs": 2, "devices": 1}
         config = task.config.model_copy(update=settings)
-        method = find_method(task.method)(config, self._facts)
+        method = task.build(config)
         if not method.optimizers():
             return 0.0
         fabric = parallel.start(config)
-        n = _SAMPLE * _STEPS
-        pixels = torch.randint(0, 256, (n, self._facts.channels, SIZE, SIZE), dtype=torch.uint8)
-        labels = torch.arange(n) % max(1, self._facts.classes)
-        names = tuple(map(str, range(self._facts.classes)))
+        n, facts = _SAMPLE * _STEPS, method.facts
+        pixels = torch.randint(0, 256, (n, facts.channels, SIZE, SIZE), dtype=torch.uint8)
+        labels = torch.arange(n) % max(1, facts.classes)
+        names = tuple(map(str, range(facts.classes)))
         images = ImageSet("noise", "train", pixels, labels, tuple(map(str, range(n))), names)
         trainer = Trainer(method, fabric, n)
         source = feed(images, fabric.device, 0)
@@ -83,20 +80,9 @@ class Speeds:
         return task.seconds + shown
 
 
-def facts_of(recipe: Recipe) -> DataFacts:
-    """What networks are built for: the image set of a recipe."""
-    images = recipe.workspace.images(recipe.data, f"{recipe.held_out}")
-    return DataFacts(
-        channels=images.channels,
-        classes=len(images.classes),
-        size=SIZE,
-        flips=flips(recipe.data),
-    )
-
-
 def estimate(recipe: Recipe) -> list[dict[str, Any]]:
     """What is missing: a record a task with its name, seconds and bytes."""
-    speeds = Speeds(recipe)
+    speeds = Speeds()
     return [
         {
             "task": task.name,
@@ -114,7 +100,7 @@ def make_missing(recipe: Recipe, *, jobs: int = 1, progress: Progress = silent) 
     Progress counts seconds, as far as they were estimated before.
     """
     missing = recipe.missing()
-    speeds = Speeds(recipe)
+    speeds = Speeds()
     costs = {task.path: max(1, round(speeds.of(task))) for task in missing}
     total, done = sum(costs.values()), 0
     log = Log(recipe)

@@ -12,11 +12,12 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from repsim.data import ImageSet, load
+from repsim.data.augment import flips
 from repsim.errors import UsageError, choices
 from repsim.figure_data import FigureData
 from repsim.figures.papers.claims import Claim
@@ -24,7 +25,9 @@ from repsim.files import sha256
 from repsim.progress import Progress
 from repsim.results import Result
 from repsim.training.config import TrainConfig, build_config
+from repsim.training.feeding import SIZE
 from repsim.training.loop import train
+from repsim.training.method import DataFacts, Method
 from repsim.training.methods import find_method
 from repsim.training.presets import read_preset
 from repsim.training.run import Run
@@ -35,6 +38,11 @@ SCALES = ("tiny", "small", "paper")
 
 #: Settings that say where a run is trained, and nothing about what it becomes.
 WHERE = ("device", "devices", "workers")
+
+
+@lru_cache(maxsize=4)  # many tasks ask for the same few parts
+def _images(data: str, split: str, data_dir: Path | None) -> ImageSet:
+    return load(data, split, data_dir=data_dir)
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class Workspace:
 
     def images(self, data: str, split: str) -> ImageSet:
         """A part of an image set."""
-        return load(data, split, data_dir=self.data_dir)
+        return _images(data, split, self.data_dir)
 
 
 class Task(ABC):
@@ -155,6 +163,21 @@ class Training(Task):
         """Images of an epoch."""
         return len(self.workspace.images(self.config.data, self.config.split))
 
+    def build(self, config: TrainConfig | None = None) -> Method:
+        """The method with untrained networks, of its configuration or another."""
+        images = self.workspace.images(self.config.data, self.config.split)
+        facts = DataFacts(images.channels, len(images.classes), SIZE, flips(self.config.data))
+        return find_method(self.method)(config or self.config, facts)
+
+    @property
+    def bytes(self) -> int:
+        networks = self.build().networks.values()
+        return sum(
+            value.numel() * value.element_size()
+            for network in networks
+            for value in network.state_dict().values()
+        )
+
     @property
     def epochs_done(self) -> int:
         """Epochs that need not be trained again."""
@@ -189,6 +212,7 @@ class Analysis(Task):
         compute: makes the result.
         images: shown to each of the networks, for estimates.
         seconds: what it takes beside those, about.
+        stored: bytes of the activations that it leaves.
     """
 
     def __init__(
@@ -201,10 +225,11 @@ class Analysis(Task):
         *,
         images: int = 0,
         seconds: float = 1.0,
+        stored: Callable[[], int] | None = None,
     ) -> None:
         self.workspace, self.name = workspace, name
         self._settings, self.needs, self.compute = settings, tuple(needs), compute
-        self.images, self.seconds = images, seconds
+        self.images, self.seconds, self.stored = images, seconds, stored
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -217,6 +242,10 @@ class Analysis(Task):
     @property
     def done(self) -> bool:
         return self.path.is_file()
+
+    @property
+    def bytes(self) -> int:
+        return 0 if self.stored is None else self.stored()
 
     def make(self, progress: Progress) -> None:
         self.compute(progress).save(self.path, overwrite=True)
