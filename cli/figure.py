@@ -58,9 +58,7 @@ def figure(
             refuse_existing(f"{each}{ending}", overwrite)
     for suffix, each in stems.items():
         show_files(
-            figures.save(
-                drawn[suffix], each, provenance=provenance, data=data, overwrite=overwrite
-            )
+            figures.save(drawn[suffix], each, provenance=provenance, data=data, overwrite=overwrite)
         )
 
 

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from repsim.figures.layers import boundaries, label_layers
-from repsim.figures.style import MARKERS, styled
+from repsim.figures.style import MARKERS, legend_columns, styled
 from repsim.results import ProbeCurve, ProbeSeries, SimilarityMap
 
 
@@ -78,7 +78,7 @@ def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
     shared = len(layouts) == 1
     with styled(style) as width:
         longest = max(len(each.label) for each in series)
-        columns = _columns(width, longest)
+        columns = legend_columns(width, longest)
         rows = -(-(len(series) + 1) // columns)
         line = 1.6 * mpl.rcParams["legend.fontsize"] / 72
         height = min(0.82 * width, 0.3 * width + 2) + max(0, rows - 3) * line
@@ -133,9 +133,3 @@ def _looks(series: Sequence[ProbeSeries]) -> list[dict[str, Any]]:
 
 def _kind(series: ProbeSeries) -> tuple[str, str, float]:
     return series.solver, series.component, series.label_fraction
-
-
-def _columns(width: float, letters: int) -> int:
-    """Columns of a legend whose longest entry has so many letters, on a figure of this width."""
-    size = mpl.rcParams["legend.fontsize"] / 72
-    return max(1, min(2 if width < 5 else 4, int(width / ((0.52 * letters + 4.5) * size))))

@@ -54,7 +54,7 @@ def save(
     """Write a figure as STEM.png and STEM.pdf, and close it; all paths written are returned.
 
     The provenance goes into the files' metadata; no date does, so that the same figure gives the
-    same file. With ``data``, its numbers go to STEM.csv, and its caption and provenance to STEM.txt.
+    same file. With ``data``, its numbers go to STEM.csv, its caption and provenance to STEM.txt.
 
     Args:
         figure: what to write.

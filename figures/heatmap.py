@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from repsim.errors import UsageError
 from repsim.figures.layers import boundaries, label_layers
@@ -123,7 +124,9 @@ def colour_bar(
     fig: Figure, image: AxesImage, axes: Sequence[Axes], label: str, *, shrink: float
 ) -> None:
     """The bar of all maps on ``axes``, which share their scale."""
-    bar = fig.colorbar(image, ax=list(axes), shrink=shrink, pad=0.02, aspect=22)
+    # Labels of one width whatever their number: a layout that moves them would not end.
+    ticks = MaxNLocator("auto", steps=[2, 5, 10])
+    bar = fig.colorbar(image, ax=list(axes), shrink=shrink, pad=0.02, aspect=22, ticks=ticks)
     bar.set_label(label)
     bar.outline.set_visible(False)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from itertools import cycle
+from collections.abc import Iterator, Sequence
+from itertools import cycle, groupby
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.textpath import TextPath
@@ -20,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from repsim.figure_data import ELLIPSIS, FigureData
 from repsim.figures.heatmap import colour_bar, dot_handle, draw_map, scale_label
 from repsim.figures.layers import boundaries, label_layers
-from repsim.figures.style import MARKERS, STROKES, styled
+from repsim.figures.style import MARKERS, STROKES, legend_columns, styled
 
 Record = dict[str, Any]
 
@@ -29,7 +30,8 @@ _MARKED = 12
 
 
 def panels(data: FigureData, *, style: str = "page") -> Figure:
-    """The panels of a figure: up to three side by side, on a column below each other.
+    """The panels of a figure: up to three side by side; on a column below each other, or if they
+    are many by twos, with diagrams and tables over its width.
 
     Heatmaps share one scale and one bar; lines share one legend where the same ones come again. A
     label has one look in the whole figure; looks differ in marker or stroke as well as in colour.
@@ -43,26 +45,26 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
         UsageError: no such style.
     """
     with styled(style) as width, mpl.rc_context({"text.parse_math": False}):
-        rows = _arranged(data.panels, 1 if width < 5 else 3)
-        inches = width / len(rows[0])
-        heights = [max(_height(panel, inches) for panel in row) for row in rows]
+        rows = _arranged(data.panels, narrow=width < 5)
+        heights = [max(_height(panel, width / len(row)) for panel in row) for row in rows]
         highest = 5.0 if width > 8 else 8.6  # a slide, or a page, has no more
         squeeze = min(1.0, highest / sum(heights))
         heights = [height * squeeze for height in heights]
         looks = _looks(data.panels)
         legend = _legend(data.panels, looks)
-        named = {handle.get_label() for handle in legend}
-        columns = _columns(width, [str(name) for name in named])
+        named = {str(handle.get_label()) for handle in legend}
+        columns = legend_columns(width, max(map(len, named), default=0))
         below = -(-len(legend) // columns) * 1.6 * mpl.rcParams["legend.fontsize"] / 72
         fig = plt.figure(figsize=(width, sum(heights) + below + 0.05), layout="constrained")
-        grid = fig.add_gridspec(len(rows), len(rows[0]), height_ratios=heights)
+        across = max(map(len, rows))
+        grid = fig.add_gridspec(len(rows), across, height_ratios=heights)
         letters = iter(letter for letter, _ in data.lettered())
-        maps: list[tuple[Axes, Any, Record]] = []
+        maps: list[tuple[Axes, AxesImage, Record]] = []
         for i, row in enumerate(rows):
             for j, panel in enumerate(row):
-                # A single panel of the last row takes it all.
+                # A panel alone in its row takes all of it.
                 ax = fig.add_subplot(grid[i, j if len(row) > 1 else slice(None)])
-                size = (inches if len(row) > 1 else width, heights[i])
+                size = (width / (across if len(row) > 1 else 1), heights[i])
                 if panel["type"] == "heatmap":
                     maps.append((ax, _heatmap(ax, panel, size), panel))
                 elif panel["type"] == "lines":
@@ -73,17 +75,39 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
         if maps:
             scales = {scale_label(panel["kernel"], panel["estimator"]) for _, _, panel in maps}
             label = scales.pop() if len(scales) == 1 else "CKA"
+            high = sum(
+                height
+                for row, height in zip(rows, heights, strict=True)
+                if any(panel["type"] == "heatmap" for panel in row)
+            )
             axes = [ax for ax, _, _ in maps]
-            colour_bar(fig, maps[0][1], axes, label, shrink=0.8 if len(rows) == 1 else 0.6)
+            colour_bar(
+                fig, maps[0][1], axes, _wrapped(label, 0.7 * high), shrink=min(0.8, 2.4 / high)
+            )
         if legend:
-            fig.legend(handles=legend, loc="outside lower center", ncols=columns)
+            fig.legend(handles=legend, handlelength=2.6, loc="outside lower center", ncols=columns)
+        # Square axes leave gaps that the layout would take for room; they become so in their place.
+        fig.draw_without_rendering()
+        fig.set_layout_engine("none")
+        for ax, _, _ in maps:
+            ax.set_box_aspect(1)
     return fig
 
 
 # --- where
 
 
-def _arranged(panels: Sequence[Record], most: int) -> list[list[Record]]:
+def _arranged(panels: Sequence[Record], *, narrow: bool) -> list[list[Record]]:
+    """The rows of a figure."""
+    if not narrow:
+        return _even(panels, 3)
+    found: list[list[Record]] = []
+    for wide, run in groupby(panels, lambda panel: panel["type"] in ("diagram", "table")):
+        found += _even(list(run), 1 if wide or len(panels) <= 3 else 2)
+    return found
+
+
+def _even(panels: Sequence[Record], most: int) -> list[list[Record]]:
     """Rows of at most so many panels, as even as can be."""
     lines = -(-len(panels) // most)
     columns = -(-len(panels) // lines)
@@ -92,34 +116,34 @@ def _arranged(panels: Sequence[Record], most: int) -> list[list[Record]]:
 
 def _height(panel: Record, inches: float) -> float:
     """What a panel of that width needs, with its title and the names of its axes."""
-    line = mpl.rcParams["font.size"] / 72
+    line = 1.2 * mpl.rcParams["font.size"] / 72
+    title = line * len(_wrapped(panel["title"], 0.8 * inches).splitlines())
     if panel["type"] == "heatmap":
-        return 0.82 * inches + 2 * line
+        return 0.88 * inches + 2 * line + title
     if panel["type"] == "lines":
-        return min(0.8 * inches, 0.3 * inches + 1.5) + 2 * line
+        return min(0.8 * inches, 0.3 * inches + 1.5) + line + title
     if panel["type"] == "diagram":
         deepest = max(box["row"] for box in panel["boxes"])
-        return (deepest + 1) * 4 * line + 2 * line
-    return (len(panel["rows"]) + 4) * 1.6 * line
+        return (deepest + 1) * 3.3 * line + title
+    return (len(panel["rows"]) + 2) * 1.4 * line + title
 
 
 def _title(ax: Axes, title: str, letter: str, inches: float, lettered: bool) -> None:
-    fitting = int(inches * 72 / (0.55 * mpl.rcParams["axes.titlesize"]))
-    ax.set_title(textwrap.fill(f"({letter}) {title}" if lettered else title, max(8, fitting)))
+    text = f"({letter}) {title}" if lettered else title
+    ax.set_title(_wrapped(text, 0.8 * inches))  # of which the axes have not all
 
 
-def _columns(width: float, labels: Sequence[str]) -> int:
-    """Columns of a legend with these labels."""
-    size = mpl.rcParams["legend.fontsize"] / 72
-    longest = max(map(len, labels), default=0)
-    return max(1, min(len(labels), int(width / ((0.52 * longest + 4.5) * size))))
+def _wrapped(text: str, inches: float) -> str:
+    """Lines of the font size of labels that long."""
+    letters = int(inches * 72 / (0.55 * mpl.rcParams["font.size"]))
+    return textwrap.fill(text, max(8, letters))
 
 
 # --- heatmaps
 
 
-def _heatmap(ax: Axes, panel: Record, size: tuple[float, float]) -> Any:
-    return draw_map(
+def _heatmap(ax: Axes, panel: Record, size: tuple[float, float]) -> AxesImage:
+    image = draw_map(
         ax,
         np.array(panel["values"], float),
         (panel["layers_a"], panel["layers_b"]),
@@ -127,6 +151,8 @@ def _heatmap(ax: Axes, panel: Record, size: tuple[float, float]) -> Any:
         dots=panel["dots"],
         inches=0.6 * min(size),
     )
+    ax.set_box_aspect(None)
+    return image
 
 
 # --- lines
@@ -146,7 +172,8 @@ def _looks(panels: Sequence[Record]) -> dict[str, Record]:
     palette = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
     own = dict(zip(groups, zip(cycle(palette), cycle(MARKERS), strict=False), strict=False))
     alone = all(len(members) == 1 for members in groups.values())
-    controls, publisheds = cycle(zip(("0.45", "0.65"), (None, "x"), strict=True)), cycle("Dso^v")
+    controls: Iterator[tuple[str, str | None]] = cycle((("0.45", None), ("0.65", "x")))
+    published = cycle("Dso^v")
     found: dict[str, Record] = {}
     for label, each in every.items():
         group = each["group"] or label
@@ -156,10 +183,10 @@ def _looks(panels: Sequence[Record]) -> dict[str, Record]:
             stroke = STROKES[place % len(STROKES)]
             found[label] = {"color": colour, "marker": marker, "linestyle": stroke}
         elif each["look"] == "control":
-            colour, marker = next(controls)
-            found[label] = {"color": colour, "marker": marker, "linestyle": "--"}
+            grey, mark = next(controls)
+            found[label] = {"color": grey, "marker": mark, "linestyle": "--"}
         elif each["look"] == "published":
-            marker = own[group][1] if group in own else next(publisheds)
+            marker = own[group][1] if group in own else next(published)
             found[label] = {"color": "black", "marker": marker, "linestyle": "none"}
             found[label] |= {"markerfacecolor": "none", "markeredgewidth": 0.8, "zorder": 4}
         else:
@@ -192,15 +219,15 @@ def _lines(
         look = looks[series["label"]]
         every = max(1, -(-len(x) // _MARKED)) if series["look"] != "published" else 1
         values = np.array(series["values"], float)
-        ax.plot(x, values, label=series["label"], markevery=every, **look)
+        ax.plot(x, values, label=series["label"], markersize=3, markevery=every, **look)
         if series["low"] is not None:
-            ends = [np.array(series[key], float) for key in ("low", "high")]
+            low, high = (np.array(series[key], float) for key in ("low", "high"))
             if series["look"] == "published" or len(x) == 1:
-                reach = np.clip([values - ends[0], ends[1] - values], 0, None)
+                reach = np.clip([values - low, high - values], 0, None)
                 bars = {"fmt": "none", "ecolor": look["color"], "elinewidth": 0.8, "capsize": 1.5}
                 ax.errorbar(x, values, reach, **bars)
             else:
-                ax.fill_between(x, *ends, color=look["color"], alpha=0.2, linewidth=0)
+                ax.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
     if layers:
         for position in boundaries(layers):
             ax.axvline(position - 0.5, color="0.85", linewidth=0.6, zorder=0)
@@ -284,16 +311,18 @@ def _table(ax: Axes, panel: Record, size: tuple[float, float]) -> None:
     cells = [panel["columns"], *([_text(cell) for cell in row] for row in panel["rows"])]
     widths = [max(_extent(row[k]) for row in cells) + 1.2 for k in range(len(cells[0]))]
     edges = np.cumsum([0.0, *widths])
-    font = min(mpl.rcParams["font.size"], 72 * 0.95 * size[0] / edges[-1])
+    inches = 0.75 * size[0]  # what names and bars beside it leave at least
+    font = min(mpl.rcParams["font.size"], 72 * inches / edges[-1])
     for i, row in enumerate(cells):
         for k, cell in enumerate(row):
             at = 0.3 if k == 0 else edges[k + 1] - 0.3
             ax.text(at, i + 0.5, cell, ha="left" if k == 0 else "right", va="center", size=font)
     for at, thick in ((0, 1.0), (1, 0.6), (len(cells), 1.0)):
         ax.plot([0, edges[-1]], [at, at], color="black", linewidth=thick, clip_on=False)
-    reach = max(0.0, 72 * 0.95 * size[0] / font - edges[-1]) / 2  # not wider than its text
+    # Not wider or higher than its text, even where its row is.
+    reach = max(0.0, 72 * inches / font - edges[-1]) / 2
     ax.set_xlim(-reach, edges[-1] + reach)
-    ax.set_ylim(len(cells) + 0.1, -0.1)
+    ax.set_ylim(max(len(cells) + 0.1, 0.8 * size[1] * 72 / (1.7 * font)), -0.1)
     ax.axis("off")
 
 

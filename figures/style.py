@@ -77,3 +77,9 @@ def styled(style: str) -> Iterator[float]:
         raise UsageError(f"unknown style {style!r}; {choices(style, STYLES)}")
     with mpl.rc_context(rc=cast(Any, STYLES[style])):  # its stubs want literal keys
         yield STYLES[style]["figure.figsize"][0]
+
+
+def legend_columns(width: float, letters: int) -> int:
+    """Columns of a legend whose longest entry has so many letters, on a figure of this width."""
+    size = mpl.rcParams["legend.fontsize"] / 72
+    return max(1, min(2 if width < 5 else 4, int(width / ((0.52 * letters + 4.5) * size))))

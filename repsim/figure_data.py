@@ -38,7 +38,7 @@ class FigureData(Result):
         provenance: where the numbers come from.
 
     Raises:
-        UsageError: no panel, too many, or one that is not whole.
+        UsageError: no panel, too many, one that is not whole, or a label of two looks or groups.
     """
 
     kind: ClassVar[str] = "figure-data"
@@ -54,6 +54,14 @@ class FigureData(Result):
             raise UsageError(f"panels is {self.panels!r:.40}; expected a list of 1 to {letters}")
         for letter, panel in self.lettered():
             _check(panel, f"panel {letter}")
+        looks: dict[str, tuple] = {}
+        for each in (each for panel in self.panels for each in panel.get("series", ())):
+            look = (each["look"], each["group"])
+            if looks.setdefault(each["label"], look) != look:
+                raise UsageError(
+                    f"line {each['label']!r:.40} has two looks or groups in one figure; "
+                    "give it another label, or the same look and group in every panel"
+                )
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> FigureData:
@@ -190,7 +198,7 @@ def line_panel(
             "title": title,
             "xlabel": xlabel,
             "ylabel": ylabel,
-            "x": np.asarray(x).tolist(),
+            "x": [_plain_cell(value) for value in x],
             "series": list(series),
             "ylim": None if ylim is None else _listed(ylim),
         }
@@ -240,7 +248,9 @@ def diagram_panel(title: str, columns: Sequence[Sequence[Record]]) -> Record:
     return _checked({"type": "diagram", "title": title, "boxes": boxes, "arrows": arrows})
 
 
-def table_panel(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | float]]) -> Record:
+def table_panel(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str | float]]
+) -> Record:
     """A table, as papers print them.
 
     Args:
@@ -251,7 +261,7 @@ def table_panel(title: str, columns: Sequence[str], rows: Sequence[Sequence[str 
     Raises:
         UsageError: a row with more or fewer cells than columns, or other cells.
     """
-    cells = [[_listed_cell(cell) for cell in row] for row in rows]
+    cells = [[_plain_cell(cell) for cell in row] for row in rows]
     return _checked({"type": "table", "title": title, "columns": list(columns), "rows": cells})
 
 
@@ -263,7 +273,7 @@ def _listed(values: Any) -> Any:
         return values
 
 
-def _listed_cell(cell: Any) -> Any:
+def _plain_cell(cell: Any) -> Any:
     return cell.item() if isinstance(cell, np.generic) else cell
 
 
@@ -326,7 +336,7 @@ def _check_heatmap(panel: Record, what: str) -> None:
     rows, columns = len(panel["layers_a"]), len(panel["layers_b"])
     for key in ("values", "low", "high"):
         _require(
-            (key != "values" and panel.get(key) is None)
+            (key in ("low", "high") and key in panel and panel[key] is None)
             or _are(panel.get(key), lambda row: _are(row, _is_number, columns), rows),
             what,
             f"{rows} rows of {columns} numbers as {key}",
@@ -337,6 +347,7 @@ def _check_heatmap(panel: Record, what: str) -> None:
 
 def _check_lines(panel: Record, what: str) -> None:
     _check_texts(panel, ("xlabel", "ylabel"), what)
+    _require("ylim" in panel, what, "ylim, or null for it")
     x = panel.get("x")
     _require(_are(x, _is_finite) or _are(x, _is_text), what, "numbers or layers as x")
     _require(_are(panel.get("series"), lambda each: isinstance(each, dict)), what, "some series")
@@ -344,7 +355,7 @@ def _check_lines(panel: Record, what: str) -> None:
         _check_series(each, len(panel["x"]), f"{what}, line {each.get('label')!r:.40}")
     labels = [each["label"] for each in panel["series"]]
     _require(len(set(labels)) == len(labels), what, "a label of its own for every line")
-    ylim = panel.get("ylim")
+    ylim = panel["ylim"]
     _require(
         ylim is None or (_are(ylim, _is_finite, 2) and ylim[0] < ylim[1]),
         what,
@@ -354,7 +365,8 @@ def _check_lines(panel: Record, what: str) -> None:
 
 def _check_series(series: Record, length: int, what: str) -> None:
     _check_texts(series, ("label",), what)
-    look, group = series.get("look"), series.get("group")
+    _require({"look", "group", "low", "high"} <= set(series), what, "a look, group, low and high")
+    look, group = series["look"], series["group"]
     if look not in LOOKS:
         raise UsageError(f"{what} has the look {look!r:.40}; {choices(str(look), LOOKS)}")
     _require(group is None or isinstance(group, str), what, "a text or nothing as group")

@@ -44,7 +44,9 @@ def mean_interval(
     """
     stacked = np.asarray(values, dtype=np.float64)
     if stacked.ndim == 0 or not len(stacked):
-        raise UsageError("there are no values to average; expected one a seed, along the first axis")
+        raise UsageError(
+            "there are no values to average; expected one a seed, along the first axis"
+        )
     if not 0 < level < 1:
         raise UsageError(f"level is {level}; expected between 0 and 1, such as 0.95")
     mean, count = stacked.mean(0), len(stacked)

@@ -162,8 +162,8 @@ class SimilarityMap(Result):
         """The mean of maps of the same layers, as over seeds.
 
         ``stderr`` is the standard deviation over the maps divided by the root of their number; one
-        map alone leaves None. A value that is NaN in one map is NaN in the mean. ``biased`` is there
-        where all maps have it.
+        map alone leaves None. A value that is NaN in one map is NaN in the mean. ``biased`` is
+        there where all maps have it.
 
         Args:
             maps: at least one; all of the same layers, kernel, number of examples and pooling.
@@ -227,7 +227,7 @@ class SimilarityMap(Result):
     @property
     def pooled(self) -> str:
         """What to add to a title where layers were reduced before they were compared."""
-        parts = self.provenance.get("average_of", [self.provenance])  # all alike
+        parts = self.provenance.get("average_of") or [self.provenance]  # all alike
         pooling = parts[0].get("a", {}).get("pooling", "none")
         if pooling == "none":
             return ""
