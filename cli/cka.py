@@ -272,7 +272,7 @@ def _of_runs(
         networks = [each.load() for each in extractors]
         if kind == "invariance":
             result = invariance(
-                *networks,
+                networks[0],
                 images,
                 augment,
                 layers=layers,

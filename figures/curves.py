@@ -28,7 +28,7 @@ def similarity_curves(
     lows = [0.0]
     with styled(style) as width:
         fig, ax = plt.subplots(figsize=(width, 0.72 * width), layout="constrained")
-        looks = ({"marker": "o"}, {"marker": "s", "linestyle": "--"})
+        looks: list[dict[str, Any]] = [{"marker": "o"}, {"marker": "s", "linestyle": "--"}]
         for (label, columns), look in zip(_curves(result, estimator).items(), looks, strict=False):
             along = _along(result.values(estimator), columns)
             (line,) = ax.plot(positions, along, label=label, **look)

@@ -29,7 +29,8 @@ def class_similarity(
     With the one-hot matrix (n, classes) of the labels, whose Gram matrix is 1 for two examples of a
     class and 0 for others: how far a layer has drawn the classes together and apart. It is 1 for
     a layer that shows nothing else, at equal distances. Centring takes the constant out by which
-    an RBF kernel of the one-hot rows differs from that, so the kernel matters to the layers alone.
+    an RBF kernel of the one-hot rows differs from that, so the kernel matters to the layers alone;
+    where more than half of all pairs are of one class, RBF has no bandwidth, and the map a note.
 
     Args:
         source: an open store, say, or a dict of layer name to (n, ...) array, as for ``cka_map``.
