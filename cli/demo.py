@@ -32,14 +32,15 @@ class Plan:
 def plan(fast: bool) -> Plan:
     """The demo's runs; the fast ones are smaller networks, trained for less long."""
     resnet = {"depth": 10 if fast else 18, "width": 8}
+    width = 8 if fast else 16
     return Plan(
         {
-            "supervised": ("supervised", {**resnet, "epochs": 6 if fast else 12}),
-            "simclr": ("simclr", {**resnet, "epochs": 4 if fast else 20}),
-            "gan": ("gan", {"width": 16, "epochs": 3 if fast else 15}),
-            "mgan": ("mgan", {"width": 16, "epochs": 2 if fast else 15}),
+            "supervised": ("supervised", {**resnet, "epochs": 5 if fast else 12}),
+            "simclr": ("simclr", {**resnet, "epochs": 2 if fast else 20}),
+            "gan": ("gan", {"width": width, "epochs": 3 if fast else 15}),
+            "mgan": ("mgan", {"width": width, "epochs": 2 if fast else 15}),
             "untrained": ("untrained", resnet),
-            "untrained-discriminator": ("untrained", {"of": "gan", "width": 16}),
+            "untrained-discriminator": ("untrained", {"of": "gan", "width": width}),
         }
     )
 
