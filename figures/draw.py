@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
@@ -20,6 +20,22 @@ from repsim.figures.panels import panels
 from repsim.figures.style import WRITING
 from repsim.files import atomic_path, refuse_existing, table, write_atomic
 from repsim.results import NullSpaceReport, ProbeCurve, Result, SimilarityMap, facts
+
+
+class Captioned(Protocol):
+    """What a figure shows, such as a ``FigureData``: what it is called and the text below it, where
+    its numbers come from, and the numbers themselves."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def caption(self) -> str: ...
+
+    @property
+    def provenance(self) -> dict[str, Any]: ...
+
+    def rows(self) -> list[dict[str, Any]]: ...
 
 
 def draw(
@@ -48,7 +64,7 @@ def save(
     stem: str | os.PathLike[str],
     *,
     provenance: dict[str, Any] | None = None,
-    data: FigureData | None = None,
+    data: Captioned | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write a figure as STEM.png and STEM.pdf, and close it; all paths written are returned.
@@ -95,7 +111,7 @@ def save(
     return [*paths, *texts]
 
 
-def _caption(data: FigureData, provenance: dict[str, Any]) -> str:
+def _caption(data: Captioned, provenance: dict[str, Any]) -> str:
     """The caption, a blank line, and a line for each value of the provenance."""
     found = facts({"repsim": __version__, **provenance})
     lines = [f"{data.name}. {data.caption}", "", *(f"{key}: {text}" for key, text in found)]

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -29,9 +29,9 @@ from repsim.activations.store import ActivationStore
 from repsim.data import ImageSet
 from repsim.devices import find_device, float64_device
 from repsim.errors import RepsimWarning
-from repsim.figure_data import FigureData, heatmap_panel, line, line_panel
+from repsim.figure_data import FigureData, Look, heatmap_panel, line, line_panel
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
-from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training
+from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training, mean_line
 from repsim.intervals import mean_interval
 from repsim.layers import select_layers
 from repsim.measures import MinibatchCKA, cka, layer_identification
@@ -75,6 +75,8 @@ IDENTIFICATION = {
     "pwcca": 11.1,
     "regression": 45.4,
 }
+
+Estimator = Literal["biased", "unbiased"]
 
 #: Numbers of examples and features of the check of the estimators.
 GAUSSIANS = ((50, 5000), (256, 256), (256, 2048), (1000, 100))
@@ -142,17 +144,17 @@ class Grigg2021(Recipe):
     @cached_property
     def invariant(self) -> dict[str, list[Analysis]]:
         """CKA of two augmented copies of the images, of each run."""
-        return {method: [self._invariance(run) for run in runs] for method, runs in self._of_runs()}
+        return {method: [self._invariance(run) for run in runs] for method, runs in self.runs.items()}
 
     @cached_property
     def classes(self) -> dict[str, list[Analysis]]:
         """CKA of each layer with the classes, of each run."""
-        return {method: [self._classes(run) for run in runs] for method, runs in self._of_runs()}
+        return {method: [self._classes(run) for run in runs] for method, runs in self.runs.items()}
 
     @cached_property
     def probes(self) -> dict[str, list[Analysis]]:
         """Linear probes of each run's layers."""
-        return {method: [self._probe(run) for run in runs] for method, runs in self._of_runs()}
+        return {method: [self._probe(run) for run in runs] for method, runs in self.runs.items()}
 
     @cached_property
     def identification(self) -> list[Analysis]:
@@ -161,15 +163,18 @@ class Grigg2021(Recipe):
 
     @property
     def tasks(self) -> list[Task]:
-        groups = [self.similar, self.augmented, self.invariant, self.classes, self.probes]
+        groups = [
+            *self.similar.values(),
+            *self.augmented.values(),
+            *self.invariant.values(),
+            *self.classes.values(),
+            *self.probes.values(),
+        ]
         return [
             *(run for runs in self.runs.values() for run in runs),
-            *(task for group in groups for tasks in group.values() for task in tasks),
+            *(task for tasks in groups for task in tasks),
             *self.identification,
         ]
-
-    def _of_runs(self) -> Any:
-        return self.runs.items()
 
     def _analysis(
         self,
@@ -216,7 +221,7 @@ class Grigg2021(Recipe):
         def compute(progress: Progress) -> SimilarityMap:
             shown = None
             if augmentation is not None:
-                shown = self.runs[augmentation][0].run.build().augment
+                shown = self.runs[augmentation][0].run.augmentation()
             return compare(
                 a.run.load_extractor(),
                 b.run.load_extractor(),
@@ -237,7 +242,7 @@ class Grigg2021(Recipe):
             return invariance(
                 run.run.load_extractor(),
                 self._images,
-                self.runs["simclr"][0].run.build().augment,
+                self.runs["simclr"][0].run.augmentation(),
                 name=run.name,
                 device=self._device,
                 progress=progress,
@@ -326,7 +331,7 @@ class Grigg2021(Recipe):
         return [task.load() for task in self.similar[a, b]]
 
     def _mean_map(self, a: str, b: str) -> SimilarityMap:
-        name_b = f"{NAMES[b]}, another seed" if a == b else NAMES[b]
+        name_b = f"other {NAMES[b]}" if a == b else NAMES[b]
         return SimilarityMap.average(self._maps(a, b), name_a=NAMES[a], name_b=name_b)
 
     def _same(self, method: str, name: str) -> FigureData:
@@ -349,11 +354,11 @@ class Grigg2021(Recipe):
         series = []
         for kind in ("even", "odd"):
             parts = [_part(each, kind) for each in maps]
-            same = [part.diagonal() for part in parts]
+            same = [_same(part) for part in parts]
             best = [np.nanmax(part.unbiased, axis=1) for part in parts]
             series += [
-                line(f"{kind}, most similar", **_mean(best), group=kind),
-                line(f"{kind}, same layer", **_mean(same), group=kind),
+                mean_line(f"{kind}, most similar", best, group=kind),
+                mean_line(f"{kind}, same layer", same, group=kind),
             ]
         blocks = [layer.removesuffix(".even") for layer in _part(mean, "even").layers_a]
         return self._figure(
@@ -372,14 +377,14 @@ class Grigg2021(Recipe):
         layers = _probed(self.probes["simclr"][0].load())
         probed, alike, known = [], [], []
         for method in NAMES:
-            look = "control" if method == "untrained" else "line"
+            look: Look = "control" if method == "untrained" else "line"
             accuracy = [
                 [100 * _entry(task.load(), layer)["accuracy"] for layer in layers]
                 for task in self.probes[method]
             ]
-            probed.append(line(NAMES[method], **_mean(accuracy), look=look))
-            alike.append(line(NAMES[method], **_mean(self._invariances(method)), look=look))
-            known.append(line(NAMES[method], **_mean(self._class_similarities(method)), look=look))
+            probed.append(mean_line(NAMES[method], accuracy, look=look))
+            alike.append(mean_line(NAMES[method], self._invariances(method), look=look))
+            known.append(mean_line(NAMES[method], self._class_similarities(method), look=look))
         return self._figure(
             "Figure 3",
             "What the even layers and the head know and ignore. Left: held-out accuracy of linear "
@@ -402,7 +407,7 @@ class Grigg2021(Recipe):
         }
         for label, tasks in kinds.items():
             even = [_part(task.load(), "even") for task in tasks]
-            series.append(line(label, **_mean([part.diagonal() for part in even])))
+            series.append(mean_line(label, [_same(part) for part in even]))
         layers = list(even[0].layers_a)
         return self._figure(
             "Figure 5",
@@ -447,7 +452,7 @@ class Grigg2021(Recipe):
                     "layers identified (%)",
                     measures,
                     [
-                        line("here", **_mean(found)),
+                        mean_line("here", found),
                         line("published", published, look="published"),
                         line("chance", [chance] * len(measures), look="chance"),
                     ],
@@ -496,7 +501,7 @@ class Grigg2021(Recipe):
 
     def _on_similarity(self) -> list[Claim]:
         maps = self._maps("simclr", "supervised")
-        even, odd = ([_part(each, kind).diagonal() for each in maps] for kind in ("even", "odd"))
+        even, odd = ([_same(_part(each, kind)) for each in maps] for kind in ("even", "odd"))
         layers = _part(maps[0], "even").layers_a
         middle = [k for k, layer in enumerate(layers) if layer.startswith(("bg2.", "bg3."))]
         between = "SimCLR and supervised"
@@ -660,14 +665,16 @@ def _gaussians(*shapes: tuple[int, int], seed: int = 0) -> list[np.ndarray]:
 def gaussian_check(n: int, p: int) -> dict[str, Any]:
     """Both estimators on two layers of independent Gaussian features, (n, p) each, and p / (n + p),
     which the biased one tends to; means of ten draws."""
-    found: dict[str, list[float]] = {"biased": [], "unbiased": []}
+    found: dict[Estimator, list[float]] = {"biased": [], "unbiased": []}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RepsimWarning)  # that the biased one is high is the point
         for seed in range(10):
             x, y = _gaussians((n, p), (n, p), seed=seed)
             for estimator, values in found.items():
                 values.append(float(cka(x, y, estimator=estimator)))
-    means = {estimator: float(np.mean(values)) for estimator, values in found.items()}
+    means: dict[str, float] = {
+        estimator: float(np.mean(values)) for estimator, values in found.items()
+    }
     return {"n": n, "p": p, "limit": p / (n + p), **means}
 
 
@@ -705,6 +712,13 @@ def _part(whole: SimilarityMap, kind: str) -> SimilarityMap:
     )
 
 
+def _same(whole: SimilarityMap) -> np.ndarray:
+    """Values of the same layers on both sides."""
+    found = whole.diagonal()
+    assert found is not None  # both are of one architecture
+    return found
+
+
 def _at_layers(found: SimilarityMap) -> np.ndarray:
     """A value at each even layer and the head: of the diagonal, or of the only column."""
     rows = [found.layers_a.index(layer) for layer in with_head(found.layers_a)]
@@ -724,12 +738,6 @@ def _entry(curve: ProbeCurve, layer: str) -> dict[str, Any]:
 def _found(values: np.ndarray) -> float:
     names = [str(k) for k in range(len(values))]
     return float(identified(values, names, names).mean())
-
-
-def _mean(values: Any) -> dict[str, np.ndarray]:
-    """Means over seeds and their intervals, as ``line`` takes them."""
-    value, low, high = mean_interval(np.array(values, dtype=float))
-    return {"values": value, "low": low, "high": high}
 
 
 def _mean_of(count: int, what: str) -> str:

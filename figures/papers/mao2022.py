@@ -24,7 +24,7 @@ from repsim.activations.runs import ImageLoader
 from repsim.devices import find_device, float64_device
 from repsim.figure_data import ELLIPSIS, FigureData, diagram_panel, line, line_panel
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
-from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training
+from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training, mean_line
 from repsim.intervals import mean_interval
 from repsim.networks.dcgan import FEATURE_DIM, LATENT
 from repsim.networks.describe import describe
@@ -313,7 +313,7 @@ class Mao2022(Recipe):
         panels = []
         for removed in self.removed:
             series = [
-                line(label, **_mean(curves[extractor, removed]))
+                mean_line(label, curves[extractor, removed])
                 for extractor, label in NAMES.items()
             ]
             title = f"{removed} removed"
@@ -331,17 +331,17 @@ class Mao2022(Recipe):
         for solver, head in SOLVERS.items():
             for extractor, label in NAMES.items():
                 values = [self._accuracies(extractor, each, solver) for each in self.removed]
-                series.append(line(f"{label}, {head}", **_mean(np.transpose(values)), group=label))
+                series.append(mean_line(f"{label}, {head}", np.transpose(values), group=label))
         control = self._accuracies("untrained", 0, "lbfgs")
         flat = np.repeat(np.array(control)[:, None], len(self.removed), 1)
-        series.append(line("untrained D, L-BFGS", **_mean(flat), look="control"))
+        series.append(mean_line("untrained D, L-BFGS", flat, look="control"))
         for extractor, label in NAMES.items():
             published = PUBLISHED.get(self.data, {}).get(extractor)
             if published:
                 series.append(line(f"{label}, published", published, look="published"))
         gaps = []
         for solver, head in SOLVERS.items():
-            gaps.append(line(head, **_mean(np.transpose(self._gaps(solver)))))
+            gaps.append(mean_line(head, np.transpose(self._gaps(solver))))
         if self.data in PUBLISHED:
             gaps.append(line("published", PUBLISHED[self.data]["difference"], look="published"))
         x = [float(each) for each in self.removed]
@@ -373,7 +373,7 @@ class Mao2022(Recipe):
         found = [task.load().panels[0]["series"] for task in self.shifts]
         labels = [series["label"] for series in found[0]]
         series = [
-            line(label, **_mean([_log10(each[k]["values"]) for each in found]))
+            mean_line(label, [_log10(each[k]["values"]) for each in found])
             for k, label in enumerate(labels)
         ]
         return self._figure(
@@ -633,11 +633,15 @@ def probability_changes(features: torch.Tensor, weight: torch.Tensor) -> dict[st
     }
 
 
+_SHORT = {"TransposedConv": "TConv"}
+
+
 def _box(row: dict[str, Any]) -> dict[str, Any]:
     """A layer as a box of a diagram."""
     parts = (row["normalisation"], row["activation"])
     return {
-        "label": f"{row['operation']} {row['kernel']}, {row['outputs']}",
+        "label": f"{_SHORT.get(row['operation'], row['operation'])} {row['kernel']}, "
+        f"{row['outputs']}",
         "note": ", ".join(part for part in parts if part != "none"),
     }
 
@@ -654,12 +658,6 @@ def _correlation(x: Sequence[float], y: Sequence[float]) -> float:
 
 def _entry(curve: ProbeCurve, solver: str) -> dict[str, Any]:
     return next(entry for entry in curve.entries if entry["solver"] == solver)
-
-
-def _mean(values: Any) -> dict[str, np.ndarray]:
-    """Means over seeds and their intervals, as ``line`` takes them."""
-    value, low, high = mean_interval(np.array(values, dtype=float))
-    return {"values": value, "low": low, "high": high}
 
 
 RECIPE = Mao2022

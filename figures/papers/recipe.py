@@ -16,12 +16,15 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from repsim.data import ImageSet, load
 from repsim.data.augment import flips
 from repsim.errors import UsageError, choices
-from repsim.figure_data import FigureData
+from repsim.figure_data import FigureData, Look, line
 from repsim.figures.papers.claims import Claim
 from repsim.files import sha256
+from repsim.intervals import mean_interval
 from repsim.progress import Progress
 from repsim.results import Result
 from repsim.training.config import TrainConfig, build_config
@@ -383,3 +386,11 @@ class Recipe(ABC):
                 for task in reversed(trainings)  # the first of each method has the last word
             },
         }
+
+
+def mean_line(
+    label: str, values: Any, *, look: Look = "line", group: str | None = None
+) -> dict[str, Any]:
+    """A line of a panel: means over the first axis of ``values`` (seeds, x), with 95 % intervals."""
+    value, low, high = mean_interval(np.array(values, dtype=float))
+    return line(label, value, low=low, high=high, look=look, group=group)
