@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from repsim.activations import harvest as harvest
     from repsim.activations import open_store as open_store
     from repsim.errors import RepsimError as RepsimError
+    from repsim.figure_data import FigureData as FigureData
     from repsim.measures import RBF as RBF
     from repsim.measures import MinibatchCKA as MinibatchCKA
     from repsim.measures import cka as cka
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ActivationStore": "repsim.activations",
+    "FigureData": "repsim.figure_data",
     "MinibatchCKA": "repsim.measures",
     "NullSpaceReport": "repsim.results",
     "ProbeCurve": "repsim.results",
