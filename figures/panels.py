@@ -217,9 +217,9 @@ def _lines(
     x = np.arange(len(layers)) if layers else np.array(panel["x"], float)
     for series in panel["series"]:
         look = looks[series["label"]]
-        every = max(1, -(-len(x) // _MARKED)) if series["look"] != "published" else 1
         values = np.array(series["values"], float)
-        ax.plot(x, values, label=series["label"], markersize=3, markevery=every, **look)
+        marked = _marked(values, all_of_them=series["look"] == "published")
+        ax.plot(x, values, label=series["label"], markersize=3, markevery=marked, **look)
         if series["low"] is not None:
             low, high = (np.array(series[key], float) for key in ("low", "high"))
             if series["look"] == "published" or len(x) == 1:
@@ -242,6 +242,14 @@ def _lines(
     ax.set_ylabel(panel["ylabel"])
     if own:
         ax.legend(handlelength=2.4, labelspacing=0.25, borderaxespad=0.2)
+
+
+def _marked(values: np.ndarray, *, all_of_them: bool) -> list[int]:
+    """Which points have a marker: those between gaps, which no line would show, in any case."""
+    every = 1 if all_of_them else max(1, -(-len(values) // _MARKED))
+    there = np.concatenate([[False], np.isfinite(values), [False]])
+    alone = there[1:-1] & ~there[:-2] & ~there[2:]
+    return sorted({*range(0, len(values), every), *np.flatnonzero(alone).tolist()})
 
 
 # --- diagrams

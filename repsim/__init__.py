@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from repsim.activations import invariance as invariance
     from repsim.activations import open_store as open_store
     from repsim.errors import RepsimError as RepsimError
+    from repsim.figure_data import FigureData as FigureData
     from repsim.measures import RBF as RBF
     from repsim.measures import MinibatchCKA as MinibatchCKA
     from repsim.measures import cka as cka
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ActivationStore": "repsim.activations",
+    "FigureData": "repsim.figure_data",
     "MinibatchCKA": "repsim.measures",
     "NullSpaceReport": "repsim.results",
     "ProbeCurve": "repsim.results",

@@ -341,6 +341,13 @@ def test_lines_have_bands_and_gaps() -> None:
     assert ax.get_ylim() == (0, 1)
 
 
+def test_a_point_between_gaps_is_marked() -> None:
+    values = np.where(np.arange(50) == 13, 0.5, np.nan)
+    panel = line_panel("t", "x", "y", range(50), [line("a", values)])
+    (drawn,) = figures.panels(FigureData("f", "c", [panel])).axes[0].lines
+    assert 13 in list(drawn.get_markevery())  # type: ignore[arg-type]
+
+
 def test_lines_differ_without_colour() -> None:
     many = [line(f"line {k}", [k, k]) for k in range(10)]
     groups = [line(f"{g} {k}", [1, 2], group=g) for g in "abcde" for k in range(4)]
