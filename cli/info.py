@@ -147,7 +147,7 @@ def _of_run(name: str, runs: Path, networks: bool) -> tuple[dict, list]:
         "checkpoints of epochs": ", ".join(map(str, run.epochs)) or "none",
         "activations": "\n".join(stores) or "none yet",
     }
-    tables = [
+    tables: list[tuple[str, tuple[str, ...], list[Any]]] = [
         _facts(str(run.path), shown),
         _facts("settings", described["config"]),
         _facts("trained on", described["trained_on"]),

@@ -167,7 +167,7 @@ def _looks(panels: Sequence[Record]) -> dict[str, Record]:
     every = {each["label"]: each for panel in panels for each in panel.get("series", ())}
     groups: dict[str, list[str]] = {}
     for label, each in every.items():
-        if each["look"] == "line":
+        if each["look"] in ("line", "points"):
             groups.setdefault(each["group"] or label, []).append(label)
     palette = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
     own = dict(zip(groups, zip(cycle(palette), cycle(MARKERS), strict=False), strict=False))
@@ -177,10 +177,10 @@ def _looks(panels: Sequence[Record]) -> dict[str, Record]:
     found: dict[str, Record] = {}
     for label, each in every.items():
         group = each["group"] or label
-        if each["look"] == "line":
+        if each["look"] in ("line", "points"):
             colour, marker = own[group]
             place = list(groups).index(group) if alone else groups[group].index(label)
-            stroke = STROKES[place % len(STROKES)]
+            stroke = STROKES[place % len(STROKES)] if each["look"] == "line" else "none"
             found[label] = {"color": colour, "marker": marker, "linestyle": stroke}
         elif each["look"] == "control":
             grey, mark = next(controls)
@@ -218,11 +218,12 @@ def _lines(
     for series in panel["series"]:
         look = looks[series["label"]]
         values = np.array(series["values"], float)
-        marked = _marked(values, all_of_them=series["look"] == "published")
+        apart = series["look"] in ("points", "published")
+        marked = _marked(values, all_of_them=apart)
         ax.plot(x, values, label=series["label"], markersize=3, markevery=marked, **look)
         if series["low"] is not None:
             low, high = (np.array(series[key], float) for key in ("low", "high"))
-            if series["look"] == "published" or len(x) == 1:
+            if apart or len(x) == 1:
                 reach = np.clip([values - low, high - values], 0, None)
                 bars = {"fmt": "none", "ecolor": look["color"], "elinewidth": 0.8, "capsize": 1.5}
                 ax.errorbar(x, values, reach, **bars)

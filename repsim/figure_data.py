@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import ascii_lowercase
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from repsim.errors import UsageError, choices
 from repsim.results import Result, SimilarityMap
 
 #: How a series may be drawn: a result, a control, what a paper reports, the level of chance.
-LOOKS = ("line", "control", "published", "chance")
+Look = Literal["line", "points", "control", "published", "chance"]
+LOOKS: tuple[Look, ...] = get_args(Look)
 
 #: A box of a diagram with this text stands for boxes left out; no arrow leads to or from it.
 ELLIPSIS = "…"
@@ -141,7 +142,7 @@ def line(
     *,
     low: Sequence[float] | np.ndarray | None = None,
     high: Sequence[float] | np.ndarray | None = None,
-    look: Literal["line", "control", "published", "chance"] = "line",
+    look: Look = "line",
     group: str | None = None,
 ) -> Record:
     """A series of a ``line_panel``.
@@ -151,8 +152,8 @@ def line(
         values: (x,) numbers, one for each x of its panel; NaN leaves a gap.
         low: (x,) lower ends of intervals, as over seeds; together with ``high``.
         high: (x,) upper ends.
-        look: ``line`` with marker; ``control`` grey and dashed; ``published`` black hollow markers
-            without a line; ``chance`` thin and dotted.
+        look: ``line`` with marker; ``points``, markers alone, for what has no order; ``control``
+            grey and dashed; ``published`` black hollow markers; ``chance`` thin and dotted.
         group: series of one group share a colour, and are told apart by their strokes.
 
     Raises:

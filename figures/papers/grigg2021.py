@@ -32,7 +32,6 @@ from repsim.errors import RepsimWarning
 from repsim.figure_data import FigureData, Look, heatmap_panel, line, line_panel
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
 from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training, mean_line
-from repsim.intervals import mean_interval
 from repsim.layers import select_layers
 from repsim.measures import MinibatchCKA, cka, layer_identification
 from repsim.measures.identification import identified
@@ -144,17 +143,19 @@ class Grigg2021(Recipe):
     @cached_property
     def invariant(self) -> dict[str, list[Analysis]]:
         """CKA of two augmented copies of the images, of each run."""
-        return {method: [self._invariance(run) for run in runs] for method, runs in self.runs.items()}
+        return {
+            method: [self._invariance(run) for run in runs] for method, runs in self.runs.items()
+        }
 
     @cached_property
     def classes(self) -> dict[str, list[Analysis]]:
         """CKA of each layer with the classes, of each run."""
-        return {method: [self._classes(run) for run in runs] for method, runs in self.runs.items()}
+        return self._of_each(self._classes)
 
     @cached_property
     def probes(self) -> dict[str, list[Analysis]]:
         """Linear probes of each run's layers."""
-        return {method: [self._probe(run) for run in runs] for method, runs in self.runs.items()}
+        return self._of_each(self._probe)
 
     @cached_property
     def identification(self) -> list[Analysis]:
@@ -175,6 +176,10 @@ class Grigg2021(Recipe):
             *(task for tasks in groups for task in tasks),
             *self.identification,
         ]
+
+    def _of_each(self, make: Callable[[Training], Analysis]) -> dict[str, list[Analysis]]:
+        """An analysis of every run, by method."""
+        return {method: [make(run) for run in runs] for method, runs in self.runs.items()}
 
     def _analysis(
         self,
@@ -422,9 +427,9 @@ class Grigg2021(Recipe):
         rows = self._check()
         sizes = [f"{row['n']} x {row['p']}" for row in rows]
         series = [
-            line("biased", [row["biased"] for row in rows]),
+            line("biased", [row["biased"] for row in rows], look="points"),
             line("p / (n + p)", [row["limit"] for row in rows], look="published"),
-            line("unbiased", [row["unbiased"] for row in rows]),
+            line("unbiased", [row["unbiased"] for row in rows], look="points"),
         ]
         return self._figure(
             "Estimators",
@@ -452,7 +457,7 @@ class Grigg2021(Recipe):
                     "layers identified (%)",
                     measures,
                     [
-                        mean_line("here", found),
+                        mean_line("here", found, look="points"),
                         line("published", published, look="published"),
                         line("chance", [chance] * len(measures), look="chance"),
                     ],

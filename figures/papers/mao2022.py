@@ -313,8 +313,7 @@ class Mao2022(Recipe):
         panels = []
         for removed in self.removed:
             series = [
-                mean_line(label, curves[extractor, removed])
-                for extractor, label in NAMES.items()
+                mean_line(label, curves[extractor, removed]) for extractor, label in NAMES.items()
             ]
             title = f"{removed} removed"
             panels.append(line_panel(title, "epoch", "accuracy (%)", epochs, series, ylim=ends))

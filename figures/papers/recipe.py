@@ -26,7 +26,7 @@ from repsim.figures.papers.claims import Claim
 from repsim.files import sha256
 from repsim.intervals import mean_interval
 from repsim.progress import Progress
-from repsim.results import Result
+from repsim.results import NullSpaceReport, Result
 from repsim.training.config import TrainConfig, build_config
 from repsim.training.feeding import SIZE
 from repsim.training.loop import train
@@ -264,7 +264,7 @@ class Analysis(Task):
 
 @dataclass(frozen=True)
 class Plate:
-    """A figure that is no ``FigureData``: of a result that has figures of its own.
+    """A figure that is no ``FigureData``: of a report that has figures of its own.
 
     Attributes:
         name: of its files.
@@ -275,7 +275,7 @@ class Plate:
 
     name: str
     caption: str
-    result: Result
+    result: NullSpaceReport
     which: str
 
     @property
@@ -391,6 +391,6 @@ class Recipe(ABC):
 def mean_line(
     label: str, values: Any, *, look: Look = "line", group: str | None = None
 ) -> dict[str, Any]:
-    """A line of a panel: means over the first axis of ``values`` (seeds, x), with 95 % intervals."""
+    """A line of a panel: means over the first axis of ``values`` (seeds, x), and 95 % intervals."""
     value, low, high = mean_interval(np.array(values, dtype=float))
     return line(label, value, low=low, high=high, look=look, group=group)
