@@ -1,0 +1,288 @@
+"""Papers reproduced: recipes make each thing once, and say what the numbers say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from driving import run_command
+
+from repsim.errors import UsageError
+from repsim.figure_data import FigureData
+from repsim.figures.papers import PAPERS, Recipe, Workspace, find_recipe
+from repsim.figures.papers.claims import exactly, over_seeds
+from repsim.figures.papers.grigg2021 import gaussian_check, invariance_check, one_batch_check
+from repsim.figures.papers.mao2022 import PUBLISHED, probability_changes
+from repsim.figures.papers.production import estimate, make_missing, publish
+from repsim.figures.papers.recipe import Analysis, Training
+from repsim.results import Result
+
+
+class Stop(Exception):
+    """What interrupts a reproduction."""
+
+
+def recipe_of(paper: str, folder: Path, **options: object) -> Recipe:
+    return find_recipe(paper)(Workspace(folder, device="cpu"), "tiny", **options)  # type: ignore[arg-type]
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("values", "side", "bound", "verdict"),
+    [
+        ([1.0, 1.1, 0.9], "above", 0.5, "supported"),
+        ([1.0, 1.1, 0.9], "above", 0.9, "undecided"),
+        ([1.0, 1.1, 0.9], "above", 2.0, "not supported"),
+        ([1.0, 1.1, 0.9], "below", 2.0, "supported"),
+        ([1.0, 1.1, 0.9], "below", 0.5, "not supported"),
+        ([1.0], "above", 0.5, "undecided"),
+        ([0.8, 0.8], "above", 0.8, "supported"),
+        ([math.nan, 1.0], "above", 0.5, "undecided"),
+    ],
+)
+def test_means_over_seeds_decide_by_their_interval(
+    values: list[float], side: str, bound: float, verdict: str
+) -> None:
+    claim = over_seeds("a", "b", "c", values, side, bound)  # type: ignore[arg-type]
+    assert claim.verdict == verdict
+    assert claim.seeds == len(values)
+
+
+def test_the_interval_of_a_claim_is_students() -> None:
+    claim = over_seeds("a", "b", "c", [1.0, 2.0, 3.0], "above", 0.0)
+    reach = 4.302652729911275 / math.sqrt(3)  # t of two degrees of freedom
+    assert (claim.low, claim.high) == pytest.approx((2 - reach, 2 + reach))
+
+
+def test_without_a_bound_nothing_is_decided() -> None:
+    assert over_seeds("a", "b", "c", [1.0, 1.0], None).verdict == "reported"
+
+
+def test_the_worst_case_decides_what_has_to_hold_of_all() -> None:
+    assert exactly("a", "b", "c", [0.1, 0.3], "below", 0.2).verdict == "not supported"
+    assert exactly("a", "b", "c", [0.1, 0.2], "below", 0.2).verdict == "supported"
+    assert exactly("a", "b", "c", [0.1, 0.3], "above", 0.1).value == 0.1
+
+
+def test_a_claim_is_a_line_of_a_table_without_nan() -> None:
+    row = exactly("a", "b", "c", [0.1], "below", 0.2).row()
+    assert row["low"] == ""
+    assert row["value"] == 0.1
+
+
+# Closed forms
+
+
+@pytest.mark.parametrize(("n", "p", "limit"), [(256, 2048, 0.889), (50, 5000, 0.990)])
+def test_the_biased_estimator_goes_to_its_limit_on_independent_features(
+    n: int, p: int, limit: float
+) -> None:
+    found = gaussian_check(n, p)
+    assert found["limit"] == pytest.approx(limit, abs=5e-4)
+    assert found["biased"] == pytest.approx(found["limit"], abs=0.01)
+    assert abs(found["unbiased"]) < 0.02
+
+
+def test_identities_of_the_estimators() -> None:
+    assert max(invariance_check()) < 1e-12
+    assert max(one_batch_check()) < 1e-12
+
+
+def test_softmax_sees_every_direction_of_the_row_space_but_one() -> None:
+    torch = pytest.importorskip("torch")
+    generator = torch.Generator().manual_seed(0)
+    features, weight = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((20, 8), (4, 8))
+    )
+    along, across = probability_changes(features, weight).values()
+    assert max(along) < 1e-12
+    assert across[-1] > 1e-3
+    assert across == sorted(across)
+
+
+def test_published_differences_are_those_of_the_published_accuracies() -> None:
+    table = PUBLISHED["mnist"]
+    pairs = zip(table["classifier"], table["discriminator"], strict=True)
+    assert [round(c - d, 2) for c, d in pairs] == table["difference"]
+
+
+# Recipes
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_what_a_thing_is_called_depends_on_its_settings_alone(paper: str, tmp_path: Path) -> None:
+    tasks = {task.path.name for task in recipe_of(paper, tmp_path).tasks}
+    assert len(tasks) == len(recipe_of(paper, tmp_path).tasks)
+    elsewhere = find_recipe(paper)(Workspace(tmp_path / "b", device="auto"), "tiny")
+    assert {task.path.name for task in elsewhere.tasks} == tasks
+    # More seeds need what fewer have, and something more.
+    more = {task.path.name for task in recipe_of(paper, tmp_path, seeds=3).tasks}
+    assert tasks < more
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_task_comes_after_what_it_needs(paper: str, tmp_path: Path) -> None:
+    seen = set()
+    for task in recipe_of(paper, tmp_path).tasks:
+        assert all(need.path in seen for need in task.needs)
+        seen.add(task.path)
+
+
+def test_a_changed_setting_is_another_run_and_another_result(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    settings = {"data": "digits", "epochs": 1}
+    one, other = (
+        Training(workspace, "a", "supervised", {**settings, "lr": lr}) for lr in (0.1, 0.2)
+    )
+    assert one.path != other.path
+    results = [
+        Analysis(workspace, "r", {}, [run], lambda progress: FigureData("", "", []))
+        for run in (one, other)
+    ]
+    assert results[0].path != results[1].path
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_every_scale_has_settings(
+    paper: str, scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = find_recipe(paper)(Workspace(tmp_path), scale)
+    assert all(isinstance(run.key, str) for run in recipe._trainings())  # type: ignore[attr-defined]
+
+
+def test_what_a_recipe_does_not_know_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no recipe of 'grig2021'; did you mean"):
+        find_recipe("grig2021")
+    kind = find_recipe("mao2022")
+    with pytest.raises(UsageError, match="not laid out for 'folder'; expected mnist or cifar10"):
+        kind(Workspace(tmp_path), "small", data="folder")
+    with pytest.raises(UsageError, match="asked for 1 seeds; expected at least 2"):
+        find_recipe("grigg2021")(Workspace(tmp_path), "tiny", seeds=1)
+
+
+# Whole reproductions
+
+
+def contents(folder: Path, *suffixes: str) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in suffixes and path.is_file()
+    }
+
+
+def claims_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "claims.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.slow
+def test_grigg2021_interrupted_anywhere_ends_the_same(tmp_path: Path) -> None:
+    """Stopped in a training, in an analysis and between two of them; then whole, in one go."""
+    folder = tmp_path / "stopped"
+    steps = 0
+
+    def stop_at(share: float) -> object:
+        def progress(done: int, total: int, note: str = "") -> None:
+            nonlocal steps
+            steps += 1
+            if done / total > share:
+                raise Stop
+
+        return progress
+
+    for share in (0.0, 0.3, 0.7):
+        with pytest.raises(Stop):
+            make_missing(recipe_of("grigg2021", folder), progress=stop_at(share))  # type: ignore[arg-type]
+    made = {task.path: task.path.stat().st_mtime_ns for task in recipe_of("grigg2021", folder).tasks if task.done}
+    assert made
+    make_missing(recipe_of("grigg2021", folder))
+    assert {path: path.stat().st_mtime_ns for path in made} == made  # none was made again
+    publish(recipe_of("grigg2021", folder))
+
+    whole = tmp_path / "whole"
+    assert run_command("reproduce", "grigg2021", "--scale", "tiny", "-o", whole, "--device", "cpu") == 0
+    ours, theirs = (contents(each / "figures", ".json", ".csv", ".png", ".pdf") for each in (folder, whole))
+    assert ours == theirs
+    assert claims_of(folder) == claims_of(whole)
+    check_grigg2021(whole)
+
+
+def check_grigg2021(folder: Path) -> None:
+    figures = {path.stem: Result.load(path) for path in (folder / "figures").glob("*.json")}
+    panels = {name: [panel["type"] for panel in data.panels] for name, data in figures.items()}
+    assert panels == {
+        "figure-1": ["heatmap"] * 3,
+        "figure-2": ["heatmap", "heatmap", "lines"],
+        "figure-3": ["lines"] * 3,
+        "figure-4": ["heatmap"] * 3,
+        "figure-5": ["lines"],
+        "estimators": ["lines"],
+        "layer-identification": ["lines"],
+    }
+    for name, data in figures.items():
+        for suffix in (".pdf", ".png", ".csv", ".txt"):
+            assert (folder / "figures" / f"{name}{suffix}").stat().st_size > 100
+        for panel in data.panels:
+            for series in panel.get("series", ()):
+                assert np.isfinite(series["values"]).any(), (name, series["label"])
+    ids = {row["claim"].partition(":")[0] for row in claims_of(folder)}
+    assert ids == {"4a", "4b", "4c", "4d", "4e", "4f", "4g"}
+    assert all(row["verdict"] == "supported" for row in claims_of(folder) if row["claim"][:2] == "4g")
+    settings = (folder / "tables" / "settings.csv").read_text().splitlines()
+    assert settings[0] == "setting,SimCLR,supervised,untrained"
+    assert "temperature,0.5,," in settings
+
+
+@pytest.mark.slow
+def test_mao2022_has_every_panel_and_makes_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mao"
+    command = ("reproduce", "mao2022", "--scale", "tiny", "-o", folder, "--device", "cpu")
+    assert run_command(*command, "--dry-run") == 0
+    assert "40 of 40 runs and results are missing" in capsys.readouterr().out
+    assert not folder.exists()
+    assert run_command(*command) == 0
+    assert "2c: classifier ahead" in capsys.readouterr().out
+    figures = {path.stem: Result.load(path) for path in (folder / "figures").glob("*.json")}
+    panels = {name: [panel["type"] for panel in data.panels] for name, data in figures.items()}
+    assert panels == {
+        "figure-2": ["diagram"] * 3,
+        "figure-3": ["lines"] * 5,
+        "table-2": ["lines"] * 2,
+        "softmax-shift": ["lines"],
+    }
+    for name in ("discriminator", "classifier"):
+        for which in ("bars", "strips", "noise"):
+            for suffix in (".pdf", ".png", ".csv", ".txt"):
+                path = folder / "figures" / f"null-space-{name}-{which}{suffix}"
+                assert path.stat().st_size > 100
+    rows = claims_of(folder)
+    exact = [row for row in rows if row["claim"][:2] in ("2a", "2b")]
+    assert [row["verdict"] for row in exact] == ["supported"] * 4
+    assert {row["claim"][:2] for row in rows} == {"2a", "2b", "2c", "2d", "2e", "2f", "2g", "2h", "2i"}
+    with (folder / "tables" / "table-1.csv").open() as stream:
+        layers = list(csv.DictReader(stream))
+    assert [row["kernel"] for row in layers if row["network"] == "generator"] == ["4x4"] * 4
+    assert {row["bias"] for row in layers} == {"False"}
+
+    made = {path: path.stat().st_mtime_ns for kind in ("runs", "results") for path in (folder / kind).rglob("*")}
+    drawn = contents(folder / "figures", ".json", ".csv", ".png")
+    assert run_command(*command, "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == len(rows)
+    after = {path: path.stat().st_mtime_ns for kind in ("runs", "results") for path in (folder / kind).rglob("*")}
+    assert after == made
+    assert contents(folder / "figures", ".json", ".csv", ".png") == drawn
+    assert estimate(recipe_of("mao2022", folder)) == []
+    # A figure is drawn again from its own file, in another size.
+    figure = folder / "figures" / "table-2.json"
+    assert run_command("figure", figure, "--style", "column", "-o", tmp_path / "again") == 0
+    assert (tmp_path / "again.pdf").is_file()
