@@ -46,7 +46,9 @@ def plan(fast: bool) -> Plan:
 
 
 @click.command()
-@click.option("--fast", is_flag=True, help="Smaller networks, trained for less: 40 seconds.")
+@click.option(
+    "--fast", is_flag=True, help="Smaller networks, trained for less: about half a minute."
+)
 @click.option(
     "-o",
     "--output",

@@ -184,7 +184,7 @@ def _layers(name: str, layers: list[dict[str, Any]]) -> tuple[str, tuple[str, ..
     return f"{name}: {total:,} parameters", columns, rows
 
 
-def _facts(title: str, content: dict[str, Any]) -> tuple[str, tuple[str, str], list]:
+def _facts(title: str, content: dict[str, Any]) -> tuple[str, tuple[str, ...], list]:
     """A table of nested values by dotted key."""
     from repsim.results import facts
 

@@ -293,7 +293,7 @@ def test_a_killed_training_continues_to_the_same_checkpoint(tmp_path: Path) -> N
     """``kill -9`` of the real command once it has saved an epoch, then ``--resume``."""
     command = [
         *(sys.executable, "-m", "repsim", "train", "supervised", "--runs", str(tmp_path)),
-        *("--depth", "10", "--width", "4", "--epochs", "6", "--split", "train[:600]"),
+        *("--depth", "10", "--width", "4", "--epochs", "4", "--split", "train[:600]"),
     ]
     subprocess.run([*command, "--name", "whole"], check=True, capture_output=True)
     killed = Run(tmp_path / "killed")
