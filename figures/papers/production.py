@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
+import signal
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -138,7 +140,8 @@ def _train_beside(
     """Train several runs at a time, each in a process with its share of the processors."""
     threads = max(1, torch.get_num_threads() // jobs)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _start_worker, (threads,)) as pool:
+    stop = context.Event()
+    with ProcessPoolExecutor(jobs, context, _start_worker, (threads, stop)) as pool:
         waiting: dict[Future[float], Training] = {pool.submit(_train, task): task for task in runs}
         try:
             while waiting:
@@ -150,17 +153,37 @@ def _train_beside(
                 names = [task.name for task in waiting.values()][:jobs]
                 progress(round(done), total, ", ".join(names))
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            stop.set()
+            pool.shutdown(cancel_futures=True)
             raise
 
 
-def _start_worker(threads: int) -> None:
+#: In a worker: set once the one who started it wants it to stop.
+_stop: Any = None
+
+
+def _start_worker(threads: int, stop: Any) -> None:
+    global _stop
+    _stop = stop
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it is interrupted too, and says stop
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process with the one that started it, which may be killed without a word."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(1)
 
 
 def _train(task: Training) -> float:
+    def watch(done: int, total: int, note: str = "") -> None:
+        if _stop.is_set():
+            raise KeyboardInterrupt
+
     started = time.monotonic()
-    task.make(silent)
+    task.make(watch)
     return time.monotonic() - started
 
 
