@@ -58,6 +58,12 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
         fig = plt.figure(figsize=(width, sum(heights) + below + 0.05), layout="constrained")
         across = max(map(len, rows))
         grid = fig.add_gridspec(len(rows), across, height_ratios=heights)
+        diagrams = [
+            _font(panel, width / len(row))
+            for row in rows
+            for panel in row
+            if panel["type"] == "diagram"
+        ]
         letters = iter(letter for letter, _ in data.lettered())
         maps: list[tuple[Axes, AxesImage, Record]] = []
         for i, row in enumerate(rows):
@@ -69,8 +75,10 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
                     maps.append((ax, _heatmap(ax, panel, size), panel))
                 elif panel["type"] == "lines":
                     _lines(ax, panel, looks, size, own=not named.issuperset(_labels(panel)))
+                elif panel["type"] == "diagram":
+                    _diagram(ax, panel, size, min(diagrams))
                 else:
-                    {"diagram": _diagram, "table": _table}[panel["type"]](ax, panel, size)
+                    _table(ax, panel, size)
                 _title(ax, panel["title"], next(letters), size[0], len(data.panels) > 1)
         if maps:
             scales = {scale_label(panel["kernel"], panel["estimator"]) for _, _, panel in maps}
@@ -256,13 +264,12 @@ def _marked(values: np.ndarray, *, all_of_them: bool) -> list[int]:
 # --- diagrams
 
 
-def _diagram(ax: Axes, panel: Record, size: tuple[float, float]) -> None:
+def _diagram(ax: Axes, panel: Record, size: tuple[float, float], font: float) -> None:
     """Boxes of a unit of width a column and a unit of height a row, the first row above."""
     boxes = {box["id"]: box for box in panel["boxes"]}
     right = max(box["column"] + box["span"] for box in boxes.values())
     lowest = max(box["row"] for box in boxes.values())
     gap, tall = 0.08, 0.56
-    font = _font([box for box in boxes.values() if box["text"] != ELLIPSIS], right, size[0])
     for box in boxes.values():
         middle = (box["column"] + box["span"] / 2, box["row"] + 0.5)
         if box["text"] != ELLIPSIS:
@@ -298,10 +305,11 @@ def _diagram(ax: Axes, panel: Record, size: tuple[float, float]) -> None:
     ax.axis("off")
 
 
-def _font(boxes: Sequence[Record], right: float, inches: float) -> float:
+def _font(panel: Record, inches: float) -> float:
     """The largest size, at most that of labels, at which every text is within its box."""
+    right = max(box["column"] + box["span"] for box in panel["boxes"])
     fitting = [mpl.rcParams["xtick.labelsize"]]
-    for box in boxes:
+    for box in panel["boxes"]:
         unit = max(_extent(text) for text in box["text"].split("\n"))
         fitting.append(72 * 0.8 * inches / right * (box["span"] - 0.2) / max(unit, 0.1))
     return max(3.0, min(fitting))

@@ -273,11 +273,12 @@ def test_mao2022_has_every_panel_and_makes_nothing_twice(
         "table-2": ["lines"] * 2,
         "softmax-shift": ["lines"],
     }
-    for name in ("discriminator", "classifier"):
-        for which in ("bars", "strips", "noise"):
-            for suffix in (".pdf", ".png", ".csv", ".txt"):
-                path = folder / "figures" / f"null-space-{name}-{which}{suffix}"
-                assert path.stat().st_size > 100
+    sides = [
+        f"{n}-{what}" for n in ("discriminator", "classifier") for what in ("examples", "noise")
+    ]
+    for name in ("null-space", *(f"null-space-{each}" for each in sides)):
+        for suffix in (".pdf", ".png", ".csv", ".txt"):
+            assert (folder / "figures" / f"{name}{suffix}").stat().st_size > 100
     rows = claims_of(folder)
     exact = [row for row in rows if row["claim"][:2] in ("2a", "2b")]
     assert [row["verdict"] for row in exact] == ["supported"] * 4

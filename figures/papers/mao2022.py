@@ -8,12 +8,14 @@ frozen features, and by what the old heads see of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from repsim.activations import harvest_run
@@ -23,6 +25,7 @@ from repsim.activations.probing import ProbePlan, probe_layers
 from repsim.activations.runs import ImageLoader
 from repsim.devices import find_device, float64_device
 from repsim.figure_data import ELLIPSIS, FigureData, diagram_panel, line, line_panel
+from repsim.figures.null_space import noise_curves, null_space_bars, null_space_strips
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
 from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training, mean_line
 from repsim.intervals import mean_interval
@@ -258,18 +261,13 @@ class Mao2022(Recipe):
         ]
 
     def _diagram(self) -> FigureData:
-        panels = []
         method = self.runs[self.removed[-1]][0].run.build()
         channels = method.facts.channels
         first, *trunk = describe(method.networks["generator"], (LATENT,))
-        count = first["copies"]
-        noise = {"label": f"noise, {LATENT}"}
         common = [{**_box(row), "shared": True} for row in trunk]
-        branches: list[list[dict[str, Any]]] = [
-            [noise, {**_box(first), "label": f"{_box(first)['label']}"}, *common] for _ in range(2)
-        ]
-        gap = [{"label": ELLIPSIS}, {"label": ELLIPSIS}, *common]
-        panels.append(diagram_panel(f"{count} generators", [branches[0], gap, branches[1]]))
+        one = [{"label": f"noise, {LATENT}"}, _box(first), *common]
+        others = [{"label": ELLIPSIS}, {"label": ELLIPSIS}, *common]
+        panels = [diagram_panel(f"one of {first['copies']} generators", [one, others])]
         for removed in (self.removed[0], self.removed[-1]):
             networks = self.runs[removed][0].run.build().networks
             images = {"label": f"images, {channels} x {SIZE} x {SIZE}", "shared": True}
@@ -392,27 +390,37 @@ class Mao2022(Recipe):
         )
 
     def _null_spaces(self) -> list[Plate]:
-        plates = []
-        what = {
-            "bars": "Energy of the features in the null space of the head, and accuracy of probes "
-            "on each part",
-            "strips": "Share of each example's energy in the null space, and its score",
-            "noise": "How much of what noise does to the features the head sees, and what probes "
-            "still read",
-        }
-        for name, tasks in self.reports.items():
-            report = tasks[0].load()
-            for which, caption in what.items():
-                plates.append(
-                    Plate(
-                        f"null-space-{name}-{which}",
-                        f"{caption}: the {name}, {self.removed[-1]} convolutions removed, first "
-                        "seed. Whiskers and bands are 95 % intervals over images; diamonds and "
-                        "grey dashes the untrained network.",
-                        report,
-                        which,
-                    )
-                )
+        """Figures of the reports of the first seed."""
+        reports = [replace(tasks[0].load(), name=name) for name, tasks in self.reports.items()]
+        of = f"{self.removed[-1]} convolutions removed, first seed"
+        control = "the untrained network"
+        plates = [
+            Plate(
+                "Null space",
+                f"Energy of the features in the null space of the head, and accuracy of probes on "
+                f"each part; {of}. Whiskers are 95 % intervals over images, diamonds {control}.",
+                tuple(reports),
+                lambda style: null_space_bars(reports, style=style),
+            )
+        ]
+        for report in reports:
+            plates += [
+                Plate(
+                    f"Null space {report.name} examples",
+                    f"Share of each example's energy in the null space, and its score: the "
+                    f"{report.name}, {of}.",
+                    (report,),
+                    _styled(null_space_strips, report),
+                ),
+                Plate(
+                    f"Null space {report.name} noise",
+                    f"How much of what noise does to the features the head sees, and what probes "
+                    f"still read: the {report.name}, {of}. Bands are 95 % intervals over images, "
+                    f"grey dashes {control}.",
+                    (report,),
+                    _styled(noise_curves, report),
+                ),
+            ]
         return plates
 
     def _seeds(self) -> str:
@@ -633,6 +641,10 @@ def probability_changes(features: torch.Tensor, weight: torch.Tensor) -> dict[st
 
 
 _SHORT = {"TransposedConv": "TConv"}
+
+
+def _styled(draw: Callable[..., Figure], report: NullSpaceReport) -> Callable[[str], Figure]:
+    return lambda style: draw(report, style=style)
 
 
 def _box(row: dict[str, Any]) -> dict[str, Any]:

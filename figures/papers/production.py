@@ -240,7 +240,7 @@ def publish(recipe: Recipe, *, style: str = "page") -> list[Path]:
     for each in recipe.figures():
         stem = recipe.workspace.figures / each.name.lower().replace(" ", "-")
         if isinstance(each, Plate):
-            drawn = draw(each.result, style=style)[each.which]
+            drawn = each.draw(style)
         else:
             drawn = draw(each, style=style)[""]
             written += each.save(stem, overwrite=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from repsim.data import ImageSet, load
 from repsim.data.augment import flips
@@ -264,28 +265,28 @@ class Analysis(Task):
 
 @dataclass(frozen=True)
 class Plate:
-    """A figure that is no ``FigureData``: of a report that has figures of its own.
+    """A figure that is no ``FigureData``: of reports that have figures of their own.
 
     Attributes:
         name: of its files.
         caption: below it.
-        result: what it shows.
-        which: of the result's figures, by the suffix of ``repsim.figures.draw``.
+        reports: what it shows.
+        draw: makes the figure in a style.
     """
 
     name: str
     caption: str
-    result: NullSpaceReport
-    which: str
+    reports: tuple[NullSpaceReport, ...]
+    draw: Callable[[str], Figure]
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Where the numbers come from."""
-        return self.result.provenance
+        return {report.name: report.provenance for report in self.reports}
 
     def rows(self) -> list[dict[str, Any]]:
-        """The numbers of the result."""
-        return self.result.rows()
+        """The numbers of the reports."""
+        return [row for report in self.reports for row in report.rows()]
 
 
 class Recipe(ABC):
