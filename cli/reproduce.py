@@ -85,7 +85,8 @@ def reproduce(
     only draws.
     """
     from repsim.figures.papers import Workspace, find_recipe
-    from repsim.figures.papers.production import estimate, make_missing, publish
+    from repsim.figures.papers.production import estimate, make_missing
+    from repsim.figures.papers.report import publish
 
     kind = find_recipe(paper)
     chosen = kind(Workspace(Path(), data_dir, device), scale, data, seeds).data
@@ -97,13 +98,16 @@ def reproduce(
     with bar(f"reproduce {paper}") as progress:
         make_missing(recipe, jobs=jobs, progress=progress)
     say("draw the figures")
-    written = publish(recipe, style=style)
     claims = recipe.claims()
+    written = publish(recipe, claims, style=style)
     if as_json:
         show_json([claim.row() for claim in claims])
     else:
         show_claims(claims, recipe.title)
-    show_files([path for path in written if path.suffix in (".pdf", ".csv")], as_json=as_json)
+    shown = [
+        path for path in written if path.suffix in (".pdf", ".md") or path.name == "claims.csv"
+    ]
+    show_files(shown, as_json=as_json)
     click.echo(f"everything lies in {folder}/", err=as_json)
 
 
@@ -137,18 +141,15 @@ def in_time(seconds: float) -> str:
 
 def show_claims(claims: list[Claim], title: str) -> None:
     """The verdict on each claim, with the number that decides below it."""
-    rows = []
-    for each in claims:
-        interval = "" if each.low != each.low else f"\n{each.low:.3g} to {each.high:.3g}"
-        bound = "" if each.side is None else f"{each.side} {each.bound:g}"
-        rows.append(
-            (
-                f"{each.claim}\n  {each.test}",
-                f"{each.value:.3g}{interval}",
-                bound,
-                each.published,
-                each.verdict,
-            )
+    rows = [
+        (
+            f"{each.claim}\n  {each.test}",
+            each.shown.replace(" (", "\n("),
+            each.wanted,
+            each.published,
+            each.verdict,
         )
+        for each in claims
+    ]
     columns = ("claim, and the number that decides", "value", "to be", "published", "verdict")
     show_table(title, columns, rows)

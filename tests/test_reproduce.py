@@ -17,8 +17,9 @@ from repsim.figures.papers import PAPERS, Recipe, Workspace, find_recipe
 from repsim.figures.papers.claims import exactly, over_seeds
 from repsim.figures.papers.grigg2021 import gaussian_check, invariance_check, one_batch_check
 from repsim.figures.papers.mao2022 import PUBLISHED, probability_changes
-from repsim.figures.papers.production import estimate, make_missing, publish
+from repsim.figures.papers.production import estimate, make_missing
 from repsim.figures.papers.recipe import Analysis, Training
+from repsim.figures.papers.report import publish
 from repsim.results import Result
 
 
@@ -213,7 +214,8 @@ def test_grigg2021_interrupted_anywhere_ends_the_same(tmp_path: Path) -> None:
     assert 0 < len(made) < len(recipe_of("grigg2021", folder).tasks)
     make_missing(recipe_of("grigg2021", folder))
     assert written(recipe_of("grigg2021", folder)).items() > made.items()  # none was made again
-    publish(recipe_of("grigg2021", folder))
+    recipe = recipe_of("grigg2021", folder)
+    publish(recipe, recipe.claims())
 
     whole = tmp_path / "whole"
     command = ("reproduce", "grigg2021", "--scale", "tiny", "--device", "cpu")

@@ -49,6 +49,17 @@ class Claim:
     published: str = ""
     note: str = ""
 
+    @property
+    def shown(self) -> str:
+        """The value with its interval, as people read it."""
+        interval = "" if math.isnan(self.low) else f" ({self.low:.3g} to {self.high:.3g})"
+        return f"{self.value:.3g}{interval}"
+
+    @property
+    def wanted(self) -> str:
+        """What the value is held against."""
+        return "" if self.side is None else f"{self.side} {self.bound:g}"
+
     def row(self) -> dict[str, Any]:
         """The claim as a line of ``claims.csv``."""
         return {

@@ -143,9 +143,7 @@ class Grigg2021(Recipe):
     @cached_property
     def invariant(self) -> dict[str, list[Analysis]]:
         """CKA of two augmented copies of the images, of each run."""
-        return {
-            method: [self._invariance(run) for run in runs] for method, runs in self.runs.items()
-        }
+        return self._of_each(self._invariance)
 
     @cached_property
     def classes(self) -> dict[str, list[Analysis]]:
@@ -243,17 +241,20 @@ class Grigg2021(Recipe):
         return self._analysis(name, [a, b], compute, settings, times=3)
 
     def _invariance(self, run: Training) -> Analysis:
+        augmented = self.runs["simclr"][0]
+
         def compute(progress: Progress) -> SimilarityMap:
             return invariance(
                 run.run.load_extractor(),
                 self._images,
-                self.runs["simclr"][0].run.augmentation(),
+                augmented.run.augmentation(),
                 name=run.name,
                 device=self._device,
                 progress=progress,
             )
 
-        return self._analysis(f"invariance-{run.name}", [run], compute, times=4)
+        needs = [run] if run is augmented else [run, augmented]
+        return self._analysis(f"invariance-{run.name}", needs, compute, times=2)
 
     def _classes(self, run: Training) -> Analysis:
         def compute(progress: Progress) -> SimilarityMap:
@@ -344,9 +345,9 @@ class Grigg2021(Recipe):
         pairs = len(self.similar[method, method])
         return self._figure(
             name,
-            f"{NAMES[method]} against {NAMES[method]} from another initialisation: linear CKA of "
-            f"all layers, of those that residual blocks add (odd) and of those they give (even), "
-            f"{_mean_of(pairs, 'pair')}.",
+            f"Networks trained by {NAMES[method]} from two initialisations: linear CKA of all "
+            f"layers, of those that residual blocks add (odd) and of those they give (even), "
+            f"{_mean_of(pairs, 'pair')}; {self._about}",
             [
                 heatmap_panel(_part(mean, kind), f"{kind} layers", dots=False)
                 for kind in ("all", "odd", "even")
@@ -370,7 +371,7 @@ class Grigg2021(Recipe):
             "Figure 2",
             "SimCLR against supervised training from the same initialisation: linear CKA of what "
             "residual blocks add (odd) and give (even), "
-            f"{_mean_of(len(maps), 'seed')}. A dot marks the supervised layer that is most similar "
+            f"{_mean_of(len(maps), 'seed')}; {self._about} A dot marks the supervised layer that is most similar "
             "to each of SimCLR's. Right: the diagonals, and the most similar layers.",
             [
                 *(heatmap_panel(_part(mean, kind), f"{kind} layers") for kind in ("odd", "even")),
@@ -395,7 +396,7 @@ class Grigg2021(Recipe):
             "What the even layers and the head know and ignore. Left: held-out accuracy of linear "
             "probes on features averaged over positions. Middle: linear CKA of two copies of the "
             "images under SimCLR's augmentation, at the same layer. Right: linear CKA with the "
-            f"classes. {_mean_of(len(self.seeds), 'seed').capitalize()}.",
+            f"classes. {_mean_of(len(self.seeds), 'seed').capitalize()}; {self._about}",
             [
                 line_panel("linear probes", "layer", "accuracy (%)", layers, probed),
                 line_panel("augmentation invariance", "layer", "CKA", layers, alike, ylim=(0, 1)),
@@ -418,7 +419,7 @@ class Grigg2021(Recipe):
             "Figure 5",
             "SimCLR against supervised training, even layers, same layer: linear CKA of held-out "
             "images as they are and under the augmentation that either was trained with, "
-            f"{_mean_of(len(self.seeds), 'seed')}.",
+            f"{_mean_of(len(self.seeds), 'seed')}; {self._about}",
             [line_panel("", "layer", "CKA", layers, series, ylim=(0, 1))],
         )
 
@@ -447,7 +448,7 @@ class Grigg2021(Recipe):
             "Layer identification",
             "Layers of a SimCLR network whose most similar layer in a network from another "
             "initialisation is their counterpart: even layers, averaged over positions, both "
-            f"directions, {_mean_of(len(found), 'pair')}. Published: Kornblith et al. (2019), "
+            f"directions, {_mean_of(len(found), 'pair')}; {self.data} {self.compared}. Published: Kornblith et al. (2019), "
             "section 6.1, of ten networks of another kind; RBF at 0.8 of the median distance "
             "there, at half of it here.",
             [
@@ -467,8 +468,12 @@ class Grigg2021(Recipe):
         )
 
     def _figure(self, name: str, caption: str, panels: list[dict[str, Any]]) -> FigureData:
-        about = f" {self.data}, {self.compared}, unbiased." if "CKA" in caption else ""
-        return FigureData(name, caption + about, panels, self.provenance())
+        return FigureData(name, caption, panels, self.provenance())
+
+    @property
+    def _about(self) -> str:
+        """What similarities in a figure are of."""
+        return f"{self.data} {self.compared}, unbiased."
 
     def _invariances(self, method: str) -> list[np.ndarray]:
         return [_at_layers(task.load()) for task in self.invariant[method]]

@@ -1,7 +1,8 @@
-"""Making what a recipe asks for: how long it will take, the making, and what is drawn from it."""
+"""Making what a recipe asks for, and how long that will take."""
 
 from __future__ import annotations
 
+import csv
 import multiprocessing
 import os
 import platform
@@ -18,8 +19,7 @@ import torch
 from repsim._version import __version__
 from repsim.data import ImageSet
 from repsim.devices import find_device
-from repsim.figures.draw import draw, save
-from repsim.figures.papers.recipe import Analysis, Plate, Recipe, Task, Training
+from repsim.figures.papers.recipe import Analysis, Recipe, Task, Training
 from repsim.files import table, write_atomic
 from repsim.progress import Progress, silent
 from repsim.training import parallel
@@ -188,12 +188,22 @@ def _train(task: Training) -> float:
 
 
 class Log:
-    """``log.csv``: what was made, when and in how long, by what machine; a line a task."""
+    """``log.csv``: what was made, when and in how long, by what machine; a line a task.
+
+    Args:
+        recipe: whose folder has it.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self._path = recipe.workspace.folder / "log.csv"
-        device = find_device(recipe.workspace.device)
-        self._machine = machine(device)
+        self._machine = machine(find_device(recipe.workspace.device))
+
+    def rows(self) -> list[dict[str, str]]:
+        """The lines so far."""
+        if not self._path.is_file():
+            return []
+        with self._path.open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
 
     def add(self, task: Task, seconds: float) -> None:
         """Note that a task was finished; of a run that was interrupted, all of its epochs count."""
@@ -206,9 +216,7 @@ class Log:
             "repsim": __version__,
             "machine": self._machine,
         }
-        before = self._path.read_text() if self._path.is_file() else ""
-        text = table([row])
-        write_atomic(self._path, before + (text.split("\n", 1)[1] if before else text))
+        write_atomic(self._path, table([*self.rows(), row]))
 
 
 def trained_seconds(run: Run, images: int) -> float:
@@ -228,27 +236,3 @@ def machine(device: torch.device) -> str:
     except (OSError, StopIteration):
         pass
     return f"{name}, {os.cpu_count()} processors, {torch.get_num_threads()} threads"
-
-
-def publish(recipe: Recipe, *, style: str = "page") -> list[Path]:
-    """Draw every figure and write every table, from finished tasks; the files, in order.
-
-    A figure is STEM.json (to draw it again without the networks), .csv (its numbers), .txt (caption
-    and provenance), .pdf and .png. What was there before is replaced.
-    """
-    written: list[Path] = []
-    for each in recipe.figures():
-        stem = recipe.workspace.figures / each.name.lower().replace(" ", "-")
-        if isinstance(each, Plate):
-            drawn = each.draw(style)
-        else:
-            drawn = draw(each, style=style)[""]
-            written += each.save(stem, overwrite=True)
-        written += save(drawn, stem, data=each, overwrite=True)
-    for name, rows in {**recipe.tables(), "claims": [c.row() for c in recipe.claims()]}.items():
-        path = recipe.workspace.tables / f"{name}.csv"
-        if name == "claims":
-            path = recipe.workspace.folder / "claims.csv"
-        write_atomic(path, table(rows))
-        written.append(path)
-    return list(dict.fromkeys(written))

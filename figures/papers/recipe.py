@@ -51,7 +51,7 @@ def _images(data: str, split: str, data_dir: Path | None) -> ImageSet:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of a reproduction: ``runs/``, ``results/``, ``figures/`` and ``tables/``.
+    """The folder of a reproduction, with its ``runs/`` and ``results/``.
 
     Attributes:
         folder: where all of it lies.
@@ -70,14 +70,6 @@ class Workspace:
     @property
     def results(self) -> Path:
         return self.folder / "results"
-
-    @property
-    def figures(self) -> Path:
-        return self.folder / "figures"
-
-    @property
-    def tables(self) -> Path:
-        return self.folder / "tables"
 
     def images(self, data: str, split: str) -> ImageSet:
         """A part of an image set."""
@@ -367,6 +359,12 @@ class Recipe(ABC):
     @abstractmethod
     def claims(self) -> list[Claim]:
         """What is to be said of the paper's claims, from finished tasks."""
+
+    @property
+    def command(self) -> str:
+        """What makes it."""
+        seeds = f" --seeds {len(self.seeds)}" if len(self.seeds) != self.default_seeds else ""
+        return f"repsim reproduce {self.paper} --scale {self.scale} --data {self.data}{seeds}"
 
     def missing(self) -> list[Task]:
         """The tasks that are still to be made."""
