@@ -345,8 +345,9 @@ class Grigg2021(Recipe):
         pairs = len(self.similar[method, method])
         return self._figure(
             name,
-            f"Networks trained by {NAMES[method]} from two initialisations: linear CKA of all "
-            f"layers, of those that residual blocks add (odd) and of those they give (even), "
+            f"{NAMES[method][0].upper()}{NAMES[method][1:]} networks from two initialisations: "
+            f"linear CKA of all layers, of those that residual blocks add (odd) and of those they "
+            f"give (even), "
             f"{_mean_of(pairs, 'pair')}; {self._about}",
             [
                 heatmap_panel(_part(mean, kind), f"{kind} layers", dots=False)
@@ -371,8 +372,9 @@ class Grigg2021(Recipe):
             "Figure 2",
             "SimCLR against supervised training from the same initialisation: linear CKA of what "
             "residual blocks add (odd) and give (even), "
-            f"{_mean_of(len(maps), 'seed')}; {self._about} A dot marks the supervised layer that is most similar "
-            "to each of SimCLR's. Right: the diagonals, and the most similar layers.",
+            f"{_mean_of(len(maps), 'seed')}; {self._about} A dot marks the supervised layer that "
+            "is most similar to each of SimCLR's. Right: the diagonals, and the most similar "
+            "layers.",
             [
                 *(heatmap_panel(_part(mean, kind), f"{kind} layers") for kind in ("odd", "even")),
                 line_panel("", "block", "CKA", blocks, series, ylim=(0, 1)),
@@ -448,9 +450,9 @@ class Grigg2021(Recipe):
             "Layer identification",
             "Layers of a SimCLR network whose most similar layer in a network from another "
             "initialisation is their counterpart: even layers, averaged over positions, both "
-            f"directions, {_mean_of(len(found), 'pair')}; {self.data} {self.compared}. Published: Kornblith et al. (2019), "
-            "section 6.1, of ten networks of another kind; RBF at 0.8 of the median distance "
-            "there, at half of it here.",
+            f"directions, {_mean_of(len(found), 'pair')}; {self.data} {self.compared}. Published: "
+            "Kornblith et al. (2019), section 6.1, of ten networks of another kind; RBF at 0.8 of "
+            "the median distance there, at half of it here.",
             [
                 line_panel(
                     "",
