@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @data_dir_option
 @click.option(
     "--seeds",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 100),
     help="Runs of each kind.  [default: 3; 2 at scale tiny]",
 )
 @click.option(
@@ -84,6 +84,7 @@ def reproduce(
     again by a hash of its settings, so an interrupted reproduction continues, and another --style
     only draws.
     """
+    from repsim.errors import StoreError
     from repsim.figures.papers import Workspace, find_recipe
     from repsim.figures.papers.production import estimate, make_missing
     from repsim.figures.papers.report import publish
@@ -95,11 +96,15 @@ def reproduce(
     if dry_run:
         show_estimate(estimate(recipe), len(recipe.tasks), folder, as_json)
         return
-    with bar(f"reproduce {paper}") as progress:
-        make_missing(recipe, jobs=jobs, progress=progress)
-    say("draw the figures")
-    claims = recipe.claims()
-    written = publish(recipe, claims, style=style)
+    try:
+        with recipe.claim_folder():
+            with bar(f"reproduce {paper}") as progress:
+                make_missing(recipe, jobs=jobs, progress=progress)
+            say("draw the figures")
+            claims = recipe.claims()
+            written = publish(recipe, claims, style=style)
+    except StoreError as error:
+        raise StoreError(f"{error}; here: remove it, and run the same command again") from error
     if as_json:
         show_json([claim.row() for claim in claims])
     else:
@@ -118,13 +123,15 @@ def show_estimate(missing: list[dict[str, Any]], tasks: int, folder: Path, as_js
     if as_json:
         show_json(missing)
         return
+    if not missing:
+        click.echo(f"nothing is missing in {folder}: all of {tasks} runs and results are there")
+        return
     rows = [
         (each["task"], each["kind"], in_time(each["seconds"]), in_units(each["bytes"]))
         for each in missing
     ]
-    if rows:
-        seconds, size = (sum(each[key] for each in missing) for key in ("seconds", "bytes"))
-        rows.append(("all of it", "", in_time(seconds), in_units(size)))
+    seconds, size = (sum(each[key] for each in missing) for key in ("seconds", "bytes"))
+    rows.append(("all of it", "", in_time(seconds), in_units(size)))
     show_table(
         f"{len(missing)} of {tasks} runs and results are missing in {folder}",
         ("", "kind", "time, about", "disk, about"),

@@ -93,7 +93,7 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
                 fig, maps[0][1], axes, _wrapped(label, 0.7 * high), shrink=min(0.8, 2.4 / high)
             )
         if legend:
-            fig.legend(handles=legend, handlelength=2.6, loc="outside lower center", ncols=columns)
+            fig.legend(handles=legend, handlelength=3.6, loc="outside lower center", ncols=columns)
         # Square axes leave gaps that the layout would take for room; they become so in their place.
         fig.draw_without_rendering()
         fig.set_layout_engine("none")
@@ -250,7 +250,7 @@ def _lines(
     ax.set_xlabel(panel["xlabel"])
     ax.set_ylabel(panel["ylabel"])
     if own:
-        ax.legend(handlelength=2.4, labelspacing=0.25, borderaxespad=0.2)
+        ax.legend(handlelength=3.6, labelspacing=0.25, borderaxespad=0.2)
 
 
 def _marked(values: np.ndarray, *, all_of_them: bool) -> list[int]:

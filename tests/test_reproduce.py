@@ -12,15 +12,17 @@ import pytest
 from driving import run_command
 
 from repsim.errors import UsageError
-from repsim.figure_data import FigureData
+from repsim.figure_data import FigureData, table_panel
 from repsim.figures.papers import PAPERS, Recipe, Workspace, find_recipe
 from repsim.figures.papers.claims import exactly, over_seeds
 from repsim.figures.papers.grigg2021 import gaussian_check, invariance_check, one_batch_check
 from repsim.figures.papers.mao2022 import PUBLISHED, probability_changes
-from repsim.figures.papers.production import estimate, make_missing
+from repsim.figures.papers.production import Log, estimate, make_missing
 from repsim.figures.papers.recipe import Analysis, Training
 from repsim.figures.papers.report import publish
-from repsim.results import Result
+from repsim.progress import silent
+from repsim.results import ProbeCurve, Result
+from repsim.training.presets import read_preset
 
 
 class Stop(Exception):
@@ -43,7 +45,11 @@ def recipe_of(paper: str, folder: Path, **options: object) -> Recipe:
         ([1.0, 1.1, 0.9], "below", 2.0, "supported"),
         ([1.0, 1.1, 0.9], "below", 0.5, "not supported"),
         ([1.0], "above", 0.5, "undecided"),
-        ([0.8, 0.8], "above", 0.8, "supported"),
+        ([0.8, 0.8], "above", 0.8, "undecided"),
+        ([0.8, 0.8, 0.8], "above", 0.8, "undecided"),
+        ([1.0, 1.0], "above", 0.8, "undecided"),
+        ([1.0, 1.0, 1.0], "above", 0.8, "supported"),
+        ([1.0, 1.0, 1.0], "below", 0.8, "not supported"),
         ([math.nan, 1.0], "above", 0.5, "undecided"),
     ],
 )
@@ -69,6 +75,8 @@ def test_the_worst_case_decides_what_has_to_hold_of_all() -> None:
     assert exactly("a", "b", "c", [0.1, 0.3], "below", 0.2).verdict == "not supported"
     assert exactly("a", "b", "c", [0.1, 0.2], "below", 0.2).verdict == "supported"
     assert exactly("a", "b", "c", [0.1, 0.3], "above", 0.1).value == 0.1
+    for values in ([0.1, math.nan], [math.nan, 0.1], []):
+        assert exactly("a", "b", "c", values, "below", 0.2).verdict == "undecided"
 
 
 def test_a_claim_is_a_line_of_a_table_without_nan() -> None:
@@ -143,10 +151,64 @@ def test_a_changed_setting_is_another_run_and_another_result(tmp_path: Path) -> 
     )
     assert one.path != other.path
     results = [
-        Analysis(workspace, "r", {}, [run], lambda progress: FigureData("", "", []))
+        Analysis(workspace, "r", FigureData, {}, [run], lambda progress: FigureData("", "", []))
         for run in (one, other)
     ]
     assert results[0].path != results[1].path
+
+
+def test_a_result_is_made_again_when_it_or_its_network_is_another(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, device="cpu")
+    panel = table_panel("", ["a"], [["b"]])
+    run = Training(workspace, "a", "untrained", read_preset("untrained", "tiny"))
+    result = Analysis(
+        workspace, "r", FigureData, {}, [run], lambda progress: FigureData("", "", [panel])
+    )
+    assert not result.done
+    run.make(silent)
+    result.make(silent)
+    assert result.done
+    whole = result.path.read_bytes()
+    for damage in (whole[:100], b"{}", ProbeCurve([], 2, 1, 1, "lbfgs")):
+        if isinstance(damage, ProbeCurve):
+            damage.save(result.path, overwrite=True)
+        else:
+            result.path.write_bytes(damage)
+        assert not result.done
+        result.make(silent)
+        assert result.done
+        assert result.path.read_bytes() == whole
+    result.path.with_suffix(".csv").unlink()
+    assert not result.done
+    result.make(silent)
+    checkpoint = run.run.checkpoint
+    checkpoint.write_bytes(checkpoint.read_bytes() + b" ")
+    assert not result.done
+    checkpoint.unlink()
+    assert not result.done
+
+
+def test_a_folder_is_of_one_reproduction_and_one_process(tmp_path: Path) -> None:
+    with (
+        recipe_of("grigg2021", tmp_path).claim_folder(),
+        pytest.raises(UsageError, match="being worked on by another process"),
+        recipe_of("grigg2021", tmp_path, seeds=3).claim_folder(),
+    ):
+        pass
+    with (
+        pytest.raises(UsageError, match="holds another reproduction .*choose another --output"),
+        recipe_of("mao2022", tmp_path).claim_folder(),
+    ):
+        pass
+
+
+def test_a_damaged_log_is_begun_anew(tmp_path: Path) -> None:
+    recipe = recipe_of("grigg2021", tmp_path)
+    (tmp_path / "log.csv").write_text("task,seconds\nbroken")
+    log = Log(recipe)
+    log.add(recipe.tasks[-1], 2.0)
+    log.add(recipe.tasks[-2], 3.0)
+    assert [row["seconds"] for row in log.rows()] == ["2.0", "3.0"]
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -11,7 +11,7 @@ from repsim.intervals import mean_interval
 
 Side = Literal["above", "below"]
 
-#: By how much rounding may leave a number on the wrong side of its bound.
+#: Numbers that differ by less are the same but for rounding.
 ROUNDING = 1e-9
 
 
@@ -30,7 +30,7 @@ class Claim:
         side: whether the number has to be ``above`` or ``below`` the bound; None where it is only
             reported.
         bound: what it is held against.
-        seeds: how many values there are.
+        seeds: how many networks of a kind, or pairs of them, it was measured on.
         verdict: ``supported``, ``not supported`` or ``undecided``; ``reported`` without a bound.
         published: what the paper has in its place, if it says so.
         note: what else a reader should know.
@@ -81,15 +81,18 @@ def over_seeds(
 ) -> Claim:
     """A claim about means over seeds: decided where the whole interval lies on one side.
 
-    With a single seed, or without a bound, nothing is decided.
+    With a single seed, or without a bound, nothing is decided. Values that are all the same have an
+    interval of no width, which says little: three of them decide, if they are beyond the bound.
     """
     value, low, high = (float(each) for each in mean_interval(values))
     verdict = "reported" if side is None else "undecided"
     if side is not None and not any(map(math.isnan, (low, high))):
-        if side == "above":
-            met, failed = low >= bound - ROUNDING, high < bound - ROUNDING
+        sign = 1 if side == "above" else -1
+        ends = sorted((sign * (low - bound), sign * (high - bound)))
+        if ends[1] - ends[0] > ROUNDING:
+            met, failed = ends[0] >= 0, ends[1] < 0
         else:
-            met, failed = high <= bound + ROUNDING, low > bound + ROUNDING
+            met, failed = (len(values) > 2 and each > ROUNDING for each in (ends[0], -ends[0]))
         verdict = "supported" if met else "not supported" if failed else "undecided"
     return Claim(
         *(claim, statement, test, value, low, high, side, bound),
@@ -108,16 +111,23 @@ def exactly(
     side: Side,
     bound: float,
     *,
+    seeds: int = 1,
     published: str = "",
     note: str = "",
 ) -> Claim:
-    """A claim that holds of every case or of none, as an identity: its worst case decides."""
-    worst = (min if side == "above" else max)(values)
+    """A claim that holds of every case or of none, as an identity: its worst case decides.
+
+    A case without a value leaves it undecided.
+    """
+    worst = math.nan
+    if values and not any(map(math.isnan, values)):
+        worst = float((min if side == "above" else max)(values))
     met = worst >= bound if side == "above" else worst <= bound
+    verdict = "undecided" if math.isnan(worst) else "supported" if met else "not supported"
     return Claim(
-        *(claim, statement, test, float(worst), math.nan, math.nan, side, bound),
-        seeds=len(values),
-        verdict="supported" if met else "not supported",
+        *(claim, statement, test, worst, math.nan, math.nan, side, bound),
+        seeds=seeds,
+        verdict=verdict,
         published=published,
         note=note,
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any, ClassVar, Literal
@@ -182,6 +183,7 @@ class Grigg2021(Recipe):
     def _analysis(
         self,
         name: str,
+        kind: type[Result],
         needs: list[Training],
         compute: Callable[[Progress], Result],
         settings: Mapping[str, Any] | None = None,
@@ -199,6 +201,7 @@ class Grigg2021(Recipe):
         return Analysis(
             self.workspace,
             name,
+            kind,
             {"data": self.data, "compared": self.compared, **(settings or {})},
             needs,
             compute,
@@ -238,7 +241,7 @@ class Grigg2021(Recipe):
         suffix = "" if augmentation is None else f"-augmented-{augmentation}"
         settings = {"augmentation": augmentation}
         name = f"cka-{a.name}-{b.name}{suffix}"
-        return self._analysis(name, [a, b], compute, settings, times=3)
+        return self._analysis(name, SimilarityMap, [a, b], compute, settings, times=3)
 
     def _invariance(self, run: Training) -> Analysis:
         augmented = self.runs["simclr"][0]
@@ -254,7 +257,7 @@ class Grigg2021(Recipe):
             )
 
         needs = [run] if run is augmented else [run, augmented]
-        return self._analysis(f"invariance-{run.name}", needs, compute, times=2)
+        return self._analysis(f"invariance-{run.name}", SimilarityMap, needs, compute, times=2)
 
     def _classes(self, run: Training) -> Analysis:
         def compute(progress: Progress) -> SimilarityMap:
@@ -266,7 +269,7 @@ class Grigg2021(Recipe):
                 progress=progress,
             )
 
-        return self._analysis(f"classes-{run.name}", [run], compute, times=2)
+        return self._analysis(f"classes-{run.name}", SimilarityMap, [run], compute, times=2)
 
     def _probe(self, run: Training) -> Analysis:
         def compute(progress: Progress) -> ProbeCurve:
@@ -283,6 +286,7 @@ class Grigg2021(Recipe):
         settings = {"probed": PROBED[self.scale], "held_out": self.held_out}
         return self._analysis(
             f"probe-{run.name}",
+            ProbeCurve,
             [run],
             compute,
             settings,
@@ -308,7 +312,17 @@ class Grigg2021(Recipe):
             return FigureData("layer identification", "", [panel], {"a": a.name, "b": b.name})
 
         name = f"identification-{a.name}-{b.name}"
-        return self._analysis(name, [a, b], compute, times=1, seconds=20, stored=(self.compared,))
+        settings = {"measures": list(IDENTIFICATION)}
+        return self._analysis(
+            name,
+            FigureData,
+            [a, b],
+            compute,
+            settings,
+            times=1,
+            seconds=20,
+            stored=(self.compared,),
+        )
 
     def _harvest(self, run: Training, split: str) -> ActivationStore:
         """A run's layers, averaged over positions, on a part of the images."""
@@ -338,7 +352,8 @@ class Grigg2021(Recipe):
 
     def _mean_map(self, a: str, b: str) -> SimilarityMap:
         name_b = f"other {NAMES[b]}" if a == b else NAMES[b]
-        return SimilarityMap.average(self._maps(a, b), name_a=NAMES[a], name_b=name_b)
+        mean = SimilarityMap.average(self._maps(a, b), name_a=NAMES[a], name_b=name_b)
+        return replace(mean, stderr=None)  # intervals over seeds are with the curves
 
     def _same(self, method: str, name: str) -> FigureData:
         mean = self._mean_map(method, method)
@@ -374,7 +389,7 @@ class Grigg2021(Recipe):
             "residual blocks add (odd) and give (even), "
             f"{_mean_of(len(maps), 'seed')}; {self._about} A dot marks the supervised layer that "
             "is most similar to each of SimCLR's. Right: the diagonals, and the most similar "
-            "layers.",
+            f"layers. {_BANDS}",
             [
                 *(heatmap_panel(_part(mean, kind), f"{kind} layers") for kind in ("odd", "even")),
                 line_panel("", "block", "CKA", blocks, series, ylim=(0, 1)),
@@ -395,12 +410,13 @@ class Grigg2021(Recipe):
             known.append(mean_line(NAMES[method], self._class_similarities(method), look=look))
         return self._figure(
             "Figure 3",
-            "What the even layers and the head know and ignore. Left: held-out accuracy of linear "
-            "probes on features averaged over positions. Middle: linear CKA of two copies of the "
+            "What the even layers and the head (SimCLR's projection, the supervised logits) know "
+            f"and ignore. Left: accuracy of linear probes on {self.held_out}, on features averaged "
+            "over positions. Middle: linear CKA of two copies of the "
             "images under SimCLR's augmentation, at the same layer. Right: linear CKA with the "
-            f"classes. {_mean_of(len(self.seeds), 'seed').capitalize()}; {self._about}",
+            f"classes. {_mean_of(len(self.seeds), 'seed').capitalize()}; {self._about} {_BANDS}",
             [
-                line_panel("linear probes", "layer", "accuracy (%)", layers, probed),
+                line_panel("linear probes", "layer", "accuracy (%)", layers, probed, ylim=(0, 100)),
                 line_panel("augmentation invariance", "layer", "CKA", layers, alike, ylim=(0, 1)),
                 line_panel("classes", "layer", "CKA", layers, known, ylim=(0, 1)),
             ],
@@ -421,7 +437,7 @@ class Grigg2021(Recipe):
             "Figure 5",
             "SimCLR against supervised training, even layers, same layer: linear CKA of held-out "
             "images as they are and under the augmentation that either was trained with, "
-            f"{_mean_of(len(self.seeds), 'seed')}; {self._about}",
+            f"{_mean_of(len(self.seeds), 'seed')}; {self._about} {_BANDS}",
             [line_panel("", "layer", "CKA", layers, series, ylim=(0, 1))],
         )
 
@@ -621,6 +637,7 @@ class Grigg2021(Recipe):
                 "above",
                 70.0,
                 published="99.3",
+                note="published: biased linear CKA, ten networks of ten layers without shortcuts",
             ),
             over_seeds(
                 "4f: CKA above CCA",
@@ -630,6 +647,7 @@ class Grigg2021(Recipe):
                 "above",
                 0.0,
                 published="97.9",
+                note="published: as above",
             ),
             exactly(
                 "4g: biased estimator",
@@ -754,6 +772,10 @@ def _found(values: np.ndarray) -> float:
 
 def _mean_of(count: int, what: str) -> str:
     return f"mean of {count} {what}s" if count > 1 else f"one {what}"
+
+
+#: What bands and whiskers are, for captions.
+_BANDS = "Bands are 95 % intervals over seeds."
 
 
 RECIPE = Grigg2021

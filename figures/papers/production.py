@@ -101,11 +101,17 @@ def make_missing(recipe: Recipe, *, jobs: int = 1, progress: Progress = silent) 
 
     Progress counts seconds, as far as they were estimated before.
     """
+    log = Log(recipe)
+    logged = {row["task"] for row in log.rows()}
+    for task in recipe.tasks:  # a worker may have finished after we were interrupted
+        if isinstance(task, Training) and task.done and task.path.name not in logged:
+            log.add(task, 0.0)
     missing = recipe.missing()
+    if not missing:
+        return
     speeds = Speeds()
     costs = {task.path: max(1, round(speeds.of(task))) for task in missing}
     total, done = sum(costs.values()), 0
-    log = Log(recipe)
 
     def part(task: Task) -> Progress:
         """The progress of one task within the whole."""
@@ -187,6 +193,9 @@ def _train(task: Training) -> float:
     return time.monotonic() - started
 
 
+_LOGGED = ("task", "seconds", "finished", "repsim", "machine")
+
+
 class Log:
     """``log.csv``: what was made, when and in how long, by what machine; a line a task.
 
@@ -202,20 +211,17 @@ class Log:
         """The lines so far."""
         if not self._path.is_file():
             return []
-        with self._path.open(newline="", encoding="utf-8") as stream:
-            return list(csv.DictReader(stream))
+        with self._path.open(newline="", encoding="utf-8", errors="replace") as stream:
+            rows = list(csv.DictReader(stream))
+        return [row for row in rows if set(row) == set(_LOGGED) and None not in row.values()]
 
     def add(self, task: Task, seconds: float) -> None:
         """Note that a task was finished; of a run that was interrupted, all of its epochs count."""
         if isinstance(task, Training):
             seconds = max(seconds, trained_seconds(task.run, task.images))
-        row = {
-            "task": task.path.name,
-            "seconds": f"{seconds:.1f}",
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
-            "repsim": __version__,
-            "machine": self._machine,
-        }
+        finished = time.strftime("%Y-%m-%dT%H:%M:%S")
+        values = (task.path.name, f"{seconds:.1f}", finished, __version__, self._machine)
+        row = dict(zip(_LOGGED, values, strict=True))
         write_atomic(self._path, table([*self.rows(), row]))
 
 

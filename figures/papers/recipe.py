@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,10 +22,10 @@ from matplotlib.figure import Figure
 
 from repsim.data import ImageSet, load
 from repsim.data.augment import flips
-from repsim.errors import UsageError, choices
+from repsim.errors import StoreError, UsageError, choices
 from repsim.figure_data import FigureData, Look, line
 from repsim.figures.papers.claims import Claim
-from repsim.files import sha256
+from repsim.files import exclusive, sha256, write_atomic
 from repsim.intervals import mean_interval
 from repsim.progress import Progress
 from repsim.results import NullSpaceReport, Result
@@ -40,8 +41,8 @@ from repsim.training.run import Run
 #: cores can carry; ``paper`` has the papers' own settings.
 SCALES = ("tiny", "small", "paper")
 
-#: Settings that say where a run is trained, and nothing about what it becomes.
-WHERE = ("device", "devices", "workers")
+#: Settings that say where a run is trained and what is kept of it, not what it becomes.
+WHERE = ("device", "devices", "workers", "sheet", "coverage", "save_every")
 
 
 @lru_cache(maxsize=4)  # many tasks ask for the same few parts
@@ -198,11 +199,12 @@ class Training(Task):
 
 
 class Analysis(Task):
-    """A result.
+    """A result, of the very networks that are there: it is made again if they were.
 
     Args:
         workspace: where it lies.
         name: of its file.
+        kind: of result.
         settings: what ``compute`` depends on beside its needs.
         needs: the runs and results that it reads.
         compute: makes the result.
@@ -215,16 +217,18 @@ class Analysis(Task):
         self,
         workspace: Workspace,
         name: str,
+        kind: type[Result],
         settings: Mapping[str, Any],
-        needs: Sequence[Task],
+        needs: Sequence[Training],
         compute: Callable[[Progress], Result],
         *,
         images: int = 0,
         seconds: float = 1.0,
         stored: Callable[[], int] | None = None,
     ) -> None:
-        self.workspace, self.name = workspace, name
-        self._settings, self.needs, self.compute = settings, tuple(needs), compute
+        self.workspace, self.name, self.kind = workspace, name, kind
+        self._settings, self.runs, self.compute = settings, tuple(needs), compute
+        self.needs = self.runs
         self.images, self.seconds, self.stored = images, seconds, stored
 
     @property
@@ -237,22 +241,49 @@ class Analysis(Task):
 
     @property
     def done(self) -> bool:
-        return self.path.is_file()
+        """Whether it is there with its table, whole, and made from the networks that are there."""
+        if not self.path.with_suffix(".csv").is_file() or not all(run.done for run in self.runs):
+            return False
+        try:
+            return _made_from(self.load()) == self._sources()
+        except StoreError:  # damaged, or of another kind: it is made again
+            return False
+
+    def _sources(self) -> dict[str, str]:
+        """What tells the networks that it is made from, by name of the run."""
+        return {run.path.name: digest_of(run.run.checkpoint) for run in self.runs}
 
     @property
     def bytes(self) -> int:
         return 0 if self.stored is None else self.stored()
 
     def make(self, progress: Progress) -> None:
-        self.compute(progress).save(self.path, overwrite=True)
+        result: Any = self.compute(progress)
+        provenance = {**result.provenance, "made_from": self._sources()}
+        replace(result, provenance=provenance).save(self.path, overwrite=True)
 
     def load(self) -> Any:
         """The result.
 
         Raises:
-            StoreError: it was not made, or is damaged.
+            StoreError: it was not made, is damaged or of another kind.
         """
-        return Result.load(self.path)
+        return self.kind.load(self.path)
+
+
+def _made_from(result: Any) -> Any:
+    return result.provenance.get("made_from")
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, read again only once it has changed."""
+    state = path.stat()
+    return _digest(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, changed: int, size: int) -> str:
+    return sha256(path)
 
 
 @dataclass(frozen=True)
@@ -369,6 +400,29 @@ class Recipe(ABC):
     def missing(self) -> list[Task]:
         """The tasks that are still to be made."""
         return [task for task in self.tasks if not task.done]
+
+    def claim_folder(self) -> AbstractContextManager[None]:
+        """A context in which no other process makes anything in the folder.
+
+        Raises:
+            UsageError: another does, or the folder holds another reproduction.
+        """
+        folder, own = self.workspace.folder, {"paper": self.paper, "scale": self.scale}
+        own["data"] = self.data
+        marker = folder / "recipe.json"
+        if marker.is_file():
+            try:
+                found = json.loads(marker.read_text())
+            except ValueError:
+                found = None
+            if found != own:
+                raise UsageError(
+                    f"{folder} holds another reproduction ({found}); choose another --output"
+                )
+        else:
+            write_atomic(marker, json.dumps(own) + "\n")
+        busy = f"{folder} is being worked on by another process; wait for it or stop it"
+        return exclusive(folder / ".lock", busy)
 
     def provenance(self) -> dict[str, Any]:
         """What every figure records."""

@@ -25,6 +25,8 @@ def publish(recipe: Recipe, claims: Sequence[Claim], *, style: str = "page") -> 
         The files, in order; the last is ``report.md``.
     """
     folder = recipe.workspace.folder
+    for left in (folder / "figures").glob(".writing-*"):  # by a process that was killed
+        left.unlink()
     figures = recipe.figures()
     written = [path for each in figures for path in _draw(recipe, each, style)]
     sheets = {folder / "tables" / f"{name}.csv": rows for name, rows in recipe.tables().items()}
