@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from driving import Stop, stop_at
+from driving import Stop, run_command, stop_at
 
 from repsim.errors import StoreError, TrainingError, UsageError
 from repsim.training.config import build_config, read_toml
@@ -289,22 +289,24 @@ def test_learning_rate_stays_then_falls_exponentially_to_a_hundredth() -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_training_continues_to_the_same_checkpoint(tmp_path: Path) -> None:
+def test_a_killed_training_continues_to_the_same_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``kill -9`` of the real command once it has saved an epoch, then ``--resume``."""
-    command = [
-        *(sys.executable, "-m", "repsim", "train", "supervised", "--runs", str(tmp_path)),
-        *("--depth", "10", "--width", "4", "--epochs", "4", "--split", "train[:600]"),
-    ]
-    subprocess.run([*command, "--name", "whole"], check=True, capture_output=True)
+    start = ("train", "supervised", "--runs", str(tmp_path))
+    command = (*start, "--depth", "10", "--width", "4", "--epochs", "4", "--split", "train[:400]")
+    monkeypatch.setattr(sys, "argv", [])
+    assert run_command(*command, "--name", "whole") == 0
     killed = Run(tmp_path / "killed")
     process = subprocess.Popen(
-        [*command, "--name", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "repsim", *command, "--name", "killed"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     while not killed.resume_file.exists() and process.poll() is None:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not killed.complete
-    again = [*command[:5], "--runs", str(tmp_path), "--name", "killed", "--resume"]
-    subprocess.run(again, check=True, capture_output=True)
+    assert run_command(*start, "--name", "killed", "--resume") == 0
     assert whole(killed) == whole(Run(tmp_path / "whole"))
