@@ -93,16 +93,26 @@ def python(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+METHODS = ("supervised", "simclr")
+
+
+@pytest.fixture(scope="module")
+def of_two() -> dict[str, list[float]]:
+    """Losses of each method in two processes, which train one after the other: to start them takes
+    longer."""
+    run = python(*TORCHRUN_COMMAND, steps.__file__, *METHODS)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["supervised", "simclr"])
-def test_two_processes_train_as_one(method: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_train_as_one(method: str, of_two: dict[str, list[float]]) -> None:
     """The same losses to 1e-5 over 20 steps, at the method's own learning rate.
 
     Batch statistics and negatives are those of the whole batch, and so is the augmentation.
     """
-    run = python(*TORCHRUN_COMMAND, steps.__file__, method)
-    assert run.returncode == 0, run.stderr
-    one, two = steps.losses(method), json.loads(run.stdout)
+    one, two = steps.losses(method), of_two[method]
     assert len(one) == len(set(one)) == 20
     np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
 
