@@ -3,7 +3,7 @@
 Float64, since twenty steps of float32 tell rounding alone apart: where ReLUs and batch
 normalisation meet flat images, a difference of 1e-7 becomes one of 1e-3, in one process too.
 
-    python tests/steps.py METHOD
+    python tests/steps.py METHOD...
 """
 
 from __future__ import annotations
@@ -39,6 +39,6 @@ def losses(method: str) -> list[float]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    found = losses(sys.argv[1])
+    found = {method: losses(method) for method in sys.argv[1:]}
     if parallel.is_leader():
         print(json.dumps(found))

@@ -422,12 +422,14 @@ def test_mistakes_in_a_harvest_are_one_line(
 
 def test_probe_and_nullspace(inside: Path, run_repsim, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     splits = ("--split", "train[:200]", "--test-split", "test[:100]")
-    done = run_repsim("probe", "supervised", "mgan", *splits, "-o", tmp_path / "probe.json")
+    chosen = ("--layers", "head", "-o", tmp_path / "probe.json")
+    done = run_repsim("probe", "supervised", "mgan", *splits, *chosen)
     assert done.status == 0, done.err
     curve = repsim.ProbeCurve.load(tmp_path / "probe.json")
     assert curve.networks() == ["supervised", "mgan:discriminator", "mgan:classifier"]
     assert (curve.n_train, curve.n_test) == (200, 100)
-    done = run_repsim("nullspace", "mgan:classifier", *splits, "-o", tmp_path / "null.json")
+    chosen = ("--noise", "gaussian:0.5", "-o", tmp_path / "null.json")
+    done = run_repsim("nullspace", "mgan:classifier", *splits, *chosen)
     assert done.status == 0, done.err
     report = repsim.NullSpaceReport.load(tmp_path / "null.json")
     assert (report.dim, report.rank) == (128, 10)

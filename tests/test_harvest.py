@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -414,21 +413,34 @@ def test_two_processes_that_begin_at_once_do_not_mix(tmp_path: Path) -> None:
 
 
 KILLED = """
-    import sys, time, torch, repsim
+    import os, signal, sys, time, torch, repsim
     from torch import nn
 
     class Slow(nn.Sequential):
         def forward(self, x):
-            time.sleep(0.01)
+            time.sleep(0.02)
             return super().forward(x)
 
+    def harvest(name):
+        torch.manual_seed(0)
+        model = Slow(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4096, 8))
+        x = torch.randn(600, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+        repsim.harvest(model, list(x.split(7)), f"{folder}/{name}.h5", examples=600, resume=True,
+                       compression=compression).close()
+
+    folder, compression, *waits = sys.argv[1:]
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    model = Slow(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4096, 8))
-    x = torch.randn(600, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    print("ready", flush=True)
-    repsim.harvest(model, list(x.split(7)), sys.argv[1], examples=600, resume=True,
-                   compression=sys.argv[2]).close()
+    harvest("whole")
+    for wait in map(float, waits):
+        child = os.fork()  # a new program would take longer to import torch than to harvest
+        if child == 0:
+            harvest("killed")
+            os._exit(0)
+        time.sleep(wait)
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        print(os.WIFSIGNALED(status) and os.WTERMSIG(status))
+    harvest("killed")
 """
 
 
@@ -437,22 +449,12 @@ KILLED = """
 def test_killed_again_and_again_it_gives_the_same_store(tmp_path: Path, compression: str) -> None:
     script, path = tmp_path / "harvest.py", tmp_path / "killed.h5"
     script.write_text(textwrap.dedent(KILLED))
-
-    def start(target: Path) -> subprocess.Popen:
-        command = [sys.executable, str(script), str(target), compression]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ})
-
-    rng, kills = random.Random(0), 0
-    for _ in range(6):
-        process = start(path)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(rng.uniform(0.02, 0.5))
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-    assert kills >= 4
-    assert start(path).wait() == 0
-    assert start(tmp_path / "whole.h5").wait() == 0
+    rng = random.Random(0)
+    waits = [str(rng.uniform(0.02, 0.5)) for _ in range(6)]
+    command = [sys.executable, str(script), str(tmp_path), compression, *waits]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(done.stdout.split()) == 6
+    assert done.stdout.split().count(str(int(signal.SIGKILL))) >= 4
     assert path.read_bytes() == (tmp_path / "whole.h5").read_bytes()
     with repsim.open_store(path) as store:
         assert store.verify() == []

@@ -17,7 +17,7 @@ from PIL import Image
 
 from repsim.cli.main import main
 from repsim.errors import TrainingError, UsageError
-from repsim.training import methods
+from repsim.training import collapse, methods
 from repsim.training.config import TrainConfig, build_config, read_toml, to_toml
 from repsim.training.loop import train
 from repsim.training.methods import find_method, method_names
@@ -202,8 +202,8 @@ def test_the_series_goes_with_the_run_it_belongs_to(toy: Any, tmp_path: Path) ->
 
 def test_a_run_with_everything_resumes_bit_for_bit(tmp_path: Path) -> None:
     values = {
-        **{"depth": 10, "width": 4, "batch_size": 100, "epochs": 4, "warmup_epochs": 1},
-        **{"ema": 0.9, "accumulate": 2, "save_every": 1},
+        **{"depth": 10, "width": 4, "batch_size": 40, "epochs": 4, "warmup_epochs": 1},
+        **{"ema": 0.9, "accumulate": 2, "save_every": 1, "split": "train[:80]"},
     }
     config = configured("simclr", **values)
     whole = train("simclr", config, tmp_path / "whole")
@@ -345,6 +345,7 @@ def test_the_options_of_any_run_come_before_those_of_the_method() -> None:
 @pytest.mark.parametrize("method", method_names())
 def test_the_tiny_preset_runs(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setattr(collapse, "_STEPS", 5)  # how well it counts is tested by itself
     assert run_command("train", method, "--preset", "tiny", "--runs", tmp_path) == 0
     assert Run(tmp_path / method).complete
 
@@ -402,7 +403,8 @@ def test_toml_survives_any_text(tmp_path: Path) -> None:
 def test_sample_sheets_are_grids_and_deterministic(
     tmp_path: Path, method: str, values: dict[str, Any], size: tuple[int, int]
 ) -> None:
-    settings = {"width": 4, "batch_size": 100, "epochs": 2, "coverage": 0, **values}
+    small = {"width": 4, "batch_size": 40, "split": "train[:80]"}
+    settings = {**small, "epochs": 2, "coverage": 0, **values}
     runs = [train(method, configured(method, **settings), tmp_path / name) for name in "ab"]
     sheets = [sorted((run.path / "samples").iterdir()) for run in runs]
     assert [path.name for path in sheets[0]] == ["epoch-0001.png", "epoch-0002.png"]
@@ -419,7 +421,10 @@ def test_sample_sheets_are_grids_and_deterministic(
     assert none.digest() == runs[0].digest()
 
 
-def test_classes_of_generated_images_are_counted_by_generator(tmp_path: Path) -> None:
+def test_classes_of_generated_images_are_counted_by_generator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collapse, "_STEPS", 60)
     settings = {"width": 4, "batch_size": 100, "epochs": 1, "coverage": 20, "sheet": 0}
     run = train("mgan", configured("mgan", **settings), tmp_path / "run")
     assert 1 <= column(run, "classes_seen")[0] <= 10

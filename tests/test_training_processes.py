@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import steps
 import torch
+from driving import run_command
 
 from repsim.errors import UsageError
 from repsim.training.config import TrainConfig
@@ -91,18 +93,26 @@ def python(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+METHODS = ("supervised", "simclr")
+
+
+@pytest.fixture(scope="module")
+def of_two() -> dict[str, list[float]]:
+    """Losses of each method in two processes, which train one after the other: to start them takes
+    longer."""
+    run = python(*TORCHRUN_COMMAND, steps.__file__, *METHODS)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["supervised", "simclr"])
-def test_two_processes_train_as_one(method: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_train_as_one(method: str, of_two: dict[str, list[float]]) -> None:
     """The same losses to 1e-5 over 20 steps, at the method's own learning rate.
 
     Batch statistics and negatives are those of the whole batch, and so is the augmentation.
     """
-    script = Path(__file__).parent / "steps.py"
-    runs = [python(script, method), python(*TORCHRUN_COMMAND, script, method)]
-    for run in runs:
-        assert run.returncode == 0, run.stderr
-    one, two = (json.loads(run.stdout) for run in runs)
+    one, two = steps.losses(method), of_two[method]
     assert len(one) == len(set(one)) == 20
     np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
 
@@ -112,24 +122,34 @@ def losses(run: Run) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(stream)]
 
 
+SETTINGS = (
+    *("train", "supervised", "--preset", "tiny", "--device", "cpu"),
+    *("--warmup-epochs", 0, "--lr", 1e-4, "--ema", 0.9, "--save-every", 1),
+)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What this process trains by itself."""
+    folder = tmp_path_factory.mktemp("one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", sys.argv)
+        assert run_command(*SETTINGS, "--runs", folder, "--name", "one") == 0
+    return Run(folder / "one")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("torchrun", [False, True])
 def test_the_command_trains_in_two_processes_and_one_of_them_writes(
-    torchrun: bool, tmp_path: Path
+    torchrun: bool, one: Run, tmp_path: Path
 ) -> None:
-    settings = (
-        *("train", "supervised", "--preset", "tiny", "--runs", tmp_path, "--device", "cpu"),
-        *("--warmup-epochs", 0, "--lr", 1e-4, "--ema", 0.9, "--save-every", 1),
-    )
-    one = python("-m", "repsim", *settings, "--name", "one")
-    assert one.returncode == 0, one.stderr
     start, devices = (TORCHRUN_COMMAND, ()) if torchrun else ((), ("--devices", 2))
-    command = (*start, "-m", "repsim", *settings, "--name", "two", *devices)
+    command = (*start, "-m", "repsim", *SETTINGS, "--runs", tmp_path, "--name", "two", *devices)
     two = python(*command)
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("held-out accuracy") == 1
     assert two.stderr.count("next: repsim harvest two") == 1
-    runs = [Run(tmp_path / name) for name in ("one", "two")]
+    runs = [one, Run(tmp_path / "two")]
     assert [run.describe()["processes"] for run in runs] == [1, 2]
     np.testing.assert_allclose(losses(runs[1]), losses(runs[0]), rtol=0, atol=1e-4)
     for epoch in (0, 1, 2):
