@@ -47,7 +47,7 @@ def plan(fast: bool) -> Plan:
 
 @click.command()
 @click.option(
-    "--fast", is_flag=True, help="Smaller networks, trained for less: about half a minute."
+    "--fast", is_flag=True, help="Smaller networks, trained for less: under a minute."
 )
 @click.option(
     "-o",

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from repsim.errors import UsageError
+
+#: Multiplications of a matrix product that is worth more threads than one: a millisecond of work.
+_WORTH_THREADS = 20_000_000
 
 
 def find_device(device: torch.device | str) -> torch.device:
@@ -34,6 +39,24 @@ def float64_device(device: torch.device | str) -> torch.device:
     """``device``, or the CPU in place of MPS, which has no float64 to sum in."""
     found = find_device(device)
     return torch.device("cpu") if found.type == "mps" else found
+
+
+@contextmanager
+def threads_for(products: int, device: torch.device) -> Iterator[None]:
+    """One thread for a block whose matrix products are of few multiplications each, on the CPU.
+
+    Threads would wait for each other longer than they work. The number is the whole process's, as
+    torch has it, and what it was after the block.
+    """
+    before = torch.get_num_threads()
+    if device.type != "cpu" or before == 1 or products >= _WORTH_THREADS:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def default_memory(device: torch.device) -> int:

@@ -101,3 +101,24 @@ def test_devices_by_name(monkeypatch: Any) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert find_device("auto").type == "mps"
     assert float64_device("mps") == CPU  # which has float64 to sum in
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_small_work_runs_in_one_thread_and_leaves_the_number_as_it_was(fails: bool) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with devices.threads_for(10**9, CPU):
+            assert torch.get_num_threads() == 2
+        with devices.threads_for(10, torch.device("meta")):
+            assert torch.get_num_threads() == 2
+        try:
+            with devices.threads_for(10, CPU):
+                assert torch.get_num_threads() == 1
+                if fails:
+                    raise KeyError
+        except KeyError:
+            pass
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -41,15 +41,16 @@ def describe(network: nn.Module, shape: Sequence[int]) -> list[dict[str, Any]]:
         - ``layer``: its address; ``*`` stands for the places of layers that are alike.
         - ``copies``: how many those are, else 1.
         - ``operation``: Conv, TransposedConv, Linear, or the class of another module.
-        - ``kernel`` (such as ``4x4``), ``stride`` and ``padding`` (a number, or text where they
-          differ between dimensions) of convolutions, else None.
+        - ``kernel`` (such as ``4x4``), ``stride`` and ``padding`` of convolutions, else None;
+        - the latter two are numbers, or text where they differ between dimensions.
         - ``inputs``, ``outputs``: channels or features; None for other modules.
         - ``normalisation``: BN, LN, ``GN 8`` with the number of groups, or none.
         - ``activation``: ReLU, ``LeakyReLU 0.2``, tanh, another module's class, or none.
         - ``bias``: whether the operation has one.
         - ``output``: shape of what it gives for one example, such as ``256x8x8``.
-        - ``parameters``: of all copies, with those of the normalisation. A layer that two addresses
-          share, or that runs twice, counts once.
+        - ``parameters``: of all copies, with those of the normalisation.
+
+        A layer that two addresses share, or that runs twice, counts once.
 
     Raises:
         ShapeError: the network does not take such an input.

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from repsim.devices import threads_for
 from repsim.errors import DegenerateError, ShapeError, UsageError, choices
 from repsim.intervals import wilson
 from repsim.probes.knn import knn_predict
@@ -202,18 +203,19 @@ def probe(
         raise DegenerateError("the training labels hold fewer than two classes")
     if random_labels:
         y = permuted(y, seed=seed)
-    held_out = x_test, torch.searchsorted(names, y_test.to(y.device))
+    held_out = x_test, torch.searchsorted(names, y_test.to(y.device).contiguous())
     options = Options(l2, k, schedule, hidden, dropout, seed, held_out)
     x = x.held()
+    found: dict[str, Any]
     if solver == "knn":
         predictions = knn_predict(x, y, x_test, classes, k=k)
-        found: dict[str, Any] = {"train_accuracy": None, "converged": True}
+        found = {"train_accuracy": None, "converged": True}
     else:
-        fitted, found = _FITS[solver](x, y, classes, options)
-        found["fitted"] = fitted
-        found["features"] = x.p
-        predictions = _predict(fitted, x_test)
-        found["train_accuracy"] = float((_predict(fitted, x) == y).double().mean())
+        with threads_for(x.n * x.p * classes, x.device):
+            fitted, found = _FITS[solver](x, y, classes, options)
+            predictions = _predict(fitted, x_test)
+            found["train_accuracy"] = float((_predict(fitted, x) == y).double().mean())
+        found |= {"fitted": fitted, "features": x.p}
     return _scored(names[predictions], y_test.to(names.device), names, x.n, found)
 
 
