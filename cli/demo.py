@@ -46,9 +46,7 @@ def plan(fast: bool) -> Plan:
 
 
 @click.command()
-@click.option(
-    "--fast", is_flag=True, help="Smaller networks, trained for less: under a minute."
-)
+@click.option("--fast", is_flag=True, help="Smaller networks, trained for less: under a minute.")
 @click.option(
     "-o",
     "--output",
