@@ -17,6 +17,7 @@ from repsim.cli.options import (
     listed,
     output_option,
     overwrite_option,
+    page_style_option,
     runs_option,
     show_files,
     show_json,
@@ -68,13 +69,7 @@ _FIGURES = ["strips", "histogram", "noise", "alpha", "layers"]
     help="Of noise, generated images and resampling.",
 )
 @device_option
-@click.option(
-    "--style",
-    type=click.Choice(["column", "page", "slide"]),
-    default="page",
-    show_default=True,
-    help="Size of the figures.",
-)
+@page_style_option
 @output_option("results/nullspace-RUN.json")
 @overwrite_option
 @json_option

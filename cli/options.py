@@ -95,13 +95,21 @@ estimator_option = click.option(
     show_default=True,
     help="Which values to show; the result holds both.",
 )
-style_option = click.option(
-    "--style",
-    type=click.Choice(["column", "page", "slide"]),
-    default="column",
-    show_default=True,
-    help="Size of the figures: a column or page of a paper, a slide.",
-)
+
+
+def _style_option(default: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--style",
+        type=click.Choice(["column", "page", "slide"]),
+        default=default,
+        show_default=True,
+        help="Size of the figures: a column or page of a paper, a slide.",
+    )
+
+
+style_option = _style_option("column")
+#: Of commands whose figures have several panels.
+page_style_option = _style_option("page")
 
 
 data_option = click.option(

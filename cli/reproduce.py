@@ -12,6 +12,7 @@ from repsim.cli.options import (
     data_dir_option,
     device_option,
     json_option,
+    page_style_option,
     say,
     show_files,
     show_json,
@@ -54,13 +55,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="List what is missing, with time and disk; no more.")
 @device_option
-@click.option(
-    "--style",
-    type=click.Choice(["column", "page", "slide"]),
-    default="page",
-    show_default=True,
-    help="Size of the figures.",
-)
+@page_style_option
 @json_option
 def reproduce(
     paper: str,

@@ -443,7 +443,7 @@ class Grigg2021(Recipe):
 
     def _estimators(self) -> FigureData:
         """The biased estimator against its limit on independent features, and the unbiased."""
-        rows = self._check()
+        rows = self._check
         sizes = [f"{row['n']} x {row['p']}" for row in rows]
         series = [
             line("biased", [row["biased"] for row in rows], look="points"),
@@ -502,7 +502,7 @@ class Grigg2021(Recipe):
     # --- tables
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        return {"settings": self._settings(), "estimators": self._check()}
+        return {"settings": self._settings(), "estimators": self._check}
 
     def _settings(self) -> list[dict[str, Any]]:
         """The settings of each method's runs, from their configurations."""
@@ -518,8 +518,8 @@ class Grigg2021(Recipe):
             if key not in leave
         ]
 
-    @staticmethod
-    def _check() -> list[dict[str, Any]]:
+    @cached_property
+    def _check(self) -> list[dict[str, Any]]:
         return [gaussian_check(n, p) for n, p in GAUSSIANS]
 
     # --- claims
@@ -627,7 +627,7 @@ class Grigg2021(Recipe):
         ]
         found = [task.load().panels[0]["series"][0]["values"] for task in self.identification]
         at = list(IDENTIFICATION).index
-        checks = self._check()
+        checks = self._check
         return [
             over_seeds(
                 "4f: layers identified",

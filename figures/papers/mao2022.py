@@ -113,23 +113,15 @@ class Mao2022(Recipe):
         }
 
     @cached_property
-    def untrained(self) -> dict[str, list[Training]]:
-        """The extractors before training, one a seed."""
-        width = self.runs[0][0].config.model_dump()["width"]
-        return {
-            name: [
-                self.training(
-                    f"untrained-{name}-{seed}",
-                    "untrained",
-                    seed,
-                    of=f"mgan:{name}",
-                    split=self.runs[0][0].config.split,
-                    width=width,
-                )
-                for seed in self.seeds
-            ]
-            for name in NAMES
-        }
+    def untrained(self) -> list[Training]:
+        """The discriminator before training, one a seed."""
+        trained = self.runs[0][0].config.model_dump()
+        settings = {key: trained[key] for key in ("split", "width")}
+        name = "untrained-discriminator"
+        return [
+            self.training(f"{name}-{seed}", "untrained", seed, of="mgan:discriminator", **settings)
+            for seed in self.seeds
+        ]
 
     @cached_property
     def heads(self) -> dict[tuple[str, int], list[Analysis]]:
@@ -143,7 +135,7 @@ class Mao2022(Recipe):
     @cached_property
     def controls(self) -> list[Analysis]:
         """New heads on the features of untrained discriminators."""
-        return [self._heads(run, None) for run in self.untrained["discriminator"]]
+        return [self._heads(run, None) for run in self.untrained]
 
     @cached_property
     def reports(self) -> dict[str, list[Analysis]]:
@@ -160,7 +152,7 @@ class Mao2022(Recipe):
     def tasks(self) -> list[Task]:
         return [
             *(run for runs in self.runs.values() for run in runs),
-            *self.untrained["discriminator"],
+            *self.untrained,
             *(task for tasks in self.heads.values() for task in tasks),
             *self.controls,
             *(task for tasks in self.reports.values() for task in tasks),

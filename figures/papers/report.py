@@ -29,12 +29,13 @@ def publish(recipe: Recipe, claims: Sequence[Claim], *, style: str = "page") -> 
         left.unlink()
     figures = recipe.figures()
     written = [path for each in figures for path in _draw(recipe, each, style)]
-    sheets = {folder / "tables" / f"{name}.csv": rows for name, rows in recipe.tables().items()}
+    tables = recipe.tables()
+    sheets = {folder / "tables" / f"{name}.csv": rows for name, rows in tables.items()}
     sheets[folder / "claims.csv"] = [claim.row() for claim in claims]
     for path, rows in sheets.items():
         write_atomic(path, table(rows))
     report = folder / "report.md"
-    write_atomic(report, _report(recipe, figures, claims))
+    write_atomic(report, _report(recipe, figures, tables, claims))
     return [*dict.fromkeys(written), *sheets, report]
 
 
@@ -51,7 +52,12 @@ def _draw(recipe: Recipe, figure: FigureData | Plate, style: str) -> list[Path]:
     return [*files, *save(draw(figure, style=style)[""], stem, data=figure, overwrite=True)]
 
 
-def _report(recipe: Recipe, figures: Sequence[FigureData | Plate], claims: Sequence[Claim]) -> str:
+def _report(
+    recipe: Recipe,
+    figures: Sequence[FigureData | Plate],
+    tables: dict[str, list[dict[str, Any]]],
+    claims: Sequence[Claim],
+) -> str:
     """Everything on one page: how it was made, the verdicts, the figures and the tables."""
     tasks = {task.path.name for task in recipe.tasks}
     rows = [row for row in Log(recipe).rows() if row["task"] in tasks]
@@ -88,7 +94,7 @@ def _report(recipe: Recipe, figures: Sequence[FigureData | Plate], claims: Seque
         caption = f"{figure.name}. {figure.caption}"
         parts.append(f"![{figure.name}](figures/{stem_of(figure)}.png)\n\n{caption}")
     parts.append("## Tables")
-    for name, records in recipe.tables().items():
+    for name, records in tables.items():
         parts.append(f"### {name.replace('-', ' ').capitalize()}\n\n{_markdown(records)}")
     parts.append("## What differs from the paper")
     parts.append("\n".join(f"- {each}" for each in recipe.differences))
