@@ -33,9 +33,10 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
     """The panels of a figure: up to three side by side; on a column below each other, or if they
     are many by twos, with diagrams and tables over its width.
 
-    Heatmaps share one scale and one bar; lines share one legend where the same ones come again. A
-    label has one look in the whole figure; looks differ in marker or stroke as well as in colour.
-    Bands are the intervals of the data. Text is drawn as it is, without TeX.
+    Heatmaps share one scale and one bar; lines share one legend where the same ones come again, in
+    the place of a missing last panel or below all. A label has one look in the whole figure; looks
+    differ in marker or stroke as well as in colour. Bands are the intervals of the data. Text is
+    drawn as it is, without TeX.
 
     Args:
         data: what to draw.
@@ -46,21 +47,29 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
     """
     with styled(style) as width, mpl.rc_context({"text.parse_math": False}):
         rows = _arranged(data.panels, narrow=width < 5)
-        heights = [max(_height(panel, width / len(row)) for panel in row) for row in rows]
+        across = max(map(len, rows))
+        legend = _legend(data.panels, looks := _looks(data.panels))
+        line = 1.6 * mpl.rcParams["legend.fontsize"] / 72
         highest = 5.0 if width > 8 else 8.6  # a slide, or a page, has no more
+        last = rows[-1]
+        room = 0.9 * min(_height(last[-1], width / across), highest / len(rows))
+        spare = 0 < len(legend) * line < room and len(last) < across and last[-1]["type"] == "lines"
+        # A panel alone in its row takes all of it, unless the legend stands beside it.
+        cells = [1 if len(row) == 1 and not (spare and row is last) else across for row in rows]
+        heights = [
+            max(_height(panel, width / count) for panel in row)
+            for row, count in zip(rows, cells, strict=True)
+        ]
         squeeze = min(1.0, highest / sum(heights))
         heights = [height * squeeze for height in heights]
-        looks = _looks(data.panels)
-        legend = _legend(data.panels, looks)
         named = {str(handle.get_label()) for handle in legend}
-        columns = legend_columns(width, max(map(len, named), default=0))
-        below = -(-len(legend) // columns) * 1.6 * mpl.rcParams["legend.fontsize"] / 72
+        columns = 1 if spare else legend_columns(width, max(map(len, named), default=0))
+        below = 0.0 if spare else -(-len(legend) // columns) * line
         fig = plt.figure(figsize=(width, sum(heights) + below + 0.05), layout="constrained")
-        across = max(map(len, rows))
         grid = fig.add_gridspec(len(rows), across, height_ratios=heights)
         diagrams = [
-            _font(panel, width / len(row))
-            for row in rows
+            _font(panel, width / count)
+            for row, count in zip(rows, cells, strict=True)
             for panel in row
             if panel["type"] == "diagram"
         ]
@@ -68,9 +77,8 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
         maps: list[tuple[Axes, AxesImage, Record]] = []
         for i, row in enumerate(rows):
             for j, panel in enumerate(row):
-                # A panel alone in its row takes all of it.
-                ax = fig.add_subplot(grid[i, j if len(row) > 1 else slice(None)])
-                size = (width / (across if len(row) > 1 else 1), heights[i])
+                ax = fig.add_subplot(grid[i, j if cells[i] > 1 else slice(None)])
+                size = (width / cells[i], heights[i])
                 if panel["type"] == "heatmap":
                     maps.append((ax, _heatmap(ax, panel, size), panel))
                 elif panel["type"] == "lines":
@@ -92,7 +100,11 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
             colour_bar(
                 fig, maps[0][1], axes, _wrapped(label, 0.7 * high), shrink=min(0.8, 2.4 / high)
             )
-        if legend:
+        if spare:
+            free = fig.add_subplot(grid[-1, len(last) :])
+            free.set_axis_off()
+            free.legend(handles=legend, handlelength=3.6, loc="center")
+        elif legend:
             fig.legend(handles=legend, handlelength=3.6, loc="outside lower center", ncols=columns)
         # Square axes leave gaps that the layout would take for room; they become so in their place.
         fig.draw_without_rendering()

@@ -329,6 +329,22 @@ def test_heatmaps_share_a_bar_and_lines_a_legend() -> None:
     assert all(ax.get_legend() is not None for ax in apart.axes)
 
 
+@pytest.mark.parametrize("style", list(STYLES))
+def test_a_legend_stands_where_a_panel_is_missing(style: str) -> None:
+    figure = figures.panels(figure_data(*["epochs"] * 5), style=style)
+    *drawn, free = figure.axes
+    assert len(drawn) == 5
+    assert legend_texts(figure) == []
+    assert [text.get_text() for text in free.get_legend().get_texts()][:2] == [
+        "SimCLR",
+        "supervised",
+    ]
+    areas = [ax.get_window_extent() for ax in drawn]
+    assert np.ptp([area.height for area in areas]) < 0.02 * areas[0].height
+    assert not any(free.get_legend().get_window_extent().overlaps(area) for area in areas)
+    assert faults(figure) == []
+
+
 def test_lines_have_bands_and_gaps() -> None:
     panel = PANELS["epochs"]
     ax = figures.panels(figure_data("epochs")).axes[0]
