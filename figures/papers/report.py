@@ -66,7 +66,7 @@ def _report(
     about = [
         f"Scale {recipe.scale}, {recipe.data}, seeds {', '.join(map(str, recipe.seeds))}; repsim "
         f"{__version__}. {len(tasks)} runs and results; added up, they took {seconds / 60:.0f} "
-        f"minutes ({machines}).",
+        f"min ({machines}).",
         f"All numbers are of images that no network was trained on: {recipe.data} "
         f"{recipe.held_out}.",
     ]
