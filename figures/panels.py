@@ -141,7 +141,7 @@ def _height(panel: Record, inches: float) -> float:
     if panel["type"] == "heatmap":
         return 0.88 * inches + 2 * line + title
     if panel["type"] == "lines":
-        return min(0.8 * inches, 0.3 * inches + 1.5) + line + title
+        return min(0.8 * inches, 0.12 * inches + 1.9) + line + title
     if panel["type"] == "diagram":
         deepest = max(box["row"] for box in panel["boxes"])
         return (deepest + 1) * 3.3 * line + title
