@@ -56,7 +56,7 @@ def batch(n: int) -> Batch:
 def plain(method: Method, optimizers: dict[str, Optimizer] | None = None) -> Training:
     """A method's parts as they are, on the CPU."""
     chosen = method.optimizers() if optimizers is None else optimizers
-    return Training(method.networks, chosen, lambda loss: loss.backward())
+    return Training(method.networks, chosen, torch.Tensor.backward)
 
 
 def gradient_descent(method: Method, **rates: float) -> Training:
@@ -277,7 +277,7 @@ def test_a_wgans_critic_takes_its_steps_before_each_of_the_generator(constraint:
 
     optimizers = {name: Counting(net.parameters(), 0.1) for name, net in method.networks.items()}
     networks = {**method.networks, "critic": watched}
-    losses = method.step(batch(12), Training(networks, optimizers, lambda loss: loss.backward()))
+    losses = method.step(batch(12), Training(networks, optimizers, torch.Tensor.backward))
     assert {name: each.steps for name, each in optimizers.items()} == {"critic": 3, "generator": 1}
     assert torch.equal(torch.cat(seen[:-1:2]), batch(12).images)  # real, generated, in turns
     assert all(len(x) == 4 for x in seen)

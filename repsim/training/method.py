@@ -34,6 +34,9 @@ class Batch:
 class Steps(Protocol):
     """What a method does with an optimiser."""
 
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
+
     def zero_grad(self) -> None: ...
 
     def step(self) -> Any: ...
@@ -62,11 +65,25 @@ class Training:
 
     networks: Mapping[str, Callable[[Tensor], Tensor]]
     optimizers: Mapping[str, Steps]
-    backward: Callable[[Tensor], None]
+    backward: Callable[..., None]
     gather: Callable[[Tensor], Tensor] = _itself
     augment: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] = _applied
     rank: int = 0
     world: int = 1
+
+    def descend(self, loss: Tensor, *names: str) -> None:
+        """One step of the optimisers called ``names`` on a loss, mean over the batch.
+
+        What other parameters the loss depends on get no gradient: where generators learn from a
+        discriminator, nobody waits for the discriminator's.
+        """
+        steppers = [self.optimizers[name] for name in names]
+        for stepper in steppers:
+            stepper.zero_grad()
+        groups = (group for stepper in steppers for group in stepper.param_groups)
+        self.backward(loss, inputs=[weight for group in groups for weight in group["params"]])
+        for stepper in steppers:
+            stepper.step()
 
 
 class Method(ABC):
@@ -98,8 +115,9 @@ class Method(ABC):
     def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
         """One training step, optimisers included; returns losses and indicators (0-d tensors).
 
-        Losses are means over the batch. For each optimiser that steps, ``zero_grad``, ``backward``
-        and ``step`` follow each other: the loop adds up and averages what lies between.
+        Losses are means over the batch. Optimisers step by ``training.descend``, or by their
+        ``zero_grad``, ``training.backward`` and their ``step``, one after the other: the loop adds
+        up and averages what lies between.
         """
 
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:

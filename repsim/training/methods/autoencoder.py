@@ -51,10 +51,8 @@ class Autoencoder(Method):
 
     def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
         encoder, decoder = (training.networks[name] for name in self.networks)
-        training.optimizers["both"].zero_grad()
         loss = reconstruction_error(batch.images, decoder(encoder(batch.images)), self.config.loss)
-        training.backward(loss)
-        training.optimizers["both"].step()
+        training.descend(loss, "both")
         return {"loss": loss.detach()}
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:

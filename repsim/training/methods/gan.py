@@ -44,17 +44,13 @@ class GAN(Method):
         fake = generator(torch.randn(len(batch.images), LATENT, device=batch.images.device))
 
         # Real and generated images pass separately: each has its own batch statistics.
-        training.optimizers["discriminator"].zero_grad()
         on_real = discriminator(batch.images)
         on_fake = discriminator(fake.detach())
         loss_d = real_logits(on_real) + fake_logits(on_fake)
-        training.backward(loss_d)
-        training.optimizers["discriminator"].step()
+        training.descend(loss_d, "discriminator")
 
-        training.optimizers["generator"].zero_grad()
         loss_g = real_logits(discriminator(fake))
-        training.backward(loss_g)
-        training.optimizers["generator"].step()
+        training.descend(loss_g, "generator")
         return {
             "loss_d": loss_d.detach(),
             "loss_g": loss_g.detach(),

@@ -92,18 +92,18 @@ class MGAN(Method):
         on_fake = discriminator(fake.detach())
         loss_d = real_logits(on_real) + fake_logits(on_fake)
         if self.config.sharing == "turns":
-            _descend(loss_d, training, "discriminator")
+            training.descend(loss_d, "discriminator")
         guess = classifier(fake.detach())
         loss_c = F.cross_entropy(guess, source)
         if self.config.sharing == "turns":
-            _descend(loss_c, training, "classifier")
+            training.descend(loss_c, "classifier")
         else:
             weight = self.config.beta if self.config.sharing == "weighted" else 1.0
-            _descend(loss_d + weight * loss_c, training, "discriminator", "classifier")
+            training.descend(loss_d + weight * loss_c, "discriminator", "classifier")
 
         told_apart = F.cross_entropy(classifier(fake), source)
         loss_g = real_logits(discriminator(fake)) + self.config.beta * told_apart
-        _descend(loss_g, training, "generator")
+        training.descend(loss_g, "generator")
         return {
             "loss_d": loss_d.detach(),
             "loss_c": loss_c.detach(),
@@ -119,15 +119,6 @@ class MGAN(Method):
 
     def realness(self, images: Tensor) -> Tensor:
         return self.networks["discriminator"](images)
-
-
-def _descend(loss: Tensor, training: Training, *names: str) -> None:
-    """One step of the optimisers called ``names`` on a loss."""
-    for name in names:
-        training.optimizers[name].zero_grad()
-    training.backward(loss)
-    for name in names:
-        training.optimizers[name].step()
 
 
 METHOD = MGAN

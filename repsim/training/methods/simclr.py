@@ -80,13 +80,10 @@ class SimCLR(Method):
         return warmup_cosine(step, steps, self.config.warmup_epochs * steps_per_epoch)
 
     def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
-        optimizer = training.optimizers["encoder"]
-        optimizer.zero_grad()
         views = torch.cat([training.augment(self.augment, batch.images) for _ in range(2)])
         z1, z2 = training.networks["encoder"](views).chunk(2)
         loss = nt_xent(training.gather(z1), training.gather(z2), self.config.temperature)
-        training.backward(loss)
-        optimizer.step()
+        training.descend(loss, "encoder")
         return {"loss": loss.detach()}
 
 

@@ -65,12 +65,9 @@ class Supervised(Method):
         return warmup_cosine(step, steps, warmup)
 
     def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
-        optimizer = training.optimizers["encoder"]
-        optimizer.zero_grad()
         logits = training.networks["encoder"](training.augment(self.augment, batch.images))
         loss = F.cross_entropy(logits, batch.labels)
-        training.backward(loss)
-        optimizer.step()
+        training.descend(loss, "encoder")
         accuracy = (logits.argmax(1) == batch.labels).float().mean()
         return {"loss": loss.detach(), "accuracy": accuracy}
 

@@ -70,25 +70,21 @@ class WGAN(Method):
         losses = {name: torch.stack([each[name] for each in rounds]).mean() for name in rounds[0]}
 
         generator, critic = (training.networks[name] for name in self.networks)
-        training.optimizers["generator"].zero_grad()
         loss_g = -critic(generator(_noise(parts[0]))).float().mean()
-        training.backward(loss_g)
-        training.optimizers["generator"].step()
+        training.descend(loss_g, "generator")
         return {**losses, "loss_g": loss_g.detach()}
 
     def _critic_step(self, real: Tensor, training: Training) -> dict[str, Tensor]:
         generator, critic = (training.networks[name] for name in self.networks)
         with torch.no_grad():
             fake = generator(_noise(real)).float()
-        training.optimizers["critic"].zero_grad()
         losses = {"gap": critic_gap(critic(real), critic(fake))}
         loss = -losses["gap"]
         if self.config.constraint == "penalty":
             # Of the network itself: second derivatives in float32, whatever the precision.
             losses["penalty"] = gradient_penalty(self.networks["critic"], real, fake)
             loss = loss + self.config.penalty * losses["penalty"]
-        training.backward(loss)
-        training.optimizers["critic"].step()
+        training.descend(loss, "critic")
         if self.config.constraint == "clipping":
             self._clip()
         return {name: value.detach() for name, value in losses.items()}
