@@ -222,6 +222,40 @@ def test_every_scale_has_settings(paper: str, scale: str, tmp_path: Path) -> Non
     assert {run.config.data for run in runs} == {recipe.data}
 
 
+@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("scale", ["tiny", "small", "paper"])
+@pytest.mark.parametrize("data", [None, "cifar10"])
+def test_nothing_learns_from_what_is_held_out(
+    paper: str, scale: str, data: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if scale == "tiny" and data is not None:
+        pytest.skip("laid out for digits only")
+    monkeypatch.setattr(Workspace, "images", lambda *_: range(10))  # which are counted
+    recipe = find_recipe(paper)(Workspace(tmp_path), scale, data=data)
+    assert not overlap(recipe.known, recipe.held_out)
+    parts = {
+        value
+        for task in recipe.tasks
+        for key, value in task.settings.items()
+        if key in ("split", "heads", "known", "probed") and isinstance(value, str)
+    }
+    assert parts, "runs and probes say what they learn from"
+    for part in parts:
+        assert not overlap(part, recipe.held_out), part
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two splits such as ``train[:200]`` have images in common."""
+    (name, low, high), (other_name, other_low, other_high) = map(bounds, (one, other))
+    return name == other_name and low < other_high and other_low < high
+
+
+def bounds(split: str) -> tuple[str, float, float]:
+    match = re.fullmatch(r"(\w+)(?:\[(\d*):(\d*)\])?", split)
+    assert match, split
+    return match[1], float(match[2] or 0), float(match[3] or "inf")
+
+
 def test_what_a_recipe_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no recipe of 'grig2021'; did you mean"):
         find_recipe("grig2021")

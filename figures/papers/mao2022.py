@@ -52,9 +52,9 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
 #: Convolutions that discriminator and classifier no longer share, out of four.
 REMOVED = {"digits": range(5), "mnist": range(5), "cifar10": range(3)}
 
-#: Training images that heads, and the probes of the null-space report, learn from.
-HEADS = {"tiny": "train[:200]", "small": "train", "paper": "train"}
-REPORTED = {"tiny": "train[:200]", "small": "train[:10000]", "paper": "train"}
+#: How many images heads, and the probes of the null-space report, learn from; else from all.
+HEADS = {"tiny": 200}
+REPORTED = {"tiny": 200, "small": 10000}
 
 #: The two extractors, and what they are called in figures.
 NAMES = {"discriminator": "D", "classifier": "C"}
@@ -178,8 +178,12 @@ class Mao2022(Recipe):
     def _count(self, *splits: str) -> int:
         return sum(len(self.workspace.images(self.data, split)) for split in splits)
 
+    def _known(self, counts: Mapping[str, int]) -> str:
+        count = counts.get(self.scale)
+        return self.known if count is None else f"train[:{count}]"
+
     def _heads(self, run: Training, extractor: str | None) -> Analysis:
-        known, solvers = HEADS[self.scale], list(SOLVERS)
+        known, solvers = self._known(HEADS), list(SOLVERS)
 
         def compute(progress: Progress) -> ProbeCurve:
             stores = [
@@ -214,7 +218,7 @@ class Mao2022(Recipe):
         )
 
     def _report(self, run: Training, extractor: str) -> Analysis:
-        known = REPORTED[self.scale]
+        known = self._known(REPORTED)
         noises = NOISES[1::2] if self.scale == "tiny" else NOISES
 
         def compute(progress: Progress) -> NullSpaceReport:

@@ -368,6 +368,11 @@ class Recipe(ABC):
         # At small scale settings were chosen; the test images of CIFAR-10 are left for the paper's.
         return "train[40000:]" if (self.scale, self.data) == ("small", "cifar10") else "test"
 
+    @cached_property
+    def known(self) -> str:
+        """All images that are not held out."""
+        return "train" if self.held_out == "test" else "train[:40000]"
+
     def training(self, name: str, method: str, seed: int, **settings: Any) -> Training:
         """A run with the preset of the scale, but for some settings."""
         preset = read_preset(method, self.scale)
