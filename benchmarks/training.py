@@ -38,11 +38,11 @@ class Clock:
         self.device = device
 
     def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any) -> Any:
+        def timed(*arguments: Any, **named: Any) -> Any:
             self._wait()
             started = time.perf_counter()
             try:
-                return function(*arguments)
+                return function(*arguments, **named)
             finally:
                 self._wait()
                 self.seconds += time.perf_counter() - started
