@@ -49,22 +49,17 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
         rows = _arranged(data.panels, narrow=width < 5)
         across = max(map(len, rows))
         legend = _legend(data.panels, looks := _looks(data.panels))
-        line = 1.6 * mpl.rcParams["legend.fontsize"] / 72
-        highest = 5.0 if width > 8 else 8.6  # a slide, or a page, has no more
-        last = rows[-1]
-        room = 0.9 * min(_height(last[-1], width / across), highest / len(rows))
-        spare = 0 < len(legend) * line < room and len(last) < across and last[-1]["type"] == "lines"
-        # A panel alone in its row takes all of it, unless the legend stands beside it.
-        cells = [1 if len(row) == 1 and not (spare and row is last) else across for row in rows]
-        heights = [
-            max(_height(panel, width / count) for panel in row)
-            for row, count in zip(rows, cells, strict=True)
-        ]
-        squeeze = min(1.0, highest / sum(heights))
-        heights = [height * squeeze for height in heights]
+        size = mpl.rcParams["legend.fontsize"] / 72
         named = {str(handle.get_label()) for handle in legend}
-        columns = 1 if spare else legend_columns(width, max(map(len, named), default=0))
-        below = 0.0 if spare else -(-len(legend) // columns) * line
+        longest = max(map(len, named), default=0)
+        spare = bool(legend) and len(rows[-1]) < across and rows[-1][-1]["type"] == "lines"
+        cells, heights = _cells(rows, width, beside=spare)
+        if spare:
+            high, wide = 1.6 * size * len(legend), size * (0.55 * longest + 6)
+            spare = high < 0.8 * heights[-1] and wide < width * (1 - len(rows[-1]) / across)
+            cells, heights = _cells(rows, width, beside=spare)
+        columns = 1 if spare else legend_columns(width, longest)
+        below = 0.0 if spare else -(-len(legend) // columns) * 1.6 * size
         fig = plt.figure(figsize=(width, sum(heights) + below + 0.05), layout="constrained")
         grid = fig.add_gridspec(len(rows), across, height_ratios=heights)
         diagrams = [
@@ -101,7 +96,7 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
                 fig, maps[0][1], axes, _wrapped(label, 0.7 * high), shrink=min(0.8, 2.4 / high)
             )
         if spare:
-            free = fig.add_subplot(grid[-1, len(last) :])
+            free = fig.add_subplot(grid[-1, len(rows[-1]) :])
             free.set_axis_off()
             free.legend(handles=legend, handlelength=3.6, loc="center")
         elif legend:
@@ -132,6 +127,26 @@ def _even(panels: Sequence[Record], most: int) -> list[list[Record]]:
     lines = -(-len(panels) // most)
     columns = -(-len(panels) // lines)
     return [list(panels[k : k + columns]) for k in range(0, len(panels), columns)]
+
+
+def _cells(
+    rows: Sequence[Sequence[Record]], width: float, *, beside: bool
+) -> tuple[list[int], list[float]]:
+    """How many panels the width is shared by in each row, and how high the rows are.
+
+    A panel alone in its row takes all of it, unless the legend stands beside it.
+    """
+    across = max(map(len, rows))
+    cells = [1 if len(row) == 1 else across for row in rows]
+    if beside:
+        cells[-1] = across
+    heights = [
+        max(_height(panel, width / count) for panel in row)
+        for row, count in zip(rows, cells, strict=True)
+    ]
+    highest = 5.0 if width > 8 else 8.6  # a slide, or a page, has no more
+    squeeze = min(1.0, highest / sum(heights))
+    return cells, [height * squeeze for height in heights]
 
 
 def _height(panel: Record, inches: float) -> float:

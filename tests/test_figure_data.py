@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +344,18 @@ def test_a_legend_stands_where_a_panel_is_missing(style: str) -> None:
     assert np.ptp([area.height for area in areas]) < 0.02 * areas[0].height
     assert not any(free.get_legend().get_window_extent().overlaps(area) for area in areas)
     assert faults(figure) == []
+
+
+def test_a_legend_too_wide_for_the_free_place_stands_below() -> None:
+    def renamed(panel: dict[str, Any]) -> dict[str, Any]:
+        long = [{**each, "label": 3 * each["label"]} for each in panel["series"]]
+        return {**panel, "series": long}
+
+    data = figure_data(*["epochs"] * 5)
+    data = replace(data, panels=[renamed(panel) for panel in data.panels])
+    figure = figures.panels(data, style="column")
+    assert len(figure.axes) == 5
+    assert "SimCLRSimCLRSimCLR" in legend_texts(figure)
 
 
 def test_lines_have_bands_and_gaps() -> None:

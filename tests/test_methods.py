@@ -168,6 +168,20 @@ def zero_heads(method: Method) -> None:
         nn.init.zeros_(method.networks[name].head.weight)
 
 
+def test_a_step_leaves_no_gradient_in_what_the_loss_passes_through() -> None:
+    first, second = nn.Linear(3, 3), nn.Linear(3, 1)
+    first.bias.requires_grad_(False)
+    before = [p.detach().clone() for p in first.parameters()]
+    training = Training({}, {"first": SGD(first.parameters(), 0.1)}, torch.Tensor.backward)
+    for _ in range(2):  # of which the second forgets the first's gradient
+        loss = second(first(torch.ones(2, 3))).mean()
+        training.descend(loss, "first")
+    assert all(p.grad is None for p in second.parameters())
+    step = 0.1 * second.weight.detach().T.expand(3, 3)
+    assert torch.allclose(first.weight, before[0] - 2 * step)
+    assert torch.equal(first.bias, before[1])
+
+
 def test_a_gan_that_knows_nothing_is_at_the_values_of_the_paper() -> None:
     method = make("gan")
     zero_heads(method)

@@ -22,7 +22,7 @@ from repsim.figures.papers.production import Log, estimate, make_missing
 from repsim.figures.papers.recipe import Analysis, Training
 from repsim.figures.papers.report import publish
 from repsim.progress import silent
-from repsim.results import ProbeCurve, Result
+from repsim.results import NullSpaceReport, ProbeCurve, Result
 from repsim.training.presets import read_preset
 
 
@@ -233,15 +233,18 @@ def test_nothing_learns_from_what_is_held_out(
     monkeypatch.setattr(Workspace, "images", lambda *_: range(10))  # which are counted
     recipe = find_recipe(paper)(Workspace(tmp_path), scale, data=data)
     assert not overlap(recipe.known, recipe.held_out)
-    parts = {
-        value
-        for task in recipe.tasks
-        for key, value in task.settings.items()
-        if key in ("split", "heads", "known", "probed") and isinstance(value, str)
-    }
-    assert parts, "runs and probes say what they learn from"
-    for part in parts:
-        assert not overlap(part, recipe.held_out), part
+    for task in recipe.tasks:
+        learned = [
+            task.settings[key]
+            for key in ("split", "heads", "known", "probed")
+            if key in task.settings
+        ]
+        learns = isinstance(task, Training) or task.kind in (ProbeCurve, NullSpaceReport)
+        assert len(learned) == int(learns), task.name
+        for part in learned:
+            assert not overlap(part, recipe.held_out), (task.name, part)
+            if paper == "grigg2021":
+                assert not overlap(part, recipe.compared), (task.name, part)
 
 
 def overlap(one: str, other: str) -> bool:

@@ -27,7 +27,7 @@ from repsim.training.feeding import SIZE, feed
 from repsim.training.run import Run
 from repsim.training.trainer import Trainer
 
-#: Images a step and steps by which the speed of training is estimated.
+#: Images a step, at most, and steps by which the speed of training is estimated.
 _SAMPLE, _STEPS = 40, 2
 
 #: How often the progress of trainings in other processes is looked at, in seconds.
@@ -50,13 +50,14 @@ class Speeds:
 
     @staticmethod
     def _measure(task: Training) -> float:
-        settings = {"batch_size": _SAMPLE, "epochs": 2, "devices": 1}
+        batch = min(_SAMPLE, task.config.batch_size)
+        settings = {"batch_size": batch, "epochs": 2, "devices": 1}
         config = task.config.model_copy(update=settings)
         method = task.build(config)
         if not method.optimizers():
             return 0.0
         fabric = parallel.start(config)
-        n, facts = _SAMPLE * _STEPS, method.facts
+        n, facts = batch * _STEPS, method.facts
         pixels = torch.randint(0, 256, (n, facts.channels, SIZE, SIZE), dtype=torch.uint8)
         labels = torch.arange(n) % max(1, facts.classes)
         names = tuple(map(str, range(facts.classes)))

@@ -80,8 +80,9 @@ class Training:
         steppers = [self.optimizers[name] for name in names]
         for stepper in steppers:
             stepper.zero_grad()
-        groups = (group for stepper in steppers for group in stepper.param_groups)
-        self.backward(loss, inputs=[weight for group in groups for weight in group["params"]])
+        groups = [group for stepper in steppers for group in stepper.param_groups]
+        weights = (weight for group in groups for weight in group["params"])
+        self.backward(loss, inputs=[weight for weight in weights if weight.requires_grad])
         for stepper in steppers:
             stepper.step()
 
