@@ -35,8 +35,8 @@ from repsim.progress import Progress
 from repsim.results import NullSpaceReport, ProbeCurve, Result
 from repsim.training.feeding import SIZE
 
-#: Two images a generator, and a rate to match: what two cores carry in an hour are 100,000 images a
-#: run, from which steps of 20 learn more than steps of 120.
+#: What two cores carry in an hour: 100,000 images a run, in 5,000 small steps, half of the paper's
+#: number. Its length is what claim 2c depends on.
 _SMALL = {"split": "train[:20000]", "epochs": 5, "width": 16, "batch_size": 20, "lr": 3e-4}
 
 #: What is changed of the presets of a scale, by image set.
