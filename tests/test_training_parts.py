@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 import repsim.training.feeding as feeding
 from repsim.data import load
@@ -20,6 +20,7 @@ from repsim.training.collapse import Coverage, alpha, classes_seen
 from repsim.training.config import build_config
 from repsim.training.feeding import Resident, feed, open_images, rows_of_epoch
 from repsim.training.loop import train
+from repsim.training.method import Training
 from repsim.training.methods import find_method
 from repsim.training.metrics import Diverged, Means, check_weights
 from repsim.training.sheets import GAP, pairs, sheet
@@ -68,14 +69,36 @@ def test_scaled_losses_give_the_steps_of_unscaled_ones(parts: int) -> None:
     assert weight.item() == pytest.approx(0.7)
 
 
+def scaled(scaler: torch.amp.GradScaler, **weights: nn.Parameter) -> Training:
+    """What a method gets where losses are float16."""
+    steppers = {
+        name: Stepper(torch.optim.SGD([weight], lr=0.1), scaler=scaler)
+        for name, weight in weights.items()
+    }
+
+    def backward(loss: Tensor, **options: Any) -> None:
+        scaler.scale(loss).backward(**options)
+
+    return Training({}, steppers, backward, settle=scaler.update)
+
+
 def test_steps_that_overflow_are_left_out_and_the_scale_falls() -> None:
     weight = parameter()
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    stepper = Stepper(torch.optim.SGD([weight], lr=0.1), scaler=scaler)
-    scaler.scale((weight * math.inf).sum()).backward()
-    stepper.step()
+    scaled(scaler, net=weight).descend((weight * math.inf).sum(), "net")
     assert weight.item() == 1.0
     assert scaler.get_scale() == 512.0
+
+
+def test_optimisers_of_one_loss_share_its_scale() -> None:
+    one, other = parameter(), parameter()
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=1)
+    training = scaled(scaler, one=one, other=other)
+    for k in (1, 2):
+        training.descend((3 * one + 5 * other).sum(), "one", "other")
+        assert one.item() == pytest.approx(1 - 0.3 * k, abs=1e-6)
+        assert other.item() == pytest.approx(1 - 0.5 * k, abs=1e-6)
+        assert scaler.get_scale() == 1024.0 * 2**k
 
 
 def test_the_average_follows_its_recurrence_and_copies_counters() -> None:

@@ -41,14 +41,12 @@ class Toy(Method):
 
     def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
         for _ in range(2 if self.config.twice else 1):
-            training.optimizers["net"].zero_grad()
             logits = training.networks["net"](batch.images)
             loss_a = F.cross_entropy(logits, batch.labels)
             loss_b = logits.square().mean()
             if self.steps == self.config.nan_at:
                 loss_b = loss_b * torch.nan
-            training.backward(loss_a + 0.01 * loss_b)
-            training.optimizers["net"].step()
+            training.descend(loss_a + 0.01 * loss_b, "net")
         self.steps += 1
         return {"loss_a": loss_a.detach(), "loss_b": loss_b.detach()}
 

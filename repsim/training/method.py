@@ -50,6 +50,10 @@ def _applied(transform: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     return transform(images)
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Training:
     """The method's parts as the loop set them up for the device, and its place among processes.
@@ -59,6 +63,7 @@ class Training:
             differentiable. For losses that compare the images of a batch with each other.
         augment: ``augment(transform, images)`` is ``transform(images)``. With several processes
             each image is transformed as one process would, whatever process it is on.
+        settle: what is left to do once all optimisers have stepped on a loss.
         rank: this process, from 0.
         world: number of processes; each is given its share of every batch.
     """
@@ -68,6 +73,7 @@ class Training:
     backward: Callable[..., None]
     gather: Callable[[Tensor], Tensor] = _itself
     augment: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] = _applied
+    settle: Callable[[], None] = _nothing
     rank: int = 0
     world: int = 1
 
@@ -85,6 +91,7 @@ class Training:
         self.backward(loss, inputs=[weight for weight in weights if weight.requires_grad])
         for stepper in steppers:
             stepper.step()
+        self.settle()
 
 
 class Method(ABC):
@@ -116,9 +123,7 @@ class Method(ABC):
     def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
         """One training step, optimisers included; returns losses and indicators (0-d tensors).
 
-        Losses are means over the batch. Optimisers step by ``training.descend``, or by their
-        ``zero_grad``, ``training.backward`` and their ``step``, one after the other: the loop adds
-        up and averages what lies between.
+        Losses are means over the batch, and optimisers step by ``training.descend``.
         """
 
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:

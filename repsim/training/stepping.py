@@ -16,7 +16,7 @@ from repsim.training.parallel import average
 class Stepper:
     """An optimiser that steps once a batch, on the mean gradient of its parts.
 
-    A method calls ``zero_grad``, ``backward`` and ``step`` for each part. What a part's ``step``
+    Each part calls ``zero_grad``, ``backward`` and ``step``. What a part's ``step``
     finds is added up here, so that gradients which other losses of the method leave in the same
     parameters do not mix with it.
 
@@ -24,8 +24,8 @@ class Stepper:
         optimizer: torch's.
         parts: of a batch, one after the other.
         processes: that hold a share of each part.
-        scaler: of float16 losses. Its scale must not change between parts, so that with several
-            the loop updates it, at the end of a batch.
+        scaler: of float16 losses. Its scale must not change between parts, nor between optimisers
+            that step on one loss: whoever calls ``step`` updates it.
         lr_scale: constant factor of the learning rates.
     """
 
@@ -74,8 +74,6 @@ class Stepper:
             self.optimizer.step()
         else:
             self.scaler.step(self.optimizer)
-            if self.parts == 1:
-                self.scaler.update()
 
     def _add(self) -> None:
         for parameter in self._parameters:

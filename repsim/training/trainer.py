@@ -61,6 +61,8 @@ class Trainer:
         together: dict[str, Any] = {}
         if self.world > 1:
             together = {"gather": parallel.gather, "augment": self.random.augment}
+        if self.scaler is not None and config.accumulate == 1:
+            together["settle"] = self.scaler.update  # otherwise at the end of a batch
         self.training = Training(
             networks, self.steppers, fabric.backward, rank=self.rank, world=self.world, **together
         )
