@@ -58,6 +58,8 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
             high, wide = 1.6 * size * len(legend), size * (0.55 * longest + 6)
             spare = high < 0.8 * heights[-1] and wide < width * (1 - len(rows[-1]) / across)
             cells, heights = _cells(rows, width, beside=spare)
+        below_own = [max(_own_legend(panel, named) for panel in row) for row in rows]
+        heights = [height + extra for height, extra in zip(heights, below_own, strict=True)]
         columns = 1 if spare else legend_columns(width, longest)
         below = 0.0 if spare else -(-len(legend) // columns) * 1.6 * size
         fig = plt.figure(figsize=(width, sum(heights) + below + 0.05), layout="constrained")
@@ -245,6 +247,17 @@ def _legend(panels: Sequence[Record], looks: dict[str, Record]) -> list[Line2D]:
     return handles
 
 
+def _own_legend(panel: Record, shared: set[str]) -> float:
+    """Inches of the legend below a panel whose lines the shared one does not name."""
+    if (
+        panel["type"] != "lines"
+        or shared.issuperset(_labels(panel))
+        or isinstance(panel["x"][0], str)
+    ):
+        return 0.0
+    return (len(_labels(panel)) + 1) // 2 * 1.4 * mpl.rcParams["legend.fontsize"] / 72
+
+
 def _lines(
     ax: Axes, panel: Record, looks: dict[str, Record], size: tuple[float, float], *, own: bool
 ) -> None:
@@ -276,8 +289,11 @@ def _lines(
         ax.set_ylim(*panel["ylim"])
     ax.set_xlabel(panel["xlabel"])
     ax.set_ylabel(panel["ylabel"])
-    if own:
+    if own and layers:
         ax.legend(handlelength=3.6, labelspacing=0.25, borderaxespad=0.2)
+    elif own:  # below the name of the axis
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 4.2}
+        ax.legend(handlelength=3.6, labelspacing=0.25, columnspacing=1.2, ncols=2, **place)
 
 
 def _marked(values: np.ndarray, *, all_of_them: bool) -> list[int]:
