@@ -292,8 +292,15 @@ def _lines(
     if own and layers:
         ax.legend(handlelength=3.6, labelspacing=0.25, borderaxespad=0.2)
     elif own:  # below the name of the axis
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 4.2}
-        ax.legend(handlelength=3.6, labelspacing=0.25, columnspacing=1.2, ncols=2, **place)
+        ax.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0),
+            borderaxespad=4.2,
+            handlelength=3.6,
+            labelspacing=0.25,
+            columnspacing=1.2,
+            ncols=2,
+        )
 
 
 def _marked(values: np.ndarray, *, all_of_them: bool) -> list[int]:
