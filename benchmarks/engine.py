@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 import repsim
-from repsim.measures.plan import operations
+from repsim.measures.algebra import operations
 from repsim.measures.product import PRODUCTS
 
 Side = dict[str, Tensor]
@@ -153,8 +153,8 @@ def store_workload(name: str, repeat: int, device: str) -> dict[str, Any]:
 
 
 def _write_stores(name: str, paths: list[Path]) -> None:
-    from repsim.activations.format import LayerSpec
-    from repsim.activations.writing import write_store
+    from repsim.activations.store.format import LayerSpec
+    from repsim.activations.store.writer import write_store
 
     for path, side in zip(paths, WORKLOADS[name].arrays(), strict=True):
         layers = {k: LayerSpec("Linear", tuple(v.shape[1:]), "float32") for k, v in side.items()}

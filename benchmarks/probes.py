@@ -212,7 +212,7 @@ def write(path: Path, split: str, n: int) -> None:
 
 def probe_store(folder: Path, device: str) -> None:
     """Seconds, peaks before and after in bytes, and the mean accuracy, for ``layers``."""
-    from repsim.activations.probing import probe_layers
+    from repsim.activations.analyses.probe import probe_layers
 
     before = high_water()
     started = time.perf_counter()

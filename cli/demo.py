@@ -115,7 +115,7 @@ def train_all(plan: Plan, folder: Path) -> dict[str, Run]:
 def harvest_all(runs: dict[str, Run]) -> dict[tuple[str, str], ActivationStore]:
     """Stores by (network, split): test in full for CKA, train averaged for the probes."""
     from repsim.activations import harvest_run
-    from repsim.activations.store import ActivationStore
+    from repsim.activations.store.reader import ActivationStore
     from repsim.data import load
 
     stores = {}
@@ -149,7 +149,7 @@ def compare_all(stores: dict[tuple[str, str], ActivationStore]) -> SimilarityMap
 
 def probe_all(stores: dict[tuple[str, str], ActivationStore]) -> ProbeCurve:
     """Probes at every layer of every network."""
-    from repsim.activations.probing import probe_layers
+    from repsim.activations.analyses.probe import probe_layers
     from repsim.results import ProbeCurve
 
     curves = []
@@ -164,7 +164,7 @@ def probe_all(stores: dict[tuple[str, str], ActivationStore]) -> ProbeCurve:
 
 def split_all(runs: dict[str, Run]) -> list[NullSpaceReport]:
     """Null spaces of discriminators and classifier, each with its untrained control."""
-    from repsim.activations.null_space import null_space_of_run
+    from repsim.activations.analyses.null_space import null_space_of_run
     from repsim.data import load
 
     train, test = load("digits", "train"), load("digits", "test")

@@ -52,7 +52,7 @@ def export(
     Write layers as .npy files, with ids.txt, labels.npy and provenance.json; repsim import reads
     the folder back.
     """
-    from repsim.activations.exchange import export_layers
+    from repsim.activations.store.exchange import export_layers
     from repsim.cli.workspace import open_activations
 
     if reference.endswith(".npy"):

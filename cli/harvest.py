@@ -25,8 +25,8 @@ from repsim.errors import UsageError
 if TYPE_CHECKING:
     from torch import nn
 
-    from repsim.activations.harvest import Plan
-    from repsim.activations.shards import Loader
+    from repsim.activations.harvesting.harvest import Plan
+    from repsim.activations.harvesting.processes import Loader
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,9 @@ def harvest(
     extractors, such as mgan, gives a store for each; RUN:EXTRACTOR names one of them. RUN@3 is the
     network after three epochs, RUN@all after each of which a checkpoint was kept.
     """
-    from repsim.activations.harvest import plan_harvest
-    from repsim.activations.shards import harvest_shard
-    from repsim.processes import start_processes
+    from repsim.activations.harvesting.harvest import plan_harvest
+    from repsim.activations.harvesting.processes import harvest_shard
+    from repsim.launch import start_processes
 
     if bool(references) == (model is not None):
         raise UsageError(
@@ -232,7 +232,7 @@ def _jobs_of_runs(
     data_dir: Path | None,
     batch_size: int,
 ) -> list[Job]:
-    from repsim.activations.runs import (
+    from repsim.activations.harvesting.runs import (
         ImageLoader,
         data_provenance,
         extractor_provenance,
@@ -277,7 +277,7 @@ def _jobs_of_model(
     tokenizer: str | None,
     max_length: int,
 ) -> list[Job]:
-    from repsim.activations.runs import data_provenance
+    from repsim.activations.harvesting.runs import data_provenance
     from repsim.cli.workspace import check_name
     from repsim.data.text import SUFFIXES, TextLoader, load_texts, load_tokenizer
     from repsim.files import sha256
@@ -328,7 +328,7 @@ def _images(
     channels: int | None,
 ) -> tuple[list[Any], list[Any]]:
     """Image sets and their loaders, at ``size`` pixels."""
-    from repsim.activations.runs import ImageLoader
+    from repsim.activations.harvesting.runs import ImageLoader
     from repsim.data import SETS, load
     from repsim.data.preprocessing import Preprocessing
 
@@ -351,7 +351,7 @@ def _check_unused(brought: dict[str, Any]) -> None:
 
 def _show(job: Job, plan: Plan) -> None:
     """A table of what would be stored; ``StoreError`` if the disk cannot hold it."""
-    from repsim.activations.writing import check_space
+    from repsim.activations.store.writer import check_space
 
     rows = [
         (

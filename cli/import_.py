@@ -51,7 +51,7 @@ def import_(
     reads. PATH is a .npy file (a layer, called as the file, or LAYER=PATH), an .npz, .pt or
     .safetensors file (a layer an array), or a folder that repsim export wrote.
     """
-    from repsim.activations.exchange import import_activations
+    from repsim.activations.store.exchange import import_activations
 
     with (
         bar(f"import {output.name}") as progress,

@@ -144,7 +144,7 @@ def probe(
     the activations of both parts: repsim harvest RUN --split train --split test --pooling avg.
     """
     from repsim import figures
-    from repsim.activations.probing import ProbePlan, probe_layers
+    from repsim.activations.analyses.probe import ProbePlan, probe_layers
     from repsim.cli.workspace import (
         check_distinct,
         expand_references,

@@ -14,7 +14,7 @@ from repsim.errors import StoreError, UsageError, choices
 
 if TYPE_CHECKING:
     from repsim.activations import ActivationStore
-    from repsim.activations.joined import JoinedStore
+    from repsim.activations.store.parts import JoinedStore
     from repsim.sources import ActivationSource
     from repsim.training.run import Extractor, Run
 
@@ -166,8 +166,8 @@ def open_extractor(
 ) -> ActivationStore:
     """The store of an extractor on a part of ``data``, by default what it was trained on."""
     from repsim.activations import ActivationStore
-    from repsim.activations.format import part_path
-    from repsim.activations.runs import store_path
+    from repsim.activations.harvesting.runs import store_path
+    from repsim.activations.store.format import part_path
 
     shown = "" if data is None else f" --data {shlex.quote(data)}"
     data = data or extractor.run.config.data

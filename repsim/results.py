@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from repsim._version import __version__
+from repsim.confidence import normal_quantile, t_quantile, wilson
 from repsim.errors import MismatchError, StoreError, UsageError, choices
 from repsim.files import refuse_existing, table, write_atomic
-from repsim.intervals import normal_quantile, t_quantile, wilson
 
 if TYPE_CHECKING:
     import pandas as pd

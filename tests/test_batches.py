@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.batches import batch_size, head, inputs_of, run, to_device
+from repsim.activations.capture.batches import batch_size, head, inputs_of, run, to_device
 from repsim.errors import UsageError
 
 X = torch.arange(12.0).reshape(4, 3)

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import repsim
-from repsim.activations import direct, writing
-from repsim.activations.direct import ALIGNMENT, DirectFile, open_direct
-from repsim.activations.format import LayerSpec, part_path
-from repsim.activations.writing import write_store
+from repsim.activations.store import direct_io, writer
+from repsim.activations.store.direct_io import ALIGNMENT, DirectFile, open_direct
+from repsim.activations.store.format import LayerSpec, part_path
+from repsim.activations.store.writer import write_store
 from repsim.errors import StoreError
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "uint8", ">f4")
@@ -41,7 +41,7 @@ def patched(**changes: Any) -> Iterator[pytest.MonkeyPatch]:
     """Names of ``direct`` changed; the fixture would not fit a test that hypothesis repeats."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in changes.items():
-            patch.setattr(direct, name, value)
+            patch.setattr(direct_io, name, value)
         yield patch
 
 
@@ -98,7 +98,7 @@ def make(path: Path, data: dict[str, np.ndarray], cuts: list[int]) -> Path:
 
 def without_direct(path: Path, data: dict[str, np.ndarray]) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writing, "open_direct", lambda path: None)
+        patch.setattr(writer, "open_direct", lambda path: None)
         return make(path, data, [20]).read_bytes()
 
 
@@ -166,7 +166,7 @@ def layers(draw: st.DrawFn) -> tuple[tuple[int, ...], str, int, list[int]]:
 @given(
     layer=layers(),
     layout=st.sampled_from(["plain", "channels last", "every other", "shifted"]),
-    smallest=st.sampled_from([0, ALIGNMENT, direct.SMALLEST]),
+    smallest=st.sampled_from([0, ALIGNMENT, direct_io.SMALLEST]),
     pad=st.integers(0, 700),
 )
 def test_rows_are_those_that_hdf5_writes(
@@ -184,16 +184,16 @@ def test_rows_are_those_that_hdf5_writes(
         patched(SMALLEST=smallest) as patch,
         h5py.File(folder / "a.h5", "w", rdcc_nbytes=0) as file,
     ):
-        patch.setattr(writing, "CHUNK_BYTES", room)
+        patch.setattr(writer, "CHUNK_BYTES", room)
         file["pad"] = np.zeros(pad, np.uint8)  # so that chunks begin anywhere
-        dataset = writing._allocate(file, "direct", shape, dtype)
-        plain = writing._allocate(file, "plain", shape, dtype)
-        neighbour = writing._allocate(file, "neighbour", shape, dtype)
+        dataset = writer._allocate(file, "direct", shape, dtype)
+        plain = writer._allocate(file, "plain", shape, dtype)
+        neighbour = writer._allocate(file, "neighbour", shape, dtype)
         # As many chunks as there must be, of one size: the last has little room to spare.
         count = -(-shape[0] // chunk)
         assert dataset.chunks[0] == -(-shape[0] // count)
         for each in (plain, neighbour):
-            writing.write_rows(each, 0, rows)
+            writer.write_rows(each, 0, rows)
         file.flush()
         with closing(DirectFile(folder / "a.h5")) as out:
             for start, stop in zip([0, *cuts], [*cuts, len(rows)], strict=True):
@@ -202,13 +202,13 @@ def test_rows_are_those_that_hdf5_writes(
                 assert b"".join(given) == rows[start:stop].tobytes()
     with h5py.File(folder / "a.h5") as file:
         for name in ("direct", "plain", "neighbour"):
-            found = writing.raw_rows(file[name], 0, len(rows))
+            found = writer.raw_rows(file[name], 0, len(rows))
             assert found.tobytes() == rows.tobytes(), name
     (folder / "a.h5").unlink()
 
 
 @pytest.mark.parametrize("cuts", [[], [1, 2, 3], [20, 21, 50], list(range(1, N))])
-@pytest.mark.parametrize("smallest", [0, direct.SMALLEST])
+@pytest.mark.parametrize("smallest", [0, direct_io.SMALLEST])
 def test_a_store_has_the_bytes_that_hdf5_alone_gives_it(
     tmp_path: Path, data: dict[str, np.ndarray], expected: bytes, cuts: list[int], smallest: int
 ) -> None:
@@ -222,7 +222,7 @@ def test_a_store_has_the_bytes_that_hdf5_alone_gives_it(
 
 def test_rows_in_the_layout_of_a_page_are_not_copied(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w", rdcc_nbytes=0, alignment_interval=ALIGNMENT) as file:
-        dataset = writing._allocate(file, "a", (64, 4096), "float32")
+        dataset = writer._allocate(file, "a", (64, 4096), "float32")
         file.flush()
         held = np.zeros(64 * 4096 * 4 + ALIGNMENT, np.uint8)
         skip = -held.ctypes.data % ALIGNMENT
@@ -235,7 +235,7 @@ def test_rows_in_the_layout_of_a_page_are_not_copied(tmp_path: Path) -> None:
 
 def test_chunks_are_looked_for_once(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w", rdcc_nbytes=0) as file:
-        dataset = writing._allocate(file, "a", (9, 1 << 19), "float32")
+        dataset = writer._allocate(file, "a", (9, 1 << 19), "float32")
         file.flush()
         with closing(DirectFile(tmp_path / "a.h5")) as out:
             places = out._places_of(dataset)
@@ -287,7 +287,8 @@ def no_constant(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_chunk_iter(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(direct, "h5py", type("h5py", (), {"h5d": type("h5d", (), {"DatasetID": object})}))
+    without = type("h5py", (), {"h5d": type("h5d", (), {"DatasetID": object})})
+    patch.setattr(direct_io, "h5py", without)
 
 
 def refusing(patch: pytest.MonkeyPatch) -> None:
@@ -452,7 +453,7 @@ def test_a_writer_that_cannot_begin_leaves_nothing_open(
     def fail(*arguments: Any) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(writing, "Checksum", fail)
+    monkeypatch.setattr(writer, "Checksum", fail)
     with pytest.raises(OSError, match="Input/output"):
         make(tmp_path / "a.h5", data, [])
     assert opened(tmp_path) == []

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from repsim.activations import open_store
-from repsim.activations.format import LayerSpec
-from repsim.activations.writing import write_store
+from repsim.activations.store.format import LayerSpec
+from repsim.activations.store.writer import write_store
 from repsim.errors import DegenerateError, UsageError
 from repsim.measures import MinibatchCKA, cka, cka_map, features, gram, layer, minibatch
+from repsim.measures.algebra import operations
 from repsim.measures.kernels import parse_kernel
-from repsim.measures.plan import operations
 from repsim.results import SimilarityMap
 from repsim.sources import ArraySource
 

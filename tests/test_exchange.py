@@ -14,15 +14,15 @@ import pytest
 import torch
 
 import repsim
-from repsim.activations import exchange
-from repsim.activations.exchange import (
+from repsim.activations.store import exchange
+from repsim.activations.store.exchange import (
     export_layers,
     import_activations,
     to_dataframe,
     to_xarray,
 )
-from repsim.activations.format import LayerSpec
-from repsim.activations.writing import write_store
+from repsim.activations.store.format import LayerSpec
+from repsim.activations.store.writer import write_store
 from repsim.cli.main import main
 from repsim.errors import NonFiniteError, ShapeError, StoreError, UsageError
 

@@ -17,6 +17,7 @@ from matplotlib.colors import to_rgb
 from test_figures import faults, legend_texts
 
 from repsim import figures
+from repsim.confidence import mean_interval
 from repsim.errors import MismatchError, StoreError, UsageError
 from repsim.figure_data import (
     FigureData,
@@ -27,7 +28,6 @@ from repsim.figure_data import (
     table_panel,
 )
 from repsim.figures.style import COLORMAP, STYLES
-from repsim.intervals import mean_interval
 from repsim.results import Result, SimilarityMap
 
 BLOCKS = tuple(f"bg{g + 1}.b{b}" for g, count in enumerate((3, 4, 6, 3)) for b in range(count))

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 import repsim
-from repsim.activations.format import LayerSpec
-from repsim.activations.writing import write_store
+from repsim.activations.store.format import LayerSpec
+from repsim.activations.store.writer import write_store
 from repsim.errors import RepsimError, StoreError
 
 try:

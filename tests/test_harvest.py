@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import repsim
 from repsim.activations import plan_harvest
-from repsim.activations.reduction import Reduction
-from repsim.activations.store import part_path
+from repsim.activations.capture.pooling import Reduction
+from repsim.activations.store.reader import part_path
 from repsim.errors import (
     CaptureError,
     MismatchError,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations import ImageLoader, harvest_run
-from repsim.activations.heads import generated_images, head_features, linear_head
-from repsim.activations.loaders import NoisyLoader
+from repsim.activations.harvesting.heads import generated_images, head_features, linear_head
+from repsim.activations.harvesting.loaders import NoisyLoader
 from repsim.data import ImageSet, load
 from repsim.data.noise import Noise
 from repsim.errors import CaptureError, NonFiniteError, StoreError, UsageError

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repsim.activations.layer_null_space import layer_null_spaces
-from repsim.activations.loaders import TensorLoader
-from repsim.convspace import Window, patch_energies, patch_space, patch_sums, share
+from repsim.activations.analyses.layer_null_space import layer_null_spaces
+from repsim.activations.harvesting.loaders import TensorLoader
 from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
+from repsim.nullspace.convolutions import Window, patch_energies, patch_space, patch_sums, share
 
 N = 12
 LABELS = torch.arange(N) % 3
@@ -155,7 +155,7 @@ def test_shares_are_those_of_unfolded_patches(
 
 @EVEN
 def test_energies_and_sums_example_by_example(conv: nn.Conv2d) -> None:
-    from repsim.activations.layer_null_space import _window
+    from repsim.activations.analyses.layer_null_space import _window
 
     x, window = maps(), _window(conv)
     patches, (null, _) = unfolded(conv, x), projector(conv)
@@ -219,7 +219,7 @@ def test_the_tolerance_of_the_rank_is_the_callers() -> None:
 def test_large_maps_are_taken_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     conv = layer(padding=1)
     expected = layer_null_spaces(nn.Sequential(conv), maps(), labels=LABELS)
-    monkeypatch.setattr("repsim.convspace._AT_ONCE", 1000)
+    monkeypatch.setattr("repsim.nullspace.convolutions._AT_ONCE", 1000)
     found = layer_null_spaces(nn.Sequential(conv), maps(), labels=LABELS)
     for one, other in zip(found, expected, strict=True):
         assert one["value"] == pytest.approx(other["value"], rel=1e-12)

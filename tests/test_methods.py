@@ -25,10 +25,10 @@ from repsim.training.config import build_config
 from repsim.training.lars import LARS
 from repsim.training.loop import train
 from repsim.training.losses import fake_logits, real_logits
-from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.method import Batch, ImageSpec, Method, StepContext
 from repsim.training.methods import find_method, method_names, method_summary
 
-FACTS = DataFacts(channels=1, classes=10, size=32, flips=False)
+FACTS = ImageSpec(channels=1, classes=10, size=32, flips=False)
 SMALL: dict[str, dict[str, Any]] = {
     "supervised": {"depth": 10, "width": 4, "representation": 6},
     "simclr": {"depth": 10, "width": 4},
@@ -53,13 +53,13 @@ def batch(n: int) -> Batch:
     return Batch(images, torch.arange(n) % 10)
 
 
-def plain(method: Method, optimizers: dict[str, Optimizer] | None = None) -> Training:
+def plain(method: Method, optimizers: dict[str, Optimizer] | None = None) -> StepContext:
     """A method's parts as they are, on the CPU."""
     chosen = method.optimizers() if optimizers is None else optimizers
-    return Training(method.networks, chosen, torch.Tensor.backward)
+    return StepContext(method.networks, chosen, torch.Tensor.backward)
 
 
-def gradient_descent(method: Method, **rates: float) -> Training:
+def gradient_descent(method: Method, **rates: float) -> StepContext:
     """The method's optimisers replaced by SGD, so that a step shows the gradient."""
     return plain(
         method,
@@ -172,7 +172,7 @@ def test_a_step_leaves_no_gradient_in_what_the_loss_passes_through() -> None:
     first, second = nn.Linear(3, 3), nn.Linear(3, 1)
     first.bias.requires_grad_(False)
     before = [p.detach().clone() for p in first.parameters()]
-    training = Training({}, {"first": SGD(first.parameters(), 0.1)}, torch.Tensor.backward)
+    training = StepContext({}, {"first": SGD(first.parameters(), 0.1)}, torch.Tensor.backward)
     for _ in range(2):  # of which the second forgets the first's gradient
         loss = second(first(torch.ones(2, 3))).mean()
         training.descend(loss, "first")
@@ -291,7 +291,7 @@ def test_a_wgans_critic_takes_its_steps_before_each_of_the_generator(constraint:
 
     optimizers = {name: Counting(net.parameters(), 0.1) for name, net in method.networks.items()}
     networks = {**method.networks, "critic": watched}
-    losses = method.step(batch(12), Training(networks, optimizers, torch.Tensor.backward))
+    losses = method.step(batch(12), StepContext(networks, optimizers, torch.Tensor.backward))
     assert {name: each.steps for name, each in optimizers.items()} == {"critic": 3, "generator": 1}
     assert torch.equal(torch.cat(seen[:-1:2]), batch(12).images)  # real, generated, in turns
     assert all(len(x) == 4 for x in seen)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from repsim.activations import ImageLoader
-from repsim.activations.loaders import NoisyLoader, TensorLoader
+from repsim.activations.harvesting.loaders import NoisyLoader, TensorLoader
 from repsim.data import load
 from repsim.data.noise import KINDS, Noise, gaussian, salt_and_pepper
 from repsim.errors import ShapeError, UsageError

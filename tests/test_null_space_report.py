@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from repsim.confidence import wilson
 from repsim.errors import MismatchError, StoreError
-from repsim.intervals import wilson
 from repsim.nullspace import all_ones, null_space, report, row_space, verdicts
 from repsim.nullspace.report import judged, with_layers
 from repsim.probes import ProbeResult, probe

@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from repsim.activations import ImageLoader, null_space
-from repsim.activations.heads import generated_images, head_features, linear_head
-from repsim.activations.layer_null_space import layer_null_spaces
-from repsim.activations.null_space import NOISES, null_space_of_run
+from repsim.activations import ImageLoader
+from repsim.activations.analyses import null_space
+from repsim.activations.analyses.layer_null_space import layer_null_spaces
+from repsim.activations.analyses.null_space import NOISES, null_space_of_run
+from repsim.activations.harvesting.heads import generated_images, head_features, linear_head
 from repsim.data import ImageSet, load
 from repsim.data.noise import Noise
 from repsim.errors import MismatchError, StoreError, UsageError

@@ -20,7 +20,7 @@ from repsim.nullspace import statistics as of
 from repsim.nullspace.forms import Forms, Moments, Population, on_subspaces, resampled, weights
 from repsim.nullspace.sides import affordable, by_chance, cost_of, split
 from repsim.nullspace.verdicts import Verdict, verdicts
-from repsim.training.collapse import alpha
+from repsim.training.mode_collapse import alpha
 
 Entry = dict[str, Any]
 NUMBERS = ("value", "low", "high", "chance", "chance_low", "chance_high")

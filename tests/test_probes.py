@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
+from repsim.confidence import wilson
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
-from repsim.intervals import wilson
 from repsim.probes import SCHEDULES, probe, stratified_split
 from repsim.probes.logistic import LADDER, fit_logistic
 from repsim.probes.rows import BLOCK, Rows

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import repsim
-from repsim.activations.probing import ProbePlan, probe_layers
+from repsim.activations.analyses.probe import ProbePlan, probe_layers
 from repsim.errors import MismatchError, UsageError
 from repsim.nullspace import row_space
 from repsim.probes import probe
@@ -111,7 +111,7 @@ def test_row_and_null_component_add_up(stores: Any, monkeypatch: pytest.MonkeyPa
         seen.setdefault("test", []).append(options["test_features"].tensor())
         return probe(x, labels, **options)
 
-    monkeypatch.setattr("repsim.activations.probing.probe", watched)
+    monkeypatch.setattr("repsim.activations.analyses.probe.probe", watched)
     plan = ProbePlan(solvers=["ridge"], components=["full", "row", "null"])
     curve = probe_layers(train, test, plan=plan)
     assert [entry["layer"] for entry in curve.entries] == ["features"] * 3

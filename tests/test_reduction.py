@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import repsim
-from repsim.activations.reduction import STEPS, Pooling, Reduction, project
+from repsim.activations.capture.pooling import STEPS, Pooling, Reduction, project
 from repsim.errors import ShapeError, UsageError
 
 MAPS = torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))

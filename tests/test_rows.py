@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from repsim.activations.stored import StoredLayer
+from repsim.activations.store.blocks import StoredLayer
 from repsim.errors import NonFiniteError, ShapeError, UsageError
 from repsim.probes import Rows
 from repsim.probes.rows import BLOCK

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import repsim
-from repsim.activations.format import part_path
+from repsim.activations.store.format import part_path
 from repsim.errors import MismatchError, NonFiniteError, StoreError, UsageError
 from repsim.networks import ResNet
 

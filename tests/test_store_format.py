@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import repsim
-from repsim.activations import writing
-from repsim.activations.format import LayerSpec, part_path
-from repsim.activations.joined import join_stores
-from repsim.activations.writing import write_store
+from repsim.activations.store import writer
+from repsim.activations.store.format import LayerSpec, part_path
+from repsim.activations.store.parts import join_stores
+from repsim.activations.store.writer import write_store
 from repsim.cli.main import main
 from repsim.errors import MismatchError, StoreError, UsageError
 
@@ -156,7 +156,7 @@ def test_a_compression_that_was_stopped_is_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = write(tmp_path / "whole.h5", compression="gzip").read_bytes()
-    original, path = writing.write_rows, tmp_path / "a.h5"
+    original, path = writer.write_rows, tmp_path / "a.h5"
 
     def killed(dataset: h5py.Dataset, start: int, rows: np.ndarray) -> None:
         if dataset.file.filename.endswith(".compressing"):
@@ -168,16 +168,16 @@ def test_a_compression_that_was_stopped_is_done_again(
             raise OSError(28, "No space left on device")
         original(dataset, start, rows)
 
-    monkeypatch.setattr(writing, "write_rows", killed)
+    monkeypatch.setattr(writer, "write_rows", killed)
     with pytest.raises(KeyboardInterrupt):
         write(path, compression="gzip")
     assert part_path(path).is_file()
     assert not path.exists()
-    monkeypatch.setattr(writing, "write_rows", full)
+    monkeypatch.setattr(writer, "write_rows", full)
     with pytest.raises(StoreError, match="No space left.*make room.*--resume"):
         write(path, compression="gzip", resume=True)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.h5.part", "whole.h5"]
-    monkeypatch.setattr(writing, "write_rows", original)
+    monkeypatch.setattr(writer, "write_rows", original)
     write(path, compression="gzip", resume=True)
     assert path.read_bytes() == whole
     assert not part_path(path).exists()

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repsim.activations.stream import Stream, _Ring, ahead
+from repsim.activations.harvesting.stream import Stream, _Ring, ahead
 from repsim.errors import NonFiniteError
 
 CPU = torch.device("cpu")

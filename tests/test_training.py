@@ -15,7 +15,7 @@ import torch
 from driving import Stop, run_command, stop_at
 
 from repsim.errors import StoreError, TrainingError, UsageError
-from repsim.training import collapse
+from repsim.training import mode_collapse
 from repsim.training.config import build_config, read_toml
 from repsim.training.loop import train
 from repsim.training.methods import find_method, method_names, method_summary
@@ -79,7 +79,7 @@ def test_a_method_trains_and_its_extractors_load(method: str, tmp_path: Path) ->
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collapse, "_STEPS", 5)
+    monkeypatch.setattr(mode_collapse, "_STEPS", 5)
     # The classifier that counts classes is trained anew by who resumes.
     config = settings(method, **({"coverage": 20} if method == "mgan" else {}))
     expected = whole(train(method, config, tmp_path / "a"))

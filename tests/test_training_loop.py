@@ -17,7 +17,7 @@ from PIL import Image
 
 from repsim.cli.main import main
 from repsim.errors import TrainingError, UsageError
-from repsim.training import collapse, methods
+from repsim.training import methods, mode_collapse
 from repsim.training.config import TrainConfig, build_config, read_toml, to_toml
 from repsim.training.loop import train
 from repsim.training.methods import find_method, method_names
@@ -101,9 +101,9 @@ def test_simclr_scales_its_rate_once() -> None:
 
 
 def build(config: TrainConfig, method: str) -> Any:
-    from repsim.training.method import DataFacts
+    from repsim.training.method import ImageSpec
 
-    return find_method(method)(config, DataFacts(1, 10, 32, False))
+    return find_method(method)(config, ImageSpec(1, 10, 32, False))
 
 
 # Averages
@@ -345,7 +345,7 @@ def test_the_options_of_any_run_come_before_those_of_the_method() -> None:
 @pytest.mark.parametrize("method", method_names())
 def test_the_tiny_preset_runs(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [])
-    monkeypatch.setattr(collapse, "_STEPS", 5)  # how well it counts is tested by itself
+    monkeypatch.setattr(mode_collapse, "_STEPS", 5)  # how well it counts is tested by itself
     assert run_command("train", method, "--preset", "tiny", "--runs", tmp_path) == 0
     assert Run(tmp_path / method).complete
 
@@ -424,7 +424,7 @@ def test_sample_sheets_are_grids_and_deterministic(
 def test_classes_of_generated_images_are_counted_by_generator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collapse, "_STEPS", 60)
+    monkeypatch.setattr(mode_collapse, "_STEPS", 60)
     settings = {"width": 4, "batch_size": 100, "epochs": 1, "coverage": 20, "sheet": 0}
     run = train("mgan", configured("mgan", **settings), tmp_path / "run")
     assert 1 <= column(run, "classes_seen")[0] <= 10

@@ -12,18 +12,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-import repsim.training.feeding as feeding
+import repsim.training.loaders as feeding
 from repsim.data import load
 from repsim.data.folder import ImageFiles
 from repsim.training.batchnorm import BatchNormOfAll, synchronise
-from repsim.training.collapse import Coverage, alpha, classes_seen
 from repsim.training.config import build_config
-from repsim.training.feeding import Resident, feed, open_images, rows_of_epoch
+from repsim.training.image_grid import GAP, pairs, sheet
+from repsim.training.loaders import Resident, feed, open_images, rows_of_epoch
 from repsim.training.loop import train
-from repsim.training.method import Training
+from repsim.training.method import StepContext
 from repsim.training.methods import find_method
 from repsim.training.metrics import Diverged, Means, check_weights
-from repsim.training.sheets import GAP, pairs, sheet
+from repsim.training.mode_collapse import Coverage, alpha, classes_seen
 from repsim.training.stepping import MovingAverage, Stepper
 
 CPU = torch.device("cpu")
@@ -69,7 +69,7 @@ def test_scaled_losses_give_the_steps_of_unscaled_ones(parts: int) -> None:
     assert weight.item() == pytest.approx(0.7)
 
 
-def scaled(scaler: torch.amp.GradScaler, **weights: nn.Parameter) -> Training:
+def scaled(scaler: torch.amp.GradScaler, **weights: nn.Parameter) -> StepContext:
     """What a method gets where losses are float16."""
     steppers = {
         name: Stepper(torch.optim.SGD([weight], lr=0.1), scaler=scaler)
@@ -79,7 +79,7 @@ def scaled(scaler: torch.amp.GradScaler, **weights: nn.Parameter) -> Training:
     def backward(loss: Tensor, **options: Any) -> None:
         scaler.scale(loss).backward(**options)
 
-    return Training({}, steppers, backward, settle=scaler.update)
+    return StepContext({}, steppers, backward, settle=scaler.update)
 
 
 def test_steps_that_overflow_are_left_out_and_the_scale_falls() -> None:

@@ -18,10 +18,10 @@ import torch
 import repsim
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
 from repsim.measures import RBF, cka, cka_map, gram, influence
+from repsim.measures.algebra import pair_sums
 from repsim.measures.hsic import GramSums, Terms
 from repsim.measures.kernels import Kernel, Linear, parse_kernel
 from repsim.measures.layer import centring, prepare_layer
-from repsim.measures.plan import pair_sums
 from repsim.measures.uncertainty import leave_one_out, standard_errors
 from repsim.sources import ArraySource
 
@@ -117,7 +117,9 @@ def test_the_influence_of_an_example_is_the_value_less_that_without_it(
     assert found.dtype == np.float64
     rest = ~np.eye(n, dtype=bool)
     expected = [cka(x, y) - cka(x[keep], y[keep]) for keep in rest]
-    tolerance = 2e-6 if convert is np.float32 else 1e-10
+    # Products of float32 are rounded at 2^-24; of four examples that are left, the unbiased HSIC is
+    # a difference that makes this up to a hundred times as much, and processors round differently.
+    tolerance = 100 * 2**-24 if convert is np.float32 else 1e-10
     assert found == pytest.approx(np.array(expected), abs=tolerance)
     assert influence(y, x) == pytest.approx(found, abs=tolerance)
 

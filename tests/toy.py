@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
 from repsim.training.config import TrainConfig
-from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.method import Batch, ImageSpec, Method, StepContext
 from repsim.training.schedules import warmup_cosine
 
 
@@ -26,7 +26,7 @@ class Toy(Method):
     extractors = ("net",)
     config: Config
 
-    def __init__(self, config: Config, facts: DataFacts) -> None:
+    def __init__(self, config: Config, facts: ImageSpec) -> None:
         super().__init__(config, facts)
         inputs = facts.channels * facts.size**2
         self.net = nn.Sequential(nn.Flatten(), nn.Linear(inputs, 8), nn.ReLU(), nn.Linear(8, 10))
@@ -39,7 +39,7 @@ class Toy(Method):
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
         return warmup_cosine(step, steps, steps_per_epoch)
 
-    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
         for _ in range(2 if self.config.twice else 1):
             logits = training.networks["net"](batch.images)
             loss_a = F.cross_entropy(logits, batch.labels)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from repsim.intervals import mean_interval
+from repsim.confidence import mean_interval
 
 Side = Literal["above", "below"]
 

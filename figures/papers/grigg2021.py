@@ -21,12 +21,12 @@ import torch
 from scipy.stats import spearmanr
 
 from repsim.activations import harvest_run
-from repsim.activations.compare import compare, compare_classes, invariance
-from repsim.activations.harvest import Plan, plan_harvest
-from repsim.activations.loaders import ShuffledLoader
-from repsim.activations.probing import probe_layers
-from repsim.activations.runs import ImageLoader
-from repsim.activations.store import ActivationStore
+from repsim.activations.analyses.compare import compare, compare_classes, invariance
+from repsim.activations.analyses.probe import probe_layers
+from repsim.activations.harvesting.harvest import Plan, plan_harvest
+from repsim.activations.harvesting.loaders import ShuffledLoader
+from repsim.activations.harvesting.runs import ImageLoader
+from repsim.activations.store.reader import ActivationStore
 from repsim.data import ImageSet
 from repsim.devices import find_device, float64_device
 from repsim.errors import RepsimWarning

@@ -19,21 +19,21 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from repsim.activations import harvest_run
-from repsim.activations.heads import head_features, linear_head
-from repsim.activations.null_space import NOISES, null_space_of_run
-from repsim.activations.probing import ProbePlan, probe_layers
-from repsim.activations.runs import ImageLoader
+from repsim.activations.analyses.null_space import NOISES, null_space_of_run
+from repsim.activations.analyses.probe import ProbePlan, probe_layers
+from repsim.activations.harvesting.heads import head_features, linear_head
+from repsim.activations.harvesting.runs import ImageLoader
+from repsim.confidence import mean_interval
 from repsim.devices import find_device, float64_device
 from repsim.figure_data import ELLIPSIS, FigureData, diagram_panel, line, line_panel
 from repsim.figures.null_space import noise_curves, null_space_bars, null_space_strips
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
 from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training, mean_line
-from repsim.intervals import mean_interval
 from repsim.networks.dcgan import FEATURE_DIM, LATENT
 from repsim.networks.describe import describe
 from repsim.progress import Progress
 from repsim.results import NullSpaceReport, ProbeCurve, Result
-from repsim.training.feeding import SIZE
+from repsim.training.loaders import SIZE
 
 #: What two cores carry in an hour: 100,000 images a run, in 5,000 small steps, half of the paper's
 #: number. Its length is what claim 2c depends on.

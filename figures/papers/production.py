@@ -23,7 +23,7 @@ from repsim.figures.papers.recipe import Analysis, Recipe, Task, Training
 from repsim.files import table, write_atomic
 from repsim.progress import Progress, silent
 from repsim.training import parallel
-from repsim.training.feeding import SIZE, feed
+from repsim.training.loaders import SIZE, feed
 from repsim.training.run import Run
 from repsim.training.trainer import Trainer
 

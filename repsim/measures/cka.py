@@ -22,6 +22,7 @@ from repsim.errors import (
     choices,
 )
 from repsim.layers import select_layers
+from repsim.measures.algebra import Algebra, choose, operations, pair_sums
 from repsim.measures.hsic import HSIC, GramSums
 from repsim.measures.inputs import as_array
 from repsim.measures.kernels import (
@@ -33,7 +34,6 @@ from repsim.measures.kernels import (
     squared_distances,
 )
 from repsim.measures.layer import Layer, centring, prepare_layer, prepare_together, varies
-from repsim.measures.plan import Algebra, choose, operations, pair_sums
 from repsim.measures.product import full_precision
 from repsim.measures.uncertainty import leave_one_out, permutation_test, standard_errors
 from repsim.progress import Progress, silent

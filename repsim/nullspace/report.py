@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repsim.confidence import paired_difference, wilson
 from repsim.errors import MismatchError, ShapeError, UsageError
-from repsim.intervals import paired_difference, wilson
 from repsim.nullspace.entries import Entries
 from repsim.nullspace.head import Head, read_features, read_head
 from repsim.nullspace.measure import measure

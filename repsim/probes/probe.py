@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from repsim.confidence import wilson
 from repsim.devices import threads_for
 from repsim.errors import DegenerateError, ShapeError, UsageError, choices
-from repsim.intervals import wilson
 from repsim.probes.knn import knn_predict
 from repsim.probes.logistic import LADDER, Logistic, fit_logistic, fit_path
 from repsim.probes.ridge import fit_ridge

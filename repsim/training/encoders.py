@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from repsim.networks import ResNet
 from repsim.training.config import ResNetConfig
-from repsim.training.method import DataFacts
+from repsim.training.method import ImageSpec
 
 
-def residual_network(config: ResNetConfig, facts: DataFacts) -> ResNet:
+def residual_network(config: ResNetConfig, facts: ImageSpec) -> ResNet:
     """A residual network for the images at hand, without a head."""
     return ResNet(
         facts.channels,

@@ -18,14 +18,14 @@ from repsim.devices import find_device
 from repsim.errors import DataError, StoreError, UsageError
 from repsim.progress import Progress, silent
 from repsim.training import parallel
-from repsim.training.claims import alone, check_free, is_replacing, set_aside
 from repsim.training.config import TrainConfig
-from repsim.training.feeding import SIZE, Feed, feed, open_images
-from repsim.training.method import DataFacts, Method
+from repsim.training.loaders import SIZE, Feed, feed, open_images
+from repsim.training.method import ImageSpec, Method
 from repsim.training.methods import find_method
 from repsim.training.metrics import Diverged, Log
 from repsim.training.observing import Observer
 from repsim.training.run import Run, checkpoint_state, save_state
+from repsim.training.run_lock import alone, check_free, is_replacing, set_aside
 from repsim.training.trainer import Trainer
 
 #: Held-out images looked at together.
@@ -79,7 +79,7 @@ def train(
     if config.device != "auto":
         find_device(config.device)
     images = open_images(config.data, config.split, data_dir)
-    facts = DataFacts(
+    facts = ImageSpec(
         channels=images.channels,
         classes=0 if images.labels is None else len(images.classes),
         size=SIZE,
@@ -243,7 +243,7 @@ def _evaluate(trainer: Trainer, images: ImageSet | ImageFiles) -> dict[str, floa
 
 
 def _describe(
-    run: Run, method: str, config: TrainConfig, facts: DataFacts, source: Feed, processes: int
+    run: Run, method: str, config: TrainConfig, facts: ImageSpec, source: Feed, processes: int
 ) -> None:
     """Write ``config.json``; of a run that goes on, only what it is resumed with if that differs.
 

@@ -14,7 +14,7 @@ from repsim.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class ImageSpec:
     """What a network must know of its data set."""
 
     channels: int
@@ -55,7 +55,7 @@ def _nothing() -> None:
 
 
 @dataclass(frozen=True)
-class Training:
+class StepContext:
     """The method's parts as the loop set them up for the device, and its place among processes.
 
     Attributes:
@@ -111,7 +111,7 @@ class Method(ABC):
     networks: dict[str, nn.Module]
     augment: nn.Module | None = None
 
-    def __init__(self, config: Any, facts: DataFacts) -> None:
+    def __init__(self, config: Any, facts: ImageSpec) -> None:
         self.config = config
         self.facts = facts
 
@@ -120,7 +120,7 @@ class Method(ABC):
         """Optimisers by name; none means that nothing is trained."""
 
     @abstractmethod
-    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
         """One training step, optimisers included; returns losses and indicators (0-d tensors).
 
         Losses are means over the batch, and optimisers step by ``training.descend``.

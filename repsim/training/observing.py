@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from repsim.training.collapse import Coverage, alpha
-from repsim.training.feeding import Feed
-from repsim.training.sheets import pairs, sheet, write_png
+from repsim.training.image_grid import pairs, sheet, write_png
+from repsim.training.loaders import Feed
+from repsim.training.mode_collapse import Coverage, alpha
 from repsim.training.trainer import Trainer
 
 #: Real images, and about as many generated ones, whose ratio α is taken.

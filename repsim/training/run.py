@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from repsim.errors import StoreError, UsageError, choices
 from repsim.files import sha256, write_atomic
 from repsim.training.config import TrainConfig, build_config
-from repsim.training.method import DataFacts, Method
+from repsim.training.method import ImageSpec, Method
 from repsim.training.methods import find_method
 
 FORMAT = "repsim-run"
@@ -111,7 +111,7 @@ class Run:
         return content
 
     def write_description(
-        self, method: str, config: TrainConfig, facts: DataFacts, extra: Mapping[str, Any]
+        self, method: str, config: TrainConfig, facts: ImageSpec, extra: Mapping[str, Any]
     ) -> None:
         """Write ``config.json``: enough to repeat the run."""
         content = {
@@ -139,7 +139,7 @@ class Run:
         """
         content = self.describe()
         try:
-            facts = DataFacts(**content["facts"])
+            facts = ImageSpec(**content["facts"])
         except TypeError as error:
             raise StoreError(f"{self.path / 'config.json'} is damaged: {error}") from error
         config = self.config

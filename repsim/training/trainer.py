@@ -13,8 +13,8 @@ from torch import Tensor
 from repsim.errors import UsageError
 from repsim.training import parallel
 from repsim.training.batchnorm import synchronise
-from repsim.training.feeding import Feed, rows_of_epoch
-from repsim.training.method import Method, Training
+from repsim.training.loaders import Feed, rows_of_epoch
+from repsim.training.method import Method, StepContext
 from repsim.training.metrics import Diverged, Means, check_weights
 from repsim.training.stepping import MovingAverage, Stepper
 
@@ -63,7 +63,7 @@ class Trainer:
             together = {"gather": parallel.gather, "augment": self.random.augment}
         if self.scaler is not None and config.accumulate == 1:
             together["settle"] = self.scaler.update  # otherwise at the end of a batch
-        self.training = Training(
+        self.training = StepContext(
             networks, self.steppers, fabric.backward, rank=self.rank, world=self.world, **together
         )
 

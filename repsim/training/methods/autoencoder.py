@@ -11,7 +11,7 @@ from torch.optim import Adam, Optimizer
 from repsim.networks import Decoder, Encoder
 from repsim.training.config import TrainConfig
 from repsim.training.losses import reconstruction_error
-from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.method import Batch, ImageSpec, Method, StepContext
 from repsim.training.schedules import constant_exponential
 
 
@@ -34,7 +34,7 @@ class Autoencoder(Method):
     extractors = ("encoder",)
     config: Config
 
-    def __init__(self, config: Config, facts: DataFacts) -> None:
+    def __init__(self, config: Config, facts: ImageSpec) -> None:
         super().__init__(config, facts)
         self.networks = {
             "encoder": Encoder(facts.channels, config.width, config.code),
@@ -49,7 +49,7 @@ class Autoencoder(Method):
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
         return constant_exponential(step, steps)
 
-    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
         encoder, decoder = (training.networks[name] for name in self.networks)
         loss = reconstruction_error(batch.images, decoder(encoder(batch.images)), self.config.loss)
         training.descend(loss, "both")

@@ -10,7 +10,7 @@ from repsim.networks import Discriminator, Generator
 from repsim.networks.dcgan import LATENT
 from repsim.training.config import GANConfig
 from repsim.training.losses import fake_logits, real_logits
-from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.method import Batch, ImageSpec, Method, StepContext
 
 
 class Config(GANConfig):
@@ -24,7 +24,7 @@ class GAN(Method):
     extractors = ("discriminator",)
     config: Config
 
-    def __init__(self, config: Config, facts: DataFacts) -> None:
+    def __init__(self, config: Config, facts: ImageSpec) -> None:
         super().__init__(config, facts)
         self.generator = Generator(facts.channels, config.width)
         self.networks = {
@@ -39,7 +39,7 @@ class GAN(Method):
             for name, network in self.networks.items()
         }
 
-    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
         generator, discriminator = (training.networks[name] for name in self.networks)
         fake = generator(torch.randn(len(batch.images), LATENT, device=batch.images.device))
 

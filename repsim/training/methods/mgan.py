@@ -15,7 +15,7 @@ from repsim.networks import Discriminator, Generator
 from repsim.networks.dcgan import LATENT
 from repsim.training.config import GANConfig
 from repsim.training.losses import fake_logits, real_logits
-from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.method import Batch, ImageSpec, Method, StepContext
 
 
 class Config(GANConfig):
@@ -52,7 +52,7 @@ class MGAN(Method):
     extractors = ("discriminator", "classifier")
     config: Config
 
-    def __init__(self, config: Config, facts: DataFacts) -> None:
+    def __init__(self, config: Config, facts: ImageSpec) -> None:
         super().__init__(config, facts)
         if config.batch_size % config.generators:
             raise UsageError(
@@ -81,7 +81,7 @@ class MGAN(Method):
             parameters["classifier"] = [p for p in parameters["classifier"] if p not in common]
         return {name: Adam(own, c.lr, (c.beta1, 0.999)) for name, own in parameters.items()}
 
-    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
         k, each = self.config.generators, len(batch.images) // self.config.generators
         generator, discriminator, classifier = (training.networks[n] for n in self.networks)
         device = batch.images.device

@@ -15,7 +15,7 @@ from repsim.training.config import ResNetConfig
 from repsim.training.encoders import residual_network
 from repsim.training.lars import LARS, lars_groups
 from repsim.training.losses import nt_xent
-from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.method import Batch, ImageSpec, Method, StepContext
 from repsim.training.schedules import warmup_cosine
 
 
@@ -53,7 +53,7 @@ class SimCLR(Method):
     config: Config
     augment: nn.Module
 
-    def __init__(self, config: Config, facts: DataFacts) -> None:
+    def __init__(self, config: Config, facts: ImageSpec) -> None:
         super().__init__(config, facts)
         self.encoder = residual_network(config, facts)
         self.encoder.head = ProjectionHead(
@@ -79,7 +79,7 @@ class SimCLR(Method):
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
         return warmup_cosine(step, steps, self.config.warmup_epochs * steps_per_epoch)
 
-    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
         views = torch.cat([training.augment(self.augment, batch.images) for _ in range(2)])
         z1, z2 = training.networks["encoder"](views).chunk(2)
         loss = nt_xent(training.gather(z1), training.gather(z2), self.config.temperature)

@@ -13,7 +13,7 @@ from repsim.data.augment import standard
 from repsim.errors import UsageError
 from repsim.training.config import ResNetConfig
 from repsim.training.encoders import residual_network
-from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.method import Batch, ImageSpec, Method, StepContext
 from repsim.training.schedules import warmup_cosine, warmup_steps
 
 
@@ -37,7 +37,7 @@ class Supervised(Method):
     config: Config
     augment: nn.Module
 
-    def __init__(self, config: Config, facts: DataFacts) -> None:
+    def __init__(self, config: Config, facts: ImageSpec) -> None:
         super().__init__(config, facts)
         if not facts.classes:
             raise UsageError(f"{config.data} has no labels, which supervised training needs")
@@ -64,7 +64,7 @@ class Supervised(Method):
             return warmup_steps(step, steps, warmup, (1 / 3, 2 / 3, 8 / 9))
         return warmup_cosine(step, steps, warmup)
 
-    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
         logits = training.networks["encoder"](training.augment(self.augment, batch.images))
         loss = F.cross_entropy(logits, batch.labels)
         training.descend(loss, "encoder")

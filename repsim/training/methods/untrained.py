@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from repsim.errors import UsageError
 from repsim.training.config import ResNetConfig, TrainConfig, build_config
-from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.method import Batch, ImageSpec, Method, StepContext
 from repsim.training.methods import find_method
 
 
@@ -34,7 +34,7 @@ class Untrained(Method):
     extractors = ("encoder",)
     config: Config
 
-    def __init__(self, config: Config, facts: DataFacts) -> None:
+    def __init__(self, config: Config, facts: ImageSpec) -> None:
         super().__init__(config, facts)
         name, _, extractor = config.of.partition(":")
         method = find_method(name)
@@ -49,7 +49,7 @@ class Untrained(Method):
     def optimizers(self) -> dict[str, Optimizer]:
         return {}
 
-    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
         raise AssertionError("an untrained network takes no step")
 
 

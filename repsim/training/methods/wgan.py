@@ -14,7 +14,7 @@ from repsim.networks import Discriminator, Generator
 from repsim.networks.dcgan import LATENT
 from repsim.training.config import TrainConfig
 from repsim.training.losses import critic_gap, gradient_penalty
-from repsim.training.method import Batch, DataFacts, Method, Training
+from repsim.training.method import Batch, ImageSpec, Method, StepContext
 
 
 class Config(TrainConfig):
@@ -43,7 +43,7 @@ class WGAN(Method):
     extractors = ("critic",)
     config: Config
 
-    def __init__(self, config: Config, facts: DataFacts) -> None:
+    def __init__(self, config: Config, facts: ImageSpec) -> None:
         super().__init__(config, facts)
         if config.batch_size % config.critic_steps:
             raise UsageError(
@@ -64,7 +64,7 @@ class WGAN(Method):
             return {n: Adam(net.parameters(), lr, (0.0, 0.9)) for n, net in self.networks.items()}
         return {n: RMSprop(net.parameters(), lr) for n, net in self.networks.items()}
 
-    def step(self, batch: Batch, training: Training) -> dict[str, Tensor]:
+    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
         parts = batch.images.chunk(self.config.critic_steps)
         rounds = [self._critic_step(real, training) for real in parts]
         losses = {name: torch.stack([each[name] for each in rounds]).mean() for name in rounds[0]}
@@ -74,7 +74,7 @@ class WGAN(Method):
         training.descend(loss_g, "generator")
         return {**losses, "loss_g": loss_g.detach()}
 
-    def _critic_step(self, real: Tensor, training: Training) -> dict[str, Tensor]:
+    def _critic_step(self, real: Tensor, training: StepContext) -> dict[str, Tensor]:
         generator, critic = (training.networks[name] for name in self.networks)
         with torch.no_grad():
             fake = generator(_noise(real)).float()

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from repsim.activations.format import LayerSpec
-from repsim.activations.store import ActivationStore
-from repsim.activations.stored import StoredLayer
-from repsim.activations.writing import write_store
+from repsim.activations.store.blocks import StoredLayer
+from repsim.activations.store.format import LayerSpec
+from repsim.activations.store.reader import ActivationStore
+from repsim.activations.store.writer import write_store
 from repsim.errors import MismatchError, UsageError, choices
 from repsim.progress import Progress, silent
 

@@ -13,7 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from repsim.activations.format import (
+from repsim.activations.store.blocks import StoredLayer, is_bfloat16, raw_rows
+from repsim.activations.store.format import (
     CHUNK_BYTES,
     DAMAGE,
     FORMAT,
@@ -27,7 +28,6 @@ from repsim.activations.format import (
     text_of,
     unfit_name,
 )
-from repsim.activations.stored import StoredLayer, is_bfloat16, raw_rows
 from repsim.errors import StoreError, UsageError, choices
 from repsim.progress import Progress, silent
 

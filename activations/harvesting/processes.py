@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from repsim.activations.harvest import harvest
-from repsim.activations.joined import join_stores
-from repsim.activations.store import ActivationStore
+from repsim.activations.harvesting.harvest import harvest
+from repsim.activations.store.parts import join_stores
+from repsim.activations.store.reader import ActivationStore
 from repsim.errors import StoreError, UsageError
 from repsim.files import refuse_existing
-from repsim.processes import Processes
+from repsim.launch import Processes
 
 
 class Loader(Protocol):

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from repsim.activations.harvest import harvest
-from repsim.activations.store import ActivationStore
+from repsim.activations.harvesting.harvest import harvest
+from repsim.activations.store.reader import ActivationStore
 from repsim.data import ImageSet
 from repsim.data.preprocessing import Preprocessing
 from repsim.errors import UsageError

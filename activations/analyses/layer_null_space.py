@@ -12,12 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.batches import batch_size, to_device
-from repsim.activations.capture import Capture
-from repsim.activations.heads import head_device, show
-from repsim.activations.layers import modules_of, unwrap
-from repsim.activations.loaders import as_loader, examples_in
-from repsim.convspace import (
+from repsim.activations.capture.batches import batch_size, to_device
+from repsim.activations.capture.hooks import Capture
+from repsim.activations.capture.modules import modules_of, unwrap
+from repsim.activations.harvesting.heads import head_device, show
+from repsim.activations.harvesting.loaders import as_loader, examples_in
+from repsim.devices import float64_device
+from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
+from repsim.layers import Address, select_layers
+from repsim.nullspace.convolutions import (
     ROUNDING,
     PatchSpace,
     Window,
@@ -27,9 +30,6 @@ from repsim.convspace import (
     patch_sums,
     share,
 )
-from repsim.devices import float64_device
-from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
-from repsim.layers import Address, select_layers
 from repsim.progress import Progress, silent
 
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.batches import batch_size as examples_of
-from repsim.activations.batches import inputs_of, run, to_device
-from repsim.activations.capture import Capture
-from repsim.activations.layers import unwrap
-from repsim.activations.loaders import NoisyLoader, as_loader, examples_in
+from repsim.activations.capture.batches import batch_size as examples_of
+from repsim.activations.capture.batches import inputs_of, run, to_device
+from repsim.activations.capture.hooks import Capture
+from repsim.activations.capture.modules import unwrap
+from repsim.activations.harvesting.loaders import NoisyLoader, as_loader, examples_in
 from repsim.data.noise import Noise
 from repsim.devices import find_device
 from repsim.errors import CaptureError, NonFiniteError, UsageError

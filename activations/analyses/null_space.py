@@ -11,9 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.heads import Generated, generated_images, head_features, linear_head
-from repsim.activations.layer_null_space import layer_null_spaces
-from repsim.activations.runs import ImageLoader, data_provenance, extractor_provenance
+from repsim.activations.analyses.layer_null_space import layer_null_spaces
+from repsim.activations.harvesting.heads import (
+    Generated,
+    generated_images,
+    head_features,
+    linear_head,
+)
+from repsim.activations.harvesting.runs import ImageLoader, data_provenance, extractor_provenance
 from repsim.data import ImageSet
 from repsim.data.noise import Noise
 from repsim.errors import MismatchError

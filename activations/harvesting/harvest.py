@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim._version import __version__
-from repsim.activations.batches import (
+from repsim.activations.capture.batches import (
     batch_size,
     ids_of,
     labels_of,
@@ -25,13 +25,13 @@ from repsim.activations.batches import (
     run,
     to_device,
 )
-from repsim.activations.capture import Capture, planned
-from repsim.activations.format import LayerSpec, part_path
-from repsim.activations.layers import unwrap
-from repsim.activations.reduction import Pooling, Reduction
-from repsim.activations.store import ActivationStore
-from repsim.activations.stream import WAITING_BYTES, Stream, ahead
-from repsim.activations.writing import COMPRESSIONS, StoreWriter, write_store
+from repsim.activations.capture.hooks import Capture, planned
+from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.pooling import Pooling, Reduction
+from repsim.activations.harvesting.stream import WAITING_BYTES, Stream, ahead
+from repsim.activations.store.format import LayerSpec, part_path
+from repsim.activations.store.reader import ActivationStore
+from repsim.activations.store.writer import COMPRESSIONS, StoreWriter, write_store
 from repsim.devices import find_device
 from repsim.errors import (
     RepsimWarning,
@@ -102,7 +102,7 @@ def harvest(
         layers: addresses, globs, ``"odd"``, ``"even"``, ``"type:Conv2d"``, ``"depth:1"``; by
             default the layers the network names itself, or its leaf modules.
         pooling: what is kept of a layer, as in ``"avg"``, ``"grid:4+project:512"`` or
-            ``"bg1.*=avg,*=none"``; see ``repsim.activations.reduction``.
+            ``"bg1.*=avg,*=none"``; see ``repsim.activations.capture.pooling``.
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``; by default what the network computes.
         compression: ``"none"``, ``"lzf"`` or ``"gzip"``.
         seed: of the directions that ``project`` takes.

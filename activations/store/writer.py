@@ -18,8 +18,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from repsim.activations.direct import ALIGNMENT, open_direct
-from repsim.activations.format import (
+from repsim.activations.capture.pooling import axes
+from repsim.activations.store.blocks import BFLOAT16, is_bfloat16, raw_rows, write_rows
+from repsim.activations.store.direct_io import ALIGNMENT, open_direct
+from repsim.activations.store.format import (
     ALGORITHM,
     CHUNK_BYTES,
     DAMAGE,
@@ -35,9 +37,7 @@ from repsim.activations.format import (
     text_of,
     unfit_name,
 )
-from repsim.activations.reduction import axes
-from repsim.activations.store import ActivationStore
-from repsim.activations.stored import BFLOAT16, is_bfloat16, raw_rows, write_rows
+from repsim.activations.store.reader import ActivationStore
 from repsim.errors import StoreError, UsageError
 from repsim.files import exclusive
 

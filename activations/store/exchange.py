@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from repsim._version import __version__
-from repsim.activations.format import LayerSpec, part_path
-from repsim.activations.joined import JoinedStore
-from repsim.activations.store import ActivationStore
-from repsim.activations.writing import write_store
+from repsim.activations.store.format import LayerSpec, part_path
+from repsim.activations.store.parts import JoinedStore
+from repsim.activations.store.reader import ActivationStore
+from repsim.activations.store.writer import write_store
 from repsim.errors import NonFiniteError, ShapeError, StoreError, UsageError, choices
 from repsim.files import atomic_path, refuse_existing
 from repsim.layers import select_layers

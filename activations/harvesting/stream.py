@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim.activations.direct import ALIGNMENT
-from repsim.activations.writing import StoreWriter
+from repsim.activations.store.direct_io import ALIGNMENT
+from repsim.activations.store.writer import StoreWriter
 from repsim.errors import NonFiniteError, RepsimError
 
 #: Bytes that may wait to be written; a layer of one batch always fits.

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.layers import unwrap
+from repsim.activations.capture.modules import unwrap
 from repsim.errors import UsageError
 
 #: Keys of a dictionary that are about the examples, and no input of the network.

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.batches import batch_size, head, inputs_of, run
-from repsim.activations.layers import Choice, choose, modules_of, unwrap
+from repsim.activations.capture.batches import batch_size, head, inputs_of, run
+from repsim.activations.capture.modules import Choice, choose, modules_of, unwrap
 from repsim.errors import CaptureError, RepsimWarning
 from repsim.layers import Address, path_fits
 
@@ -253,7 +253,7 @@ def trace(
 
     Args:
         model: any module.
-        batch: as for ``repsim.activations.batches.run``, where the network lies.
+        batch: as for ``repsim.activations.capture.batches.run``, where the network lies.
         layers: as for ``Capture``.
 
     Raises:

@@ -274,7 +274,7 @@ class Share(NamedTuple):
 
 
 def share(
-    part: Float[Tensor, " n"], whole: Float[Tensor, " n"], *, negligible: float = 0.0
+    part: Float[Tensor, " n"], whole: Float[Tensor, " m"], *, negligible: float = 0.0
 ) -> Share:
     """Σ part / Σ whole, with an interval over examples by the delta method.
 

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import xxhash
 
-from repsim.activations.stored import is_bfloat16
+from repsim.activations.store.blocks import is_bfloat16
 
 FORMAT = "repsim-activations"
 FORMAT_VERSION = 2

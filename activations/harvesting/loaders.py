@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.batches import ids_of, inputs_of
+from repsim.activations.capture.batches import ids_of, inputs_of
 from repsim.data import ImageSet
 from repsim.data.noise import Noise
 from repsim.errors import ShapeError, UsageError

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from repsim.networks import Discriminator
-from repsim.training.feeding import Feed
+from repsim.training.loaders import Feed
 
 #: What the classifier is trained with: some seconds on one core, for 97 % of digits.
 _IMAGES, _STEPS, _BATCH, _WIDTH = 10_000, 200, 64, 8

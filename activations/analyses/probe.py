@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from repsim.activations.joined import JoinedStore
-from repsim.activations.reduction import Reduction
-from repsim.activations.store import ActivationStore
+from repsim.activations.capture.pooling import Reduction
+from repsim.activations.store.parts import JoinedStore
+from repsim.activations.store.reader import ActivationStore
 from repsim.errors import MismatchError, UsageError, choices
 from repsim.layers import select_layers
 from repsim.nullspace import RowSpace, row_space

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
-from repsim.activations.batches import run, to_device
-from repsim.activations.capture import Capture, planned
-from repsim.activations.layers import unwrap
-from repsim.activations.loaders import ShuffledLoader
+from repsim.activations.capture.batches import run, to_device
+from repsim.activations.capture.hooks import Capture, planned
+from repsim.activations.capture.modules import unwrap
+from repsim.activations.harvesting.loaders import ShuffledLoader
 from repsim.data import ImageSet
 from repsim.devices import find_device
 from repsim.errors import DegenerateError

@@ -1,0 +1,1 @@
+"""Stores and running networks into results."""
