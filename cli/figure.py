@@ -18,7 +18,7 @@ from repsim.cli.options import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from repsim.figure_data import FigureData
+    from repsim.results import FigureData
 
 
 @click.command()
@@ -66,8 +66,7 @@ def _of_result(
     path: Path, style: str, estimator: str
 ) -> tuple[Path, dict[str, Figure], dict[str, Any], FigureData | None]:
     from repsim import figures
-    from repsim.figure_data import FigureData
-    from repsim.results import Result
+    from repsim.results import FigureData, Result
 
     result = Result.load(path)
     drawn = figures.draw(result, style=style, estimator=estimator)

@@ -105,8 +105,7 @@ def _of_store(path: Path) -> tuple[dict, list]:
 
 
 def _of_result(path: Path) -> tuple[dict, list]:
-    from repsim.figure_data import FigureData
-    from repsim.results import Result
+    from repsim.results import FigureData, Result
 
     result = Result.load(path)
     content = result.to_dict()

@@ -12,14 +12,13 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from repsim._version import __version__
-from repsim.figure_data import FigureData
 from repsim.figures.curves import probe_curves, similarity_curves
 from repsim.figures.heatmap import heatmap
 from repsim.figures.null_space import null_space_figures
 from repsim.figures.panels import panels
 from repsim.figures.style import WRITING
 from repsim.files import atomic_path, refuse_existing, table, write_atomic
-from repsim.results import NullSpaceReport, ProbeCurve, Result, SimilarityMap, facts
+from repsim.results import FigureData, NullSpaceReport, ProbeCurve, Result, SimilarityMap, facts
 
 
 class Captioned(Protocol):

@@ -18,10 +18,10 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
-from repsim.figure_data import ELLIPSIS, FigureData
 from repsim.figures.heatmap import colour_bar, dot_handle, draw_map, scale_label
 from repsim.figures.layers import boundaries, label_layers
 from repsim.figures.style import MARKERS, STROKES, legend_columns, styled
+from repsim.results.figure import ELLIPSIS, FigureData
 
 Record = dict[str, Any]
 

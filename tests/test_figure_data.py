@@ -19,7 +19,9 @@ from test_figures import faults, legend_texts
 from repsim import figures
 from repsim.confidence import mean_interval
 from repsim.errors import MismatchError, StoreError, UsageError
-from repsim.figure_data import (
+from repsim.figures.style import COLORMAP, STYLES
+from repsim.results import Result, SimilarityMap
+from repsim.results.figure import (
     FigureData,
     diagram_panel,
     heatmap_panel,
@@ -27,8 +29,6 @@ from repsim.figure_data import (
     line_panel,
     table_panel,
 )
-from repsim.figures.style import COLORMAP, STYLES
-from repsim.results import Result, SimilarityMap
 
 BLOCKS = tuple(f"bg{g + 1}.b{b}" for g, count in enumerate((3, 4, 6, 3)) for b in range(count))
 

@@ -13,7 +13,6 @@ import pytest
 from driving import run_command
 
 from repsim.errors import UsageError
-from repsim.figure_data import FigureData, table_panel
 from repsim.figures.papers import PAPERS, Recipe, Workspace, find_recipe
 from repsim.figures.papers.claims import exactly, over_seeds
 from repsim.figures.papers.grigg2021 import gaussian_check, invariance_check, one_batch_check
@@ -23,6 +22,7 @@ from repsim.figures.papers.recipe import Analysis, Training
 from repsim.figures.papers.report import publish
 from repsim.progress import silent
 from repsim.results import NullSpaceReport, ProbeCurve, Result
+from repsim.results.figure import FigureData, table_panel
 from repsim.training.presets import read_preset
 
 

@@ -30,7 +30,6 @@ from repsim.activations.store.reader import ActivationStore
 from repsim.data import ImageSet
 from repsim.devices import find_device, float64_device
 from repsim.errors import RepsimWarning
-from repsim.figure_data import FigureData, Look, heatmap_panel, line, line_panel
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
 from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training, mean_line
 from repsim.layers import select_layers
@@ -38,6 +37,7 @@ from repsim.measures import MinibatchCKA, cka, layer_identification
 from repsim.measures.identification import identified
 from repsim.progress import Progress
 from repsim.results import ProbeCurve, Result, SimilarityMap
+from repsim.results.figure import FigureData, Look, heatmap_panel, line, line_panel
 
 #: What is changed of the presets of a scale.
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {

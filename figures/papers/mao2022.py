@@ -25,7 +25,6 @@ from repsim.activations.harvesting.heads import head_features, linear_head
 from repsim.activations.harvesting.runs import ImageLoader
 from repsim.confidence import mean_interval
 from repsim.devices import find_device, float64_device
-from repsim.figure_data import ELLIPSIS, FigureData, diagram_panel, line, line_panel
 from repsim.figures.null_space import noise_curves, null_space_bars, null_space_strips
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
 from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training, mean_line
@@ -33,6 +32,7 @@ from repsim.networks.dcgan import FEATURE_DIM, LATENT
 from repsim.networks.describe import describe
 from repsim.progress import Progress
 from repsim.results import NullSpaceReport, ProbeCurve, Result
+from repsim.results.figure import ELLIPSIS, FigureData, diagram_panel, line, line_panel
 from repsim.training.loaders import SIZE
 
 #: What two cores carry in an hour: 100,000 images a run, in 5,000 small steps, half of the paper's

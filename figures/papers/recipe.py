@@ -24,11 +24,11 @@ from repsim.confidence import mean_interval
 from repsim.data import ImageSet, load
 from repsim.data.augment import flips
 from repsim.errors import StoreError, UsageError, choices
-from repsim.figure_data import FigureData, Look, line
 from repsim.figures.papers.claims import Claim
 from repsim.files import exclusive, sha256, write_atomic
 from repsim.progress import Progress
 from repsim.results import NullSpaceReport, Result
+from repsim.results.figure import FigureData, Look, line
 from repsim.training.config import TrainConfig, build_config
 from repsim.training.loaders import SIZE
 from repsim.training.loop import train

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from repsim._version import __version__
-from repsim.figure_data import FigureData
 from repsim.figures.draw import draw, save
 from repsim.figures.papers.claims import Claim
 from repsim.figures.papers.production import Log
 from repsim.figures.papers.recipe import Plate, Recipe
 from repsim.files import table, write_atomic
+from repsim.results import FigureData
 
 
 def publish(recipe: Recipe, claims: Sequence[Claim], *, style: str = "page") -> list[Path]:

@@ -1,4 +1,4 @@
-"""What a figure of several panels shows, as plain records, so that it is drawn without networks.
+"""Contents of a figure of several panels, as plain records: it is drawn without networks.
 
 A panel is a dictionary of JSON values with a ``type``, made by one of ``heatmap_panel``,
 ``line_panel``, ``diagram_panel`` and ``table_panel``. Numbers that are missing are NaN.
@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from repsim.errors import UsageError, choices
-from repsim.results import Result, SimilarityMap
+from repsim.results.base import Result
+from repsim.results.similarity import SimilarityMap
 
 #: How a series may be drawn: a result, a control, what a paper reports, the level of chance.
 Look = Literal["line", "points", "control", "published", "chance"]

@@ -1,0 +1,23 @@
+"""Results of analyses, which save, load and tabulate without the networks they describe.
+
+Panels of figures are made by functions of ``repsim.results.figure``.
+"""
+
+from repsim.results.base import FORMAT_VERSION, Result, facts, result_file
+from repsim.results.figure import FigureData
+from repsim.results.null_space import NullSpaceReport
+from repsim.results.probes import ProbeCurve, ProbeSeries
+from repsim.results.similarity import SimilarityMap, best_match
+
+__all__ = [
+    "FORMAT_VERSION",
+    "FigureData",
+    "NullSpaceReport",
+    "ProbeCurve",
+    "ProbeSeries",
+    "Result",
+    "SimilarityMap",
+    "best_match",
+    "facts",
+    "result_file",
+]

@@ -1,0 +1,200 @@
+"""The shape of all results: frozen objects that save, load and tabulate without any network.
+
+A result file is JSON (``format``, ``kind`` and the object's fields; NaN as null), so that it can be
+read anywhere and redrawn years later. ``save`` writes a CSV of the numbers beside it. A kind of
+result is a subclass of ``Result`` with a ``kind``; defining it is enough for ``load`` to know it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from repsim._version import __version__
+from repsim.errors import StoreError, UsageError
+from repsim.files import refuse_existing, table, write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "repsim-result"
+FORMAT_VERSION = 1
+
+#: Every kind of result by its name in files; filled where the kinds are defined.
+KINDS: dict[str, type[Result]] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Base of all results, with ``save``, ``load``, ``rows`` and ``to_dataframe``.
+
+    Attributes:
+        kind: name of the kind in files; each subclass has its own.
+    """
+
+    kind: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in vars(cls):
+            KINDS[cls.kind] = cls
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The numbers as records, one a line of the CSV."""
+        raise NotImplementedError
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """``rows`` as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole result as JSON values; NaN and infinity become None."""
+        content = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "kind": self.kind,
+            "repsim": __version__,
+            **content,
+        }
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+        """Write ``path`` (JSON) and the same name with ``.csv``; both paths are returned.
+
+        Raises:
+            UsageError: a file exists and ``overwrite`` is False, or ``path`` ends in .csv.
+        """
+        target = result_file(path)
+        sheet = target.with_suffix(".csv")
+        for file in (target, sheet):
+            refuse_existing(file, overwrite)
+        write_atomic(sheet, table(self.rows()))
+        write_atomic(target, json.dumps(self.to_dict(), indent=1) + "\n")
+        return [target, sheet]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Any:
+        """Read a result file. On a subclass, of that kind only.
+
+        Raises:
+            StoreError: the file is absent, cut short, or not such a result.
+        """
+        content = _read(Path(path))
+        kind = KINDS.get(str(content.get("kind")))
+        if kind is None:
+            raise StoreError(f"{path}: unknown kind of result {content.get('kind')!r}")
+        if not issubclass(kind, cls):
+            raise StoreError(f"{path} holds a {kind.kind}; expected a {cls.kind}")
+        try:
+            result = kind._from_dict(content)
+            for f in fields(kind):
+                check_type(f.name, f.type, getattr(result, f.name))
+            result.rows()
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise StoreError(f"{path}: not a whole {kind.kind} ({error!r})") from error
+        return result
+
+    @classmethod
+    def _from_dict(cls, content: Mapping[str, Any]) -> Any:
+        values = {f.name: content[f.name] for f in fields(cls)}
+        for f in fields(cls):
+            if f.type == "float" and values[f.name] is None:
+                values[f.name] = math.nan
+        return cls(**values)
+
+
+def facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Nested values as lines: the dotted key, and the value as text."""
+    found: list[tuple[str, str]] = []
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            found += [(f"{key}.{inner}", text) for inner, text in facts(value)]
+        else:
+            found.append((str(key), f"{value:g}" if isinstance(value, float) else str(value)))
+    return found
+
+
+def or_nan(value: Any) -> Any:
+    """NaN for what a file holds as null."""
+    return math.nan if value is None else value
+
+
+def with_nan(record: Mapping[str, Any], numbers: Iterable[str]) -> dict[str, Any]:
+    """A record with NaN where the file has null for a number."""
+    known = set(numbers)
+    return {key: or_nan(value) if key in known else value for key, value in record.items()}
+
+
+def result_file(path: str | os.PathLike[str]) -> Path:
+    """``path`` with the suffix .json of a result; its table has the same name with .csv.
+
+    Raises:
+        UsageError: ``path`` names no file, or a table.
+    """
+    target = Path(path)
+    if not target.name or target.is_dir():
+        raise UsageError(f"{os.fspath(path)!r} names no file; give the result a .json name")
+    if target.suffix == ".csv":
+        raise UsageError(f"{target} is the name of the table; give the result a .json name")
+    return target if target.suffix == ".json" else target.with_name(f"{target.name}.json")
+
+
+def check_type(name: str, annotation: Any, value: Any) -> None:
+    """Raise ``TypeError`` where a field of a result file is of another kind than it should be."""
+    kinds: dict[str, Any] = {
+        "int": int,
+        "str": str,
+        "float": (int, float),
+        "dict": dict,
+        "list": list,
+        "tuple": tuple,
+        "np.ndarray": np.ndarray,
+    }
+    expected = kinds[str(annotation).split("[")[0].split(" ")[0]]
+    optional = "None" in str(annotation)
+    if not isinstance(value, expected) and not (optional and value is None):
+        raise TypeError(f"{name} is {value!r:.40}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise StoreError(f"there is no result {path}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is not a repsim result, or cut short ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise StoreError(f"{path} is not a repsim result")
+    version = content.get("format_version", 0)
+    if not isinstance(version, int):
+        raise StoreError(f"{path} is damaged: its format version is {version!r}")
+    if version > FORMAT_VERSION:
+        raise StoreError(
+            f"{path} has format version {version}; this repsim reads up to "
+            f"{FORMAT_VERSION}; a newer repsim will read it"
+        )
+    return content
+
+
+def _plain(value: Any) -> Any:
+    """JSON values of arrays, tuples and numbers."""
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,217 @@
+"""Similarity of the layers of two networks, as a map of one value a pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, cast
+
+import numpy as np
+
+from repsim.confidence import normal_quantile, t_quantile
+from repsim.errors import MismatchError, UsageError, choices
+from repsim.results.base import Result
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityMap(Result):
+    """CKA of every layer of a against every layer of b.
+
+    Attributes:
+        layers_a: addresses of the rows, in order of execution.
+        layers_b: addresses of the columns.
+        unbiased: (layers_a, layers_b) float64, from the unbiased HSIC; NaN where undefined.
+        biased: the same from the biased HSIC, or None where only batches were seen.
+        n: number of examples.
+        name_a: what the rows belong to.
+        name_b: what the columns belong to.
+        kernel: ``"linear"`` or ``"rbf:FRACTION"``.
+        notes: ``NAME:LAYER`` to the reason for a NaN, or a word to a warning.
+        provenance: where the numbers come from.
+        stderr: standard error of ``unbiased`` over draws of the examples, or of an average over
+            the maps it is of; or None.
+        p_value: how often permuted examples give at least the unbiased value, or None.
+        p_value_max: the same corrected for having looked at all pairs, or None.
+        maps: how many maps it is the average of; 1 for a map as it was measured.
+    """
+
+    kind: ClassVar[str] = "similarity-map"
+
+    #: Fields of shape (layers_a, layers_b).
+    TABLES: ClassVar[tuple[str, ...]] = ("unbiased", "biased", "stderr", "p_value", "p_value_max")
+
+    layers_a: tuple[str, ...]
+    layers_b: tuple[str, ...]
+    unbiased: np.ndarray
+    biased: np.ndarray | None
+    n: int
+    name_a: str
+    name_b: str
+    kernel: str
+    notes: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    stderr: np.ndarray | None = None
+    p_value: np.ndarray | None = None
+    p_value_max: np.ndarray | None = None
+    maps: int = 1
+
+    @classmethod
+    def _from_dict(cls, content: Mapping[str, Any]) -> SimilarityMap:
+        shape = (len(content["layers_a"]), len(content["layers_b"]))
+        values: dict[str, Any] = {f.name: content[f.name] for f in fields(cls) if f.name in content}
+        for key in ("layers_a", "layers_b"):
+            values[key] = tuple(content[key])
+        for key in cls.TABLES:
+            if values.get(key) is not None:
+                values[key] = np.array(values[key], dtype=np.float64).reshape(shape)  # None: NaN
+        return cls(**values)
+
+    @classmethod
+    def average(cls, maps: Sequence[SimilarityMap], name_a: str, name_b: str) -> SimilarityMap:
+        """The mean of maps of the same layers, as over seeds.
+
+        ``stderr`` is the standard deviation over the maps divided by the root of their number; one
+        map alone leaves None. A value that is NaN in one map is NaN in the mean. ``biased`` is
+        there where all maps have it.
+
+        Args:
+            maps: at least one; all of the same layers, kernel, number of examples and pooling.
+            name_a: what the rows belong to, whatever the seed.
+            name_b: what the columns belong to.
+
+        Raises:
+            UsageError: no map.
+            MismatchError: the maps differ in what must be the same.
+        """
+        if not maps:
+            raise UsageError("no map arrived; expected at least one")
+        first, count = maps[0], len(maps)
+        for other in maps[1:]:
+            for what in ("layers_a", "layers_b", "n", "kernel", "pooled"):
+                one, two = getattr(first, what), getattr(other, what)
+                if one != two:
+                    raise MismatchError(
+                        f"maps to average differ in {what}: {one!r:.60} and {two!r:.60}; "
+                        "compare the same layers on the same examples for every seed"
+                    )
+        unbiased = np.stack([each.unbiased for each in maps])
+        biased = [each.biased for each in maps if each.biased is not None]
+        return cls(
+            layers_a=first.layers_a,
+            layers_b=first.layers_b,
+            unbiased=unbiased.mean(0),
+            biased=np.mean(biased, axis=0) if len(biased) == count else None,
+            n=first.n,
+            name_a=name_a,
+            name_b=name_b,
+            kernel=first.kernel,
+            notes={key: note for each in maps for key, note in each.notes.items()},
+            provenance={"average_of": [each.provenance for each in maps]},
+            stderr=unbiased.std(0, ddof=1) / math.sqrt(count) if count > 1 else None,
+            maps=count,
+        )
+
+    def values(self, estimator: str = "unbiased") -> np.ndarray:
+        """The (layers_a, layers_b) values of one estimator.
+
+        Raises:
+            UsageError: an estimator that there is not, or that this map does not hold.
+        """
+        if estimator not in ("unbiased", "biased"):
+            raise UsageError(
+                f"unknown estimator {estimator!r}; {choices(estimator, ['unbiased', 'biased'])}"
+            )
+        found = getattr(self, estimator)
+        if found is None:
+            raise UsageError("a map from minibatches has no biased values; use the unbiased")
+        return found
+
+    @property
+    def comparison(self) -> str:
+        """What the columns are: layers of a network on the same images (``networks``), or of a on
+        other augmented copies of them (``views``), or the labels of the images (``classes``).
+        """
+        return self.provenance.get("comparison", "networks")
+
+    @property
+    def pooled(self) -> str:
+        """What to add to a title where layers were reduced before they were compared."""
+        parts = self.provenance.get("average_of") or [self.provenance]  # all alike
+        pooling = parts[0].get("a", {}).get("pooling", "none")
+        if pooling == "none":
+            return ""
+        return ", averaged maps" if pooling == "avg" else f", pooling {pooling}"
+
+    @property
+    def augmented(self) -> str:
+        """What to add to a title where the images were augmented."""
+        augmentation = self.provenance.get("augmentation")
+        return f", {augmentation} augmentation" if augmentation else ""
+
+    def best_match(self, estimator: str = "unbiased") -> tuple[int | None, ...]:
+        """For each layer of a, the index of the most similar layer of b; None if all are NaN."""
+        return best_match(self.values(estimator))
+
+    def diagonal(self, estimator: str = "unbiased") -> np.ndarray | None:
+        """Values of corresponding layers; None unless both sides have the same layers."""
+        return self.values(estimator).diagonal() if self.layers_a == self.layers_b else None
+
+    def select(self, layers_a: tuple[str, ...], layers_b: tuple[str, ...]) -> SimilarityMap:
+        """The part of the map at some layers."""
+        at = np.ix_(
+            [self.layers_a.index(layer) for layer in layers_a],
+            [self.layers_b.index(layer) for layer in layers_b],
+        )
+        parts = {key: None if table is None else table[at] for key, table in self._tables().items()}
+        return replace(self, layers_a=layers_a, layers_b=layers_b, **cast(dict[str, Any], parts))
+
+    def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends of a confidence interval of every unbiased value, (a, b) each.
+
+        Fisher's transform: tanh(artanh v ± z s / (1 - v²)), with s the standard error, so that
+        no interval leaves [-1, 1]. A layer against itself has an interval of no width. z is the
+        normal quantile, for an average of k maps that of Student's t with k - 1 degrees of freedom.
+
+        Args:
+            level: how often such intervals cover, between 0 and 1.
+
+        Raises:
+            UsageError: a map without standard errors, or a level that cannot be.
+        """
+        if self.stderr is None:
+            raise UsageError("this map has no standard errors; compute it with stderr=True")
+        if not 0 < level < 1:
+            raise UsageError(f"level is {level}; expected between 0 and 1, such as 0.95")
+        z = t_quantile(level, self.maps - 1) if self.maps > 1 else normal_quantile(level)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            centre = np.arctanh(self.unbiased)
+            reach = z * self.stderr / (1 - self.unbiased**2)
+            low, high = np.tanh(centre - reach), np.tanh(centre + reach)
+        certain = np.abs(self.unbiased) > 1 - 1e-9  # a layer and itself, or a rotation of it
+        return (
+            np.where(certain, self.unbiased, low),
+            np.where(certain, self.unbiased, high),
+        )
+
+    def _tables(self) -> dict[str, np.ndarray | None]:
+        return {key: getattr(self, key) for key in self.TABLES}
+
+    def rows(self) -> list[dict[str, Any]]:
+        tables = {key: table for key, table in self._tables().items() if table is not None}
+        if self.stderr is not None:
+            tables["low"], tables["high"] = self.interval()
+        return [
+            {
+                "layer_a": layer_a,
+                "layer_b": layer_b,
+                **{key: float(table[i, j]) for key, table in tables.items()},
+            }
+            for i, layer_a in enumerate(self.layers_a)
+            for j, layer_b in enumerate(self.layers_b)
+        ]
+
+
+def best_match(values: np.ndarray) -> tuple[int | None, ...]:
+    """For each row of (a, b) values the column of the largest; None if all are NaN."""
+    return tuple(None if np.isnan(row).all() else int(np.nanargmax(row)) for row in values)
