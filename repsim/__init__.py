@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from repsim import moved
 from repsim._version import __version__
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from repsim.results import NullSpaceReport as NullSpaceReport
     from repsim.results import ProbeCurve as ProbeCurve
     from repsim.results import SimilarityMap as SimilarityMap
+
+moved.install()
 
 _HOMES = {
     "ActivationStore": "repsim.activations",

@@ -1,0 +1,108 @@
+"""Names of the library that have moved: for one release the old ones work, with a warning.
+
+``MOVED`` is the one place that knows them. A module that is gone answers to its old name through a
+finder, which is asked last, so that it costs nothing where no old name is used. A module that is
+still there, but lost a name, ends with ``__getattr__ = moved_names(__name__)``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+#: Old name to new. Where a whole module moved, its names moved with it, but for those that have a
+#: line of their own.
+MOVED = {
+    "repsim.activations.batches": "repsim.activations.capture.batches",
+    "repsim.activations.compare": "repsim.activations.analyses.compare",
+    "repsim.activations.exchange": "repsim.activations.store.exchange",
+    "repsim.activations.harvest": "repsim.activations.harvesting.harvest",
+    "repsim.activations.heads": "repsim.activations.harvesting.heads",
+    "repsim.activations.joined": "repsim.activations.store.parts",
+    "repsim.activations.layer_null_space": "repsim.activations.analyses.layer_null_space",
+    "repsim.activations.layers": "repsim.activations.capture.modules",
+    "repsim.activations.loaders": "repsim.activations.harvesting.loaders",
+    "repsim.activations.null_space": "repsim.activations.analyses.null_space",
+    "repsim.activations.probing": "repsim.activations.analyses.probe",
+    "repsim.activations.reduction": "repsim.activations.capture.pooling",
+    "repsim.activations.runs": "repsim.activations.harvesting.runs",
+    "repsim.figure_data": "repsim.results.figure",
+    "repsim.intervals": "repsim.confidence",
+}
+
+#: Names that were taught and have no successor, each with the reason.
+GONE: dict[str, str] = {}
+
+
+def new_name(old: str) -> str | None:
+    """The name under which ``old`` is found today, or None where it has not moved."""
+    if old in MOVED:
+        return MOVED[old]
+    module, _, name = old.rpartition(".")
+    return f"{MOVED[module]}.{name}" if module in MOVED else None
+
+
+def moved_names(module: str, *, level: int = 2) -> Callable[[str], Any]:
+    """A ``__getattr__`` for ``module`` that finds the names which have moved out of it.
+
+    The warning points at the caller ``level`` calls up.
+    """
+
+    def find(name: str) -> Any:
+        old = f"{module}.{name}"
+        new = None if name.startswith("__") else new_name(old)
+        if new is None:
+            why = f"; {GONE[old]}" if old in GONE else ""
+            raise AttributeError(f"module {module!r} has no attribute {name!r}{why}")
+        home, _, attribute = new.rpartition(".")
+        try:
+            found = getattr(importlib.import_module(home), attribute)
+        except AttributeError:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}") from None
+        message = f"{old} is now {new}; the old name goes with the next release"
+        warnings.warn(message, FutureWarning, stacklevel=level)
+        return found
+
+    return find
+
+
+class _OldModule(Loader):
+    """A module that is gone, under its old name: every name in it comes from where it is now."""
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave it to Python to make an empty one."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        package, _, name = module.__name__.rpartition(".")
+        taken = vars(sys.modules[package]).get(name)
+        find = moved_names(module.__name__, level=3)
+
+        def find_and_step_aside(attribute: str) -> Any:
+            # Python has set the module in its package, in place of a function of that name.
+            if taken is not None:
+                setattr(sys.modules[package], name, taken)
+            return find(attribute)
+
+        module.__getattr__ = find_and_step_aside  # type: ignore[method-assign]
+
+
+class OldModules(MetaPathFinder):
+    """The finder of modules that are gone, but whose names ``MOVED`` or ``GONE`` knows."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        known = fullname in MOVED or any(old.startswith(f"{fullname}.") for old in (*MOVED, *GONE))
+        return ModuleSpec(fullname, _OldModule()) if known else None
+
+
+def install() -> None:
+    """Let Python ask for old modules once it has found nothing else."""
+    if not any(isinstance(finder, OldModules) for finder in sys.meta_path):
+        sys.meta_path.append(OldModules())

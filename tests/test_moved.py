@@ -1,0 +1,87 @@
+"""Names that README and documentation once taught: each is there, or says where it is now."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repsim.moved import GONE, MOVED, moved_names, new_name
+
+#: All dotted names and imports in README and docs of the last release.
+TAUGHT = (Path(__file__).parent / "taught_names.txt").read_text().split()
+
+
+def resolve(dotted: str) -> Any:
+    """The object of a dotted name: the longest module that can be imported, then attributes."""
+    pieces = dotted.split(".")
+    for size in range(len(pieces), 0, -1):
+        module = ".".join(pieces[:size])
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if not f"{module}.".startswith(f"{error.name}."):
+                raise
+            continue
+        for piece in pieces[size:]:
+            found = getattr(found, piece)
+        return found
+    raise ModuleNotFoundError(dotted)
+
+
+def resolve_with_warnings(dotted: str) -> tuple[Any, list[str]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = resolve(dotted)
+    return found, [str(each.message) for each in caught if each.category is FutureWarning]
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_taught_names_are_there_or_say_where_they_are_now(name: str) -> None:
+    if name in GONE:
+        assert GONE[name]
+        return
+    found, said = resolve_with_warnings(name)
+    new = new_name(name)
+    if new is None:
+        assert said == []
+    elif name not in MOVED or said:
+        assert any(new in line for line in said)
+        assert resolve_with_warnings(new) == (found, [])
+
+
+@pytest.mark.parametrize("old", sorted(MOVED))
+def test_new_names_are_there(old: str) -> None:
+    assert resolve_with_warnings(MOVED[old])[1] == []
+    assert any(name == old or name.startswith(f"{old}.") for name in TAUGHT), "never taught"
+
+
+def test_old_modules_leave_functions_of_their_name_alone() -> None:
+    code = (
+        "import repsim, repsim.activations as a; before = a.compare\n"
+        "from repsim.activations.compare import compare_classes\n"
+        "from repsim.activations.compare import compare\n"
+        "assert a.compare is before is compare is repsim.compare\n"
+        "assert a.compare_classes is compare_classes"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "repsim.activations.compare.compare is now repsim." in run.stderr
+
+
+def test_unknown_names_of_old_modules_are_unknown() -> None:
+    with pytest.raises(ImportError, match="no_such_name"):
+        exec("from repsim.intervals import no_such_name")
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("repsim.no_such_module")
+
+
+def test_names_that_are_gone_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GONE, "repsim.results.Old", "results are tables now")
+    with pytest.raises(AttributeError, match="results are tables now"):
+        moved_names("repsim.results")("Old")
