@@ -118,7 +118,11 @@ class Job:
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 @device_option
 @click.option(
-    "--devices", type=click.IntRange(1), help="Processes, each with a device, that share the work."
+    "--devices",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes on this machine, each with a device of its own.",
 )
 @click.option(
     "-o",
@@ -144,7 +148,7 @@ def harvest(
     seed: int,
     batch_size: int,
     device: str,
-    devices: int | None,
+    devices: int,
     output: Path | None,
     dry_run: bool,
     resume: bool,

@@ -145,9 +145,9 @@ def _train(
     **options: Any,
 ) -> None:
     from repsim.cli.workspace import check_name
+    from repsim.launch import is_leader
     from repsim.training.config import to_toml
     from repsim.training.loop import train
-    from repsim.training.parallel import is_leader
     from repsim.training.run import Run
 
     run = Run(runs / check_name(method if name is None else name))

@@ -13,6 +13,7 @@ import sys
 
 import torch
 
+from repsim.launch import is_leader
 from repsim.training import parallel
 from repsim.training.config import build_config
 from repsim.training.loaders import feed, open_images
@@ -40,5 +41,5 @@ def losses(method: str) -> list[float]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     found = {method: losses(method) for method in sys.argv[1:]}
-    if parallel.is_leader():
+    if is_leader():
         print(json.dumps(found))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -475,21 +477,46 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+HARVEST = ("-m", "repsim", "harvest", "u", "--split", "test[:100]", "--batch-size", "24")
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+SRUN = {
+    **{"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0"},
+    **{"SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_ID": "1", "MASTER_ADDR": "127.0.0.1"},
+}
+
+
+def start_harvest(
+    single: Path, target: Path, *, before: Sequence[str] = (), after: Sequence[str] = (), **env: str
+) -> subprocess.Popen[str]:
+    """The command that harvests the run of ``single`` to ``target``, started."""
+    command = [sys.executable, *before, *HARVEST, "-o", str(target), "--device", "cpu", *after]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **env}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=single, env=environment, text=True, **pipes)
+
+
+def free_port() -> str:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return str(listening.getsockname()[1])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["devices", "torchrun"])
+@pytest.mark.parametrize("launcher", ["devices", "torchrun", "srun"])
 def test_two_processes_give_the_store_of_one(single: Path, tmp_path: Path, launcher: str) -> None:
-    target, command = tmp_path / "two.h5", ["-m", "repsim"]
-    if launcher == "torchrun":
-        command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", *command]
-    command += ["harvest", "u", "--split", "test[:100]", "--batch-size", "24", "-o", str(target)]
+    target = tmp_path / "two.h5"
     if launcher == "devices":
-        command += ["--devices", "2"]
-    done = subprocess.run(
-        [sys.executable, *command, "--device", "cpu"],
-        cwd=single,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-    )
-    assert done.returncode == 0, done.stderr.decode()
+        started = [start_harvest(single, target, after=["--devices", "2"])]
+    elif launcher == "torchrun":
+        started = [start_harvest(single, target, before=TORCHRUN)]
+    else:
+        slurm = {**SRUN, "MASTER_PORT": free_port()}
+        started = [
+            start_harvest(single, target, **slurm, SLURM_PROCID=rank, SLURM_LOCALID=rank)
+            for rank in "01"
+        ]
+    said = [process.communicate(timeout=120) for process in started]
+    assert [process.returncode for process in started] == [0] * len(started), said
+    assert "".join(out for out, _ in said).count("n = 100") == 1
     assert target.read_bytes() == (single / "one.h5").read_bytes()
     assert list(tmp_path.iterdir()) == [target]

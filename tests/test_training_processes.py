@@ -1,4 +1,4 @@
-"""Several processes: how they are found, and that they train as one would."""
+"""Training in several processes gives what one process would."""
 
 from __future__ import annotations
 
@@ -17,52 +17,8 @@ from driving import run_command
 
 from repsim.errors import UsageError
 from repsim.training.config import TrainConfig
-from repsim.training.parallel import _processes, agree, is_leader, start
+from repsim.training.parallel import agree, start
 from repsim.training.run import Run
-
-SLURM = {
-    **{"SLURM_STEP_ID": "0", "SLURM_NTASKS": "8", "SLURM_NNODES": "2", "SLURM_JOB_ID": "1234"},
-    **{"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NODEID": "1"},
-}
-TORCHRUN = {
-    **{"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "6", "RANK": "3"},
-    **{"LOCAL_RANK": "1"},
-}
-
-
-@pytest.mark.parametrize(
-    ("environment", "leads"),
-    [
-        ({}, True),
-        (TORCHRUN, False),
-        ({**TORCHRUN, "RANK": "0", "LOCAL_RANK": "0"}, True),
-        (SLURM, False),
-        ({**SLURM, "SLURM_PROCID": "0"}, True),
-        ({"SLURM_PROCID": "3"}, True),  # a shell inside of an allocation, no step of srun's
-        ({"LOCAL_RANK": "1"}, False),
-        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
-    ],
-)
-def test_one_process_writes_and_talks(environment: dict[str, str], leads: bool) -> None:
-    assert is_leader(environment) == leads
-
-
-def test_processes_are_those_of_whoever_started_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _processes(3)[:2] == (3, 1)
-    with monkeypatch.context() as patch:
-        for name, value in TORCHRUN.items():
-            patch.setenv(name, value)
-        assert _processes(1)[:2] == _processes(2)[:2] == (2, 3)
-        with pytest.raises(UsageError, match="devices is 3, but torchrun started 2 processes a"):
-            _processes(3)
-    for name, value in SLURM.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError, match="try: srun --ntasks-per-node=4"):
-        _processes(1)
-    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
-    assert _processes(1)[:2] == (4, 2)
-    with pytest.raises(UsageError, match="devices is 8, but srun started 4 processes a machine"):
-        _processes(8)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_before_anything_starts() -> None:

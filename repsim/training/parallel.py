@@ -1,72 +1,34 @@
-"""Training in one process or several: starting them, and what they tell each other."""
+"""Training in several processes: their start, and the sums and values that they exchange."""
 
 from __future__ import annotations
 
-import atexit
-import logging
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from repsim.devices import find_device
 from repsim.errors import UsageError
+from repsim.launch import find_launch
 from repsim.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import ClusterEnvironment
 
 T = TypeVar("T")
 
 
-def is_leader(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process writes files and talks: the first one, however they were started."""
-    if "RANK" in environment:
-        return environment["RANK"] == "0"
-    if "SLURM_STEP_ID" in environment:
-        return environment.get("SLURM_PROCID", "0") == "0"
-    return all(environment.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
-
-
 def start(config: TrainConfig) -> Fabric:
-    """The processes that ``config``, torchrun or SLURM asks for, each on its device.
+    """Start or join the processes that ``config``, torchrun or SLURM asks for, each on its device.
 
     Raises:
         UsageError: a device or precision that is not there, or numbers that contradict each other.
     """
-    from lightning_fabric import Fabric
-
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    device = find_device(config.device)
-    check_precision(config.precision, device)
-    devices, nodes, environment = _processes(config.devices)
-    if device.type == "cuda" and devices > torch.cuda.device_count():
-        raise UsageError(
-            f"devices is {devices}, but this machine has {torch.cuda.device_count()} for torch; "
-            "try fewer, or --device cpu"
-        )
-    if device.type == "mps" and devices > 1:
-        raise UsageError(f"devices is {devices}, but mps is one device; try --devices 1")
-    _check_shares(config, devices * nodes)
-    options: dict[str, Any] = {"accelerator": device.type, "precision": config.precision}
-    if devices * nodes == 1:
-        return Fabric(**options, devices=1, plugins=[environment])
-    strategy = _replicated(environment)
-    fabric = Fabric(**options, devices=devices, num_nodes=nodes, strategy=strategy)
-    fabric.launch()
-    atexit.register(_part)
-    return fabric
-
-
-def _part() -> None:
-    """Leave the group in order. A thread of gloo's that lives longer than the interpreter aborts
-    the process when it lets go of a tensor; Fabric leaves groups of NCCL alone."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    launch = find_launch(config.device, config.devices)
+    check_precision(config.precision, launch.device)
+    _check_shares(config, launch.processes)
+    return launch.start(config.precision)
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -75,38 +37,6 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise UsageError(
             f"precision 16-mixed needs a cuda device, not {device.type}; try --precision bf16-mixed"
         )
-
-
-def _processes(devices: int) -> tuple[int, int, ClusterEnvironment]:
-    """Processes a machine, machines, and who starts them: torchrun, SLURM's srun, or we."""
-    from lightning_fabric.plugins.environments import (
-        LightningEnvironment,
-        SLURMEnvironment,
-        TorchElasticEnvironment,
-    )
-
-    environment: ClusterEnvironment
-    if TorchElasticEnvironment.detect():
-        each, world = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-        who, nodes, environment = "torchrun", world // each, TorchElasticEnvironment()
-    elif "SLURM_STEP_ID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1:
-        nodes = int(os.environ.get("SLURM_NNODES", 1))
-        who, each = "srun", int(os.environ["SLURM_NTASKS"]) // nodes
-        try:
-            environment = SLURMEnvironment(auto_requeue=False)
-        except RuntimeError:
-            raise UsageError(
-                f"srun started {os.environ['SLURM_NTASKS']} tasks without saying how many a "
-                f"machine; try: srun --ntasks-per-node={each}"
-            ) from None
-    else:
-        return devices, 1, LightningEnvironment()
-    if devices not in (1, each):
-        raise UsageError(
-            f"devices is {devices}, but {who} started {each} processes a machine; "
-            "leave --devices to it"
-        )
-    return each, nodes, environment
 
 
 def _check_shares(config: TrainConfig, world: int) -> None:
@@ -118,24 +48,8 @@ def _check_shares(config: TrainConfig, world: int) -> None:
         )
 
 
-def _replicated(environment: ClusterEnvironment) -> Any:
-    from lightning_fabric.strategies import DDPStrategy
-
-    class Replicated(DDPStrategy):
-        """Fabric's processes, without the hooks that average gradients during each backward pass.
-
-        A step may have several networks, which share parameters, several forward passes and several
-        optimisers. ``Stepper`` averages what an optimiser is about to use, once.
-        """
-
-        def setup_module(self, module: Any) -> Any:
-            return module
-
-    return Replicated(cluster_environment=environment)
-
-
 def agree(fabric: Fabric, action: Callable[..., T], *arguments: Any) -> T:
-    """What ``action`` returns or raises in the first process, which alone runs it, in all of them.
+    """Run ``action`` in the first process alone; all return, or raise, what it did.
 
     The others would otherwise wait for one that has failed.
     """
@@ -155,7 +69,7 @@ def agree(fabric: Fabric, action: Callable[..., T], *arguments: Any) -> T:
 
 
 class _Gathered(torch.autograd.Function):
-    """All processes' rows; what comes back is added up, as each used all of them."""
+    """The rows of all processes. Gradients are added up, since each process used all rows."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
@@ -208,7 +122,7 @@ def average(tensors: list[Tensor]) -> None:
 
 
 class CommonRandom:
-    """Random numbers that all processes draw alike, beside those that each draws for itself.
+    """Random numbers that all processes draw alike, beside those of each process alone.
 
     With ``augment`` every process transforms the whole batch and keeps its share. That is more
     work than to transform the share alone, and the only way to give each image what it would be
