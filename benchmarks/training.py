@@ -18,11 +18,9 @@ from typing import Any
 
 import torch
 
-from repsim.data.augment import flips
 from repsim.training import parallel
 from repsim.training.config import TrainConfig, build_config
-from repsim.training.loaders import SIZE, Feed, feed, open_images
-from repsim.training.method import ImageSpec
+from repsim.training.loaders import Feed, feed, open_images, spec_of
 from repsim.training.methods import find_method
 from repsim.training.presets import read_preset
 from repsim.training.trainer import Trainer
@@ -61,11 +59,11 @@ def set_up(method: str, preset: str, steps: int, device: str) -> tuple[Trainer, 
     split = f"train[:{steps * config.batch_size}]"
     config = config.model_copy(update={"device": device, "split": split, "epochs": 10_000})
     images = open_images(config.data, split, None)
-    facts = ImageSpec(images.channels, len(images.classes), SIZE, flips(config.data))
+    spec = spec_of(images, config.data)
     torch.manual_seed(0)
     fabric = parallel.start(config)
     source = feed(images, fabric.device, config.workers)
-    return Trainer(kind(config, facts), fabric, len(source)), source
+    return Trainer(kind(config, spec), fabric, len(source)), source
 
 
 def measure(method: str, preset: str, steps: int, repeat: int, device: str) -> str:

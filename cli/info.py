@@ -162,10 +162,8 @@ def _networks(run: Run) -> dict[str, list[dict[str, Any]]]:
     from repsim.networks import describe
 
     method = run.build()
-    facts = method.facts
-    images = (facts.channels, facts.size, facts.size)
     return {
-        name: describe(network, getattr(network, "input_shape", images))
+        name: describe(network, getattr(network, "input_shape", method.spec.shape))
         for name, network in method.networks.items()
     }
 

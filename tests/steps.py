@@ -14,10 +14,10 @@ import sys
 import torch
 
 from repsim.launch import is_leader
+from repsim.networks.image_spec import ImageSpec
 from repsim.training import parallel
 from repsim.training.config import build_config
 from repsim.training.loaders import feed, open_images
-from repsim.training.method import ImageSpec
 from repsim.training.methods import find_method
 from repsim.training.trainer import Trainer
 
@@ -28,7 +28,7 @@ def losses(method: str) -> list[float]:
     config = build_config(kind.config_class, {**values, "device": "cpu"}, "test")
     config = config.model_copy(update={"precision": "64-true"})  # Fabric's, not for users
     torch.manual_seed(config.seed_for("initialisation"))
-    built = kind(config, ImageSpec(channels=1, classes=10, size=32, flips=False))
+    built = kind(config, ImageSpec(channels=1, classes=10, height=32, width=32, flips=False))
     fabric = parallel.start(config)
     source = feed(open_images("digits", config.split, None), fabric.device, 0)
     trainer = Trainer(built, fabric, len(source))

@@ -123,3 +123,22 @@ def test_channels_and_flips() -> None:
         augment.simclr(2, 32, flip=False)
     expected = {"digits": False, "mnist": False, "cifar10": True, "some/folder": True}
     assert {name: augment.flips(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", augment.STANDARD)
+def test_images_need_not_be_square(name: str) -> None:
+    x = torch.rand(4, 3, 28, 56) * 2 - 1
+    assert augment.standard(name, 3, (28, 56), flip=True)(x).shape == x.shape
+    torch.manual_seed(0)
+    square = augment.standard(name, 3, 32, flip=True)(images(3))
+    torch.manual_seed(0)
+    assert torch.equal(square, augment.standard(name, 3, (32, 32), flip=True)(images(3)))
+
+
+def test_the_border_of_a_crop_follows_height_and_width() -> None:
+    torch.manual_seed(0)
+    out = augment.crop_flip((28, 56), (3, 7), flip=False)(torch.ones(512, 1, 28, 56))
+    black = (out < 0).float().amax((0, 1))
+    rows, columns = black[:, 28], black[14]
+    assert rows.tolist() == [1.0] * 3 + [0.0] * 22 + [1.0] * 3
+    assert columns.tolist() == [1.0] * 7 + [0.0] * 42 + [1.0] * 7

@@ -15,7 +15,7 @@ from repsim.activations.harvesting.loaders import NoisyLoader
 from repsim.data import ImageSet, load
 from repsim.data.noise import Noise
 from repsim.errors import CaptureError, NonFiniteError, StoreError, UsageError
-from repsim.networks.dcgan import LATENT
+from repsim.networks.families.dcgan import LATENT
 from repsim.training.config import build_config
 from repsim.training.loop import train
 from repsim.training.methods import find_method

@@ -19,16 +19,17 @@ from torch.optim import SGD, Optimizer
 
 from repsim.data import load
 from repsim.errors import UsageError
-from repsim.networks.dcgan import LATENT
+from repsim.networks.families.dcgan import LATENT
+from repsim.networks.image_spec import ImageSpec
 from repsim.training import methods
 from repsim.training.config import build_config
 from repsim.training.lars import LARS
 from repsim.training.loop import train
 from repsim.training.losses import fake_logits, real_logits
-from repsim.training.method import Batch, ImageSpec, Method, StepContext
+from repsim.training.method import Batch, Method, StepContext
 from repsim.training.methods import find_method, method_names, method_summary
 
-FACTS = ImageSpec(channels=1, classes=10, size=32, flips=False)
+SPEC = ImageSpec(channels=1, classes=10, height=32, width=32, flips=False)
 SMALL: dict[str, dict[str, Any]] = {
     "supervised": {"depth": 10, "width": 4, "representation": 6},
     "simclr": {"depth": 10, "width": 4},
@@ -44,7 +45,7 @@ def make(method: str, seed: int = 0, **settings: Any) -> Any:
     kind = find_method(method)
     config = build_config(kind.config_class, {**SMALL.get(method, {}), **settings}, "test")
     torch.manual_seed(seed)
-    return kind(config, FACTS)
+    return kind(config, SPEC)
 
 
 def batch(n: int) -> Batch:

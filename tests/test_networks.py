@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from repsim.errors import UsageError
-from repsim.networks import Decoder, Discriminator, Encoder, Generator, ProjectionHead, ResNet
+from repsim.networks import (
+    Decoder,
+    Discriminator,
+    Encoder,
+    Generator,
+    ImageSpec,
+    ProjectionHead,
+    ResNet,
+)
 
 
 def count(network: nn.Module) -> int:
@@ -378,3 +386,58 @@ def test_the_encoder_is_a_discriminator_without_head_and_the_decoder_a_generator
     assert count(decoder) == transposed + 2 * (512 + 256 + 128)
     assert count(Encoder(3)) == count(Discriminator(3, 10)) - 128 * 10
     assert count(Decoder(3)) == count(Generator(3))
+
+
+# --- any height and width
+
+
+SIZES = [(8, 8), (28, 28), (28, 56), (33, 47), (9, 15), (64, 32)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_convolutional_networks_fit_images_of_any_height_and_width(size: tuple[int, int]) -> None:
+    images = torch.randn(2, 3, *size)
+    generator = Generator(3, 4, 2, size=size, latent=10).eval()
+    assert generator.sample(1).shape == images.shape
+    assert Discriminator(3, 5, 4, size=size).eval()(images).shape == (2, 5)
+    encoder, decoder = Encoder(3, 4, 7, size=size).eval(), Decoder(3, 4, 7, size=size).eval()
+    code = encoder(images)
+    assert code.shape == (2, 7)
+    assert decoder(code).shape == images.shape
+    _, outputs = executed(encoder, images)
+    for by, name in ((2, "conv1"), (4, "conv2"), (8, "conv3")):
+        assert outputs[name].shape[2:] == (size[0] // by, size[1] // by)
+    _, outputs = executed(decoder, code)
+    for by, name in ((8, "up1"), (4, "up2"), (2, "up3")):
+        assert outputs[name].shape[2:] == (size[0] // by, size[1] // by)
+
+
+def test_every_pixel_of_a_generated_image_depends_on_the_noise() -> None:
+    """Output padding must not leave a border that no weight reaches."""
+    torch.manual_seed(0)
+    decoder = Decoder(1, 4, 6, size=(33, 47))
+    assert bool((decoder(torch.randn(8, 6)).std(0) > 0).all())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_residual_networks_fit_images_of_any_height_and_width(
+    size: tuple[int, int], stem: Any
+) -> None:
+    assert ResNet(3, 10, 4, stem=stem).eval()(torch.randn(2, 3, *size)).shape == (2, 32)
+
+
+@pytest.mark.parametrize("size", [(7, 32), (32, 7)])
+def test_images_that_three_halvings_leave_nothing_of_are_refused(size: tuple[int, int]) -> None:
+    for make in (Generator, Discriminator, Encoder, Decoder):
+        with pytest.raises(UsageError, match=f"images are {size[0]} x {size[1]}; .* 8 pixels"):
+            make(1, 4, size=size)
+
+
+def test_the_facts_of_images_are_read_from_runs_of_both_versions() -> None:
+    facts = {"channels": 1, "classes": 10, "flips": False}
+    spec = ImageSpec.read({**facts, "size": 32})
+    assert spec == ImageSpec.read({**facts, "height": 32, "width": 32})
+    assert (spec.size, spec.shape) == ((32, 32), (1, 32, 32))
+    with pytest.raises(TypeError):
+        ImageSpec.read({**facts, "size": 32, "width": 32})

@@ -101,9 +101,9 @@ def test_simclr_scales_its_rate_once() -> None:
 
 
 def build(config: TrainConfig, method: str) -> Any:
-    from repsim.training.method import ImageSpec
+    from repsim.networks.image_spec import ImageSpec
 
-    return find_method(method)(config, ImageSpec(1, 10, 32, False))
+    return find_method(method)(config, ImageSpec(1, 10, 32, 32, False))
 
 
 # Averages

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import TrainConfig
-from repsim.training.method import Batch, ImageSpec, Method, StepContext
+from repsim.training.method import Batch, Method, StepContext
 from repsim.training.schedules import warmup_cosine
 
 
@@ -26,9 +29,9 @@ class Toy(Method):
     extractors = ("net",)
     config: Config
 
-    def __init__(self, config: Config, facts: ImageSpec) -> None:
-        super().__init__(config, facts)
-        inputs = facts.channels * facts.size**2
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        inputs = math.prod(spec.shape)
         self.net = nn.Sequential(nn.Flatten(), nn.Linear(inputs, 8), nn.ReLU(), nn.Linear(8, 10))
         self.networks = {"net": self.net}
         self.steps = 0

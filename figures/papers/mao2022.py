@@ -28,8 +28,8 @@ from repsim.devices import find_device, float64_device
 from repsim.figures.null_space import noise_curves, null_space_bars, null_space_strips
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
 from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training, mean_line
-from repsim.networks.dcgan import FEATURE_DIM, LATENT
 from repsim.networks.describe import describe
+from repsim.networks.families.dcgan import FEATURE_DIM, LATENT
 from repsim.progress import Progress
 from repsim.results import NullSpaceReport, ProbeCurve, Result
 from repsim.results.figure import ELLIPSIS, FigureData, diagram_panel, line, line_panel
@@ -278,7 +278,7 @@ class Mao2022(Recipe):
 
     def _diagram(self) -> FigureData:
         method = self.runs[self.removed[-1]][0].run.build()
-        channels = method.facts.channels
+        channels = method.spec.channels
         first, *trunk = describe(method.networks["generator"], (LATENT,))
         common = [{**_box(row), "shared": True} for row in trunk]
         one = [{"label": f"noise, {LATENT}"}, _box(first), *common]
@@ -456,7 +456,7 @@ class Mao2022(Recipe):
     def _networks(self) -> list[dict[str, Any]]:
         """The layers of generators, discriminator and classifier, from the modules."""
         method = self.runs[self.removed[-1]][0].run.build()
-        channels = method.facts.channels
+        channels = method.spec.channels
         shapes = {"generator": (LATENT,), "discriminator": None, "classifier": None}
         rows = []
         for name, shape in shapes.items():

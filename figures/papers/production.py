@@ -23,7 +23,7 @@ from repsim.figures.papers.recipe import Analysis, Recipe, Task, Training
 from repsim.files import table, write_atomic
 from repsim.progress import Progress, silent
 from repsim.training import parallel
-from repsim.training.loaders import SIZE, feed
+from repsim.training.loaders import feed
 from repsim.training.run import Run
 from repsim.training.trainer import Trainer
 
@@ -57,10 +57,10 @@ class Speeds:
         if not method.optimizers():
             return 0.0
         fabric = parallel.start(config)
-        n, facts = batch * _STEPS, method.facts
-        pixels = torch.randint(0, 256, (n, facts.channels, SIZE, SIZE), dtype=torch.uint8)
-        labels = torch.arange(n) % max(1, facts.classes)
-        names = tuple(map(str, range(facts.classes)))
+        n, spec = batch * _STEPS, method.spec
+        pixels = torch.randint(0, 256, (n, *spec.shape), dtype=torch.uint8)
+        labels = torch.arange(n) % max(1, spec.classes)
+        names = tuple(map(str, range(spec.classes)))
         images = ImageSet("noise", "train", pixels, labels, tuple(map(str, range(n))), names)
         trainer = Trainer(method, fabric, n)
         source = feed(images, fabric.device, 0)

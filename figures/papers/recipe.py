@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 
 from repsim.confidence import mean_interval
 from repsim.data import ImageSet, load
-from repsim.data.augment import flips
 from repsim.errors import StoreError, UsageError, choices
 from repsim.figures.papers.claims import Claim
 from repsim.files import exclusive, sha256, write_atomic
@@ -30,9 +29,9 @@ from repsim.progress import Progress
 from repsim.results import NullSpaceReport, Result
 from repsim.results.figure import FigureData, Look, line
 from repsim.training.config import TrainConfig, build_config
-from repsim.training.loaders import SIZE
+from repsim.training.loaders import spec_of
 from repsim.training.loop import train
-from repsim.training.method import ImageSpec, Method
+from repsim.training.method import Method
 from repsim.training.methods import find_method
 from repsim.training.presets import read_preset
 from repsim.training.run import Run
@@ -163,8 +162,8 @@ class Training(Task):
     def build(self, config: TrainConfig | None = None) -> Method:
         """The method with untrained networks, of its configuration or another."""
         images = self.workspace.images(self.config.data, self.config.split)
-        facts = ImageSpec(images.channels, len(images.classes), SIZE, flips(self.config.data))
-        return find_method(self.method)(config or self.config, facts)
+        spec = spec_of(images, self.config.data)
+        return find_method(self.method)(config or self.config, spec)
 
     @property
     def bytes(self) -> int:

@@ -1,6 +1,6 @@
 """Random transforms of image batches, on the device that the batch is on.
 
-Every transform is a module that takes float32 images of shape (n, c, size, size) in [-1, 1] and
+Every transform is a module that takes float32 images of shape (n, c, height, width) in [-1, 1] and
 returns such images. Each image draws its own parameters from torch's global random numbers, on
 the CPU whatever the device, so that ``torch.manual_seed`` fixes them.
 """
@@ -17,9 +17,12 @@ from repsim.errors import UsageError, choices
 #: The methods whose augmentation ``standard`` makes.
 STANDARD = ("simclr", "supervised")
 
+#: Pixels: one number for both, or height and width.
+Size = int | tuple[int, int]
+
 
 def flips(name: str | os.PathLike[str]) -> bool:
-    """Whether a mirrored image of the set is still of its class; True for files and folders."""
+    """Tell if a mirrored image of the set is still of its class; True for files and folders."""
     return SETS[name].FLIPS if isinstance(name, str) and name in SETS else True
 
 
@@ -28,29 +31,35 @@ def identity() -> nn.Module:
     return nn.Identity()
 
 
-def crop_flip(size: int, padding: int = 4, *, flip: bool) -> nn.Module:
+def crop_flip(size: Size, padding: Size = 4, *, flip: bool) -> nn.Module:
     """Shift each image by up to ``padding`` pixels, over black, and mirror half of them.
 
     The augmentation of He et al. (2016), section 4.2, for supervised training on CIFAR-10.
 
     Args:
-        size: side of the images in pixels.
-        padding: width of the black border (-1) that each image is given and cropped from.
+        size: side of square images in pixels, or height and width.
+        padding: pixels of the black border (-1) that each image is given and cropped from: on all
+            sides alike, or above and below, then left and right.
         flip: whether to mirror, see ``flips``.
     """
     import kornia.augmentation as K
 
     # All images at once, where kornia's "slice" cuts them out one by one; by whole pixels, so that
     # the nearest one is exact.
+    above, left = _height_and_width(padding)
     crop = K.RandomCrop(
-        (size, size), padding=padding, fill=0, cropping_mode="resample", resample="nearest"
+        _height_and_width(size),
+        padding=(left, above),
+        fill=0,
+        cropping_mode="resample",
+        resample="nearest",
     )
     return _UnitRange(crop, *_mirror(flip))
 
 
 def simclr(
     channels: int,
-    size: int,
+    size: Size,
     *,
     flip: bool,
     color_strength: float = 0.5,
@@ -66,7 +75,7 @@ def simclr(
 
     Args:
         channels: 1 or 3.
-        size: side of the images in pixels.
+        size: side of square images in pixels, or height and width.
         flip: whether to mirror, see ``flips``.
         color_strength: s; brightness, contrast and saturation change by up to 0.8 s, hue by 0.2 s.
         min_area: the smallest share of the image that a crop may cover.
@@ -78,7 +87,9 @@ def simclr(
     import kornia.augmentation as K
 
     # kornia's own mode, "slice", cuts the images out one by one
-    crop = K.RandomResizedCrop((size, size), scale=(min_area, 1.0), cropping_mode="resample")
+    crop = K.RandomResizedCrop(
+        _height_and_width(size), scale=(min_area, 1.0), cropping_mode="resample"
+    )
     strong, weak = 0.8 * color_strength, 0.2 * color_strength
     if channels == 3:
         jitter = K.ColorJitter(strong, strong, strong, weak, p=0.8)
@@ -91,14 +102,14 @@ def simclr(
     raise UsageError(f"simclr augments images of 1 or 3 channels, got {channels}")
 
 
-def standard(method: str, channels: int, size: int, *, flip: bool) -> nn.Module:
+def standard(method: str, channels: int, size: Size, *, flip: bool) -> nn.Module:
     """The augmentation that a method trains under by default.
 
     Args:
         method: ``"simclr"``, see ``simclr``; or ``"supervised"``, ``crop_flip`` by up to an eighth
             of the image.
         channels: 1 or 3.
-        size: side of the images in pixels.
+        size: side of square images in pixels, or height and width.
         flip: whether to mirror, see ``flips``.
 
     Raises:
@@ -107,8 +118,13 @@ def standard(method: str, channels: int, size: int, *, flip: bool) -> nn.Module:
     if method == "simclr":
         return simclr(channels, size, flip=flip)
     if method == "supervised":
-        return crop_flip(size, padding=size // 8, flip=flip)
+        height, width = _height_and_width(size)
+        return crop_flip((height, width), padding=(height // 8, width // 8), flip=flip)
     raise UsageError(f"unknown augmentation {method!r}; {choices(method, STANDARD)}")
+
+
+def _height_and_width(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 def _mirror(flip: bool) -> list[nn.Module]:
@@ -117,11 +133,11 @@ def _mirror(flip: bool) -> list[nn.Module]:
     return [K.RandomHorizontalFlip(p=0.5)] if flip else []
 
 
-def _blur(probability: float, size: int) -> list[nn.Module]:
+def _blur(probability: float, size: Size) -> list[nn.Module]:
     import kornia.augmentation as K
 
-    side = max(3, size // 10 | 1)  # odd, so that it has a middle
-    blur = K.RandomGaussianBlur((side, side), (0.1, 2.0), p=probability)
+    height, width = (max(3, side // 10 | 1) for side in _height_and_width(size))  # odd
+    blur = K.RandomGaussianBlur((height, width), (0.1, 2.0), p=probability)
     return [blur] if probability > 0 else []
 
 

@@ -13,7 +13,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from repsim.errors import ShapeError
-from repsim.networks.dcgan import Generator
 
 _OPERATIONS: dict[type[nn.Module], str] = {
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), "Conv"),
@@ -60,7 +59,7 @@ def describe(network: nn.Module, shape: Sequence[int]) -> list[dict[str, Any]]:
     found = _Found()
     for name, module in twin.named_modules():
         module.register_forward_hook(found.hook(name))
-    examples = len(twin.project) if isinstance(twin, Generator) else 1
+    examples = getattr(twin, "generators", 1)  # each takes its share
     try:
         with torch.device("meta"), torch.no_grad():
             twin(torch.zeros(examples, *shape))

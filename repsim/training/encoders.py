@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from repsim.networks import ResNet
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import ResNetConfig
-from repsim.training.method import ImageSpec
 
 
-def residual_network(config: ResNetConfig, facts: ImageSpec) -> ResNet:
+def residual_network(config: ResNetConfig, spec: ImageSpec) -> ResNet:
     """A residual network for the images at hand, without a head."""
     return ResNet(
-        facts.channels,
+        spec.channels,
         config.depth,
         config.width,
         stem=config.stem,

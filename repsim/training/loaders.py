@@ -17,9 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from repsim.data import SETS, ImageSet, Split, load, to_input
+from repsim.data.augment import flips
 from repsim.data.folder import ImageFiles, find
 from repsim.devices import default_memory
 from repsim.files import sha256
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.method import Batch
 
 #: Side of the images in pixels.
@@ -52,6 +54,22 @@ def open_images(
     else:
         images = load(data, split, data_dir=data_dir, size=SIZE)
     return images
+
+
+def spec_of(images: ImageSet | ImageFiles, data: str) -> ImageSpec:
+    """The facts of opened images that networks and augmentations are built for.
+
+    Args:
+        images: from ``open_images``.
+        data: the set that they are part of.
+    """
+    return ImageSpec(
+        channels=images.channels,
+        classes=0 if images.labels is None else len(images.classes),
+        height=SIZE,
+        width=SIZE,
+        flips=flips(data),
+    )
 
 
 def feed(images: ImageSet | ImageFiles, device: torch.device, workers: int) -> Feed:

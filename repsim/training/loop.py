@@ -12,15 +12,15 @@ import torch
 
 from repsim._version import __version__
 from repsim.data import ImageSet
-from repsim.data.augment import flips
 from repsim.data.folder import ImageFiles
 from repsim.devices import find_device
 from repsim.errors import DataError, StoreError, UsageError
+from repsim.networks.image_spec import ImageSpec
 from repsim.progress import Progress, silent
 from repsim.training import parallel
 from repsim.training.config import TrainConfig
-from repsim.training.loaders import SIZE, Feed, feed, open_images
-from repsim.training.method import ImageSpec, Method
+from repsim.training.loaders import Feed, feed, open_images, spec_of
+from repsim.training.method import Method
 from repsim.training.methods import find_method
 from repsim.training.metrics import Diverged, Log
 from repsim.training.observing import Observer
@@ -79,14 +79,9 @@ def train(
     if config.device != "auto":
         find_device(config.device)
     images = open_images(config.data, config.split, data_dir)
-    facts = ImageSpec(
-        channels=images.channels,
-        classes=0 if images.labels is None else len(images.classes),
-        size=SIZE,
-        flips=flips(config.data),
-    )
+    spec = spec_of(images, config.data)
     torch.manual_seed(config.seed_for("initialisation"))
-    built = kind(config, facts)
+    built = kind(config, spec)
     # Before hours of training rather than after them.
     held_out = _open_held_out(built, data_dir)
     trains = bool(built.optimizers()) and config.epochs > 0
@@ -107,7 +102,7 @@ def train(
             if resume and run.complete:
                 return False
             stack.enter_context(set_aside(run, overwrite))
-            _describe(run, method, config, facts, source, fabric.world_size)
+            _describe(run, method, config, spec, source, fabric.world_size)
             return True
 
         if parallel.agree(fabric, claim):
@@ -213,18 +208,18 @@ def _open_held_out(
     Raises:
         UsageError, DataError: there are none, or not such as the method is trained on.
     """
-    config, facts = method.config, method.facts
+    config, spec = method.config, method.spec
     if type(method).evaluate is Method.evaluate:
         return None
     images = open_images(config.data, config.test, data_dir)
     if not len(images):
         raise UsageError(f"{images.name} {images.split} has no images; try another --test")
-    if images.channels != facts.channels:
+    if images.channels != spec.channels:
         raise DataError(
             f"{images.name} {images.split} has images of {images.channels} channels, the training "
-            f"part of {facts.channels}; expected the same"
+            f"part of {spec.channels}; expected the same"
         )
-    if facts.classes and images.labels is None:
+    if spec.classes and images.labels is None:
         raise DataError(
             f"{images.name} {images.split} has no labels to score by, the training part has"
         )
@@ -243,7 +238,7 @@ def _evaluate(trainer: Trainer, images: ImageSet | ImageFiles) -> dict[str, floa
 
 
 def _describe(
-    run: Run, method: str, config: TrainConfig, facts: ImageSpec, source: Feed, processes: int
+    run: Run, method: str, config: TrainConfig, spec: ImageSpec, source: Feed, processes: int
 ) -> None:
     """Write ``config.json``; of a run that goes on, only what it is resumed with if that differs.
 
@@ -264,7 +259,7 @@ def _describe(
         "processes": processes,
     }
     if not run.resume_file.is_file():
-        run.write_description(method, config, facts, {**made_with, "trained_on": trained_on})
+        run.write_description(method, config, spec, {**made_with, "trained_on": trained_on})
         return
     before = run.describe()
     if before.get("trained_on") != trained_on:
@@ -277,4 +272,4 @@ def _describe(
         state = run.load_state(run.resume_file)
         resumed = [*before.get("resumed", []), {"epoch": state["epoch"], **made_with}]
         extra = {key: before[key] for key in (*made_with, "trained_on") if key in before}
-        run.write_description(method, config, facts, {**extra, "resumed": resumed})
+        run.write_description(method, config, spec, {**extra, "resumed": resumed})

@@ -10,22 +10,13 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class ImageSpec:
-    """What a network must know of its data set."""
-
-    channels: int
-    classes: int  #: 0 without labels
-    size: int
-    flips: bool  #: whether a mirrored image is still of its class
-
-
-@dataclass(frozen=True)
 class Batch:
-    """Images (n, channels, size, size) float32 in [-1, 1] and their labels (n,) int64, or -1."""
+    """Images (n, channels, height, width) float32 in [-1, 1] and their labels (n,) int64, or -1."""
 
     images: Tensor
     labels: Tensor
@@ -111,9 +102,9 @@ class Method(ABC):
     networks: dict[str, nn.Module]
     augment: nn.Module | None = None
 
-    def __init__(self, config: Any, facts: ImageSpec) -> None:
+    def __init__(self, config: Any, spec: ImageSpec) -> None:
         self.config = config
-        self.facts = facts
+        self.spec = spec
 
     @abstractmethod
     def optimizers(self) -> dict[str, Optimizer]:
@@ -135,7 +126,7 @@ class Method(ABC):
         return {}
 
     def samples(self, n: int) -> Tensor | Mapping[str, Tensor] | None:
-        """Generated images (n, channels, size, size) in [-1, 1], of each generator; else None.
+        """Generated images (n, channels, height, width) in [-1, 1], of each generator; else None.
 
         Several generators give ``n`` each, by name. Noise comes from torch's global random numbers.
         """

@@ -53,7 +53,9 @@ class Coverage:
         chosen = torch.randperm(len(feed))[:_IMAGES]
         held, known = chosen.tensor_split([max(1, len(chosen) // 10)])
         (batch,) = feed.batches(held[None])
-        self.network = Discriminator(batch.images.shape[1], classes, _WIDTH).to(feed.device)
+        _, channels, height, width = batch.images.shape
+        network = Discriminator(channels, classes, _WIDTH, size=(height, width))
+        self.network = network.to(feed.device)
         self._train(feed, known)
         #: on a tenth of those images, which it was not trained on
         self.accuracy = float((self.classify(batch.images) == batch.labels.cpu()).double().mean())

@@ -32,7 +32,7 @@ class Observer:
         self.trainer = trainer
         self.config = trainer.config
         self.feed = feed
-        self.classes = trainer.method.facts.classes
+        self.classes = trainer.method.spec.classes
         self.folder = folder
         self._coverage: Coverage | None = None
         self._real: Tensor | None = None

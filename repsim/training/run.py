@@ -17,12 +17,15 @@ from torch import Tensor, nn
 
 from repsim.errors import StoreError, UsageError, choices
 from repsim.files import sha256, write_atomic
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import TrainConfig, build_config
-from repsim.training.method import ImageSpec, Method
+from repsim.training.method import Method
 from repsim.training.methods import find_method
 
 FORMAT = "repsim-run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+#: The first had one size for height and width, and methods that each had one kind of network.
+READABLE_VERSIONS = (1, 2)
 
 #: What training and harvesting write into a run's folder; anything else in it is its owner's.
 CONTENTS = (
@@ -99,10 +102,10 @@ class Run:
             raise StoreError(f"{file} cannot be read: {error}") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise StoreError(f"{file} does not describe a repsim run")
-        if content.get("format_version") != FORMAT_VERSION:
+        if content.get("format_version") not in READABLE_VERSIONS:
             raise StoreError(
                 f"{file} is of format version {content.get('format_version')}; this repsim reads "
-                f"version {FORMAT_VERSION}"
+                f"versions {' and '.join(map(str, READABLE_VERSIONS))}"
             )
         kinds = {"method": str, "config": dict, "facts": dict}
         for key, kind in kinds.items():
@@ -111,7 +114,7 @@ class Run:
         return content
 
     def write_description(
-        self, method: str, config: TrainConfig, facts: ImageSpec, extra: Mapping[str, Any]
+        self, method: str, config: TrainConfig, spec: ImageSpec, extra: Mapping[str, Any]
     ) -> None:
         """Write ``config.json``: enough to repeat the run."""
         content = {
@@ -119,7 +122,7 @@ class Run:
             "format_version": FORMAT_VERSION,
             "method": method,
             "config": config.model_dump(mode="json"),
-            "facts": asdict(facts),
+            "facts": asdict(spec),
             **extra,
         }
         write_atomic(self.path / "config.json", json.dumps(content, indent=2) + "\n")
@@ -139,16 +142,16 @@ class Run:
         """
         content = self.describe()
         try:
-            facts = ImageSpec(**content["facts"])
+            spec = ImageSpec.read(content["facts"])
         except TypeError as error:
             raise StoreError(f"{self.path / 'config.json'} is damaged: {error}") from error
         config = self.config
         with torch.random.fork_rng(devices=[]):  # networks are initialised on the CPU
             torch.default_generator.manual_seed(config.seed_for("initialisation"))
-            return find_method(content["method"])(config, facts)
+            return find_method(content["method"])(config, spec)
 
     def augmentation(self) -> nn.Module:
-        """The random transform that it was trained under, of images (n, c, size, size) in [-1, 1].
+        """The random transform that it was trained under, of images (n, c, h, w) in [-1, 1].
 
         Raises:
             UsageError: its method trains on images as they are.

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from repsim.networks import Decoder, Encoder
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import TrainConfig
 from repsim.training.losses import reconstruction_error
-from repsim.training.method import Batch, ImageSpec, Method, StepContext
+from repsim.training.method import Batch, Method, StepContext
 from repsim.training.schedules import constant_exponential
 
 
@@ -34,11 +35,11 @@ class Autoencoder(Method):
     extractors = ("encoder",)
     config: Config
 
-    def __init__(self, config: Config, facts: ImageSpec) -> None:
-        super().__init__(config, facts)
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
         self.networks = {
-            "encoder": Encoder(facts.channels, config.width, config.code),
-            "decoder": Decoder(facts.channels, config.width, config.code),
+            "encoder": Encoder(spec.channels, config.width, config.code, size=spec.size),
+            "decoder": Decoder(spec.channels, config.width, config.code, size=spec.size),
         }
 
     def optimizers(self) -> dict[str, Optimizer]:

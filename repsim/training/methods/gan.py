@@ -7,10 +7,11 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from repsim.networks import Discriminator, Generator
-from repsim.networks.dcgan import LATENT
+from repsim.networks.families.dcgan import LATENT
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import GANConfig
 from repsim.training.losses import fake_logits, real_logits
-from repsim.training.method import Batch, ImageSpec, Method, StepContext
+from repsim.training.method import Batch, Method, StepContext
 
 
 class Config(GANConfig):
@@ -24,12 +25,12 @@ class GAN(Method):
     extractors = ("discriminator",)
     config: Config
 
-    def __init__(self, config: Config, facts: ImageSpec) -> None:
-        super().__init__(config, facts)
-        self.generator = Generator(facts.channels, config.width)
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.generator = Generator(spec.channels, config.width, size=spec.size)
         self.networks = {
             "generator": self.generator,
-            "discriminator": Discriminator(facts.channels, width=config.width),
+            "discriminator": Discriminator(spec.channels, width=config.width, size=spec.size),
         }
 
     def optimizers(self) -> dict[str, Optimizer]:

@@ -12,10 +12,11 @@ from torch.optim import Adam, Optimizer
 
 from repsim.errors import UsageError
 from repsim.networks import Discriminator, Generator
-from repsim.networks.dcgan import LATENT
+from repsim.networks.families.dcgan import LATENT
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import GANConfig
 from repsim.training.losses import fake_logits, real_logits
-from repsim.training.method import Batch, ImageSpec, Method, StepContext
+from repsim.training.method import Batch, Method, StepContext
 
 
 class Config(GANConfig):
@@ -52,24 +53,25 @@ class MGAN(Method):
     extractors = ("discriminator", "classifier")
     config: Config
 
-    def __init__(self, config: Config, facts: ImageSpec) -> None:
-        super().__init__(config, facts)
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
         if config.batch_size % config.generators:
             raise UsageError(
                 f"batch_size is {config.batch_size}; expected a multiple of the "
                 f"{config.generators} generators"
             )
-        discriminator = Discriminator(facts.channels, width=config.width)
-        self.generator = Generator(facts.channels, config.width, config.generators)
+        discriminator = Discriminator(spec.channels, width=config.width, size=spec.size)
+        self.generator = Generator(spec.channels, config.width, config.generators, size=spec.size)
         self.networks = {
             "generator": self.generator,
             "discriminator": discriminator,
             "classifier": Discriminator(
-                facts.channels,
+                spec.channels,
                 config.generators,
                 config.width,
                 shared=discriminator,
                 share=config.shared,
+                size=spec.size,
             ),
         }
 

@@ -11,11 +11,12 @@ from torch.optim import SGD, Optimizer
 
 from repsim.data.augment import simclr
 from repsim.networks import ProjectionHead
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import ResNetConfig
 from repsim.training.encoders import residual_network
 from repsim.training.lars import LARS, lars_groups
 from repsim.training.losses import nt_xent
-from repsim.training.method import Batch, ImageSpec, Method, StepContext
+from repsim.training.method import Batch, Method, StepContext
 from repsim.training.schedules import warmup_cosine
 
 
@@ -53,17 +54,17 @@ class SimCLR(Method):
     config: Config
     augment: nn.Module
 
-    def __init__(self, config: Config, facts: ImageSpec) -> None:
-        super().__init__(config, facts)
-        self.encoder = residual_network(config, facts)
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.encoder = residual_network(config, spec)
         self.encoder.head = ProjectionHead(
             self.encoder.feature_dim, config.projection, config.projection_layers
         )
         self.networks = {"encoder": self.encoder}
         self.augment = simclr(
-            facts.channels,
-            facts.size,
-            flip=facts.flips,
+            spec.channels,
+            spec.size,
+            flip=spec.flips,
             color_strength=config.color_strength,
             min_area=config.min_area,
             blur=config.blur,

@@ -11,9 +11,10 @@ from torch.optim import SGD, Optimizer
 
 from repsim.data.augment import standard
 from repsim.errors import UsageError
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import ResNetConfig
 from repsim.training.encoders import residual_network
-from repsim.training.method import Batch, ImageSpec, Method, StepContext
+from repsim.training.method import Batch, Method, StepContext
 from repsim.training.schedules import warmup_cosine, warmup_steps
 
 
@@ -37,14 +38,14 @@ class Supervised(Method):
     config: Config
     augment: nn.Module
 
-    def __init__(self, config: Config, facts: ImageSpec) -> None:
-        super().__init__(config, facts)
-        if not facts.classes:
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        if not spec.classes:
             raise UsageError(f"{config.data} has no labels, which supervised training needs")
-        self.encoder = residual_network(config, facts)
-        self.encoder.head = nn.Linear(self.encoder.feature_dim, facts.classes)
+        self.encoder = residual_network(config, spec)
+        self.encoder.head = nn.Linear(self.encoder.feature_dim, spec.classes)
         self.networks = {"encoder": self.encoder}
-        self.augment = standard("supervised", facts.channels, facts.size, flip=facts.flips)
+        self.augment = standard("supervised", spec.channels, spec.size, flip=spec.flips)
 
     def optimizers(self) -> dict[str, Optimizer]:
         c = self.config

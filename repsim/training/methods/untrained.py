@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from repsim.errors import UsageError
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import ResNetConfig, TrainConfig, build_config
-from repsim.training.method import Batch, ImageSpec, Method, StepContext
+from repsim.training.method import Batch, Method, StepContext
 from repsim.training.methods import find_method
 
 
@@ -34,8 +35,8 @@ class Untrained(Method):
     extractors = ("encoder",)
     config: Config
 
-    def __init__(self, config: Config, facts: ImageSpec) -> None:
-        super().__init__(config, facts)
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
         name, _, extractor = config.of.partition(":")
         method = find_method(name)
         extractor = extractor or method.extractors[0]
@@ -43,7 +44,7 @@ class Untrained(Method):
             raise UsageError(
                 f"of is {config.of!r}; expected a method that is trained, or METHOD:EXTRACTOR"
             )
-        built = method(build_config(method.config_class, _common(config, method), "of"), facts)
+        built = method(build_config(method.config_class, _common(config, method), "of"), spec)
         self.networks = {"encoder": built.networks[extractor]}
 
     def optimizers(self) -> dict[str, Optimizer]:

@@ -11,10 +11,11 @@ from torch.optim import Adam, Optimizer, RMSprop
 
 from repsim.errors import UsageError
 from repsim.networks import Discriminator, Generator
-from repsim.networks.dcgan import LATENT
+from repsim.networks.families.dcgan import LATENT
+from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import TrainConfig
 from repsim.training.losses import critic_gap, gradient_penalty
-from repsim.training.method import Batch, ImageSpec, Method, StepContext
+from repsim.training.method import Batch, Method, StepContext
 
 
 class Config(TrainConfig):
@@ -43,8 +44,8 @@ class WGAN(Method):
     extractors = ("critic",)
     config: Config
 
-    def __init__(self, config: Config, facts: ImageSpec) -> None:
-        super().__init__(config, facts)
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
         if config.batch_size % config.critic_steps:
             raise UsageError(
                 f"batch_size is {config.batch_size}; expected a multiple of the "
@@ -52,10 +53,10 @@ class WGAN(Method):
             )
         # BN would let images change each other's slopes.
         norm: Literal["batch", "layer"] = "layer" if config.constraint == "penalty" else "batch"
-        self.generator = Generator(facts.channels, config.width)
+        self.generator = Generator(spec.channels, config.width, size=spec.size)
         self.networks = {
             "generator": self.generator,
-            "critic": Discriminator(facts.channels, width=config.width, norm=norm),
+            "critic": Discriminator(spec.channels, width=config.width, norm=norm, size=spec.size),
         }
 
     def optimizers(self) -> dict[str, Optimizer]:
