@@ -18,8 +18,9 @@ from typing import Any
 
 import torch
 
+from repsim.configuration import build_config
 from repsim.training import parallel
-from repsim.training.config import TrainConfig, build_config
+from repsim.training.config import TrainConfig
 from repsim.training.loaders import Feed, feed, open_images, spec_of
 from repsim.training.methods import find_method
 from repsim.training.presets import read_preset

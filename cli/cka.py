@@ -246,7 +246,7 @@ def _of_runs(
 ) -> tuple[list[str], Callable[..., SimilarityMap]]:
     """Runs by name, and what shows them augmented images."""
     from repsim.activations import ShuffledLoader, compare, invariance
-    from repsim.activations.harvesting.runs import data_provenance, extractor_provenance
+    from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
     from repsim.cli.workspace import parse_reference
     from repsim.data import load
     from repsim.data.augment import flips, standard

@@ -99,7 +99,7 @@ def demo(fast: bool, output: Path | None, as_json: bool) -> None:
 
 def train_all(plan: Plan, folder: Path) -> dict[str, Run]:
     """Train, or find trained, every run of the plan."""
-    from repsim.training.config import build_config
+    from repsim.configuration import build_config
     from repsim.training.loop import train
     from repsim.training.methods import find_method
 
@@ -164,7 +164,7 @@ def probe_all(stores: dict[tuple[str, str], ActivationStore]) -> ProbeCurve:
 
 def split_all(runs: dict[str, Run]) -> list[NullSpaceReport]:
     """Null spaces of discriminators and classifier, each with its untrained control."""
-    from repsim.activations.analyses.null_space import null_space_of_run
+    from repsim.activations.analyses.nullspace import null_space_of_run
     from repsim.data import load
 
     train, test = load("digits", "train"), load("digits", "test")

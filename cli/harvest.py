@@ -236,12 +236,9 @@ def _jobs_of_runs(
     data_dir: Path | None,
     batch_size: int,
 ) -> list[Job]:
-    from repsim.activations.harvesting.runs import (
-        ImageLoader,
-        data_provenance,
-        extractor_provenance,
-        store_path,
-    )
+    from repsim.activations.harvesting.loaders import ImageLoader
+    from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
+    from repsim.activations.harvesting.runs import store_path
     from repsim.cli.workspace import expand_references
     from repsim.data import load
 
@@ -281,7 +278,7 @@ def _jobs_of_model(
     tokenizer: str | None,
     max_length: int,
 ) -> list[Job]:
-    from repsim.activations.harvesting.runs import data_provenance
+    from repsim.activations.harvesting.provenance import data_provenance
     from repsim.cli.workspace import check_name
     from repsim.data.text import SUFFIXES, TextLoader, load_texts, load_tokenizer
     from repsim.files import sha256
@@ -332,7 +329,7 @@ def _images(
     channels: int | None,
 ) -> tuple[list[Any], list[Any]]:
     """Image sets and their loaders, at ``size`` pixels."""
-    from repsim.activations.harvesting.runs import ImageLoader
+    from repsim.activations.harvesting.loaders import ImageLoader
     from repsim.data import SETS, load
     from repsim.data.preprocessing import Preprocessing
 

@@ -99,7 +99,7 @@ def nullspace(
     networks themselves: nothing needs to be harvested.
     """
     from repsim import figures
-    from repsim.activations.analyses.null_space import NOISES, null_space_of_run
+    from repsim.activations.analyses.nullspace import NOISES, null_space_of_run
     from repsim.cli.workspace import check_distinct, expand_references, result_path
     from repsim.data import load
     from repsim.devices import find_device

@@ -145,8 +145,8 @@ def _train(
     **options: Any,
 ) -> None:
     from repsim.cli.workspace import check_name
+    from repsim.configuration import to_toml
     from repsim.launch import is_leader
-    from repsim.training.config import to_toml
     from repsim.training.loop import train
     from repsim.training.run import Run
 
@@ -199,7 +199,7 @@ def _settings(
     resumed: Run | None,
 ) -> TrainConfig:
     """The options, before the file, before the preset, before what a run to resume has."""
-    from repsim.training.config import build_config, read_toml
+    from repsim.configuration import build_config, read_toml
     from repsim.training.methods import find_method
     from repsim.training.presets import read_preset
 

@@ -16,19 +16,23 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+_ANALYSES = "repsim.activations.analyses"
+
 #: Old name to new. Where a whole module moved, its names moved with it, but for those that have a
 #: line of their own.
 MOVED = {
     "repsim.activations.batches": "repsim.activations.capture.batches",
-    "repsim.activations.compare": "repsim.activations.analyses.compare",
+    "repsim.activations.compare": "repsim.activations.analyses.similarity",
+    "repsim.activations.compare.compare_classes": f"{_ANALYSES}.classes.compare_classes",
+    "repsim.activations.compare.invariance": f"{_ANALYSES}.invariance.invariance",
     "repsim.activations.exchange": "repsim.activations.store.exchange",
     "repsim.activations.harvest": "repsim.activations.harvesting.harvest",
     "repsim.activations.heads": "repsim.activations.harvesting.heads",
     "repsim.activations.joined": "repsim.activations.store.parts",
-    "repsim.activations.layer_null_space": "repsim.activations.analyses.layer_null_space",
+    "repsim.activations.layer_null_space": "repsim.activations.analyses.layer_nullspace",
     "repsim.activations.layers": "repsim.activations.capture.modules",
     "repsim.activations.loaders": "repsim.activations.harvesting.loaders",
-    "repsim.activations.null_space": "repsim.activations.analyses.null_space",
+    "repsim.activations.null_space": "repsim.activations.analyses.nullspace",
     "repsim.activations.probing": "repsim.activations.analyses.probe",
     "repsim.activations.reduction": "repsim.activations.capture.pooling",
     "repsim.activations.runs": "repsim.activations.harvesting.runs",
@@ -80,7 +84,7 @@ class _OldModule(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         package, _, name = module.__name__.rpartition(".")
-        taken = vars(sys.modules[package]).get(name)
+        taken = getattr(sys.modules[package], name, None)
         find = moved_names(module.__name__, level=3)
 
         def find_and_step_aside(attribute: str) -> Any:

@@ -13,10 +13,10 @@ import sys
 
 import torch
 
+from repsim.configuration import build_config
 from repsim.launch import is_leader
 from repsim.networks.image_spec import ImageSpec
 from repsim.training import parallel
-from repsim.training.config import build_config
 from repsim.training.loaders import feed, open_images
 from repsim.training.methods import find_method
 from repsim.training.trainer import Trainer

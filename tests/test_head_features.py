@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from repsim.activations import ImageLoader, harvest_run
 from repsim.activations.harvesting.heads import generated_images, head_features, linear_head
 from repsim.activations.harvesting.loaders import NoisyLoader
+from repsim.configuration import build_config
 from repsim.data import ImageSet, load
 from repsim.data.noise import Noise
 from repsim.errors import CaptureError, NonFiniteError, StoreError, UsageError
 from repsim.networks.families.dcgan import LATENT
-from repsim.training.config import build_config
 from repsim.training.loop import train
 from repsim.training.methods import find_method
 from repsim.training.run import Extractor, Run

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repsim.activations.analyses.layer_null_space import layer_null_spaces
+from repsim.activations.analyses.layer_nullspace import layer_null_spaces
 from repsim.activations.harvesting.loaders import TensorLoader
 from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
 from repsim.nullspace.convolutions import Window, patch_energies, patch_space, patch_sums, share
@@ -155,7 +155,7 @@ def test_shares_are_those_of_unfolded_patches(
 
 @EVEN
 def test_energies_and_sums_example_by_example(conv: nn.Conv2d) -> None:
-    from repsim.activations.analyses.layer_null_space import _window
+    from repsim.activations.analyses.layer_nullspace import _window
 
     x, window = maps(), _window(conv)
     patches, (null, _) = unfolded(conv, x), projector(conv)

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
+from repsim.configuration import build_config
 from repsim.data import load
 from repsim.errors import UsageError
 from repsim.networks.families.dcgan import LATENT
 from repsim.networks.image_spec import ImageSpec
 from repsim.training import methods
-from repsim.training.config import build_config
 from repsim.training.lars import LARS
 from repsim.training.loop import train
 from repsim.training.losses import fake_logits, real_logits

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from repsim.activations import ImageLoader
-from repsim.activations.analyses import null_space
-from repsim.activations.analyses.layer_null_space import layer_null_spaces
-from repsim.activations.analyses.null_space import NOISES, null_space_of_run
+from repsim.activations.analyses import nullspace as null_space
+from repsim.activations.analyses.layer_nullspace import layer_null_spaces
+from repsim.activations.analyses.nullspace import NOISES, null_space_of_run
 from repsim.activations.harvesting.heads import generated_images, head_features, linear_head
+from repsim.configuration import build_config
 from repsim.data import ImageSet, load
 from repsim.data.noise import Noise
 from repsim.errors import MismatchError, StoreError, UsageError
 from repsim.nullspace import null_space as null_space_of_features
 from repsim.results import NullSpaceReport
-from repsim.training.config import build_config
 from repsim.training.loop import train
 from repsim.training.methods import find_method
 from repsim.training.run import Extractor, Run

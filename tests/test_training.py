@@ -14,9 +14,9 @@ import pytest
 import torch
 from driving import Stop, run_command, stop_at
 
+from repsim.configuration import build_config, read_toml
 from repsim.errors import StoreError, TrainingError, UsageError
 from repsim.training import mode_collapse
-from repsim.training.config import build_config, read_toml
 from repsim.training.loop import train
 from repsim.training.methods import find_method, method_names, method_summary
 from repsim.training.run import Run

@@ -16,9 +16,10 @@ from driving import Stop, run_command, stop_at
 from PIL import Image
 
 from repsim.cli.main import main
+from repsim.configuration import build_config, read_toml, to_toml
 from repsim.errors import TrainingError, UsageError
 from repsim.training import methods, mode_collapse
-from repsim.training.config import TrainConfig, build_config, read_toml, to_toml
+from repsim.training.config import TrainConfig
 from repsim.training.loop import train
 from repsim.training.methods import find_method, method_names
 from repsim.training.presets import FOLDER, PRESETS, read_preset

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 import repsim.training.loaders as feeding
+from repsim.configuration import build_config
 from repsim.data import load
 from repsim.data.folder import ImageFiles
 from repsim.training.batchnorm import BatchNormOfAll, synchronise
-from repsim.training.config import build_config
 from repsim.training.image_grid import GAP, pairs, sheet
 from repsim.training.loaders import Resident, feed, open_images, rows_of_epoch
 from repsim.training.loop import train

@@ -17,9 +17,9 @@ import pytest
 import torch
 from driving import Stop, run_command, stop_at
 
+from repsim.configuration import build_config
 from repsim.errors import RepsimError, StoreError, UsageError
 from repsim.training import loop
-from repsim.training.config import build_config
 from repsim.training.loop import train
 from repsim.training.methods import find_method
 from repsim.training.run import Run

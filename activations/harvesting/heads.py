@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,9 @@ from repsim.data.noise import Noise
 from repsim.devices import find_device
 from repsim.errors import CaptureError, NonFiniteError, UsageError
 from repsim.progress import Progress, silent
-from repsim.training.run import Run
+
+if TYPE_CHECKING:
+    from repsim.training.run import Run
 
 #: Images of each generator made at once. What an image is made of depends on it: no option.
 _ROUND = 64

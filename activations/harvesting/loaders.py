@@ -1,22 +1,61 @@
-"""Loaders beside ``ImageLoader``: images that no file holds, shuffled and augmented ones, and noise
-on those of any loader.
-"""
+"""Loaders: image sets in order or shuffled and augmented, images of no file, noise on any."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.batches import ids_of, inputs_of
-from repsim.data import ImageSet
 from repsim.data.noise import Noise
+from repsim.data.preprocessing import Preprocessing
 from repsim.errors import ShapeError, UsageError
+
+if TYPE_CHECKING:
+    from repsim.data import ImageSet
+
+
+@dataclass(frozen=True)
+class ImageLoader:
+    """Batches (images, labels, ids) of an image set, in order.
+
+    Attributes:
+        dataset: the images.
+        batch_size: images at a time.
+        preprocessing: from pixels to what the network reads; by default [-1, 1].
+        start: first batch.
+        stop: end of the batches; None for all.
+    """
+
+    dataset: ImageSet
+    batch_size: int
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    start: int = 0
+    stop: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size is {self.batch_size}; expected at least 1")
+
+    def __len__(self) -> int:
+        whole = -(-len(self.dataset) // self.batch_size)
+        return len(range(whole)[self.start : self.stop])
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None, list[str]]]:
+        for k in range(self.start, self.start + len(self)):
+            rows = slice(k * self.batch_size, (k + 1) * self.batch_size)
+            labels = None if self.dataset.labels is None else self.dataset.labels[rows]
+            ids = [str(each) for each in self.dataset.ids[rows]]
+            yield self.preprocessing(self.dataset.images[rows]), labels, ids
+
+    def part(self, start: int, stop: int) -> ImageLoader:
+        """The batches from ``start`` to ``stop`` only."""
+        return replace(self, start=start, stop=stop)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,11 +21,12 @@ import torch
 from scipy.stats import spearmanr
 
 from repsim.activations import harvest_run
-from repsim.activations.analyses.compare import compare, compare_classes, invariance
+from repsim.activations.analyses.classes import compare_classes
+from repsim.activations.analyses.invariance import invariance
 from repsim.activations.analyses.probe import probe_layers
+from repsim.activations.analyses.similarity import compare
 from repsim.activations.harvesting.harvest import Plan, plan_harvest
-from repsim.activations.harvesting.loaders import ShuffledLoader
-from repsim.activations.harvesting.runs import ImageLoader
+from repsim.activations.harvesting.loaders import ImageLoader, ShuffledLoader
 from repsim.activations.store.reader import ActivationStore
 from repsim.data import ImageSet
 from repsim.devices import find_device, float64_device

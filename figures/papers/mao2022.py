@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from repsim.activations import harvest_run
-from repsim.activations.analyses.null_space import NOISES, null_space_of_run
+from repsim.activations.analyses.nullspace import NOISES, null_space_of_run
 from repsim.activations.analyses.probe import ProbePlan, probe_layers
 from repsim.activations.harvesting.heads import head_features, linear_head
-from repsim.activations.harvesting.runs import ImageLoader
+from repsim.activations.harvesting.loaders import ImageLoader
 from repsim.confidence import mean_interval
 from repsim.devices import find_device, float64_device
 from repsim.figures.null_space import noise_curves, null_space_bars, null_space_strips

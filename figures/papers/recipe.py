@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from repsim.confidence import mean_interval
+from repsim.configuration import build_config
 from repsim.data import ImageSet, load
 from repsim.errors import StoreError, UsageError, choices
 from repsim.figures.papers.claims import Claim
@@ -28,7 +29,7 @@ from repsim.files import exclusive, sha256, write_atomic
 from repsim.progress import Progress
 from repsim.results import NullSpaceReport, Result
 from repsim.results.figure import FigureData, Look, line
-from repsim.training.config import TrainConfig, build_config
+from repsim.training.config import TrainConfig
 from repsim.training.loaders import spec_of
 from repsim.training.loop import train
 from repsim.training.method import Method

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from repsim.errors import UsageError, choices
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-C = TypeVar("C", bound="TrainConfig")
+from repsim.configuration import identity_of
 
 
 def _epochs(value: Any) -> Any:
@@ -45,6 +33,9 @@ def _epochs(value: Any) -> Any:
 
 #: Larger numbers are infinite in the networks' float32 once a factor or two is applied.
 _LARGEST = 1e32
+
+#: Of settings that say where a run is trained and what is kept of it, not what it becomes.
+_WHERE: dict[str, Any] = {"decides": False}
 
 Epoch = Annotated[int, Field(ge=0)]
 #: Every so many epochs, or at these.
@@ -69,20 +60,39 @@ class TrainConfig(BaseModel):
     lr_batch: int = Field(256, ge=1, description="batch size that lr is meant for when scaled")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average; 0: none")
     save_every: Epochs = Field(
-        0, description="checkpoints kept: every so many epochs, or at epochs as in 0,1,2,5; 0: none"
+        0,
+        description="checkpoints kept: every so many epochs, or at epochs as in 0,1,2,5; 0: none",
+        json_schema_extra=_WHERE,
     )
     sheet: int = Field(
-        64, ge=0, le=10_000, description="pictures on a sheet of what was generated; 0: none"
+        64,
+        ge=0,
+        le=10_000,
+        description="pictures on a sheet of what was generated; 0: none",
+        json_schema_extra=_WHERE,
     )
     coverage: int = Field(
         100,
         ge=0,
         le=100_000,
         description="images of each generator sorted into classes an epoch; 0: none",
+        json_schema_extra=_WHERE,
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
-    devices: int = Field(1, ge=1, description="processes on this machine, each with a device")
-    workers: int = Field(2, ge=0, description="readers of an image folder larger than memory")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="where to train", json_schema_extra=_WHERE
+    )
+    devices: int = Field(
+        1,
+        ge=1,
+        description="processes on this machine, each with a device",
+        json_schema_extra=_WHERE,
+    )
+    workers: int = Field(
+        2,
+        ge=0,
+        description="readers of an image folder larger than memory",
+        json_schema_extra=_WHERE,
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="of the networks' arithmetic"
     )
@@ -104,6 +114,14 @@ class TrainConfig(BaseModel):
         if max(listed, default=0) > self.epochs:
             raise ValueError(f"save_every has epoch {max(listed)}, but epochs is {self.epochs}")
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """Every setting that decides what a run becomes, as JSON values; see ``identity_of``.
+
+        A field of ``json_schema_extra={"decides": False}`` is left out, and one of
+        ``{"before": VALUE}`` while it has the value under which older runs were trained.
+        """
+        return identity_of(self)
 
     def seed_for(self, *purpose: object) -> int:
         """A seed for one purpose (initialisation, epoch 3), a function of ``seed`` and it alone."""
@@ -148,55 +166,3 @@ class GANConfig(TrainConfig):
     width: int = Field(32, ge=1, description="channels of the first convolution; 128 in the paper")
     lr: float = Field(2e-4, gt=0, description="learning rate of Adam")
     beta1: float = Field(0.5, ge=0, lt=1, description="first momentum of Adam")
-
-
-def build_config(kind: type[C], values: Mapping[str, Any], source: str) -> C:
-    """A configuration of ``kind`` from plain values.
-
-    Raises:
-        UsageError: an unknown key (the nearest known one is suggested) or a value out of range.
-    """
-    for key in values:
-        if key not in kind.model_fields:
-            raise UsageError(f"{source}: unknown key {key!r}; {choices(key, kind.model_fields)}")
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        message = message[0].lower() + message[1:]
-        if first["loc"]:
-            key = str(first["loc"][0])
-            message = f"{key} = {values.get(key)!r}; {message}"
-        raise UsageError(f"{source}: {message}") from None
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The keys of a TOML file.
-
-    Raises:
-        UsageError: the file is absent or not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"there is no configuration {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is not a TOML file: {error}") from None
-
-
-def to_toml(config: TrainConfig) -> str:
-    """Every setting as TOML, each with what it is; ``read_toml`` gives the same configuration."""
-    lines = []
-    for name, field in type(config).model_fields.items():
-        value = getattr(config, name)
-        if value is not None:  # TOML has no null; a setting that is left out is its default, None
-            lines.append(f"{name} = {_toml(value)}  # {field.description or name}\n")
-    return "".join(lines)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(_toml, value))}]"
-    # JSON's texts, numbers and booleans are TOML's, but for a delete that TOML wants escaped.
-    return json.dumps(value).replace("\x7f", "\\u007f")

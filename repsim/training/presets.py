@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from repsim.configuration import read_toml
 from repsim.errors import UsageError
-from repsim.training.config import read_toml
 
 #: Every method has each. ``paper``: the paper's own settings; ``small``: within an hour on two
 #: cores; ``tiny``: seconds, to see that everything works.

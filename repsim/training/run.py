@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from repsim.configuration import build_config
 from repsim.errors import StoreError, UsageError, choices
 from repsim.files import sha256, write_atomic
 from repsim.networks.image_spec import ImageSpec
-from repsim.training.config import TrainConfig, build_config
+from repsim.training.config import TrainConfig
 from repsim.training.method import Method
 from repsim.training.methods import find_method
 

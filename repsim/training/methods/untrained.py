@@ -8,9 +8,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
+from repsim.configuration import build_config
 from repsim.errors import UsageError
 from repsim.networks.image_spec import ImageSpec
-from repsim.training.config import ResNetConfig, TrainConfig, build_config
+from repsim.training.config import ResNetConfig, TrainConfig
 from repsim.training.method import Batch, Method, StepContext
 from repsim.training.methods import find_method
 

@@ -5,28 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.analyses.layer_null_space import layer_null_spaces
+from repsim.activations.analyses.layer_nullspace import layer_null_spaces
 from repsim.activations.harvesting.heads import (
     Generated,
     generated_images,
     head_features,
     linear_head,
 )
-from repsim.activations.harvesting.runs import ImageLoader, data_provenance, extractor_provenance
-from repsim.data import ImageSet
+from repsim.activations.harvesting.loaders import ImageLoader
+from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.data.noise import Noise
 from repsim.errors import MismatchError
 from repsim.nullspace import null_space
 from repsim.nullspace.report import judged, with_layers
 from repsim.progress import Progress, silent
 from repsim.results import NullSpaceReport
-from repsim.training.run import Extractor
+
+if TYPE_CHECKING:
+    from repsim.data import ImageSet
+    from repsim.training.run import Extractor
 
 #: Noise that is put on held-out images, in units of their range from -1 to 1 and in shares.
 NOISES = (

@@ -1,0 +1,240 @@
+"""The shape of an analysis: its settings, its inputs, its result, and its cost."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+from repsim.configuration import Config, Setting, settings_of
+from repsim.errors import UsageError
+from repsim.progress import Progress, silent
+from repsim.results import Result
+
+if TYPE_CHECKING:
+    from repsim.data import ImageSet
+    from repsim.sources import ActivationSource
+    from repsim.training.run import Extractor
+
+C = TypeVar("C", bound=Config)
+
+#: Descriptions of settings that several analyses have.
+LAYERS = (
+    "all, odd, even, or addresses, globs, depth:N and, where a network runs, type:CLASS, "
+    "separated by commas"
+)
+KERNEL = "linear, rbf, or rbf:FRACTION"
+ESTIMATOR = "values to show; the result of stored activations holds both"
+PERMUTATIONS = (
+    "p-values from so many permutations of the examples of stored activations; all Gram matrices "
+    "are held"
+)
+
+#: Networks of an analysis: one, or two that are compared.
+Networks = Literal["one", "pair"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how an analysis runs; no result depends on it.
+
+    Attributes:
+        device: where to compute.
+        memory: bytes that rows, matrices and tiles may take; None for a quarter of what is free.
+        progress: told how far it is.
+    """
+
+    device: str = "auto"
+    memory: int | None = None
+    progress: Progress = silent
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The networks of an analysis, and the images or activations that it reads.
+
+    Attributes:
+        names: of the networks, as tables and figures have them.
+        extractors: the networks, where the analysis runs them.
+        images: image sets by part, where it runs networks.
+        stores: activations of each network by part, where it reads them.
+        own: the run whose augmentation ``own`` means; by default that of the first network.
+        data: the image set as it was named, for what a standard augmentation may mirror.
+    """
+
+    names: tuple[str, ...]
+    extractors: tuple[Extractor, ...] = ()
+    images: Mapping[str, ImageSet] = field(default_factory=dict)
+    stores: tuple[Mapping[str, ActivationSource], ...] = ()
+    own: Extractor | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class PrintedTable:
+    """A table as a command prints it."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+class Analysis(Generic[C]):
+    """An analysis with its settings; a subclass says what it reads and computes.
+
+    A module of ``repsim.activations.analyses`` that names such a class ``ANALYSIS`` is a command of
+    its name, an entry for papers and a key for their results.
+
+    Attributes:
+        config_class: its settings.
+        networks: ``one``, or ``pair`` for two that are compared.
+        parts: the parts of an image set that it needs, by name, each with its usual split; None
+            for the part that a network was trained on. The first is the option ``--split``, others
+            are ``--NAME-split``.
+        result: the kind of its result.
+    """
+
+    config_class: ClassVar[type[Config]] = Config
+    networks: ClassVar[Networks] = "one"
+    parts: ClassVar[Mapping[str, str | None]] = {"compared": "test"}
+    result: ClassVar[type[Result]]
+
+    def __init__(self, config: C | None = None) -> None:
+        self.config: C = self.config_class() if config is None else config  # type: ignore[assignment]
+
+    @classmethod
+    def name(cls) -> str:
+        """Its name: that of its module."""
+        return cls.__module__.rpartition(".")[2]
+
+    @property
+    def reads_stores(self) -> bool:
+        """Whether it reads activations that were harvested; otherwise it runs the networks."""
+        return False
+
+    @property
+    def pooling(self) -> str:
+        """The reduction of a store that leaves all it needs; see ``harvest``."""
+        return "none"
+
+    def run(self, inputs: Inputs, context: Context) -> Any:
+        """The result, with the record of the analysis and its settings."""
+        result = self.compute(inputs, context)
+        record = {"analysis": self.name(), "settings": self.config.identity()}
+        return replace(result, provenance={**result.provenance, **record})
+
+    def compute(self, inputs: Inputs, context: Context) -> Any:
+        """Compute the result, in a subclass."""
+        raise NotImplementedError
+
+    # --- cost
+
+    def images_shown(self, sizes: Mapping[str, int]) -> int:
+        """How often an image is shown to each network, about, from the images of each part.
+
+        Work that costs as much as showing an image counts too; harvesting does.
+        """
+        return sum(sizes.values())
+
+    def seconds(self, sizes: Mapping[str, int]) -> float:
+        """Seconds beside those, about."""
+        return 2.0
+
+    # --- names
+
+    @property
+    def prefix(self) -> str:
+        """The first word of the name of its result."""
+        return self.name()
+
+    def tags(self) -> list[str]:
+        """What the name of a result says of the settings: those that differ from their defaults."""
+        found = []
+        for each in settings_of(type(self.config)):
+            value = getattr(self.config, each.name)
+            if value != each.default:
+                found.append(tag(each, value))
+        return found
+
+    def split_tags(self, splits: Mapping[str, str | None]) -> list[str]:
+        """What the name of a result says of the splits, unless all are the usual ones."""
+        if all(splits.get(part, split) == split for part, split in self.parts.items()):
+            return []
+        return ["-".join(split for split in splits.values() if split)]
+
+    def stem(self, names: Sequence[str], data: str | None, splits: Mapping[str, str | None]) -> str:
+        """The name of its result: of which networks, on which images, with which settings.
+
+        Args:
+            names: of the networks, as they were asked for.
+            data: the image set, where it is not the one that they were trained on.
+            splits: the split of each part.
+        """
+        about = [*([data] if data else []), *self.split_tags(splits), *self.tags()]
+        words = [self.prefix, *names, *(word for word in about if word)]
+        return "-".join(map(slug, words))
+
+    # --- what users see
+
+    def figure_names(self) -> tuple[str, ...]:
+        """The figures that its result may have, by the suffix of their files."""
+        return ()
+
+    def report(self, result: Any) -> Iterator[PrintedTable | str]:
+        """The tables and lines that a command prints of a result."""
+        rows = result.rows()
+        columns = list(rows[0]) if rows else ["empty"]
+        yield PrintedTable(self.prefix, columns, [list(row.values()) for row in rows])
+
+    def notes(self, result: Any) -> Iterator[str]:
+        """Remarks on a result that no table has."""
+        return iter(())
+
+    def with_layers(self, patterns: Sequence[str | None]) -> Analysis[C]:
+        """The same of other layers: those that the names of its networks ask for.
+
+        Args:
+            patterns: of each network; None leaves its layers as the settings have them.
+        """
+        keys = ("layers",) if self.networks == "one" else ("layers_a", "layers_b")
+        changed = {key: value for key, value in zip(keys, patterns, strict=False) if value}
+        known = {each.name for each in settings_of(type(self.config))}
+        if not changed.keys() <= known:
+            raise UsageError(f"{self.name()} takes no layers; leave out @LAYERS")
+        return type(self)(replace(self.config, **changed)) if changed else self
+
+
+def tag(setting: Setting, value: Any) -> str:
+    """What the name of a file says of a setting."""
+    name = setting.name.replace("_", "-")
+    if isinstance(value, bool):
+        return name if value else f"no-{name}"
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return (f"{name}-{{}}" if setting.tag is None else setting.tag).format(text)
+
+
+def slug(word: str) -> str:
+    """A word as part of a file's name; a digest tells apart what would look alike.
+
+    Letters, digits and single signs between them suffice; of patterns such as ``bg4.*`` the signs
+    matter.
+    """
+    plain = re.sub(r"\W+", "-", word).strip("-")
+    if re.fullmatch(r"\w+(?:(?:\[:|[-.,:/@\[\]])\w+)*\]?", word):
+        return plain
+    return f"{plain}-{hashlib.sha256(word.encode()).hexdigest()[:4]}".strip("-")
+
+
+def check_batches(augmentation: str | None, permutations: int, estimator: str) -> None:
+    """Raise ``UsageError`` for settings that need all examples at once, where networks run."""
+    if augmentation is None:
+        return
+    if permutations:
+        raise UsageError(
+            "permutations need all examples at once, and networks that run see them in batches; "
+            "leave out permutations, or augmentation"
+        )
+    if estimator == "biased":
+        raise UsageError("there is no biased estimate from batches; take the estimator unbiased")

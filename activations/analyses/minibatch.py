@@ -1,0 +1,91 @@
+"""Minibatch CKA of networks as they run, without storing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from repsim.activations.capture.batches import run, to_device
+from repsim.activations.capture.hooks import Capture, planned
+from repsim.activations.capture.modules import unwrap
+from repsim.devices import find_device
+from repsim.errors import DegenerateError
+from repsim.measures import MinibatchCKA
+from repsim.measures.kernels import KernelLike
+from repsim.progress import Progress
+from repsim.results import SimilarityMap
+
+
+class Side(Protocol):
+    """What gives layers (n, ...) of every batch."""
+
+    def layers_of(self, batch: Any) -> list[str]:
+        """The layers that it will give, from the first batch."""
+
+    def take(self, batch: Any, reduce: Callable[[str, Any], Any]) -> Mapping[str, Any]:
+        """The layers of a batch, each reduced at once."""
+
+
+class NetworkSide:
+    """The layers of a network."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: str | Sequence[str] | None,
+        device: torch.device,
+        name: str | None,
+    ) -> None:
+        self._model = unwrap(model).to(device)
+        self.name = name or type(self._model).__name__
+        self._chosen = layers
+        self._layers: list[str] = []
+
+    def layers_of(self, batch: Any) -> list[str]:
+        if not self._layers:
+            self._layers = list(planned(self._model, batch, self._chosen))
+        return self._layers
+
+    def take(self, batch: Any, reduce: Callable[[str, Any], Any]) -> Mapping[str, Any]:
+        with Capture(self._model, self._layers, reduce=reduce) as capture:
+            run(self._model, batch)
+            return capture.take(self._layers)
+
+
+def stream(
+    sides: Sequence[Side],
+    pairs: Iterable[tuple[Any, Any]],
+    total: int,
+    names: Sequence[str],
+    kernel: KernelLike,
+    progress: Progress,
+) -> SimilarityMap:
+    """The map of two sides, from what each is shown of every batch."""
+    engine: MinibatchCKA | None = None
+    for done, pair in enumerate(pairs, start=1):
+        shown = list(zip(sides, pair, strict=True))
+        if engine is None:
+            engine = MinibatchCKA(*(side.layers_of(part) for side, part in shown), kernel=kernel)
+        engine.update(*(side.take(part, engine.reduce) for side, part in shown))
+        progress(done, max(total, done), "")
+    if engine is None:
+        raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
+    return engine.compute(name_a=names[0], name_b=names[1])
+
+
+def place(model: nn.Module, device: torch.device | str | None) -> torch.device:
+    """``device``, or where the network lies."""
+    first = next(iter(model.parameters()), torch.empty(0))
+    return first.device if device is None else find_device(device)
+
+
+def moved(loader: Iterable[Any], device: torch.device) -> Iterator[Any]:
+    return (to_device(batch, device) for batch in loader)
+
+
+def about(result: SimilarityMap, comparison: str, **facts: Any) -> SimilarityMap:
+    return replace(result, provenance={**result.provenance, "comparison": comparison, **facts})

@@ -1,0 +1,236 @@
+"""Compare the layers of two networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from repsim.activations.analyses import base
+from repsim.activations.analyses.augmentation import (
+    AUGMENTATIONS,
+    describe_shown,
+    find_augmentation,
+)
+from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedTable
+from repsim.activations.analyses.minibatch import NetworkSide, moved, place, stream
+from repsim.activations.analyses.tables import certainty, map_notes, map_title
+from repsim.activations.harvesting.loaders import ShuffledLoader
+from repsim.configuration import setting
+from repsim.devices import find_device
+from repsim.errors import UsageError, choices
+from repsim.measures import MEASURES, cka_map
+from repsim.measures.identification import identified
+from repsim.measures.kernels import KernelLike, parse_kernel
+from repsim.progress import Progress, silent
+from repsim.results import SimilarityMap
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Config(base.Config):
+    """Settings of a comparison.
+
+    Raises:
+        UsageError: another measure than CKA, or p-values of images that are seen in batches.
+    """
+
+    measure: str = setting("cka", "cka; other measures are functions of repsim.measures", tag="")
+    augmentation: str | None = setting(
+        None,
+        "run the networks on images that are augmented alike for both: by simclr, supervised or "
+        "own, as the first was trained; none shows them as they are; without it, what was "
+        "harvested is read",
+        choices=("none", *AUGMENTATIONS),
+        tag="{}",
+    )
+    layers: str | None = setting(None, base.LAYERS, tag="{}", metavar="PATTERN")
+    layers_a: str | None = setting(
+        None, "layers of the first network", tag="a-{}", metavar="PATTERN"
+    )
+    layers_b: str | None = setting(
+        None, "layers of the second network", tag="b-{}", metavar="PATTERN"
+    )
+    kernel: str = setting("linear", base.KERNEL, tag="{}")
+    estimator: str = setting(
+        "unbiased",
+        base.ESTIMATOR,
+        choices=("unbiased", "biased"),
+        decides=False,
+        tag="{}",
+    )
+    stderr: bool = setting(True, "standard errors of the unbiased values")
+    permutations: int = setting(0, base.PERMUTATIONS, ge=0)
+    batch_size: int = setting(256, "images at a time, where networks run", ge=8)
+    seed: int = setting(0, "of the permutations, or of the order and augmentations of images", ge=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_kernel(self.kernel)
+        check_measure(self.measure)
+        base.check_batches(self.augmentation, self.permutations, self.estimator)
+
+
+def check_measure(measure: str) -> None:
+    """Raise ``UsageError`` for a measure that has no map, naming the function that computes it."""
+    if measure == "cka":
+        return
+    variants = {"cka-rbf": "kernel rbf", "cka-biased": "estimator biased"}
+    if measure in variants:
+        raise UsageError(f"{measure} is the measure cka with {variants[measure]}; say so")
+    if measure not in MEASURES:
+        raise UsageError(f"unknown measure {measure!r}; {choices(measure, MEASURES)}")
+    function = MEASURES[measure].function
+    name = getattr(function, "func", function).__name__
+    raise UsageError(
+        f"maps of layers are of cka; for {measure}, call repsim.measures.{name} on two layers"
+    )
+
+
+def compare(
+    model_a: nn.Module,
+    model_b: nn.Module,
+    loader: Iterable[Any],
+    *,
+    layers_a: str | Sequence[str] | None = None,
+    layers_b: str | Sequence[str] | None = None,
+    name_a: str | None = None,
+    name_b: str | None = None,
+    kernel: KernelLike = "linear",
+    device: torch.device | str | None = None,
+    progress: Progress = silent,
+) -> SimilarityMap:
+    """Minibatch CKA of all pairs of layers (Nguyen et al. 2021), in one pass over the images.
+
+    Both networks see each batch once, and each layer is reduced to its Gram matrix as it comes, so
+    nothing is stored. Shuffle the loader: batches sorted by class are not samples of the whole set,
+    and the value would depend on the batch size; the map has a note where they seem to be. A
+    ``ShuffledLoader`` shows both networks the same augmented images (Grigg et al. 2021, Figure 5).
+
+    Args:
+        model_a: any module that takes the loader's batches.
+        model_b: the other one; may be the same object.
+        loader: gives batches: images (n, ...) as tensors or arrays, tuples or lists that begin with
+            them, or dictionaries by the names of the networks' arguments.
+        layers_a: addresses or patterns, as for ``repsim.activations.Capture``; by default the
+            layers the network names itself, or its leaf modules.
+        layers_b: the same of ``model_b``.
+        name_a: what to call ``model_a`` in tables and figures; by default its class.
+        name_b: the same of ``model_b``.
+        kernel: as in ``repsim.cka``; an RBF bandwidth is taken from each batch.
+        device: where to run; by default where ``model_a`` lies.
+        progress: told the batches done, where their number is known.
+
+    Raises:
+        UsageError: a layer that a network does not have, or a batch it cannot take.
+        CaptureError: a layer that was named and is never called, or has no row for each example.
+        DegenerateError: no batch of at least four images.
+
+    Warns:
+        RepsimWarning: of layers that were not named and are left out for these reasons.
+    """
+    target = place(model_a, device)
+    a, b = (
+        NetworkSide(model_a, layers_a, target, name_a),
+        NetworkSide(model_b, layers_b, target, name_b),
+    )
+    pairs = ((batch, batch) for batch in moved(loader, target))
+    total = len(loader) if isinstance(loader, Sized) else 0
+    return stream([a, b], pairs, total, [a.name, b.name], kernel, progress)
+
+
+class Similarity(Analysis[Config]):
+    """CKA of all pairs of layers of two networks, or of one with itself."""
+
+    config_class = Config
+    networks = "pair"
+    result = SimilarityMap
+
+    @property
+    def prefix(self) -> str:
+        return self.config.measure
+
+    @property
+    def reads_stores(self) -> bool:
+        return self.config.augmentation is None
+
+    def compute(self, inputs: Inputs, context: Context) -> SimilarityMap:
+        return (self._of_stores if self.reads_stores else self._of_networks)(inputs, context)
+
+    def _layers(self) -> dict[str, str | None]:
+        config = self.config
+        return {
+            "layers_a": config.layers_a or config.layers,
+            "layers_b": config.layers_b or config.layers,
+        }
+
+    def _of_stores(self, inputs: Inputs, context: Context) -> SimilarityMap:
+        config = self.config
+        sources = [store["compared"] for store in inputs.stores]
+        return cka_map(
+            *sources,
+            **self._layers(),
+            kernel=config.kernel,
+            stderr=config.stderr,
+            permutations=config.permutations,
+            seed=config.seed,
+            device=context.device,
+            memory=context.memory,
+            progress=context.progress,
+        )
+
+    def _of_networks(self, inputs: Inputs, context: Context) -> SimilarityMap:
+        config, name = self.config, self.config.augmentation or "none"
+        device = find_device(context.device)
+        augment = find_augmentation(name, inputs)
+        images = inputs.images["compared"]
+        networks = [each.load() for each in inputs.extractors]
+        result = compare(
+            networks[0],
+            networks[-1],
+            ShuffledLoader(images, augment, config.batch_size, config.seed, device=device),
+            **self._layers(),
+            name_a=inputs.names[0],
+            name_b=inputs.names[-1],
+            kernel=config.kernel,
+            device=device,
+            progress=context.progress,
+        )
+        result = result if config.stderr else replace(result, stderr=None)
+        return describe_shown(result, inputs, name, batch_size=config.batch_size, seed=config.seed)
+
+    def images_shown(self, sizes: Mapping[str, int]) -> int:
+        return 3 * sizes["compared"]
+
+    def figure_names(self) -> tuple[str, ...]:
+        return ("heatmap", "curves")
+
+    def report(self, result: SimilarityMap) -> Iterator[PrintedTable | str]:
+        estimator = self.config.estimator
+        values, diagonal = result.values(estimator), result.diagonal(estimator)
+        columns = [
+            f"{result.name_a} layer",
+            "same layer",
+            f"most similar in {result.name_b}",
+            "CKA",
+        ]
+        best = result.best_match(estimator)
+        further, cells = certainty(result, estimator, best)
+        rows: list[tuple[Any, ...]] = []
+        for i, (layer, j) in enumerate(zip(result.layers_a, best, strict=True)):
+            match = ("-", None) if j is None else (result.layers_b[j], float(values[i, j]))
+            same = None if diagonal is None else float(diagonal[i])
+            rows.append((layer, same, *match, *cells[i]))
+        yield PrintedTable(map_title(result, estimator), columns + further, rows)
+        if diagonal is not None and len(diagonal) > 1 and result.name_a != result.name_b:
+            alike = int(identified(values, result.layers_a, result.layers_b).sum())
+            yield f"{alike} of {len(diagonal)} layers are most similar to their counterpart"
+
+    def notes(self, result: SimilarityMap) -> Iterator[str]:
+        return map_notes(result, self.config.estimator)
+
+
+ANALYSIS = Similarity

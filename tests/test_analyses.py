@@ -1,0 +1,120 @@
+"""Analyses as modules: found, light, named by their settings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from repsim.activations.analyses import analysis_names, analysis_summaries, find_analysis
+from repsim.activations.analyses.base import slug
+from repsim.errors import UsageError
+
+
+def test_analyses_are_found_with_their_summaries() -> None:
+    assert {"classes", "invariance", "similarity"} <= set(analysis_names())
+    for name, summary in analysis_summaries().items():
+        assert summary.endswith("."), name
+        assert find_analysis(name).name() == name
+
+
+def test_an_unknown_analysis_is_named_with_the_nearest() -> None:
+    with pytest.raises(
+        UsageError, match="unknown analysis 'invarience'; did you mean 'invariance'"
+    ):
+        find_analysis("invarience")
+
+
+@pytest.mark.parametrize("name", analysis_names())
+def test_an_analysis_needs_neither_pydantic_nor_stores(name: str) -> None:
+    code = (
+        "import sys\n"
+        "class Blocked:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('pydantic', 'h5py'):\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Blocked())\n"
+        "from repsim.activations.analyses import find_analysis\n"
+        f"found = find_analysis({name!r})()\n"
+        "assert found.config.identity()\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+#: Settings that each change the name of a result.
+CHANGED: dict[str, list[dict[str, Any]]] = {
+    "similarity": [
+        {},
+        {"layers": "even"},
+        {"layers": "bg4.*"},
+        {"layers": "bg4"},
+        {"layers_a": "even"},
+        {"layers_b": "even"},
+        {"kernel": "rbf:0.4"},
+        {"kernel": "rbf"},
+        {"augmentation": "none"},
+        {"augmentation": "own"},
+        {"stderr": False},
+        {"permutations": 9},
+        {"batch_size": 64},
+        {"seed": 1},
+        {"estimator": "biased"},
+    ],
+    "invariance": [{}, {"augmentation": "own"}, {"batch_size": 8}, {"seed": 8}],
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_settings_that_differ_give_names_that_differ(name: str) -> None:
+    kind = find_analysis(name)
+    stems = [
+        kind(kind.config_class(**settings)).stem(names, data, {"compared": split})
+        for settings in CHANGED[name]
+        for names in (("a", "b"), ("b", "a"))
+        for data in (None, "mnist")
+        for split in ("test", "train", "test[:100]", "test[100:]")
+    ]
+    for one, other in combinations(stems, 2):
+        assert one != other
+
+
+def test_names_of_results_say_what_they_always_said() -> None:
+    similarity = find_analysis("similarity")
+    even = similarity(similarity.config_class(layers="even", kernel="rbf:0.4"))
+    assert even.stem(("simclr", "mgan:classifier"), None, {"compared": "test"}) == (
+        "cka-simclr-mgan-classifier-even-rbf-0-4"
+    )
+    assert slug("test[:100]") == "test-100"
+    assert slug("test[100:200]") == "test-100-200"
+    assert slug("test[100:]") != "test-100"
+
+
+def test_a_measure_without_maps_names_its_function() -> None:
+    config = find_analysis("similarity").config_class
+    with pytest.raises(UsageError, match="call repsim.measures.procrustes_distance on two layers"):
+        config(measure="procrustes")
+    with pytest.raises(UsageError, match="unknown measure 'ckaa'; did you mean 'cka'"):
+        config(measure="ckaa")
+    with pytest.raises(UsageError, match="cka-biased is the measure cka with estimator biased"):
+        config(measure="cka-biased")
+
+
+@pytest.mark.parametrize("name", ["similarity", "classes"])
+def test_batches_give_no_permutations_and_no_biased_values(name: str) -> None:
+    config = find_analysis(name).config_class
+    with pytest.raises(UsageError, match="permutations need all examples at once"):
+        config(augmentation="simclr", permutations=9)
+    with pytest.raises(UsageError, match="no biased estimate from batches"):
+        config(augmentation="none", estimator="biased")
+
+
+def test_layers_of_names_go_into_the_settings() -> None:
+    similarity, invariance = find_analysis("similarity")(), find_analysis("invariance")()
+    assert similarity.with_layers(["even", None]).config.layers_a == "even"
+    assert similarity.with_layers(["even", "bg4.*"]).config.layers_b == "bg4.*"
+    assert invariance.with_layers(["head"]).config.layers == "head"
+    assert invariance.with_layers([None]) is invariance
