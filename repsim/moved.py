@@ -38,6 +38,8 @@ MOVED = {
     "repsim.activations.runs": "repsim.activations.harvesting.runs",
     "repsim.figure_data": "repsim.results.figure",
     "repsim.intervals": "repsim.confidence",
+    "repsim.measures.cka.cka_map": "repsim.measures.cka_map.cka_map",
+    "repsim.measures.cka.influence": "repsim.measures.influence.influence",
 }
 
 #: Names that were taught and have no successor, each with the reason.

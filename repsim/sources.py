@@ -108,6 +108,22 @@ class ArraySource:
         return {"source": self._name, "n": self.n}
 
 
+def as_source(value: Any, name: str) -> ActivationSource:
+    """``value`` if it is a source, or a source of the arrays in a dict.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(value, dict):
+        return ArraySource(value, name=name)
+    if not isinstance(value, ActivationSource):
+        raise UsageError(
+            f"{name} is a {type(value).__name__}; expected a dict of layer name to array, or an "
+            "open store (repsim.open_store)"
+        )
+    return value
+
+
 def as_numbers(value: Any, name: str) -> Any:
     """``value`` if it is an array or tensor of real numbers, or an array of it.
 

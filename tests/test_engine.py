@@ -17,7 +17,7 @@ from repsim.activations import open_store
 from repsim.activations.store.format import LayerSpec
 from repsim.activations.store.writer import write_store
 from repsim.errors import DegenerateError, UsageError
-from repsim.measures import MinibatchCKA, cka, cka_map, features, gram, layer, minibatch
+from repsim.measures import MinibatchCKA, batch_layer, cka, cka_map, features, gram, prepare
 from repsim.measures.algebra import operations
 from repsim.measures.kernels import parse_kernel
 from repsim.results import SimilarityMap
@@ -37,7 +37,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(gram.TILE, "cpu", 16)
     monkeypatch.setattr(features, "FEATURES", 8)
     monkeypatch.setattr(features, "ROWS", 24)
-    monkeypatch.setattr(layer, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(prepare, "BLOCK_BYTES", 1000)
 
 
 def networks(rng: np.random.Generator, n: int, dtype: Any = np.float64) -> tuple[Side, Side]:
@@ -275,9 +275,9 @@ def test_minibatches_in_float32_take_the_short_way_only_where_it_is_as_good(
     x = rng.normal(size=(120, 200))
     y = x @ rng.normal(size=(200, 90)) / 20 + 0.5 * rng.normal(size=(120, 90))
     a, b = ({"x": (scale * (v / v.std() + mean)).astype(np.float32)} for v in (x, y))
-    taken, short = [], minibatch.uncentred_layer
+    taken, short = [], batch_layer.uncentred_layer
     monkeypatch.setattr(
-        minibatch, "uncentred_layer", lambda *args: taken.append(short(*args)) or taken[-1]
+        batch_layer, "uncentred_layer", lambda *args: taken.append(short(*args)) or taken[-1]
     )
     engine = MinibatchCKA(["x"], ["x"])
     parts = np.zeros(3)

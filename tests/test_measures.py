@@ -21,7 +21,7 @@ from repsim.errors import (
     ShapeError,
     UsageError,
 )
-from repsim.measures import RBF, Linear, cka, cka_map, features, gram, layer
+from repsim.measures import RBF, Linear, cka, cka_map, features, gram, prepare
 from repsim.measures.hsic import GramSums
 from repsim.measures.kernels import bandwidth, parse_kernel
 from repsim.measures.layer import Layer
@@ -359,7 +359,7 @@ def test_the_bandwidth_is_a_fraction_of_the_median_distance_in_the_layers_own_un
     recorded = cka_map({"x": x}, kernel=RBF(0.4)).provenance["bandwidth"]
     assert recorded == {"a:x": pytest.approx(expected, rel=1e-12)}
     # Of many examples, an evenly spaced subset decides.
-    monkeypatch.setattr(layer, "MEDIAN_EXAMPLES", 8)
+    monkeypatch.setattr(prepare, "MEDIAN_EXAMPLES", 8)
     recorded = cka_map({"x": x}, kernel=RBF(0.4)).provenance["bandwidth"]
     subset = x[np.linspace(0, 49, 8).round().astype(int)]
     assert recorded["a:x"] == pytest.approx(0.4 * median(torch.tensor(subset)), rel=1e-12)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import repsim
 from repsim.activations import Capture
 from repsim.errors import DegenerateError, MismatchError, ShapeError, UsageError
-from repsim.measures import MinibatchCKA, cka_map, minibatch
+from repsim.measures import MinibatchCKA, batch_layer, cka_map
 from repsim.measures.hsic import GramSums
 
 Side = dict[str, np.ndarray]
@@ -472,9 +472,9 @@ def test_channels_last_have_the_same_value(n: int, rng: np.random.Generator) -> 
 
 def test_channels_last_are_read_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
-    original = minibatch.uncentred_layer
+    original = batch_layer.uncentred_layer
     monkeypatch.setattr(
-        minibatch, "uncentred_layer", lambda x, name: seen.append(x) or original(x, name)
+        batch_layer, "uncentred_layer", lambda x, name: seen.append(x) or original(x, name)
     )
     for layout in (torch.contiguous_format, torch.channels_last):
         x = torch.randn(10, 5, 4, 4).to(memory_format=layout)
@@ -521,7 +521,7 @@ def test_comparing_networks_is_the_minibatch_map_of_their_activations(kernel: An
 def test_comparing_networks_keeps_no_activations(monkeypatch: pytest.MonkeyPatch) -> None:
     alive: list[weakref.ref[Tensor]] = []
     most = 0
-    original = minibatch.BatchLayer.__init__
+    original = batch_layer.BatchLayer.__init__
 
     def init(self: Any, name: str, activations: Any, *rest: Any) -> None:
         nonlocal most
@@ -533,7 +533,7 @@ def test_comparing_networks_keeps_no_activations(monkeypatch: pytest.MonkeyPatch
         for _ in range(5):
             yield torch.randn(16, 3, 8, 8)
 
-    monkeypatch.setattr(minibatch.BatchLayer, "__init__", init)
+    monkeypatch.setattr(batch_layer.BatchLayer, "__init__", init)
     models = networks()
     for model in models:
         model[1] = nn.ReLU()  # of its own output, not of its input

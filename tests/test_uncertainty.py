@@ -21,7 +21,8 @@ from repsim.measures import RBF, cka, cka_map, gram, influence
 from repsim.measures.algebra import pair_sums
 from repsim.measures.hsic import GramSums, Terms
 from repsim.measures.kernels import Kernel, Linear, parse_kernel
-from repsim.measures.layer import centring, prepare_layer
+from repsim.measures.prepare import prepare_layer
+from repsim.measures.tiles import centring
 from repsim.measures.uncertainty import leave_one_out, standard_errors
 from repsim.sources import ArraySource
 

@@ -1,9 +1,11 @@
 """Measures of similarity between two representations of the same examples."""
 
 from repsim.measures.cca import cca, pwcca, svcca
-from repsim.measures.cka import cka, cka_map, influence
+from repsim.measures.cka import cka
+from repsim.measures.cka_map import cka_map
 from repsim.measures.classes import class_similarity
 from repsim.measures.identification import layer_identification
+from repsim.measures.influence import influence
 from repsim.measures.kernels import RBF, Linear
 from repsim.measures.minibatch import MinibatchCKA
 from repsim.measures.neighbours import mutual_knn

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from repsim.errors import DegenerateError, ShapeError, UsageError
-from repsim.measures.cka import _as_source, cka_map
+from repsim.measures.cka_map import cka_map
 from repsim.results import SimilarityMap
-from repsim.sources import ActivationSource, ArraySource
+from repsim.sources import ActivationSource, ArraySource, as_source
 
 #: What the one column of such a map is called.
 CLASSES = "classes"
@@ -47,7 +47,7 @@ def class_similarity(
         ShapeError: labels that are not one for each example.
         DegenerateError: all examples are of one class, or there are fewer than four.
     """
-    source = _as_source(source, "a")
+    source = as_source(source, "a")
     if labels is None:
         labels = getattr(source, "labels", None)
     names = checked_labels(labels, source.n, source.name)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from repsim.measures.hsic import GramSums, Terms
 from repsim.measures.kernels import RBF
-from repsim.measures.layer import Layer, add_row_sums, centring, upper_tiles
+from repsim.measures.layer import Layer
+from repsim.measures.tiles import add_row_sums, centring, upper_tiles
 from repsim.progress import Progress, silent
 
 #: Rows of the largest tile, on a CPU and on an accelerator.

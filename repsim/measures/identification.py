@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float
 
 from repsim.errors import DegenerateError, NonFiniteError, RepsimWarning, UsageError, choices
 from repsim.layers import select_layers
-from repsim.measures.cka import _as_source, cka_map
+from repsim.measures.cka_map import cka_map
 from repsim.measures.registry import MEASURES, Measure
 from repsim.results import SimilarityMap
-from repsim.sources import ActivationSource, check_comparable
+from repsim.sources import ActivationSource, as_source, check_comparable
 
 #: By how much the corresponding layer must be more similar than any other: where only rounding
 #: decides, as between a layer and its flattened copy, nothing is identified.
@@ -80,7 +80,7 @@ def layer_identification(
     if b is None:
         raise UsageError("b is missing; expected a second network, or a SimilarityMap alone")
 
-    a, b = _as_source(a, "a"), _as_source(b, "b")
+    a, b = as_source(a, "a"), as_source(b, "b")
     names_a = select_layers(a.layers, layers_a, of=a.name)
     names_b = select_layers(b.layers, layers_a if layers_b is None else layers_b, of=b.name)
     _check_layers(names_a, names_b)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError
-from repsim.measures.layer import varies
+from repsim.measures.prepare import varies
 from repsim.sources import as_numbers, as_tensor
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,90 +12,22 @@ from repsim.devices import default_memory
 from repsim.errors import (
     DegenerateError,
     MismatchError,
-    NonFiniteError,
     ShapeError,
     UsageError,
     choices,
 )
+from repsim.measures.batch_layer import BatchLayer, Scratch
+from repsim.measures.batch_spread import Means, Squares
 from repsim.measures.gram import gram_sums
 from repsim.measures.hsic import HSIC
-from repsim.measures.kernels import Kernel, KernelLike, Linear, parse_kernel
-from repsim.measures.layer import Layer, prepare_layer, prepare_together, uncentred_layer
+from repsim.measures.kernels import KernelLike, Linear, parse_kernel
+from repsim.measures.layer import Layer
 from repsim.measures.product import full_precision
 from repsim.results import SimilarityMap
-from repsim.sources import ArraySource, as_floats
 
 #: Batches whose means differ this many standard deviations more than those of shuffled ones would
 #: are called sorted.
 SORTED = 6.0
-
-
-class BatchLayer:
-    """What the sums need of one layer of one batch, made from its activations at once.
-
-    A Gram matrix where the batch has fewer examples than the layer has features, the centred rows
-    otherwise; the activations themselves are not kept.
-
-    Attributes:
-        n: examples.
-        features: of each example.
-        layer: None where the layer is the same for every example of the batch.
-        error: what is wrong with the activations, or None.
-    """
-
-    def __init__(self, name: str, activations: Any, kernel: Kernel, scratch: _Scratch) -> None:
-        maps = isinstance(activations, Tensor) and activations.ndim == 4
-        if maps and activations.is_contiguous(memory_format=torch.channels_last):
-            # In the order in which they lie in memory: CKA knows no order of features.
-            activations = activations.permute(0, 2, 3, 1)
-        source = ArraySource({name: activations}, name=name)
-        self.n = source.n
-        self.features = math.prod(source.rows(name, 0, 0).shape[1:])
-        self.layer: Layer | None = None
-        self.error: NonFiniteError | None = None
-        if self.n >= 4:
-            with full_precision(source.device):
-                try:
-                    self.layer = _batch_layer(source, kernel, scratch)
-                except DegenerateError:
-                    pass
-                except NonFiniteError as error:
-                    self.error = error
-
-
-def _batch_layer(source: ArraySource, kernel: Kernel, scratch: _Scratch) -> Layer:
-    """The only layer of ``source``, of which it then needs nothing more."""
-    (name,), n = source.layers, source.n
-    x = as_floats(source.rows(name, 0, n)).flatten(1)
-    layer = None
-    if isinstance(kernel, Linear) and n < x.shape[1]:
-        layer = uncentred_layer(x, name)
-    if layer is None:
-        (layer,) = prepare_together(
-            x.dtype,
-            lambda dtype: [prepare_layer(source, name, kernel, source.device, dtype, keep=True)],
-        )
-    if layer.gram is None and n < layer.features:
-        layer.hold_gram(scratch.of(layer), n)
-    elif layer.gram is None:
-        layer.held = layer.rows(0, n)
-    del layer.source
-    return layer
-
-
-class _Scratch:
-    """Memory for the rows of one layer after another: fresh memory is slow."""
-
-    def __init__(self) -> None:
-        self._memory = torch.empty(0)
-
-    def of(self, layer: Layer) -> Tensor:
-        """Room for the rows of ``layer``."""
-        needed, memory = layer.n * layer.features, self._memory
-        alike = (memory.dtype, memory.device) == (layer.dtype, layer.device)
-        if not alike or memory.numel() < needed:
-            self._memory = torch.empty(needed, dtype=layer.dtype, device=layer.device)
-        return self._memory
 
 
 class MinibatchCKA:
@@ -122,9 +53,9 @@ class MinibatchCKA:
         self.kernel = parse_kernel(kernel)
         a, b = len(self.layers_a), len(self.layers_b)
         self._sums = HSIC(*(torch.zeros(s, dtype=torch.float64) for s in ((a, b), (a,), (b,))))
-        self._squares = _Squares(a, b)
-        self._means = _Means(), _Means()
-        self._scratch = _Scratch()
+        self._squares = Squares(a, b)
+        self._means = Means(), Means()
+        self._scratch = Scratch()
         self._widths: dict[tuple[str, str], int] = {}
         self.examples = 0
         self.batches = 0
@@ -132,7 +63,7 @@ class MinibatchCKA:
         self.notes: dict[tuple[str, str], str] = {}
 
     def reduce(self, layer: str, activations: Any) -> BatchLayer:
-        """What ``update`` needs of a layer's activations (n, ...), which are not kept.
+        """Reduce a layer's activations (n, ...), which are not kept, for ``update``.
 
         A hook that reduces each layer as it comes holds one layer at a time in place of all.
         """
@@ -162,18 +93,8 @@ class MinibatchCKA:
                 if name not in given:
                     raise UsageError(f"{side} has no layer {name!r}; {choices(name, given)}")
             sides.append([self._reduced(name, given[name]) for name in layers])
-        sizes = {
-            (side, layer.n) for side, layers in zip("ab", sides, strict=True) for layer in layers
-        }
-        if len({n for _, n in sizes}) > 1:
-            (first, n), *rest = sorted(sizes)
-            other = next((side, m) for side, m in rest if m != n)
-            raise ShapeError(
-                f"a batch has {n} examples in {first} and {other[1]} in {other[0]}; expected the "
-                "same examples in every layer"
-            )
+        n = _same_examples(sides)
         self._check_widths(sides)
-        n = sizes.pop()[1]
         if n < 4:
             self.skipped += n
             return
@@ -230,6 +151,24 @@ class MinibatchCKA:
             raise DegenerateError(
                 f"no batch of at least 4 examples arrived ({self.skipped} examples in smaller ones)"
             )
+        values = self._sums.cka()
+        stderr = self._squares.standard_errors(self._sums, values, self.batches)
+        return SimilarityMap(
+            layers_a=self.layers_a,
+            layers_b=self.layers_b,
+            unbiased=values.numpy(),
+            biased=None,
+            n=self.examples,
+            name_a=name_a,
+            name_b=name_b,
+            kernel=str(self.kernel),
+            notes=self._all_notes(name_a, name_b),
+            provenance={"method": "minibatch", "batches": self.batches, "sums": "float64"},
+            stderr=stderr.numpy() if self.batches > 1 else None,
+        )
+
+    def _all_notes(self, name_a: str, name_b: str) -> dict[str, str]:
+        """Notes on layers and on the batches, for the map."""
         names = {"a": name_a, "b": name_b} if name_a != name_b else {"a": "a", "b": "b"}
         notes = {f"{names[side]}:{layer}": note for (side, layer), note in self.notes.items()}
         for side, layers, own in zip(
@@ -252,21 +191,7 @@ class MinibatchCKA:
                 "batches would; if the loader is sorted, by class say, the values depend on the "
                 "size of the batches: shuffle it"
             )
-        values = self._sums.cka()
-        stderr = self._squares.standard_errors(self._sums, values, self.batches)
-        return SimilarityMap(
-            layers_a=self.layers_a,
-            layers_b=self.layers_b,
-            unbiased=values.numpy(),
-            biased=None,
-            n=self.examples,
-            name_a=name_a,
-            name_b=name_b,
-            kernel=str(self.kernel),
-            notes=notes,
-            provenance={"method": "minibatch", "batches": self.batches, "sums": "float64"},
-            stderr=stderr.numpy() if self.batches > 1 else None,
-        )
+        return notes
 
     def _reduced(self, name: str, value: Any) -> BatchLayer:
         return value if isinstance(value, BatchLayer) else self.reduce(name, value)
@@ -318,8 +243,10 @@ class MinibatchCKA:
         self._squares.update(batch, n)
 
     def _units(self, layers: list[Layer], own: Tensor) -> Tensor:
-        """What the engine's scaling of rows took out of each Gram matrix; 0 where what is left of
-        a layer is rounding alone, so that it adds nothing, like a constant one."""
+        """The factor that scaling of rows took out of each Gram matrix.
+
+        0 where a layer is rounding alone, so that it adds nothing, like a constant one.
+        """
         linear = isinstance(self.kernel, Linear)
         scales = [layer.scale**2 if linear else 1.0 for layer in layers]
         noise = [layer.noise**2 for layer in layers]
@@ -327,77 +254,18 @@ class MinibatchCKA:
         return torch.where(own.cpu()[: len(layers)] > bounds, units, 0.0)
 
 
-class _Squares:
-    """Sums of products of the batches' HSICs, from which the ratio's standard error follows."""
+def _same_examples(sides: list[list[BatchLayer]]) -> int:
+    """The number of examples of a batch, the same in all layers.
 
-    def __init__(self, a: int, b: int) -> None:
-        shapes = {"ab_ab": (a, b), "ab_aa": (a, b), "ab_bb": (a, b), "aa_bb": (a, b)}
-        shapes |= {"aa_aa": (a, 1), "bb_bb": (1, b)}
-        self._of = {key: torch.zeros(s, dtype=torch.float64) for key, s in shapes.items()}
-
-    def update(self, batch: HSIC, n: int) -> None:
-        of = {"ab": batch.ab, "aa": batch.aa[:, None], "bb": batch.bb[None]}
-        for key, total in self._of.items():
-            left, right = key.split("_")
-            total += n**2 * of[left] * of[right]
-
-    def merge(self, other: _Squares) -> None:
-        for key, total in self._of.items():
-            total += other._of[key]
-
-    def standard_errors(self, sums: HSIC, values: Tensor, batches: int) -> Tensor:
-        """Of a ratio of sums over independent batches, by the delta method.
-
-        √(B/(B-1) Σ zₖ²), with zₖ = nₖ [ab/√(AA BB) - CKA/2 (aa/AA + bb/BB)] of batch k and
-        capitals for sums over batches.
-        """
-        root = (sums.aa[:, None] * sums.bb).sqrt()
-        u, v, w = 1 / root, -values / (2 * sums.aa[:, None]), -values / (2 * sums.bb)
-        of = self._of
-        total = u * u * of["ab_ab"] + v * v * of["aa_aa"] + w * w * of["bb_bb"]
-        total = total + 2 * (u * v * of["ab_aa"] + u * w * of["ab_bb"] + v * w * of["aa_bb"])
-        return (total * (batches / max(1, batches - 1))).sqrt()
-
-
-class _Means:
-    """How much the means of the batches differ, beside what shuffling explains (ANOVA's F)."""
-
-    def __init__(self) -> None:
-        self._first: Tensor | None = None
-        self._sum: Tensor | float = 0.0
-        self._squares = self._within = 0.0
-        self._n = self._batches = 0
-
-    def update(self, layer: Layer) -> None:
-        # The rest of the mean is in units of the scale, as the norms are.
-        mean = layer.mean.double() + layer.rest.double() * layer.scale
-        if self._first is None:
-            self._first = mean
-        beyond = mean - self._first
-        self._sum = self._sum + layer.n * beyond
-        self._squares += layer.n * float(beyond.square().sum())
-        self._within += float(layer.norms.sum()) * layer.scale**2
-        self._n += layer.n
-        self._batches += 1
-
-    def merge(self, other: _Means) -> None:
-        if other._first is None:
-            return
-        if self._first is None:
-            self._first = other._first
-        offset = (other._first - self._first).to(self._first.device)
-        self._squares += other._squares + float(
-            2 * (offset * other._sum).sum() + other._n * offset.square().sum()
+    Raises:
+        ShapeError: it differs.
+    """
+    sizes = {(side, layer.n) for side, layers in zip("ab", sides, strict=True) for layer in layers}
+    if len({n for _, n in sizes}) > 1:
+        (first, n), *rest = sorted(sizes)
+        other = next((side, m) for side, m in rest if m != n)
+        raise ShapeError(
+            f"a batch has {n} examples in {first} and {other[1]} in {other[0]}; expected the "
+            "same examples in every layer"
         )
-        self._sum = self._sum + other._sum + other._n * offset
-        self._within += other._within
-        self._n += other._n
-        self._batches += other._batches
-
-    def ratio(self) -> float:
-        """Variance between batches over that within; about 1 for shuffled ones."""
-        if self._batches < 2 or self._n <= self._batches or not self._within > 0:
-            return 1.0
-        assert isinstance(self._sum, Tensor)
-        between = self._squares - float(self._sum.square().sum()) / self._n
-        return (between / (self._batches - 1)) / (self._within / (self._n - self._batches))
+    return sizes.pop()[1]

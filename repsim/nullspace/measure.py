@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from repsim.errors import DegenerateError, ShapeError, UsageError
-from repsim.measures.layer import varies
+from repsim.measures.prepare import varies
 from repsim.nullspace import statistics as of
 from repsim.nullspace.entries import (
     EXAMPLES,

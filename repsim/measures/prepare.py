@@ -1,0 +1,229 @@
+"""A layer made ready for the sums: its mean, scale and bandwidth, in passes over its rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from repsim.errors import DegenerateError, NonFiniteError
+from repsim.measures.kernels import (
+    MEDIAN_EXAMPLES,
+    RBF,
+    Kernel,
+    Linear,
+    distances_above,
+    median_distance,
+    squares,
+)
+from repsim.measures.layer import Layer, read_rows
+from repsim.measures.product import upper_product
+from repsim.measures.tiles import centring, row_sums
+from repsim.sources import ActivationSource, ArraySource, as_floats
+
+#: Bytes of rows that one step of the passes over a layer takes: a few fit in a processor's cache.
+BLOCK_BYTES = 4 << 20
+
+#: A squared mean this many times the spread costs about a digit of float32.
+SMALL_MEAN = 16.0
+
+#: Bytes of rows held at once where the median distance is taken, where there is room.
+SAMPLE_BYTES = 256 << 20
+
+#: A row whose squared norm is this many times the median, or a squared median distance this small
+#: beside the mean squared norm, leaves too few digits of float32 for the rest.
+OUTLYING, NEAR = 1e3, 1e-4
+
+#: Where the squared mean is this many times the spread, the mean is measured in float64.
+CAREFUL = 1e9
+
+
+def prepare_layer(
+    source: ActivationSource,
+    name: str,
+    kernel: Kernel,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    keep: bool = False,
+    memory: int = 4 * SAMPLE_BYTES,
+) -> Layer:
+    """Mean, scale and bandwidth of one layer, in two passes over its rows.
+
+    Args:
+        source: has the layer.
+        name: of the layer.
+        kernel: linear or RBF.
+        device: where to compute.
+        dtype: in which rows and tiles are computed, float32 or float64.
+        keep: hold the Gram matrix if an RBF bandwidth needs all distances anyway.
+        memory: bytes of which a quarter may be taken by rows for the bandwidth.
+
+    Raises:
+        NonFiniteError: the layer holds NaN or infinity.
+        DegenerateError: every example has the same activations, or more than half of all pairs of
+            examples coincide (RBF).
+    """
+    found = _moments(source, name, device, dtype)
+    if found is None:
+        found = _moments(source, name, device, torch.float64)
+        assert found is not None
+    mean, norms = found
+    scale = math.sqrt(float(norms.mean()))
+    high = mean.to(dtype)
+    layer = Layer(
+        source=source,
+        name=name,
+        kernel=kernel,
+        n=source.n,
+        device=device,
+        dtype=dtype,
+        mean=high,
+        rest=((mean - high.double()) / scale).to(dtype),
+        scale=scale,
+        norms=norms.div_(scale**2),
+    )
+    if isinstance(kernel, RBF):
+        _set_bandwidth(layer, kernel, keep, min(SAMPLE_BYTES, memory // 4))
+    else:
+        # The rows are centred, so those of the Gram matrix sum to nothing but the diagonal.
+        layer.shift = centring(-layer.norms)
+        layer.delicate = outlying(layer.norms)
+    return layer
+
+
+def prepare_together(
+    dtype: torch.dtype, prepare: Callable[[torch.dtype], list[Layer]]
+) -> list[Layer]:
+    """The layers that ``prepare`` makes in ``dtype``, or in float64 where one is delicate."""
+    layers = prepare(dtype)
+    if dtype == torch.float64 or not any(layer.delicate for layer in layers):
+        return layers
+    del layers  # what they hold, before the same in float64
+    return prepare(torch.float64)
+
+
+def outlying(norms: Float[Tensor, " n"]) -> bool:
+    """Whether a few rows outweigh the others by more than float32 can hold."""
+    return bool(norms.max() > OUTLYING * norms.median())
+
+
+def uncentred_layer(x: Float[Tensor, "n p"], name: str) -> Layer | None:
+    """The layer of a batch by a linear kernel, from the Gram matrix of the rows as they are.
+
+    The shift that centres a Gram matrix takes the mean of the rows out as well, so the rows need
+    not be touched. It costs the digits by which the mean exceeds the spread, so where the mean is
+    not small, or the scale far from 1, the answer is None, and ``prepare_layer`` is to be asked.
+    """
+    n = len(x)
+    mean = x.sum(0).div_(n)
+    energy = float(mean.double().square().sum())
+    norms = squares(x).double()
+    spread = float(norms.mean()) - energy
+    if not (energy < SMALL_MEAN * spread and 1e-12 < spread < 1e12) or outlying(norms):
+        return None
+    K = torch.empty(n, n, dtype=x.dtype, device=x.device)
+    upper_product(x, K)
+    sums = row_sums(K) - norms  # the diagonal was in both
+    layer = Layer(
+        source=ArraySource({name: x}, name=name),
+        name=name,
+        kernel=Linear(),
+        n=n,
+        device=x.device,
+        dtype=x.dtype,
+        mean=mean,
+        rest=torch.zeros_like(mean),
+        scale=math.sqrt(spread),
+        norms=(norms - 2 * sums / n + energy) / spread,
+    )
+    layer.hold(K.div_(spread))
+    return layer
+
+
+def _set_bandwidth(layer: Layer, kernel: RBF, keep: bool, memory: int) -> None:
+    """Scale the rows by the kernel's bandwidth; ``keep`` the distances as a Gram matrix."""
+    n = layer.n
+    sample = np.unique(np.linspace(0, n - 1, min(n, MEDIAN_EXAMPLES)).round().astype(int))
+
+    def rows(start: int, stop: int) -> Tensor:
+        if len(sample) == n:
+            return layer.rows(start, stop)
+        wanted, block = sample[start:stop], max(1, BLOCK_BYTES // (layer.features * 4))
+        found = []
+        # Stores keep rows in chunks: a block that is read and thinned costs less than its rows.
+        for first in range(wanted[0], wanted[-1] + 1, block):
+            chosen = wanted[(wanted >= first) & (wanted < first + block)]
+            if len(chosen):
+                last = int(chosen[-1]) + 1
+                found.append(layer.rows(first, last)[torch.as_tensor(chosen - first)])
+        return torch.cat(found)
+
+    step = max(1, memory // (layer.features * layer.dtype.itemsize))
+    squared = distances_above(rows, len(sample), step)
+    median = median_distance(squared, size=1.0)
+    layer.delicate = median**2 < NEAR
+    sigma = kernel.fraction * median
+    layer.scale *= sigma
+    layer.rest /= sigma
+    layer.norms /= sigma**2
+    if keep and len(sample) == n:
+        layer.hold(layer.of_exponents(squared.div_(-2 * sigma**2)))
+
+
+def _moments(
+    source: ActivationSource, name: str, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor] | None:
+    """The mean of a layer, (p,), and its rows' squared distances from it, (n,), both float64.
+
+    Sums run in ``dtype`` within a block, about which float32 is right to seven digits, and in
+    float64 beyond. The mean is refined by the sum of the centred rows. Returns None where float32
+    cannot tell and float64 is to be asked: a spread that is tiny beside the mean, or far from 1.
+    """
+    n = source.n
+    first = read_rows(source, name, 0, 1)
+    step = max(1, BLOCK_BYTES // max(1, first.numel() * dtype.itemsize))
+    blocks = [(i, min(i + step, n)) for i in range(0, n, step)]
+
+    def block(start: int, stop: int) -> Tensor:
+        return read_rows(source, name, start, stop).to(device, dtype)
+
+    total = torch.zeros(first.shape[1], dtype=torch.float64, device=device)
+    for start, stop in blocks:
+        total += block(start, stop).sum(0)
+    careful = dtype == torch.float64
+    if not bool(torch.isfinite(total).all()):
+        if not careful:
+            return None
+        raise NonFiniteError("it holds NaN or infinity")
+    mean = (total / n).to(dtype)
+    total.zero_()
+    norms = torch.empty(n, dtype=torch.float64, device=device)
+    for start, stop in blocks:
+        centred = block(start, stop) - mean
+        total += centred.sum(0)
+        norms[start:stop] = squares(centred).double()
+    spread, magnitude = float(norms.sum()), n * float(mean.double().square().sum())
+    if not careful and not (magnitude < CAREFUL * spread and 1e-24 < spread / n < 1e24):
+        return None
+    if careful and not varies(spread, magnitude + spread, n):
+        raise DegenerateError("it is the same for every example")
+    return mean.double() + total / n, norms
+
+
+def varies(squares: float, magnitude: float, n: int) -> bool:
+    """True if ``squares``, Σ|x_i - mean|², is more than rounding of the mean makes of equal rows.
+
+    That is about (n eps)² of ``magnitude``, Σ|x_i|².
+    """
+    return squares > (n * 1e-16) ** 2 * magnitude
+
+
+def common_dtype(layers: Iterable[tuple[ActivationSource, str]]) -> torch.dtype:
+    """float64 if any layer is, else float32."""
+    first = (as_floats(source.rows(name, 0, 1)).dtype for source, name in layers)
+    return torch.float64 if torch.float64 in first else torch.float32
