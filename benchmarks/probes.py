@@ -42,9 +42,9 @@ from repsim.activations import Capture
 from repsim.data import load
 from repsim.errors import DataError
 from repsim.networks import Discriminator
+from repsim.probes.features import Features
 from repsim.probes.knn import knn_predict
 from repsim.probes.logistic import LADDER, Logistic, fit_logistic, fit_path
-from repsim.probes.rows import Rows
 
 Lines = Iterator[tuple[str, str]]
 
@@ -74,7 +74,7 @@ def pixels(split: str, data_dir: Path | None) -> tuple[Tensor, Tensor, str]:
 
 def knn(given: argparse.Namespace, k: int = 1) -> Lines:
     (x, labels, name), (t, truth, _) = (pixels(s, given.data_dir) for s in ("train", "test"))
-    train, test = Rows.of(x.to(given.device)), Rows.of(t.to(given.device))
+    train, test = Features.of(x.to(given.device)), Features.of(t.to(given.device))
     found: list[Tensor] = []
 
     def run() -> None:
@@ -111,9 +111,9 @@ def logistic(given: argparse.Namespace) -> Lines:
 
     warnings.filterwarnings("ignore", module="sklearn")
     x, labels = features()
-    rows = Rows.of(x.to(given.device))
+    rows = Features.of(x.to(given.device))
     for l2 in given.l2:
-        best = fit_logistic(Rows.of(x.double()), labels, 10, l2=l2, tolerance=1e-12)
+        best = fit_logistic(Features.of(x.double()), labels, 10, l2=l2, tolerance=1e-12)
         z = best.standard(x)
         least = excess(best, z, labels)
         here = rows.device
@@ -153,7 +153,7 @@ def logistic(given: argparse.Namespace) -> Lines:
 
 def path(given: argparse.Namespace) -> Lines:
     x, labels = features()
-    rows = Rows.of(x.to(given.device))
+    rows = Features.of(x.to(given.device))
     ratios: dict[str, list[float]] = {}
     times = []
     for _ in range(given.repeat):

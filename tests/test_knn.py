@@ -14,7 +14,7 @@ from torch import Tensor
 
 from repsim.errors import ShapeError, UsageError
 from repsim.probes import knn
-from repsim.probes.rows import Rows
+from repsim.probes.features import Features
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def small_tiles(monkeypatch: Any) -> None:
 
 def found(train: Any, test: Any, k: int) -> tuple[Tensor, Tensor]:
     """Distances and places of all test rows."""
-    parts = list(knn.neighbours(Rows.of(train), Rows.of(test), k=k))
+    parts = list(knn.neighbours(Features.of(train), Features.of(test), k=k))
     assert [part[0].start for part in parts[1:]] == [part[0].stop for part in parts[:-1]]
     return torch.cat([part[1] for part in parts]), torch.cat([part[2] for part in parts])
 
@@ -214,7 +214,7 @@ def test_the_bound_holds_for_every_pair(rng: np.random.Generator) -> None:
     """|t|² (1 - e) - 2 g is never above the squared distance, and by more than rounding below."""
     for dtype in (torch.float32, torch.float64):
         train, test = (torch.tensor(rng.normal(size=(rows, 40)), dtype=dtype) for rows in (50, 30))
-        frame = knn.Frame.of(Rows.of(train), dtype)
+        frame = knn.Frame.of(Features.of(train), dtype)
         x, t = knn.Side.train(train, frame, dtype), knn.Side.test(test, frame, dtype)
         g = (t.values @ x.values.T)[:, :50].double()
         lower = t.squares[:, None] * (1 - knn._error(40, dtype)) - 2 * g
@@ -243,12 +243,12 @@ def test_any_blocks_and_any_memory_give_the_same(
     expected = found(train, test, 3)[1]
     reads: list[int] = []
 
-    def ragged(values: Tensor, starts: list[int], seen: list[int]) -> Rows:
+    def ragged(values: Tensor, starts: list[int], seen: list[int]) -> Features:
         def read(k: int) -> Tensor:
             seen.append(k)
             return values[starts[k] : starts[k + 1]]
 
-        return Rows(read, starts, 5, values.dtype, values.device)
+        return Features(read, starts, 5, values.dtype, values.device)
 
     # Room for ten test rows: four parts, in each of which the training rows are read once.
     monkeypatch.setattr(knn, "default_memory", lambda device: 2 * 10 * (3 * 8 * 5 + 100 * 3))
@@ -262,7 +262,7 @@ def test_any_blocks_and_any_memory_give_the_same(
 @pytest.mark.parametrize("size", [1, 3, 7, 100])
 def test_tiles_are_the_matrix_in_order(size: int) -> None:
     x = torch.arange(40.0).view(20, 2)
-    rows = Rows.of(x).take(torch.tensor([0, 1, 2, 5, 9, 10, 11, 18, 19]))
+    rows = Features.of(x).take(torch.tensor([0, 1, 2, 5, 9, 10, 11, 18, 19]))
     tiles = list(knn._tiles(rows, size))
     assert [first for first, _ in tiles] == list(range(0, 9, size))
     assert torch.equal(torch.cat([tile for _, tile in tiles]), rows.tensor())
@@ -281,7 +281,7 @@ def test_wide_features_come_in_small_tiles() -> None:
 def test_classes_are_those_of_scikit_learn(k: int, rng: np.random.Generator) -> None:
     x, t = rng.normal(size=(500, 6)), rng.normal(size=(100, 6))
     labels = rng.integers(0, 4, 500)
-    predicted = knn.knn_predict(Rows.of(x), torch.tensor(labels), Rows.of(t), 4, k=k)
+    predicted = knn.knn_predict(Features.of(x), torch.tensor(labels), Features.of(t), 4, k=k)
     reference = KNeighborsClassifier(k, algorithm="brute").fit(x, labels)
     assert np.array_equal(predicted.numpy(), reference.predict(t))
     distances, places = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors(t)
@@ -291,23 +291,23 @@ def test_classes_are_those_of_scikit_learn(k: int, rng: np.random.Generator) -> 
 
 
 def test_a_tie_goes_to_the_lower_class() -> None:
-    train, test = Rows.of([[0.0], [2.0], [9.0]]), Rows.of([[0.9]])
+    train, test = Features.of([[0.0], [2.0], [9.0]]), Features.of([[0.9]])
     assert knn.knn_predict(train, torch.tensor([1, 0, 2]), test, 3, k=2).tolist() == [0]
     assert knn.knn_predict(train, torch.tensor([1, 0, 2]), test, 3, k=1).tolist() == [1]
 
 
 def test_all_neighbours_vote_for_the_largest_class(rng: np.random.Generator) -> None:
     x, labels = rng.normal(size=(30, 2)), torch.arange(30) % 3 + (torch.arange(30) == 0).long()
-    predicted = knn.knn_predict(Rows.of(x), labels, Rows.of(x[:5]), 3, k=30)
+    predicted = knn.knn_predict(Features.of(x), labels, Features.of(x[:5]), 3, k=30)
     assert predicted.tolist() == [1] * 5
 
 
 def test_errors_name_the_argument() -> None:
-    x, y = Rows.of(np.ones((6, 2))), torch.zeros(6, dtype=torch.int64)
+    x, y = Features.of(np.ones((6, 2))), torch.zeros(6, dtype=torch.int64)
     with pytest.raises(ShapeError, match="5 labels came with 6 training rows"):
         knn.knn_predict(x, y[:5], x, 1)
     with pytest.raises(ShapeError, match="training rows have 2 columns, test rows 3"):
-        knn.knn_predict(x, y, Rows.of(np.ones((6, 3))), 1)
+        knn.knn_predict(x, y, Features.of(np.ones((6, 3))), 1)
     for k in (0, 7):
         with pytest.raises(UsageError, match=f"k is {k}; expected 1 to 6"):
             knn.knn_predict(x, y, x, 1, k=k)

@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from repsim.probes.curvature import Cholesky, Curvature, Leading, covariance
+from repsim.probes.features import Features
 from repsim.probes.logistic import LADDER, Logistic, Problem, fit_logistic, fit_path
-from repsim.probes.rows import Rows
 
 
 def overlapping(
@@ -38,7 +38,7 @@ def objective(fitted: Logistic, x: Tensor, y: Tensor) -> float:
 
 
 def best(x: Tensor, y: Tensor, l2: float, classes: int = 4) -> Logistic:
-    return fit_logistic(Rows.of(x.double()), y, classes, l2=l2, tolerance=1e-12)
+    return fit_logistic(Features.of(x.double()), y, classes, l2=l2, tolerance=1e-12)
 
 
 # --- the minimum
@@ -50,7 +50,7 @@ def test_the_gap_is_what_it_says_where_features_are_ill_conditioned(l2: float) -
     least = best(x, y, l2)
     assert least.converged
     for tolerance in (1e-3, 1e-5, 1e-7):
-        fitted = fit_logistic(Rows.of(x), y, 4, l2=l2, tolerance=tolerance)
+        fitted = fit_logistic(Features.of(x), y, 4, l2=l2, tolerance=tolerance)
         gap = objective(fitted, x, y) / objective(least, x, y) - 1
         assert fitted.converged
         assert fitted.gap <= tolerance
@@ -75,14 +75,14 @@ def test_the_gradient_vanishes_at_the_minimum() -> None:
 def test_the_penalty_leaves_the_bias_alone() -> None:
     x, y = torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(200).long()
     y[:20] = 1
-    found = fit_logistic(Rows.of(x), y, 2, l2=1e6)
+    found = fit_logistic(Features.of(x), y, 2, l2=1e6)
     assert float(found.bias[0] - found.bias[1]) == pytest.approx(np.log(9), rel=1e-3)
 
 
 @pytest.mark.parametrize(("n", "p"), [(300, 1600), (1700, 1600), (100, 700)])
 def test_wide_features_converge_as_well(n: int, p: int) -> None:
     x, y = overlapping(n, p)
-    found = fit_logistic(Rows.of(x), y, 4, l2=1e-2)
+    found = fit_logistic(Features.of(x), y, 4, l2=1e-2)
     assert found.converged
     gap = objective(found, x, y) / objective(best(x, y, 1e-2), x, y) - 1
     assert gap < 1e-6
@@ -90,7 +90,7 @@ def test_wide_features_converge_as_well(n: int, p: int) -> None:
 
 def test_float32_serves_as_float64_does() -> None:
     x, y = overlapping(2000, 80)
-    narrow = fit_logistic(Rows.of(x.float()), y, 4, l2=1e-3)
+    narrow = fit_logistic(Features.of(x.float()), y, 4, l2=1e-3)
     assert narrow.converged
     assert narrow.weight.dtype == torch.float64
     assert objective(narrow, x, y) / objective(best(x, y, 1e-3), x, y) - 1 < 1e-6
@@ -99,7 +99,7 @@ def test_float32_serves_as_float64_does() -> None:
 
 def test_a_tolerance_that_float32_does_not_reach_ends_the_fit() -> None:
     x, y = overlapping(500, 20)
-    found = fit_logistic(Rows.of(x.float()), y, 4, tolerance=1e-30)
+    found = fit_logistic(Features.of(x.float()), y, 4, tolerance=1e-30)
     assert not found.converged
     assert found.gap < 1e-7
     assert found.iterations < 1000
@@ -115,15 +115,15 @@ def test_nearly_separable_classes_converge_from_a_start_that_overfits(seed: int,
     x = torch.relu(torch.tensor(digits.data, dtype=torch.float32) @ turn)[:1437]
     y = torch.tensor(digits.target)[:1437]
     kept = torch.randperm(1437, generator=generator)[:1150].sort().values
-    start = fit_logistic(Rows.of(x[kept]), y[kept], 10, l2=l2, tolerance=1e-4)
-    (warm,) = fit_path(Rows.of(x), y, 10, [l2], start=start)
+    start = fit_logistic(Features.of(x[kept]), y[kept], 10, l2=l2, tolerance=1e-4)
+    (warm,) = fit_path(Features.of(x), y, 10, [l2], start=start)
     assert warm.converged
 
 
 @pytest.mark.parametrize("most", [1, 5, 12])
 def test_a_fit_that_stops_early_says_so(most: int) -> None:
     x, y = overlapping(1000, 60, decay=2.0)
-    found = fit_logistic(Rows.of(x), y, 4, l2=1e-5, tolerance=1e-13, max_iterations=most)
+    found = fit_logistic(Features.of(x), y, 4, l2=1e-5, tolerance=1e-13, max_iterations=most)
     assert (found.iterations, found.converged) == (most, False)
     assert found.gap > 1e-13
 
@@ -131,7 +131,7 @@ def test_a_fit_that_stops_early_says_so(most: int) -> None:
 def test_separable_classes_have_a_minimum() -> None:
     x = torch.cat([torch.randn(40, 5) + 30, torch.randn(40, 5) - 30])
     y = torch.arange(80) // 40
-    found = fit_logistic(Rows.of(x), y, 2, l2=1e-6)
+    found = fit_logistic(Features.of(x), y, 2, l2=1e-6)
     assert found.converged
     assert torch.equal(found.predict(x), y)
     assert bool(torch.isfinite(found.weight).all())
@@ -139,7 +139,7 @@ def test_separable_classes_have_a_minimum() -> None:
 
 def test_a_class_without_examples_is_never_predicted() -> None:
     x, y = overlapping(300, 10, 2)
-    found = fit_logistic(Rows.of(x), 2 * y, 4)  # classes 0 and 2 of 4
+    found = fit_logistic(Features.of(x), 2 * y, 4)  # classes 0 and 2 of 4
     assert found.converged
     assert set(found.predict(x).tolist()) <= {0, 2}
 
@@ -147,10 +147,10 @@ def test_a_class_without_examples_is_never_predicted() -> None:
 def test_blocks_of_any_size_give_the_same() -> None:
     x, y = overlapping(600, 20)
     starts = [0, 1, 1, 350, 600]
-    rows = Rows(
+    rows = Features(
         lambda k: x[starts[k] : starts[k + 1]], starts, 20, torch.float64, torch.device("cpu")
     )
-    whole, parts = (fit_logistic(each, y, 4, tolerance=1e-13) for each in (Rows.of(x), rows))
+    whole, parts = (fit_logistic(each, y, 4, tolerance=1e-13) for each in (Features.of(x), rows))
     torch.testing.assert_close(parts.weight, whole.weight, rtol=1e-4, atol=1e-6)
 
 
@@ -159,10 +159,10 @@ def test_blocks_of_any_size_give_the_same() -> None:
 
 def test_fits_along_a_path_are_those_from_zero() -> None:
     x, y = overlapping(1000, 40)
-    path = list(fit_path(Rows.of(x), y, 4, LADDER, tolerance=1e-9))
+    path = list(fit_path(Features.of(x), y, 4, LADDER, tolerance=1e-9))
     assert [fitted.l2 for fitted in path] == list(LADDER)
     for warm in path:
-        cold = fit_logistic(Rows.of(x), y, 4, l2=warm.l2, tolerance=1e-9)
+        cold = fit_logistic(Features.of(x), y, 4, l2=warm.l2, tolerance=1e-9)
         assert warm.converged
         assert warm.objective == pytest.approx(cold.objective, rel=1e-7)
         # Half the squared distance of the weights, times l2, is at most the gap.
@@ -172,8 +172,8 @@ def test_fits_along_a_path_are_those_from_zero() -> None:
 
 def test_a_start_spares_iterations() -> None:
     x, y = overlapping(1000, 40)
-    cold = fit_logistic(Rows.of(x), y, 4, l2=1e-4)
-    (warm,) = fit_path(Rows.of(x), y, 4, [1e-4], start=cold)
+    cold = fit_logistic(Features.of(x), y, 4, l2=1e-4)
+    (warm,) = fit_path(Features.of(x), y, 4, [1e-4], start=cold)
     assert warm.converged
     assert warm.iterations <= 2 < cold.iterations
 
@@ -189,7 +189,7 @@ def test_strengths_go_from_strong_to_weak() -> None:
 
 def test_the_gradient_is_that_of_differences() -> None:
     x, y = overlapping(200, 6)
-    problem = Problem(Rows.of(x), y, 4)
+    problem = Problem(Features.of(x), y, 4)
     at = torch.randn(4, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     value, gradient = problem.value(at, 0.01)
     logits = x @ at[:, :-1].T + at[:, -1]

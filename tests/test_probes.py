@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from repsim.confidence import wilson
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
 from repsim.probes import SCHEDULES, probe, stratified_split
+from repsim.probes.features import BLOCK, Features
 from repsim.probes.logistic import LADDER, fit_logistic
-from repsim.probes.rows import BLOCK, Rows
 from repsim.probes.splits import label_subset, permuted
 
 
@@ -33,7 +33,7 @@ def blobs(rng: np.random.Generator, n: int = 150) -> tuple[np.ndarray, np.ndarra
 @pytest.mark.parametrize("l2", [1e-1, 1e-2, 1e-3])
 def test_logistic_regression_is_that_of_scikit_learn(l2: float, rng: np.random.Generator) -> None:
     x, y = blobs(rng)
-    fitted = fit_logistic(Rows.of(x), torch.tensor(y), 3, l2=l2, tolerance=1e-12)
+    fitted = fit_logistic(Features.of(x), torch.tensor(y), 3, l2=l2, tolerance=1e-12)
     z = StandardScaler().fit_transform(x)
     reference = LogisticRegression(C=1 / (len(x) * l2), tol=1e-10, max_iter=10_000).fit(z, y)
 
@@ -53,7 +53,7 @@ def test_logistic_regression_is_that_of_scikit_learn(l2: float, rng: np.random.G
 def test_a_probe_converges_to_its_tolerance_and_says_so(rng: np.random.Generator) -> None:
     x, y = blobs(rng)
     assert probe(x, y).converged
-    short = fit_logistic(Rows.of(x), torch.tensor(y), 3, max_iterations=2)
+    short = fit_logistic(Features.of(x), torch.tensor(y), 3, max_iterations=2)
     assert not short.converged
     assert short.gap > 1e-7
     assert short.iterations <= 2
@@ -183,7 +183,7 @@ def test_the_strength_is_the_best_of_the_validation_split(rng: np.random.Generat
     assert [each["l2"] for each in found.path] == list(LADDER[: len(found.path)])
     kept, held = (part.numpy() for part in stratified_split(torch.tensor(y), fraction=0.2, seed=5))
     for each in found.path:
-        fitted = fit_logistic(Rows.of(x[kept]), torch.tensor(y[kept]), 3, l2=each["l2"])
+        fitted = fit_logistic(Features.of(x[kept]), torch.tensor(y[kept]), 3, l2=each["l2"])
         predicted = fitted.predict(torch.tensor(x[held])).numpy()
         assert each["accuracy"] == pytest.approx(np.mean(predicted == y[held]), abs=1e-12)
     # The fit with it is on all examples.
@@ -326,19 +326,19 @@ def test_features_that_do_not_fit_in_memory_are_probed_alike(
     held = {"test_features": x[4000:], "test_labels": y[4000:]}
     options = {"schedule": "kolesnikov2019"} if solver == "sgd" else {}
     whole = probe(x[:4000], y[:4000], **held, solver=solver, **options)
-    for module in ("rows", "knn", "sgd"):
+    for module in ("features", "knn", "sgd"):
         limit = f"repsim.probes.{module}.default_memory"
         monkeypatch.setattr(limit, lambda device: 4000 * 6 * 8 // 4)
     largest = 0
-    blocks = Rows.blocks
+    blocks = Features.blocks
 
-    def watched(self: Rows) -> Any:
+    def watched(self: Features) -> Any:
         nonlocal largest
         for where, block in blocks(self):
             largest = max(largest, len(block))
             yield where, block
 
-    monkeypatch.setattr(Rows, "blocks", watched)
+    monkeypatch.setattr(Features, "blocks", watched)
     parts = probe(x[:4000], y[:4000], **held, solver=solver, **options)
     assert 0 < largest <= BLOCK
     same = float((parts.predictions == whole.predictions).double().mean())

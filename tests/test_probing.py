@@ -246,9 +246,9 @@ def test_layers_larger_than_memory_are_probed_alike(
 ) -> None:
     plan = ProbePlan(solvers=[solver], components=["full", "null"], label_fractions=[1, 0.5])
     whole = probe_layers(*stores, plan=plan)
-    for module in ("rows", "knn", "sgd"):
+    for module in ("features", "knn", "sgd"):
         monkeypatch.setattr(f"repsim.probes.{module}.default_memory", lambda device: 1000)
-    monkeypatch.setattr("repsim.probes.rows.BLOCK", 50)
+    monkeypatch.setattr("repsim.probes.features.BLOCK", 50)
     parts = probe_layers(*stores, plan=plan)
     accuracies = [[entry["accuracy"] for entry in curve.entries] for curve in (whole, parts)]
     assert accuracies[0] == pytest.approx(accuracies[1], abs=1 / M)

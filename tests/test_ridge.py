@@ -12,8 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
+from repsim.probes.features import Features
 from repsim.probes.ridge import STRENGTHS, fit_ridge
-from repsim.probes.rows import Rows
 
 LADDER = (1e-4, 1e-2, 0.1, 1.0, 10.0)
 SHAPES = [(90, 7), (40, 40), (41, 40), (30, 75)]  # both forms, and where they meet
@@ -26,7 +26,7 @@ def blobs(rng: np.random.Generator, n: int, p: int) -> tuple[np.ndarray, np.ndar
 
 
 def fit(x: Any, y: Any, **options: Any) -> Any:
-    return fit_ridge(Rows.of(x), torch.as_tensor(y), int(max(y)) + 1, **options)
+    return fit_ridge(Features.of(x), torch.as_tensor(y), int(max(y)) + 1, **options)
 
 
 @pytest.mark.parametrize(("n", "p"), SHAPES)
@@ -87,7 +87,7 @@ def test_blocks_of_any_size_give_the_same(
 ) -> None:
     x, y = blobs(rng, *shape)
     whole = fit(x, y)
-    monkeypatch.setattr(Rows, "held", lambda self: self)  # as if memory were short
+    monkeypatch.setattr(Features, "held", lambda self: self)  # as if memory were short
     n = shape[0]
     reads: list[int] = []
     starts = [0, 1, 1, 20, n]
@@ -96,7 +96,7 @@ def test_blocks_of_any_size_give_the_same(
         reads.append(k)
         return torch.tensor(x[starts[k] : starts[k + 1]])
 
-    rows = Rows(read, starts, shape[1], torch.float64, torch.device("cpu"))
+    rows = Features(read, starts, shape[1], torch.float64, torch.device("cpu"))
     parts = fit_ridge(rows, torch.tensor(y), 3)
     torch.testing.assert_close(parts.weight, whole.weight, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(parts.loo_error, whole.loo_error, rtol=1e-9, atol=0.0)
@@ -139,7 +139,7 @@ def test_float32_serves(rng: np.random.Generator) -> None:
 
 def test_a_class_without_training_examples_is_not_predicted(rng: np.random.Generator) -> None:
     x, y = blobs(rng, 60, 8)
-    found = fit_ridge(Rows.of(x), torch.tensor(2 * y), 6)
+    found = fit_ridge(Features.of(x), torch.tensor(2 * y), 6)
     assert set(found.predict(torch.tensor(x)).tolist()) <= {0, 2, 4}
     assert found.bias[[1, 3, 5]].tolist() == [0, 0, 0]
 
@@ -147,11 +147,11 @@ def test_a_class_without_training_examples_is_not_predicted(rng: np.random.Gener
 def test_errors_name_the_argument() -> None:
     x, y = np.random.default_rng(0).normal(size=(6, 2)), torch.tensor([0, 1] * 3)
     with pytest.raises(ShapeError, match="5 labels came with 6 training rows"):
-        fit_ridge(Rows.of(x), y[:5], 2)
+        fit_ridge(Features.of(x), y[:5], 2)
     for strengths in ([], [1.0, 0.0], [-1.0], [float("inf")], [float("nan")]):
         with pytest.raises(UsageError, match="expected positive numbers"):
             fit(x, y, strengths=strengths)
     with pytest.raises(DegenerateError, match="leaving it out leaves none"):
-        fit_ridge(Rows.of(x[:1]), y[:1], 2)
+        fit_ridge(Features.of(x[:1]), y[:1], 2)
     with pytest.raises(NonFiniteError, match="divide the features first"):
         fit(1e200 * x, y)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.errors import ShapeError, TrainingError, UsageError
-from repsim.probes.rows import Rows
+from repsim.probes.features import Features
 from repsim.probes.sgd import SCHEDULES, Schedule, TrainedHead, _backward, _shuffled, fit_sgd
 from repsim.probes.standard import standardise
 
@@ -79,7 +79,7 @@ def test_one_step_is_that_computed_by_hand() -> None:
     logits = x.numpy() @ weight.T + bias
     share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     delta = (share - np.eye(2)) / 2
-    found = fit_sgd(Rows.of(x), y, 2, schedule)
+    found = fit_sgd(Features.of(x), y, 2, schedule)
     (after, after_bias), *rest = found.layers
     assert not rest
     assert after_bias is not None
@@ -106,7 +106,7 @@ def test_training_is_that_of_torch(
     x, y = blobs(rng, 100)  # the last batch has 4 rows
     x = (x - x.mean(0)) / x.std(0)
     net, loss = by_torch(x, y, schedule, hidden, seed=3)
-    found = fit_sgd(Rows.of(x), y, 3, schedule, hidden=hidden, seed=3)
+    found = fit_sgd(Features.of(x), y, 3, schedule, hidden=hidden, seed=3)
     ours = [values for layer in found.layers for values in layer if values is not None]
     for value, expected in zip(ours, net.parameters(), strict=True):
         torch.testing.assert_close(value, expected.detach(), rtol=1e-3, atol=2e-5)
@@ -143,8 +143,8 @@ def test_gradients_are_those_of_autograd(dropout: float) -> None:
 
 def test_dropout_is_for_training_only(rng: np.random.Generator) -> None:
     x, y = blobs(rng)
-    dropped = fit_sgd(Rows.of(x), y, 3, "mlp", hidden=32, dropout=0.5)
-    plain = fit_sgd(Rows.of(x), y, 3, "mlp", hidden=32)
+    dropped = fit_sgd(Features.of(x), y, 3, "mlp", hidden=32, dropout=0.5)
+    plain = fit_sgd(Features.of(x), y, 3, "mlp", hidden=32)
     assert not torch.equal(dropped.layers[0][0], plain.layers[0][0])
     assert torch.equal(dropped.logits(x), dropped.logits(x))
 
@@ -185,7 +185,7 @@ def test_classes_that_lie_apart_are_learned(
     (x, y), (held, truth) = blobs(rng, 1000), blobs(rng, 300)
     notes: list[tuple[int, int]] = []
     found = fit_sgd(
-        Rows.of(x),
+        Features.of(x),
         y,
         3,
         schedule,
@@ -203,7 +203,7 @@ def test_a_hidden_layer_learns_what_a_linear_head_cannot(rng: np.random.Generato
     x = torch.tensor(rng.normal(size=(800, 2)))
     y = (x[:, 0] * x[:, 1] > 0).long()
     schedule = replace(SCHEDULES["mlp"], lr=0.01, batch_size=64)
-    linear, deep = (fit_sgd(Rows.of(x), y, 2, schedule, hidden=h) for h in (None, 32))
+    linear, deep = (fit_sgd(Features.of(x), y, 2, schedule, hidden=h) for h in (None, 32))
     assert float((linear.predict(x) == y).double().mean()) < 0.7
     assert float((deep.predict(x) == y).double().mean()) > 0.95
 
@@ -211,9 +211,9 @@ def test_a_hidden_layer_learns_what_a_linear_head_cannot(rng: np.random.Generato
 def test_features_are_standardised_if_wanted(rng: np.random.Generator) -> None:
     x, y = blobs(rng)
     schedule = replace(PLAIN, standardise=True)
-    standard = standardise(Rows.of(x))
-    found = fit_sgd(Rows.of(x), y, 3, schedule)
-    by_hand = fit_sgd(Rows.of(standard(x)), y, 3, PLAIN)
+    standard = standardise(Features.of(x))
+    found = fit_sgd(Features.of(x), y, 3, schedule)
+    by_hand = fit_sgd(Features.of(standard(x)), y, 3, PLAIN)
     assert torch.equal(found.layers[0][0], by_hand.layers[0][0])
     assert torch.equal(found.logits(x), by_hand.logits(standard(x)))
     assert by_hand.standard is None
@@ -224,7 +224,7 @@ def test_a_seed_decides_everything(rng: np.random.Generator) -> None:
     before = torch.random.get_rng_state()
 
     def weights(seed: int) -> Tensor:
-        fitted = fit_sgd(Rows.of(x), y, 3, "mlp", hidden=8, dropout=0.2, seed=seed)
+        fitted = fit_sgd(Features.of(x), y, 3, "mlp", hidden=8, dropout=0.2, seed=seed)
         return torch.cat([weight.flatten() for weight, _ in fitted.layers])
 
     first, again, other = (weights(seed) for seed in (1, 1, 2))
@@ -243,9 +243,15 @@ def test_scoring_held_out_rows_changes_nothing(
 ) -> None:
     (x, y), (held, truth) = blobs(rng), blobs(rng, 40)
     schedule = replace(PLAIN, standardise=True)
-    plain = fit_sgd(Rows.of(x), y, 3, schedule, memory=memory, **sizes)
+    plain = fit_sgd(Features.of(x), y, 3, schedule, memory=memory, **sizes)
     scored = fit_sgd(
-        Rows.of(x), y, 3, schedule, held_out=(Rows.of(held), truth), memory=memory, **sizes
+        Features.of(x),
+        y,
+        3,
+        schedule,
+        held_out=(Features.of(held), truth),
+        memory=memory,
+        **sizes,
     )
     for layer, expected in zip(scored.layers, plain.layers, strict=True):
         assert all(torch.equal(*pair) for pair in zip(layer, expected, strict=True))
@@ -258,9 +264,9 @@ def test_held_out_rows_are_scored_after_each_epoch(rng: np.random.Generator) -> 
     (x, y), (held, truth) = blobs(rng, spread=0.5), blobs(rng, 97, spread=0.5)
     schedule = replace(PLAIN, lr=0.003, epochs=4)
     starts = [0, 40, 40, 97]
-    found = fit_sgd(Rows.of(x), y, 3, schedule, held_out=(ragged(held, starts), truth))
+    found = fit_sgd(Features.of(x), y, 3, schedule, held_out=(ragged(held, starts), truth))
     expected = [
-        fit_sgd(Rows.of(x), y, 3, replace(schedule, epochs=epochs)).predict(held) == truth
+        fit_sgd(Features.of(x), y, 3, replace(schedule, epochs=epochs)).predict(held) == truth
         for epochs in (1, 2, 3, 4)
     ]
     assert found.history == pytest.approx([float(each.double().mean()) for each in expected])
@@ -270,8 +276,8 @@ def test_held_out_rows_are_scored_after_each_epoch(rng: np.random.Generator) -> 
 # --- rows that do not fit in memory
 
 
-def ragged(x: Tensor, starts: list[int]) -> Rows:
-    return Rows(
+def ragged(x: Tensor, starts: list[int]) -> Features:
+    return Features(
         lambda k: x[starts[k] : starts[k + 1]], starts, x.shape[1], x.dtype, torch.device("cpu")
     )
 
@@ -325,11 +331,11 @@ def test_rows_in_windows_are_learned_as_well(rng: np.random.Generator) -> None:
 def test_a_loss_that_is_not_finite_says_what_to_try(rng: np.random.Generator) -> None:
     x, y = blobs(rng)
     with pytest.raises(TrainingError, match="epoch 1 is .*; the learning rate is 1e\\+30, try a"):
-        fit_sgd(Rows.of(1e30 * x), y, 3, replace(PLAIN, lr=1e30))
+        fit_sgd(Features.of(1e30 * x), y, 3, replace(PLAIN, lr=1e30))
     with pytest.raises(TrainingError, match="try a lower one, or standardised features$"):
-        fit_sgd(Rows.of(1e30 * x), y, 3, "mao2022")
+        fit_sgd(Features.of(1e30 * x), y, 3, "mao2022")
     with pytest.raises(TrainingError, match="try a lower one$"):
-        fit_sgd(Rows.of(x), y, 3, replace(PLAIN, lr=1e38, standardise=True))
+        fit_sgd(Features.of(x), y, 3, replace(PLAIN, lr=1e38, standardise=True))
 
 
 @pytest.mark.parametrize(
@@ -352,13 +358,13 @@ def test_a_schedule_names_what_cannot_be(values: dict[str, Any], message: str) -
 
 def test_errors_name_the_argument(rng: np.random.Generator) -> None:
     x, y = blobs(rng)
-    rows = Rows.of(x)
+    rows = Features.of(x)
     with pytest.raises(ShapeError, match="9 labels came with 150 training rows"):
         fit_sgd(rows, y[:9], 3, PLAIN)
     with pytest.raises(ShapeError, match="9 labels came with 150 held-out rows"):
         fit_sgd(rows, y, 3, PLAIN, held_out=(rows, y[:9]))
     with pytest.raises(ShapeError, match="held-out rows have 5 columns, training rows 6"):
-        fit_sgd(rows, y, 3, PLAIN, held_out=(Rows.of(x[:, :5]), y))
+        fit_sgd(rows, y, 3, PLAIN, held_out=(Features.of(x[:, :5]), y))
     with pytest.raises(UsageError, match="unknown schedule 'mao2021'; did you mean 'mao2022'"):
         fit_sgd(rows, y, 3, "mao2021")
     with pytest.raises(UsageError, match="hidden is 0"):
@@ -369,7 +375,7 @@ def test_errors_name_the_argument(rng: np.random.Generator) -> None:
 
 
 def test_a_head_is_a_result_that_stays() -> None:
-    found = fit_sgd(Rows.of(torch.eye(4)), torch.arange(4), 4, PLAIN)
+    found = fit_sgd(Features.of(torch.eye(4)), torch.arange(4), 4, PLAIN)
     assert isinstance(found, TrainedHead)
     with pytest.raises(AttributeError):
         found.loss = 0.0  # type: ignore[misc]

@@ -16,7 +16,7 @@ from repsim.activations.store.reader import ActivationStore
 from repsim.errors import MismatchError, UsageError, choices
 from repsim.layers import select_layers
 from repsim.nullspace import RowSpace, row_space
-from repsim.probes import Rows, probe
+from repsim.probes import Features, probe
 from repsim.probes.probe import check_solver
 from repsim.probes.splits import check_fraction
 from repsim.progress import Progress, silent
@@ -237,11 +237,11 @@ class _Reduced:
         return self._reduce(torch.from_numpy(self._layer[rows]).to(self._device))
 
 
-def _features(store: Store, layer: str, pooling: str, device: torch.device | str) -> Rows:
-    return Rows.of(_Reduced(store, layer, pooling, device), f"layer {layer!r} of {store.name}")
+def _features(store: Store, layer: str, pooling: str, device: torch.device | str) -> Features:
+    return Features.of(_Reduced(store, layer, pooling, device), f"layer {layer!r} of {store.name}")
 
 
-def _component(rows: Rows, component: str, space: RowSpace | None) -> Rows:
+def _component(rows: Features, component: str, space: RowSpace | None) -> Features:
     """What the head sees of the features, what it does not, or all."""
     if component == "full":
         return rows

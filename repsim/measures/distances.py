@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, UsageError, choices
-from repsim.measures.inputs import Rows, read_pair
+from repsim.measures.inputs import Activations, read_pair
 
 
 def read_points(
@@ -48,7 +48,7 @@ def squared_distances(
     return sums.addmm_(points[rows], points.T, alpha=-2), slack
 
 
-def _directions(rows: Rows, distance: str) -> Float[Tensor, "n p"]:
+def _directions(rows: Activations, distance: str) -> Float[Tensor, "n p"]:
     values = rows.values
     sizes = torch.linalg.vector_norm(values, dim=1)
     if distance == "correlation":

@@ -15,7 +15,7 @@ from repsim.sources import as_numbers, as_tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class Activations:
     """The activations of one layer, one row an example."""
 
     name: str  #: the argument they arrived in
@@ -38,7 +38,7 @@ def as_array(value: Any, name: str) -> Any:
     return array
 
 
-def read_pair(x: Any, y: Any, *, centre: bool = True) -> tuple[Rows, Rows]:
+def read_pair(x: Any, y: Any, *, centre: bool = True) -> tuple[Activations, Activations]:
     """x and y in float64, flattened and centred, where the first tensor among them lies.
 
     Args:
@@ -64,7 +64,7 @@ def read_pair(x: Any, y: Any, *, centre: bool = True) -> tuple[Rows, Rows]:
     return of_x, of_y
 
 
-def _read(name: str, array: Tensor, centre: bool) -> Rows:
+def _read(name: str, array: Tensor, centre: bool) -> Activations:
     dtype = torch.float64 if array.dtype == torch.float64 else torch.float32
     values = array.reshape(len(array), -1).double()
     if not bool(torch.isfinite(values).all()):
@@ -75,4 +75,4 @@ def _read(name: str, array: Tensor, centre: bool) -> Rows:
     centred -= centred.mean(0)
     if not varies(float(centred.square().sum()), float(values.square().sum()), len(values)):
         raise DegenerateError(f"{name}: it is the same for every example")
-    return Rows(name, centred if centre else values, torch.finfo(dtype).eps)
+    return Activations(name, centred if centre else values, torch.finfo(dtype).eps)

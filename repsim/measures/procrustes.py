@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repsim.measures.inputs import Rows, read_pair
+from repsim.measures.inputs import Activations, read_pair
 from repsim.measures.subspace import narrow
 
 
@@ -38,6 +38,6 @@ def procrustes_distance(x: Any, y: Any) -> float:
     return float(torch.linalg.vector_norm(a @ (left @ right) - b))
 
 
-def _unit(rows: Rows) -> Tensor:
+def _unit(rows: Activations) -> Tensor:
     values = narrow(rows.values)
     return values / torch.linalg.vector_norm(values)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from repsim.measures.inputs import Rows
+from repsim.measures.inputs import Activations
 
 
 class Subspace(NamedTuple):
@@ -33,7 +33,7 @@ def narrow(values: Float[Tensor, "n p"]) -> Float[Tensor, "n m"]:
     return values if p <= n else torch.linalg.qr(values.T, mode="r").R.T
 
 
-def span(x: Rows) -> Subspace:
+def span(x: Activations) -> Subspace:
     """The subspace that the features of ``x`` span, up to its numerical rank.
 
     Directions count whose singular value is above a fraction of the largest: √(n + p) times the

@@ -1,8 +1,16 @@
 """Probes: how much a layer knows, read off by a simple classifier on frozen features."""
 
+from repsim.probes.features import Features
 from repsim.probes.probe import SOLVERS, ProbeResult, probe
-from repsim.probes.rows import Rows
 from repsim.probes.sgd import SCHEDULES, Schedule
 from repsim.probes.splits import stratified_split
 
-__all__ = ["SCHEDULES", "SOLVERS", "ProbeResult", "Rows", "Schedule", "probe", "stratified_split"]
+__all__ = [
+    "SCHEDULES",
+    "SOLVERS",
+    "Features",
+    "ProbeResult",
+    "Schedule",
+    "probe",
+    "stratified_split",
+]

@@ -17,7 +17,7 @@ from torch import Tensor
 from repsim.devices import default_memory
 from repsim.errors import ShapeError, UsageError
 from repsim.measures.product import full_precision, matmul_nt
-from repsim.probes.rows import Rows
+from repsim.probes.features import Features
 
 #: Training and test rows of one product, by kind of device: its result stays in the cache.
 TILES = {"cpu": 2048, "cuda": 8192}
@@ -33,7 +33,12 @@ AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 
 def knn_predict(
-    train: Rows, labels: Int[Tensor, " n"], test: Rows, classes: int, *, k: int = 1
+    train: Features,
+    labels: Int[Tensor, " n"],
+    test: Features,
+    classes: int,
+    *,
+    k: int = 1,
 ) -> Int[Tensor, " m"]:
     """Majority class of the k nearest training rows, Euclidean; ties go to the lower class.
 
@@ -61,7 +66,7 @@ def knn_predict(
 
 
 def neighbours(
-    train: Rows, test: Rows, *, k: int = 1
+    train: Features, test: Features, *, k: int = 1
 ) -> Iterator[tuple[slice, Float[Tensor, "rows k"], Int[Tensor, "rows k"]]]:
     """The k nearest training rows of every test row, nearest first; equally near, in their order.
 
@@ -104,7 +109,7 @@ class Frame:
     dtype: torch.dtype  #: of the products
 
     @classmethod
-    def of(cls, train: Rows, dtype: torch.dtype) -> Frame:
+    def of(cls, train: Features, dtype: torch.dtype) -> Frame:
         centre = torch.zeros(train.p, dtype=torch.float64, device=train.device)
         low, high = torch.full_like(centre, torch.inf), torch.full_like(centre, -torch.inf)
         for _, block in train.blocks():
@@ -185,7 +190,7 @@ def _least_product(
     return least.to(dtype)
 
 
-def _nearest(train: Rows, queries: Tensor, frame: Frame, k: int) -> tuple[Tensor, Tensor]:
+def _nearest(train: Features, queries: Tensor, frame: Frame, k: int) -> tuple[Tensor, Tensor]:
     """Squared distances in the unit of ``frame``, and places, of the k nearest of each query."""
     m = len(queries)
     squared = torch.full((m, k), torch.nan, dtype=torch.float64, device=queries.device)
@@ -321,7 +326,7 @@ def _tile(queries: Tensor) -> int:
     return max(CHUNK, min(most, WIDE // (8 * queries.shape[1]) // CHUNK * CHUNK))
 
 
-def _tiles(rows: Rows, size: int) -> Iterator[tuple[int, Tensor]]:
+def _tiles(rows: Features, size: int) -> Iterator[tuple[int, Tensor]]:
     """The matrix in tiles of ``size`` rows, whatever its blocks, and the first row of each."""
     first, held = 0, 0
     parts: list[Tensor] = []

@@ -20,7 +20,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from repsim.probes.curvature import Covariance, Curvature, covariance
-from repsim.probes.rows import BLOCK, Rows
+from repsim.probes.features import BLOCK, Features
 from repsim.probes.standard import Standard, standardise
 
 #: Iterations after which the curvature is taken anew, soon at first, while it changes; then each
@@ -73,7 +73,7 @@ class Logistic:
 
 
 def fit_logistic(
-    features: Rows,
+    features: Features,
     labels: Int[Tensor, " n"],
     classes: int,
     *,
@@ -103,7 +103,7 @@ def fit_logistic(
 
 
 def fit_path(
-    features: Rows,
+    features: Features,
     labels: Int[Tensor, " n"],
     classes: int,
     strengths: Sequence[float],
@@ -146,7 +146,7 @@ def fit_path(
 class Problem:
     """The cross-entropy of a linear probe on standardised rows; weights are (classes, p + 1)."""
 
-    def __init__(self, rows: Rows, labels: Tensor, classes: int) -> None:
+    def __init__(self, rows: Features, labels: Tensor, classes: int) -> None:
         self.rows = rows.held()
         self.labels = rows.paired(labels)
         self.dtype = rows.dtype  #: of the products

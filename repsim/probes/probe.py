@@ -14,10 +14,10 @@ from torch import Tensor
 from repsim.confidence import wilson
 from repsim.devices import threads_for
 from repsim.errors import DegenerateError, ShapeError, UsageError, choices
+from repsim.probes.features import Features
 from repsim.probes.knn import knn_predict
 from repsim.probes.logistic import LADDER, Logistic, fit_logistic, fit_path
 from repsim.probes.ridge import fit_ridge
-from repsim.probes.rows import Rows
 from repsim.probes.sgd import SCHEDULES, fit_sgd
 from repsim.probes.splits import check_seed, label_subset, permuted, stratified_split
 from repsim.sources import as_numbers, as_tensor
@@ -94,7 +94,7 @@ class ProbeResult:
         """
         if self.fitted is None:
             raise UsageError("nearest neighbours keep no probe; pass features as test_features")
-        rows = Rows.of(features)
+        rows = Features.of(features)
         if rows.p != self.features:
             raise ShapeError(
                 f"features have {rows.p} columns, the probe was trained on {self.features}"
@@ -120,7 +120,7 @@ class Options:
     hidden: int
     dropout: float
     seed: int
-    held_out: tuple[Rows, Tensor]  #: with classes, for accuracies after each epoch
+    held_out: tuple[Features, Tensor]  #: with classes, for accuracies after each epoch
 
 
 def probe(
@@ -252,14 +252,14 @@ def _scored(
     )
 
 
-def _predict(fitted: Fitted, rows: Rows) -> Int[Tensor, " n"]:
+def _predict(fitted: Fitted, rows: Features) -> Int[Tensor, " n"]:
     return torch.cat([fitted.predict(block) for _, block in rows.blocks()])
 
 
 # --- solvers
 
 
-def _lbfgs(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
+def _lbfgs(x: Features, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
     path: list[dict[str, float]] = []
     if options.l2 is not None:
         fitted = fit_logistic(x, y, classes, l2=options.l2)
@@ -269,7 +269,9 @@ def _lbfgs(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, 
     return fitted, {"l2": fitted.l2, "converged": fitted.converged, "path": path}
 
 
-def _choose(x: Rows, y: Tensor, classes: int, seed: int) -> tuple[Logistic, list[dict[str, float]]]:
+def _choose(
+    x: Features, y: Tensor, classes: int, seed: int
+) -> tuple[Logistic, list[dict[str, float]]]:
     """The strength that classifies best a stratified fifth; of equal ones that of the smallest
     cross-entropy. The path ends where that has risen twice: weaker penalties overfit more."""
     kept, held = stratified_split(y, fraction=_VALIDATION, seed=seed)
@@ -293,17 +295,17 @@ def _choose(x: Rows, y: Tensor, classes: int, seed: int) -> tuple[Logistic, list
     return best[1], path
 
 
-def _sgd(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
+def _sgd(x: Features, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
     return _by_epochs(x, y, classes, options, "kolesnikov2019")
 
 
-def _mlp(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
+def _mlp(x: Features, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
     sizes = {"hidden": options.hidden, "dropout": options.dropout}
     return _by_epochs(x, y, classes, options, "mlp", **sizes)
 
 
 def _by_epochs(
-    x: Rows, y: Tensor, classes: int, options: Options, default: str, **sizes: Any
+    x: Features, y: Tensor, classes: int, options: Options, default: str, **sizes: Any
 ) -> tuple[Fitted, dict[str, Any]]:
     """A head on the schedule asked for, or the ``default`` one."""
     schedule = options.schedule or default
@@ -311,7 +313,7 @@ def _by_epochs(
     return fitted, {"converged": True, "history": fitted.history}
 
 
-def _ridge(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
+def _ridge(x: Features, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
     fitted = fit_ridge(x, y, classes, strengths=None if options.l2 is None else [options.l2])
     path = [
         {"l2": float(l2), "accuracy": float(accuracy), "error": float(error)}
@@ -322,7 +324,7 @@ def _ridge(x: Rows, y: Tensor, classes: int, options: Options) -> tuple[Fitted, 
     return fitted, {"l2": fitted.strength, "converged": True, "path": path}
 
 
-_FITS: dict[str, Callable[[Rows, Tensor, int, Options], tuple[Fitted, dict[str, Any]]]] = {
+_FITS: dict[str, Callable[[Features, Tensor, int, Options], tuple[Fitted, dict[str, Any]]]] = {
     "lbfgs": _lbfgs,
     "sgd": _sgd,
     "mlp": _mlp,
@@ -330,7 +332,7 @@ _FITS: dict[str, Callable[[Rows, Tensor, int, Options], tuple[Fitted, dict[str, 
 }
 
 
-def _checked(features: Any, labels: Any, what: str, of: str) -> tuple[Rows, Tensor]:
+def _checked(features: Any, labels: Any, what: str, of: str) -> tuple[Features, Tensor]:
     y = as_tensor(as_numbers(labels, of))
     shape = getattr(features, "shape", None)
     shape = tuple(as_numbers(features, what).shape if shape is None else shape)
@@ -340,5 +342,5 @@ def _checked(features: Any, labels: Any, what: str, of: str) -> tuple[Rows, Tens
         )
     if y.is_floating_point() or int(y.long().min()) < 0:
         raise ShapeError(f"{of} must be integers from 0; leave out examples without a label")
-    rows = Rows.of(features, what)
+    rows = Features.of(features, what)
     return rows, y.long().to(rows.device)

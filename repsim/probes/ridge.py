@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from repsim.errors import DegenerateError, UsageError
-from repsim.probes.rows import Rows
+from repsim.probes.features import Features
 from repsim.probes.standard import Standard, moments, standardise
 
 #: Strengths to choose from: two a decade, around the mean eigenvalue of the correlations, which
@@ -47,7 +47,7 @@ class Ridge:
 
 
 def fit_ridge(
-    train: Rows,
+    train: Features,
     labels: Int[Tensor, " n"],
     classes: int,
     *,
@@ -90,7 +90,7 @@ def fit_ridge(
 # --- more rows than columns
 
 
-def _primal(train: Rows, targets: Tensor, ladder: Tensor) -> Ridge:
+def _primal(train: Features, targets: Tensor, ladder: Tensor) -> Ridge:
     n, p = train.n, train.p
     joint = moments(
         (torch.cat([block.double(), targets[rows]], 1) for rows, block in train.blocks()),
@@ -118,7 +118,7 @@ def _primal(train: Rows, targets: Tensor, ladder: Tensor) -> Ridge:
 # --- more columns than rows
 
 
-def _dual(train: Rows, targets: Tensor, ladder: Tensor) -> Ridge:
+def _dual(train: Features, targets: Tensor, ladder: Tensor) -> Ridge:
     train = train.held()
     standard = standardise(train)
     n, share = train.n, targets.mean(0)

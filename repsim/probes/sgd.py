@@ -17,7 +17,7 @@ from torch import Tensor
 from repsim.devices import default_memory
 from repsim.errors import ShapeError, TrainingError, UsageError, choices
 from repsim.measures.product import full_precision
-from repsim.probes.rows import Rows
+from repsim.probes.features import Features
 from repsim.probes.standard import Standard, standardise
 from repsim.progress import Progress, silent
 
@@ -162,12 +162,12 @@ class TrainedHead:
 
 
 def fit_sgd(
-    train: Rows,
+    train: Features,
     labels: Int[Tensor, " n"],
     classes: int,
     schedule: Schedule | str,
     *,
-    held_out: tuple[Rows, Int[Tensor, " m"]] | None = None,
+    held_out: tuple[Features, Int[Tensor, " m"]] | None = None,
     hidden: int | None = None,
     dropout: float = 0.0,
     seed: int = 0,
@@ -256,7 +256,7 @@ def _diverged(loss: float, epoch: int, schedule: Schedule) -> TrainingError:
 
 
 def _scorer(
-    test: Rows, labels: Tensor, standard: Standard | None, memory: int
+    test: Features, labels: Tensor, standard: Standard | None, memory: int
 ) -> Callable[[list[Layer]], float]:
     """A function that gives the share of rows that layers classify correctly.
 
@@ -352,7 +352,7 @@ def _backward(
 
 
 def _shuffled(
-    rows: Rows, labels: Tensor, size: int, memory: int, generator: torch.Generator
+    rows: Features, labels: Tensor, size: int, memory: int, generator: torch.Generator
 ) -> Callable[[], Iterator[tuple[Tensor, Tensor]]]:
     """A function that gives the batches of an epoch: ``size`` rows each, the last one the rest."""
     device = rows.device

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import NonFiniteError
-from repsim.probes.rows import Rows
+from repsim.probes.features import Features
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Standard:
         return (features.double() - self.mean) / self.scale
 
 
-def standardise(rows: Rows) -> Standard:
+def standardise(rows: Features) -> Standard:
     """Means and standard deviations of the columns, in one pass."""
     return moments(block for _, block in rows.blocks()).standard
 

@@ -12,8 +12,8 @@ import torch
 
 from repsim.activations.store.blocks import StoredLayer
 from repsim.errors import NonFiniteError, ShapeError, UsageError
-from repsim.probes import Rows
-from repsim.probes.rows import BLOCK
+from repsim.probes import Features
+from repsim.probes.features import BLOCK
 from repsim.probes.standard import moments, standardise
 
 N = 2 * BLOCK + 100
@@ -38,7 +38,7 @@ def source(rng: np.random.Generator) -> Source:
 
 
 def test_blocks_are_the_flattened_rows_in_order(source: Source) -> None:
-    rows = Rows.of(source)
+    rows = Features.of(source)
     parts = list(rows.blocks())
     assert [len(x) for _, x in parts] == [BLOCK, BLOCK, 100]
     assert [(part.start, part.stop) for part, _ in parts] == [
@@ -52,7 +52,7 @@ def test_blocks_are_the_flattened_rows_in_order(source: Source) -> None:
 
 
 def test_nothing_is_read_before_a_block_is_asked_for(source: Source) -> None:
-    rows = Rows.of(source)
+    rows = Features.of(source)
     assert source.reads == [1]  # of which type they are
     chosen = rows.map(lambda x: 2 * x).take(torch.arange(0, N, 2)).map(lambda x: x + 1)
     assert source.reads == [1]
@@ -65,7 +65,7 @@ def test_nothing_is_read_before_a_block_is_asked_for(source: Source) -> None:
     "index", [[0, 5, BLOCK - 1, BLOCK, N - 1], [N - 1], list(range(BLOCK, 2 * BLOCK))]
 )
 def test_a_selection_is_that_of_the_matrix(source: Source, index: list[int]) -> None:
-    chosen = Rows.of(source).take(torch.tensor(index))
+    chosen = Features.of(source).take(torch.tensor(index))
     assert chosen.n == len(index)
     assert np.array_equal(chosen.tensor().numpy(), source.values.reshape(N, 6)[index])
     seen = torch.cat([torch.arange(part.start, part.stop) for part, _ in chosen.blocks()])
@@ -73,18 +73,18 @@ def test_a_selection_is_that_of_the_matrix(source: Source, index: list[int]) -> 
 
 
 def test_blocks_without_a_chosen_row_are_not_read(source: Source) -> None:
-    Rows.of(source).take(torch.tensor([N - 1])).tensor()
+    Features.of(source).take(torch.tensor([N - 1])).tensor()
     assert source.reads == [1, 100]
 
 
 def test_a_selection_of_a_selection(source: Source) -> None:
-    even = Rows.of(source).take(torch.arange(0, N, 2))
+    even = Features.of(source).take(torch.arange(0, N, 2))
     sixth = even.take(torch.arange(0, even.n, 3))
     assert np.array_equal(sixth.tensor().numpy(), source.values.reshape(N, 6)[::6])
 
 
 def test_what_fits_in_memory_is_read_once(source: Source) -> None:
-    rows = Rows.of(source)
+    rows = Features.of(source)
     held = rows.held(rows.size)
     assert source.reads == [1, BLOCK, BLOCK, 100]
     assert torch.equal(held.tensor(), torch.cat([x for _, x in held.blocks()]))
@@ -93,7 +93,7 @@ def test_what_fits_in_memory_is_read_once(source: Source) -> None:
 
 
 def test_a_map_may_change_columns_and_type(source: Source) -> None:
-    thin = Rows.of(source).map(lambda x: x[:, :2].float(), p=2, dtype=torch.float32)
+    thin = Features.of(source).map(lambda x: x[:, :2].float(), p=2, dtype=torch.float32)
     assert (thin.shape, thin.dtype, thin.size) == ((N, 2), torch.float32, N * 2 * 4)
     assert thin.tensor().dtype == torch.float32
 
@@ -108,7 +108,7 @@ def test_a_map_may_change_columns_and_type(source: Source) -> None:
     ],
 )
 def test_numbers_are_float64_if_they_were_and_float32_else(given: Any, dtype: torch.dtype) -> None:
-    rows = Rows.of(np.arange(12).reshape(4, 3).astype(given))
+    rows = Features.of(np.arange(12).reshape(4, 3).astype(given))
     assert rows.dtype == rows.block(0).dtype == dtype
 
 
@@ -116,7 +116,7 @@ def test_a_layer_of_a_file_comes_in_blocks(tmp_path: Path, rng: np.random.Genera
     values = rng.normal(size=(N, 4)).astype(np.float32)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         layer = StoredLayer([file.create_dataset("x", data=values)], "x")
-        rows = Rows.of(layer)
+        rows = Features.of(layer)
         assert rows.held(1000) is rows
         assert [len(x) for _, x in rows.blocks()] == [BLOCK, BLOCK, 100]
         assert np.array_equal(rows.take(torch.arange(N // 2)).tensor().numpy(), values[: N // 2])
@@ -124,7 +124,7 @@ def test_a_layer_of_a_file_comes_in_blocks(tmp_path: Path, rng: np.random.Genera
 
 def test_infinities_are_found_where_they_are_read(source: Source) -> None:
     source.values[N - 1, 0, 0] = np.inf
-    rows = Rows.of(source, "test_features")
+    rows = Features.of(source, "test_features")
     rows.block(0)
     with pytest.raises(NonFiniteError, match="^test_features hold NaN or infinity"):
         rows.block(2)
@@ -133,16 +133,16 @@ def test_infinities_are_found_where_they_are_read(source: Source) -> None:
 @pytest.mark.parametrize("shape", [(5,), (0, 3), (5, 0), (5, 0, 2)])
 def test_what_is_no_matrix_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"x have shape .* expected \(n, ...\)"):
-        Rows.of(np.zeros(shape), "x")
+        Features.of(np.zeros(shape), "x")
 
 
 def test_what_is_no_number_is_refused() -> None:
     with pytest.raises(UsageError, match="complex numbers"):
-        Rows.of(np.zeros((2, 2), complex))
+        Features.of(np.zeros((2, 2), complex))
 
 
 def test_labels_are_one_a_row(source: Source) -> None:
-    rows = Rows.of(source)
+    rows = Features.of(source)
     assert rows.paired(torch.zeros(N, dtype=torch.int32)).dtype == torch.int64
     with pytest.raises(ShapeError, match=f"5 labels came with {N} training rows"):
         rows.paired(torch.zeros(5))
@@ -153,7 +153,7 @@ def test_labels_are_one_a_row(source: Source) -> None:
 
 def test_mean_and_scale_are_those_of_the_columns(rng: np.random.Generator) -> None:
     x = rng.normal(size=(5000, 4)) * [1, 1e-3, 1e3, 0] + [0, 1e4, -1e8, 0.1]
-    standard = standardise(Rows.of(x))
+    standard = standardise(Features.of(x))
     assert standard.mean.numpy() == pytest.approx(x.mean(0), rel=1e-12, abs=1e-15)
     assert standard.scale.numpy() == pytest.approx([*x.std(0)[:3], 1.0], rel=1e-8)
     assert float(standard.scale[3]) == 1.0
@@ -162,7 +162,7 @@ def test_mean_and_scale_are_those_of_the_columns(rng: np.random.Generator) -> No
 
 
 def test_columns_are_read_once(source: Source) -> None:
-    standardise(Rows.of(source))
+    standardise(Features.of(source))
     assert source.reads == [1, BLOCK, BLOCK, 100]
 
 
@@ -181,11 +181,11 @@ def test_moments_of_any_blocks_are_those_of_the_whole(
 def test_a_column_of_tiny_differences_is_not_constant() -> None:
     x = torch.full((100, 2), 0.1)
     x[0, 0] = torch.nextafter(x[0, 0], torch.tensor(1.0))
-    scale = standardise(Rows.of(x)).scale
+    scale = standardise(Features.of(x)).scale
     assert 0 < float(scale[0]) < 1e-8
     assert float(scale[1]) == 1.0
 
 
 def test_squares_that_overflow_are_named() -> None:
     with pytest.raises(NonFiniteError, match="divide the features first"):
-        standardise(Rows.of(torch.tensor([[1e200], [-1e200]], dtype=torch.float64)))
+        standardise(Features.of(torch.tensor([[1e200], [-1e200]], dtype=torch.float64)))

@@ -13,15 +13,15 @@ from repsim.devices import default_memory, float64_device
 from repsim.errors import NonFiniteError, ShapeError
 from repsim.sources import as_floats, as_numbers
 
-#: Rows of a block: what a probe takes of a matrix at once.
+#: Rows of a block, which a probe takes of a matrix at once.
 BLOCK = 2048
 
 
-class Rows:
+class Features:
     """A matrix (n, p) as a sequence of blocks (rows, p), float64 if its source is, else float32.
 
-    A selection or a function of rows is again ``Rows``, and nothing is read before a block is asked
-    for. What fits in memory, ``held`` reads once.
+    A selection or a function of rows is again ``Features``, and nothing is read before a block is
+    asked for. What fits in memory, ``held`` reads once.
 
     Args:
         read: block k, (rows, p), on ``device``.
@@ -46,7 +46,7 @@ class Rows:
         self.device = device
 
     @classmethod
-    def of(cls, values: Any, name: str = "features") -> Rows:
+    def of(cls, values: Any, name: str = "features") -> Features:
         """Rows of a tensor, an array, or what has ``shape`` and slices, such as a store's layer.
 
         Dimensions after the first are flattened. Tensors stay on their device (on the CPU for MPS,
@@ -122,9 +122,9 @@ class Rows:
         *,
         p: int | None = None,
         dtype: torch.dtype | None = None,
-    ) -> Rows:
+    ) -> Features:
         """A function of every block, such as a projection to ``p`` columns in ``dtype``."""
-        return Rows(
+        return Features(
             lambda k: function(self.block(k)),
             self.starts,
             self.p if p is None else p,
@@ -132,7 +132,7 @@ class Rows:
             self.device,
         )
 
-    def take(self, index: Tensor) -> Rows:
+    def take(self, index: Tensor) -> Features:
         """The rows at ascending places ``index`` (m,), in blocks as they come."""
         index = index.cpu()
         cuts = torch.searchsorted(index, torch.tensor(self.starts)).tolist()
@@ -141,15 +141,15 @@ class Rows:
             chosen = index[cuts[k] : cuts[k + 1]] - self.starts[k]
             return self.block(k)[chosen.to(self.device)]
 
-        return Rows(read, cuts, self.p, self.dtype, self.device)
+        return Features(read, cuts, self.p, self.dtype, self.device)
 
-    def held(self, memory: int | None = None) -> Rows:
+    def held(self, memory: int | None = None) -> Features:
         """The rows in memory, if they take at most ``memory`` bytes: a quarter of what is free."""
         if self.size > (default_memory(self.device) if memory is None else memory):
             return self
         whole = self.tensor()
         starts = [*range(0, self.n, BLOCK), self.n]
-        return Rows(
+        return Features(
             lambda k: whole[starts[k] : starts[k + 1]], starts, self.p, self.dtype, self.device
         )
 
