@@ -78,7 +78,7 @@ def demo(fast: bool, output: Path | None, as_json: bool) -> None:
         show_json(
             {
                 "supervised_accuracy": held_out,
-                "simclr_best_probe": simclr["accuracy"],
+                "simclr_best_probe": simclr.accuracy,
                 "seconds": round(time.monotonic() - started, 1),
                 "figures": [str(path) for path in figures],
             }
@@ -89,10 +89,10 @@ def demo(fast: bool, output: Path | None, as_json: bool) -> None:
             if path.suffix == ".png":
                 click.echo(f"figure {path} (and .pdf)")
         click.echo(f"done in {time.monotonic() - started:.0f} s; everything lies in {folder}/")
-    if not fast and (held_out < SUPERVISED_BAR or simclr["accuracy"] < SIMCLR_BAR):
+    if not fast and (held_out < SUPERVISED_BAR or simclr.accuracy < SIMCLR_BAR):
         raise RepsimError(
             f"the networks have not learned: supervised {held_out:.1%} of {SUPERVISED_BAR:.0%}, "
-            f"SimCLR's best probe {simclr['accuracy']:.1%} of {SIMCLR_BAR:.0%}; the figures mean "
+            f"SimCLR's best probe {simclr.accuracy:.1%} of {SIMCLR_BAR:.0%}; the figures mean "
             "nothing"
         )
 
@@ -229,7 +229,7 @@ def show_findings(
     rows: list[tuple[str, float]] = [("supervised: held-out accuracy", held_out)]
     for network in curve.networks():
         best = curve.best(network)
-        rows.append((f"{network}: best probe, at {best['layer']}", best["accuracy"]))
+        rows.append((f"{network}: best probe, at {best.layer}", best.accuracy))
     rows += [
         (f"CKA of simclr and supervised, mean over {kind[1:]} layers", sum(values) / len(values))
         for kind, values in by_kind.items()

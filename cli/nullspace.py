@@ -26,7 +26,7 @@ from repsim.cli.options import (
 from repsim.errors import UsageError
 
 if TYPE_CHECKING:
-    from repsim.results import NullSpaceReport
+    from repsim.results import NullSpaceEntry, NullSpaceReport
 
 #: Figures that a report may have, beside the bars of all reports.
 _FIGURES = ["strips", "histogram", "noise", "alpha", "layers"]
@@ -205,17 +205,17 @@ def _spread(values: Sequence[str]) -> list[str]:
     return [cell for value in values for cell in (value, "", "")]
 
 
-def _cells(entry: dict[str, Any] | None) -> tuple[str, str, str]:
+def _cells(entry: NullSpaceEntry | None) -> tuple[str, str, str]:
     if entry is None:
         return "-", "-", "-"
-    value = _figure(entry["value"])
-    ends = [_figure(entry[key]) for key in ("low", "high")]
+    value = _figure(entry.value)
+    ends = [_figure(end) for end in (entry.low, entry.high)]
     interval = "" if "-" in ends else f" ({ends[0]} to {ends[1]})"
-    return value + interval, _figure(entry["chance"]), _figure(entry.get("control"))
+    return value + interval, _figure(entry.chance), _figure(entry.control)
 
 
-def _figure(value: float | None) -> str:
-    if value is None or value != value:
+def _figure(value: float) -> str:
+    if value != value:
         return "-"
     return f"{value:.3f}" if 1e-3 <= abs(value) < 1000 or value == 0 else f"{value:.2e}"
 
@@ -226,11 +226,11 @@ def show_claims(report: NullSpaceReport) -> None:
         return
     rows = []
     for each in report.claims:
-        entry = report.find(each["quantity"], each["part"], each["group"])
+        entry = report.find(each.quantity, each.part, each.group)
         value, _, control = _cells(entry)
-        what = {"all": "", "clean": ""}.get(each["group"], f", {each['group']}")
-        bound = f"{each['side']} {_figure(each['against'])}"
-        name = f"{each['quantity'].replace('_', ' ')}, {each['part']}{what}"
-        rows.append((each["claim"], name, value, bound, control, each["verdict"]))
+        what = {"all": "", "clean": ""}.get(each.group, f", {each.group}")
+        bound = f"{each.side} {_figure(each.against)}"
+        name = f"{each.quantity.replace('_', ' ')}, {each.part}{what}"
+        rows.append((each.claim, name, value, bound, control, each.verdict))
     columns = ("claim", "number", "value", "to be", "untrained", "verdict")
     show_table(f"claims of Mao et al. on {report.name}", columns, rows)

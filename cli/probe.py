@@ -234,12 +234,10 @@ def show_probes(result: object) -> None:
     seeds, stopped = 1, False
     for series in result.series():
         for p in series.points:
-            seeds, stopped = max(seeds, p["seeds"]), stopped or not p["converged"]
-            interval = f"{p['low']:.3f} to {p['high']:.3f}{'' if p['converged'] else ' *'}"
-            trained, accuracy = p["train_accuracy"], p["accuracy"]
-            rows.append(
-                (series.label, p["layer"], p["features"], trained, accuracy, interval, p["sd"])
-            )
+            seeds, stopped = max(seeds, p.seeds), stopped or not p.converged
+            interval = f"{p.low:.3f} to {p.high:.3f}{'' if p.converged else ' *'}"
+            shown = (p.layer, p.features, p.train_accuracy, p.accuracy, interval, p.sd)
+            rows.append((series.label, *shown))
     columns = ("network", "layer", "features", "train accuracy", "accuracy", "95 % interval")
     show_table(
         f"held-out accuracy of {result.solver} probes, n = {result.n_train:,} + {result.n_test:,}, "

@@ -74,7 +74,7 @@ def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
     and probes on random labels dotted, as the controls.
     """
     series = result.series()
-    layouts = {tuple(point["layer"] for point in each.points) for each in series}
+    layouts = {tuple(point.layer for point in each.points) for each in series}
     shared = len(layouts) == 1
     with styled(style) as width:
         longest = max(len(each.label) for each in series)
@@ -87,7 +87,7 @@ def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
             last = max(1, len(each.points) - 1)
             x = np.array([k if shared else k / last for k in range(len(each.points))])
             y, low, high, sd = (
-                100 * np.array([point[key] for point in each.points])
+                100 * np.array([getattr(point, key) for point in each.points])
                 for key in ("accuracy", "low", "high", "sd")
             )
             ax.plot(x, y, markersize=3, label=each.label, **looks)

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from repsim.errors import UsageError
 from repsim.figures.layers import label_layers
 from repsim.figures.style import styled
-from repsim.results import NullSpaceReport
+from repsim.results import NullSpaceEntry, NullSpaceReport
 
 #: What the parts of the feature space are called, and the colours of lines and bars for them.
 PARTS = {"full": ("all features", "C2"), "row": ("row space", "C3"), "null": ("null space", "C4")}
@@ -54,7 +54,7 @@ def null_space_figures(report: NullSpaceReport, *, style: str = "page") -> dict[
         drawn["noise"] = noise_curves(report, style=style)
     if report.alpha:
         drawn["alpha"] = alpha_curves(report, style=style)
-    if any("layer" in entry and entry["chance"] > 0 for entry in report.entries):
+    if any(entry.layer is not None and entry.chance > 0 for entry in report.entries):
         drawn["layers"] = null_space_layers(report, style=style)
     return drawn
 
@@ -114,7 +114,7 @@ def _accuracies(ax: Axes, reports: Sequence[NullSpaceReport]) -> None:
 def _grouped(
     ax: Axes,
     reports: Sequence[NullSpaceReport],
-    series: dict[str, list[dict[str, Any] | None]],
+    series: dict[str, list[NullSpaceEntry | None]],
     colours: Sequence[str],
 ) -> None:
     width = 0.8 / len(series)
@@ -158,10 +158,9 @@ def _grouped(
             )
 
 
-def _percent(entry: dict[str, Any] | None, key: str) -> float:
+def _percent(entry: NullSpaceEntry | None, key: str) -> float:
     """A number of an entry in per cent; NaN where there is none."""
-    value = None if entry is None else entry.get(key)
-    return np.nan if value is None else 100 * value
+    return np.nan if entry is None else 100 * getattr(entry, key)
 
 
 def _name(ax: Axes, reports: Sequence[NullSpaceReport], inches: float) -> None:
@@ -214,7 +213,7 @@ def score_histogram(report: NullSpaceReport, *, style: str = "column") -> Figure
     with styled(style) as width:
         fig, ax = plt.subplots(figsize=(width, _height(width)), layout="constrained")
         columns = _columns(report)
-        values = np.array(report.examples[score[0]], float)
+        values = np.array(getattr(report.examples, score[0]))
         bins = np.histogram_bin_edges(values[np.isfinite(values)], 40)
         for k, (kind, rows) in enumerate(columns.items()):
             colour = to_hex(f"C{k}")
@@ -247,21 +246,21 @@ def score_histogram(report: NullSpaceReport, *, style: str = "column") -> Figure
 
 def _scores(report: NullSpaceReport) -> tuple[str, str] | None:
     """The column of scores, and what to call it."""
-    for column, label in (("logit", "logit"), ("lambda", "λ, along the all-ones direction")):
-        if column in report.examples:
+    for column, label in (("logit", "logit"), ("along_ones", "λ, along the all-ones direction")):
+        if getattr(report.examples, column):
             return column, label
     return None
 
 
 def _columns(report: NullSpaceReport) -> dict[str, np.ndarray]:
     """The rows of each kind of examples."""
-    kinds = np.array(report.examples["group"])
+    kinds = np.array(report.examples.group)
     return {kind: np.flatnonzero(kinds == kind) for kind in dict.fromkeys(kinds.tolist())}
 
 
 def _classes(report: NullSpaceReport, rows: np.ndarray) -> dict[Any, np.ndarray]:
     """The rows of each class among them; all as one where there are no labels."""
-    labels = [report.examples["label"][row] for row in rows]
+    labels = [report.examples.label[row] for row in rows]
     known = sorted({label for label in labels if label is not None}) or [None]
     return {
         each: rows[[label == each for label in labels]] if each is not None else rows
@@ -271,7 +270,7 @@ def _classes(report: NullSpaceReport, rows: np.ndarray) -> dict[Any, np.ndarray]
 
 def _strips(ax: Axes, report: NullSpaceReport, column: str) -> None:
     """A strip of points a class, real and generated ones beside each other."""
-    values = np.array(report.examples[column], float)
+    values = np.array(getattr(report.examples, column))
     rng = np.random.default_rng(0)
     kinds = _columns(report)
     labels: list[Any] = []
@@ -349,8 +348,8 @@ def _noises(report: NullSpaceReport) -> dict[str, list[str]]:
     there is no curve."""
     found: dict[str, list[str]] = {}
     for entry in report.entries:
-        kind, _, level = entry["group"].rpartition(" ")
-        if (entry["quantity"], entry["part"]) != ("noise_share", "row") or not kind:
+        kind, _, level = entry.group.rpartition(" ")
+        if (entry.quantity, entry.part) != ("noise_share", "row") or not kind:
             continue
         if re.fullmatch(_NUMBER, level):
             found.setdefault(kind, []).append(level)
@@ -368,7 +367,7 @@ def _shares(ax: Axes, report: NullSpaceReport, kind: str, levels: Sequence[str])
     between = report.find("displacement_share", "row")
     if between is not None:
         look: dict[str, Any] = {"color": to_hex("C0"), "linewidth": 0.8}
-        ax.axhline(between["value"], label="between classes", **look)
+        ax.axhline(between.value, label="between classes", **look)
     ax.set_ylim(bottom=0)
 
 
@@ -383,19 +382,18 @@ def _read(ax: Axes, report: NullSpaceReport, kind: str, levels: Sequence[str]) -
                 _line(ax, x, entries, "control", "untrained", scale=100, **_CONTROL)
     chance = report.find("probe", "full", "clean")
     if chance is not None:
-        ax.axhline(100 * chance["chance"], color="black", linewidth=0.8, linestyle=":")
+        ax.axhline(100 * chance.chance, color="black", linewidth=0.8, linestyle=":")
     ax.set_ylim(0, 102)
 
 
-def _numbers(entries: Sequence[dict[str, Any] | None], key: str) -> np.ndarray:
-    found = [None if entry is None else entry.get(key) for entry in entries]
-    return np.array([np.nan if value is None else value for value in found], float)
+def _numbers(entries: Sequence[NullSpaceEntry | None], key: str) -> np.ndarray:
+    return np.array([np.nan if entry is None else getattr(entry, key) for entry in entries])
 
 
 def _line(
     ax: Axes,
     x: Sequence[float],
-    entries: Sequence[dict[str, Any] | None],
+    entries: Sequence[NullSpaceEntry | None],
     key: str,
     label: str,
     *,
@@ -410,7 +408,7 @@ def _line(
 def _band(
     ax: Axes,
     x: Sequence[float],
-    entries: Sequence[dict[str, Any] | None],
+    entries: Sequence[NullSpaceEntry | None],
     label: str,
     colour: str,
     *,
@@ -432,9 +430,9 @@ def null_space_layers(report: NullSpaceReport, *, style: str = "column") -> Figu
 
     Bands are 95 % intervals, grey dashes the untrained network.
     """
-    entries = [e for e in report.entries if e["quantity"] == "layer_energy_centred"]
+    entries = [e for e in report.entries if e.quantity == "layer_energy_centred"]
     # A layer with as many filters as inputs sees everything, whatever the images.
-    layers = list(dict.fromkeys(entry["layer"] for entry in entries if entry["chance"] > 0))
+    layers = list(dict.fromkeys(entry.layer for entry in entries if entry.chance > 0))
     if not layers:
         raise UsageError(f"the report of {report.name} holds no other layers")
     with styled(style) as width:
@@ -469,12 +467,10 @@ def alpha_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
         raise UsageError(f"the report of {report.name} holds no α of training")
     with styled(style) as width:
         fig, axes = _panels(width, 2, alone=0.36)
-        epochs = [row["epoch"] for row in report.alpha]
+        epochs = [row.epoch for row in report.alpha]
         for k, kind in enumerate(("real", "fake")):
             for ax, key in zip(axes, (f"alpha_{kind}", f"alpha_{kind}_cv"), strict=True):
-                values = np.array(
-                    [np.nan if row[key] is None else row[key] for row in report.alpha]
-                )
+                values = np.array([getattr(row, key) for row in report.alpha])
                 values[~(np.isfinite(values) & (values > 0))] = np.nan
                 label = "real" if kind == "real" else "generated"
                 ax.plot(

@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+from entries import number, probed
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
@@ -66,8 +67,7 @@ def curve(*networks: str, layers: Any = SMALL, classes: int = 10) -> ProbeCurve:
     """Accuracy rises from 0.1 by 0.01 a layer; ``layers`` may be a dict by network."""
     of = layers if isinstance(layers, dict) else dict.fromkeys(networks, layers)
     entries = [
-        {"network": name, "layer": layer, "depth": k, "features": 8, "seed": 0}
-        | {"accuracy": 0.1 + k / 100, "train_accuracy": None}
+        probed(name, layer, k, 0.1 + k / 100)
         for name in networks
         for k, layer in enumerate(of[name])
     ]
@@ -98,13 +98,6 @@ def report(
         ],
     }
     return NullSpaceReport(name, **{**made, **changes})
-
-
-def number(quantity: str, part: str, value: float, group: str = "all") -> dict[str, Any]:
-    ends = {"low": value - 0.01, "high": value + 0.01}
-    chance = dict.fromkeys(("chance", "chance_low", "chance_high"), 0.1)
-    keys = {"quantity": quantity, "part": part, "group": group, "value": value}
-    return {**keys, **ends, **chance, "note": ""}
 
 
 def tick_labels(ax: Axes, which: str) -> dict[float, str]:
@@ -377,17 +370,7 @@ def test_probe_curves_are_in_per_cent_over_the_same_layers() -> None:
 def test_series_of_probes_are_told_apart() -> None:
     names, solvers = ("simclr", "supervised", "simclr-untrained"), ("lbfgs", "sgd:mao2022", "knn")
     entries = [
-        {
-            "network": name,
-            "layer": layer,
-            "depth": depth,
-            "solver": solver,
-            "labels": labels,
-            "seed": seed,
-            "accuracy": 0.5 + 0.01 * seed,
-            "features": 8,
-            "train_accuracy": None,
-        }
+        probed(name, layer, depth, 0.5 + 0.01 * seed, solver=solver, labels=labels, seed=seed)
         for name in names
         for solver in solvers
         for labels in (("true", "random") if solver == "lbfgs" else ("true",))
@@ -413,7 +396,7 @@ def test_series_of_probes_are_told_apart() -> None:
         box = ax.get_window_extent()
         assert box.height > 0.25 * figure.bbox.height
     one = figures.probe_curves(
-        replace(result, entries=[e for e in entries if e["network"] == "simclr"])
+        replace(result, entries=[e for e in entries if e.network == "simclr"])
     )
     drawn = [line for line in one.axes[0].lines if "," in str(line.get_label())]
     assert len({line.get_color() for line in drawn}) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from repsim.activations.analyses.layer_nullspace import layer_null_spaces
 from repsim.activations.harvesting.loaders import TensorLoader
 from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
 from repsim.nullspace.convolutions import Window, patch_energies, patch_space, patch_sums, share
+from repsim.results import NullSpaceEntry
 
 N = 12
 LABELS = torch.arange(N) % 3
@@ -118,8 +120,8 @@ def conv(request: pytest.FixtureRequest) -> nn.Conv2d:
 EVEN = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
 
-def entry(entries: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
-    (found,) = [e for e in entries if all(e[key] == value for key, value in wanted.items())]
+def entry(entries: list[NullSpaceEntry], **wanted: Any) -> NullSpaceEntry:
+    (found,) = [e for e in entries if all(getattr(e, k) == v for k, v in wanted.items())]
     return found
 
 
@@ -143,14 +145,14 @@ def test_shares_are_those_of_unfolded_patches(
                 own = own - own.mean((0, 1))
             part, whole = expected(own, null)
             got = entry(found, group=group, quantity=quantity, layer="0", part="null")
-            assert (got["rank"], got["dim"]) == (rank, patches.shape[2])
-            assert got["chance"] == pytest.approx(1 - rank / patches.shape[2])
+            assert (got.rank, got.dim) == (rank, patches.shape[2])
+            assert got.chance == pytest.approx(1 - rank / patches.shape[2])
             value = float(part.sum() / whole.sum())
-            assert got["value"] == pytest.approx(value, rel=relative, abs=1e-15)
+            assert got.value == pytest.approx(value, rel=relative, abs=1e-15)
             spread = (part - value * whole).square().sum() * len(part) / (len(part) - 1)
             reach = 1.959963984540054 * float(spread.sqrt() / whole.sum())
-            assert got["high"] - got["low"] == pytest.approx(2 * reach, rel=1e-4, abs=1e-9)
-            assert (got["high"] + got["low"]) / 2 == pytest.approx(got["value"])
+            assert got.high - got.low == pytest.approx(2 * reach, rel=1e-4, abs=1e-9)
+            assert (got.high + got.low) / 2 == pytest.approx(got.value)
 
 
 @EVEN
@@ -179,8 +181,8 @@ def test_an_empty_null_space_holds_nothing_and_a_zero_weight_sees_nothing() -> N
     x = maps()
     for case, value in (("tall", 0.0), ("zero", 1.0)):
         for found in layer_null_spaces(nn.Sequential(layer(**LAYERS[case])), x, labels=LABELS):
-            assert (found["value"], found["low"], found["high"]) == (value,) * 3
-            assert found["chance"] == value
+            assert (found.value, found.low, found.high) == (value,) * 3
+            assert found.chance == value
 
 
 def test_a_small_share_is_no_difference_of_large_numbers() -> None:
@@ -193,16 +195,16 @@ def test_a_small_share_is_no_difference_of_large_numbers() -> None:
     wanted = float((patch @ null).square().sum() / patch.square().sum())
     assert 0 < wanted < 1e-8
     (raw, _) = layer_null_spaces(nn.Sequential(conv).float(), x.float())
-    assert raw["value"] == pytest.approx(wanted, rel=0.02)
+    assert raw.value == pytest.approx(wanted, rel=0.02)
 
 
 def test_independent_pixels_lie_in_the_null_space_by_chance() -> None:
     x = torch.randn(60, 4, 9, 11, generator=torch.Generator().manual_seed(5)).double()
     raw, centred = layer_null_spaces(nn.Sequential(layer(out=12)), x)
-    assert raw["chance"] == pytest.approx(2 / 3)
+    assert raw.chance == pytest.approx(2 / 3)
     for found in (raw, centred):
-        assert found["low"] < found["chance"] < found["high"]
-        assert found["high"] - found["low"] < 0.05
+        assert found.low < found.chance < found.high
+        assert found.high - found.low < 0.05
 
 
 def test_the_tolerance_of_the_rank_is_the_callers() -> None:
@@ -210,7 +212,7 @@ def test_the_tolerance_of_the_rank_is_the_callers() -> None:
     with torch.no_grad():
         network[0].weight.copy_(torch.diag(torch.tensor([1.0, 0.1, 1e-9])))
     x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
-    assert [layer_null_spaces(network, x, rank_tolerance=t)[0]["rank"] for t in (None, 0.5)] == [
+    assert [layer_null_spaces(network, x, rank_tolerance=t)[0].rank for t in (None, 0.5)] == [
         2,
         1,
     ]
@@ -222,7 +224,7 @@ def test_large_maps_are_taken_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("repsim.nullspace.convolutions._AT_ONCE", 1000)
     found = layer_null_spaces(nn.Sequential(conv), maps(), labels=LABELS)
     for one, other in zip(found, expected, strict=True):
-        assert one["value"] == pytest.approx(other["value"], rel=1e-12)
+        assert one.value == pytest.approx(other.value, rel=1e-12)
 
 
 # --- the interval
@@ -263,7 +265,7 @@ def test_it_holds_the_value_of_many_images_as_often_as_it_says() -> None:
     for _ in range(200):
         entries = layer_null_spaces(nn.Sequential(conv), drawn(40))
         found = entry(entries, quantity="layer_energy_centred")
-        hits += found["low"] <= truth <= found["high"]
+        hits += found.low <= truth <= found.high
     assert 176 <= hits <= 199
 
 
@@ -306,7 +308,7 @@ def test_each_layer_that_runs_once_in_order_of_execution() -> None:
         TensorLoader(x, 4),
         progress=lambda done, total, note="": seen.append((done, total)),
     )
-    assert list(dict.fromkeys(each["layer"] for each in found)) == ["twice", "late"]
+    assert list(dict.fromkeys(each.layer for each in found)) == ["twice", "late"]
     assert seen == [(4, 12), (6, 12), (10, 12), (12, 12)]
     assert torch.equal(torch.get_rng_state(), before)
     assert all(module.training for module in network.modules())
@@ -318,10 +320,10 @@ def test_each_layer_that_runs_once_in_order_of_execution() -> None:
     for quantity, shift in (("layer_energy", 0), ("layer_energy_centred", patches.mean((0, 1)))):
         part, whole = expected(patches - shift, projector(network.twice.double())[0])
         got = entry(found, layer="twice", quantity=quantity)
-        assert got["value"] == pytest.approx(float(part.sum() / whole.sum()), rel=1e-5)
+        assert got.value == pytest.approx(float(part.sum() / whole.sum()), rel=1e-5)
     network.float()
     only = layer_null_spaces(network, x, layers="lat*")
-    assert {each["layer"] for each in only} == {"late"}
+    assert {each.layer for each in only} == {"late"}
     with pytest.raises(UsageError, match="no layer 'normalised'"):
         layer_null_spaces(network, x, layers="normalised")
 
@@ -339,14 +341,14 @@ def test_linear_layers_take_positions_as_patches(shape: tuple[int, ...]) -> None
         own = rows[chosen] - rows[chosen].mean((0, 1))
         part, whole = expected(own, null)
         got = entry(found, group=group, quantity="layer_energy_centred")
-        assert got["value"] == pytest.approx(float(part.sum() / whole.sum()), rel=1e-10)
-        assert (got["rank"], got["dim"]) == (3, 7)
+        assert got.value == pytest.approx(float(part.sum() / whole.sum()), rel=1e-10)
+        assert (got.rank, got.dim) == (3, 7)
 
 
 def test_generated_images_are_a_group_about_a_mean_of_their_own() -> None:
     network, real, fake = nn.Sequential(layer()), maps(), maps(7, seed=8) * 2 - 1
     found = layer_null_spaces(network, real, labels=LABELS, generated=TensorLoader(fake, 3))
-    assert [each["group"] for each in found[::2]] == [
+    assert [each.group for each in found[::2]] == [
         "all",
         "class 0",
         "class 1",
@@ -355,33 +357,32 @@ def test_generated_images_are_a_group_about_a_mean_of_their_own() -> None:
     ]
     alone = layer_null_spaces(network, fake)
     for one, other in zip(found[-2:], alone, strict=True):
-        assert one == {**other, "group": "generated"} or one["value"] == pytest.approx(
-            other["value"], rel=1e-12
-        )
+        assert one.key == replace(other, group="generated").key
+        assert one.value == pytest.approx(other.value, rel=1e-12)
 
 
 def test_examples_without_a_class_count_among_all() -> None:
     labels = torch.where(torch.arange(N) < 3, -1, 4)
     found = layer_null_spaces(nn.Sequential(layer()), maps(), labels=labels.tolist())
-    assert {each["group"] for each in found} == {"all", "class 4"}
+    assert {each.group for each in found} == {"all", "class 4"}
     alone = layer_null_spaces(nn.Sequential(layer()), maps()[3:])
     for quantity in ("layer_energy", "layer_energy_centred"):
         one, other = (
             entry(found, group="class 4", quantity=quantity),
             entry(alone, quantity=quantity),
         )
-        assert one["value"] == pytest.approx(other["value"], rel=1e-12)
+        assert one.value == pytest.approx(other.value, rel=1e-12)
 
 
 def test_layers_that_are_given_nothing_or_always_the_same() -> None:
     network = nn.Sequential(layer(kernel=3))
     raw, centred = layer_null_spaces(network, torch.zeros(4, 4, 9, 11).double())
-    assert math.isnan(raw["value"])
-    assert math.isnan(centred["value"])
+    assert math.isnan(raw.value)
+    assert math.isnan(centred.value)
     raw, centred = layer_null_spaces(network, torch.full((4, 4, 9, 11), 0.3).double())
-    assert 0 <= raw["value"] <= 1
-    assert math.isnan(centred["value"])
-    assert math.isnan(centred["low"])
+    assert 0 <= raw.value <= 1
+    assert math.isnan(centred.value)
+    assert math.isnan(centred.low)
 
 
 def test_halves_are_measured_in_float32() -> None:
@@ -389,7 +390,7 @@ def test_halves_are_measured_in_float32() -> None:
     wanted = layer_null_spaces(network, x)
     found = layer_null_spaces(network.bfloat16(), x.bfloat16())
     for one, other in zip(found, wanted, strict=True):
-        assert one["value"] == pytest.approx(other["value"], rel=0.02)
+        assert one.value == pytest.approx(other.value, rel=0.02)
 
 
 class Sometimes(nn.Module):

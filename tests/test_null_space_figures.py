@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from entries import number
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from repsim import figures, null_space
 from repsim.errors import UsageError
 from repsim.nullspace.report import with_layers
-from repsim.results import NullSpaceReport
+from repsim.results import Alpha, Examples, NullSpaceReport
 
 D, N, CLASSES = 12, 120, 4
 NOISES = ("gaussian 0.5", "gaussian 0.25", "gaussian 1", "salt-and-pepper 0.1")
@@ -53,15 +55,20 @@ def report(out: int, *, control: NullSpaceReport | None = None, seed: int = 0) -
         resamples=20,
         name="mgan:discriminator",
     )
-    keys = {"quantity": "layer_energy_centred", "part": "null", "rank": 2, "dim": 8}
+    keys: dict[str, Any] = {"half": 0.0, "rank": 2, "dim": 8, "chance": 0.75}
     layers = [
-        {**keys, "group": group, "layer": layer, "value": v, "low": v, "high": v, "chance": 0.75}
+        number("layer_energy_centred", "null", v, group, layer=layer, **keys)
         for group in ("all", "generated")
         for layer, v in (("conv1", 0.1), ("conv2", 0.8), ("head", 0.9))
     ]
     epochs = [
-        {"epoch": float(k), "alpha_real": 9.0 / k, "alpha_real_cv": 1.0 / k}
-        | {"alpha_fake": 2.0, "alpha_fake_cv": 0.0}
+        Alpha(
+            epoch=float(k),
+            alpha_real=9.0 / k,
+            alpha_real_cv=1.0 / k,
+            alpha_fake=2.0,
+            alpha_fake_cv=0.0,
+        )
         for k in (1, 2, 3)
     ]
     return replace(with_layers(made, layers), alpha=epochs)
@@ -89,7 +96,7 @@ def drawn(figure: Figure, panel: int, label: str) -> np.ndarray:
 def test_a_report_draws_all_that_it_has_numbers_for(one: NullSpaceReport) -> None:
     every = ["bars", "strips", "histogram", "noise", "alpha", "layers"]
     assert list(figures.draw(one)) == every
-    bare = replace(one, entries=one.entries[:2], examples={}, alpha=[])
+    bare = replace(one, entries=one.entries[:2], examples=Examples(), alpha=[])
     assert list(figures.draw(bare)) == ["bars"]
 
 
@@ -108,17 +115,17 @@ def test_bars_have_whiskers_and_the_untrained_network(one: NullSpaceReport) -> N
     for quantity, height in zip(("energy", "energy_centred"), untrained, strict=True):
         entry = one.find(quantity, "null")
         assert entry is not None
-        assert height == pytest.approx(100 * entry["control"])
+        assert height == pytest.approx(100 * entry.control)
     whiskers = [c for c in accuracies.containers if type(c).__name__ == "ErrorbarContainer"]
     assert len(whiskers) == 3
     low, high = whiskers[0].lines[2][0].get_segments()[0][:, 1]
     full = one.find("probe", "full", "clean")
     assert full is not None
-    assert (low, high) == pytest.approx((100 * full["low"], 100 * full["high"]))
+    assert (low, high) == pytest.approx((100 * full.low, 100 * full.high))
 
 
 def test_strips_are_the_examples_by_class(one: NullSpaceReport, several: NullSpaceReport) -> None:
-    for each, column, label in ((one, "logit", "logit"), (several, "lambda", "λ")):
+    for each, column, label in ((one, "logit", "logit"), (several, "along_ones", "λ")):
         figure = figures.null_space_strips(each)
         shares, scores = figure.axes
         assert scores.get_ylabel().startswith(label)
@@ -126,14 +133,14 @@ def test_strips_are_the_examples_by_class(one: NullSpaceReport, several: NullSpa
             shown = np.concatenate(
                 [line.get_ydata() for line in panel.lines if len(line.get_ydata()) > 2]
             )
-            assert sorted(shown) == pytest.approx(sorted(each.examples[name]))
+            assert sorted(shown) == pytest.approx(sorted(getattr(each.examples, name)))
         assert [t.get_text() for t in shares.get_xticklabels()] == ["0", "1", "2", "3"]
         assert shares.get_xlabel() == "class, or generator"
         assert legend(figure) == ["real", "generated"]
 
 
 def test_examples_without_classes_are_one_strip(one: NullSpaceReport) -> None:
-    kinds = {**one.examples, "label": [None] * len(one.examples["label"])}
+    kinds = replace(one.examples, label=(None,) * len(one.examples))
     ax = figures.null_space_strips(replace(one, examples=kinds)).axes[0]
     assert list(ax.get_xticks()) == []
 
@@ -147,7 +154,7 @@ def test_a_histogram_has_an_area_of_one_for_each_kind(several: NullSpaceReport) 
         x, y = patch.get_xy().T
         areas.append(abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2)
     assert areas == pytest.approx([1, 1])
-    none = {key: several.examples[key] for key in ("group", "label", "null_share")}
+    none = replace(several.examples, along_ones=())
     with pytest.raises(UsageError, match="no logits and no λ"):
         figures.score_histogram(replace(several, examples=none))
 
@@ -158,20 +165,20 @@ def test_noise_is_drawn_by_level_with_chance_and_control(one: NullSpaceReport) -
     levels = [f"gaussian {level}" for level in ("0.25", "0.5", "1")]
     entries = [one.find("noise_share", "row", level) for level in levels]
     for label, key in (("row space", "value"), ("untrained", "control"), ("chance", "chance")):
-        assert list(drawn(figure, 0, label)) == [entry[key] for entry in entries if entry]
+        assert list(drawn(figure, 0, label)) == [getattr(entry, key) for entry in entries if entry]
     probes = [one.find("probe", "null", group) for group in ("clean", *levels)]
-    assert drawn(figure, 2, "null space") == pytest.approx([100 * p["value"] for p in probes if p])
+    assert drawn(figure, 2, "null space") == pytest.approx([100 * p.value for p in probes if p])
     assert legend(figure) == [
         *("row space", "untrained", "chance", "between classes", "all features", "null space")
     ]
-    quiet = [e for e in one.entries if e["quantity"] != "noise_share"]
+    quiet = [e for e in one.entries if e.quantity != "noise_share"]
     with pytest.raises(UsageError, match="holds no noise"):
         figures.noise_curves(replace(one, entries=quiet))
 
 
 def test_noise_without_a_level_has_no_curve(one: NullSpaceReport) -> None:
     names = {"gaussian 0.5": "fog", "gaussian 0.25": "my noise v2", "gaussian 1": "rain 1e-2"}
-    entries = [{**e, "group": names.get(e["group"], e["group"])} for e in one.entries]
+    entries = [replace(e, group=names.get(e.group, e.group)) for e in one.entries]
     figure = figures.noise_curves(replace(one, entries=entries))
     assert [ax.get_title() for ax in figure.axes[:2]] == ["rain", "salt and pepper"]
 
@@ -200,5 +207,5 @@ def test_a_report_prints_as_a_table(one: NullSpaceReport) -> None:
     assert len(lines) == len(one.summary())
     for (name, entry), line in zip(one.summary(), lines, strict=True):
         assert line.startswith(name)
-        assert f"{entry['value']:.4g}" in line
-        assert f"{entry['control']:.4g}" in line
+        assert f"{entry.value:.4g}" in line
+        assert f"{entry.control:.4g}" in line

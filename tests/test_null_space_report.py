@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from entries import blank, number
 from torch import Tensor
 
 from repsim.confidence import wilson
@@ -17,9 +18,8 @@ from repsim.errors import MismatchError, StoreError
 from repsim.nullspace import all_ones, null_space, report, row_space, verdicts
 from repsim.nullspace.report import judged, with_layers
 from repsim.probes import ProbeResult, probe
-from repsim.results import NullSpaceReport
+from repsim.results import NullSpaceEntry, NullSpaceReport
 
-Entry = dict[str, Any]
 #: Intervals and chance of few draws: quick, and no test looks at their width.
 FEW = {"draws": 20, "resamples": 20}
 CLASSES, WIDTH, KNOWN, HELD = 3, 12, 120, 75
@@ -109,11 +109,11 @@ def probes() -> dict[str, ProbeResult]:
 
 
 def keys(found: NullSpaceReport) -> list[tuple]:
-    return [(e["quantity"], e["part"], e["group"], e.get("layer")) for e in found.entries]
+    return [entry.key for entry in found.entries]
 
 
 def quantities(found: NullSpaceReport) -> set[str]:
-    return {entry["quantity"] for entry in found.entries}
+    return {entry.quantity for entry in found.entries}
 
 
 # --- probes
@@ -122,10 +122,10 @@ def quantities(found: NullSpaceReport) -> set[str]:
 def test_probes_on_clean_parts_are_those_of_separate_calls(whole: NullSpaceReport) -> None:
     for part, expected in probes().items():
         entry = whole.find("probe", part, "clean")
-        assert entry["value"] == expected.accuracy
-        assert (entry["low"], entry["high"]) == (expected.low, expected.high)
-        assert {entry[key] for key in ("chance", "chance_low", "chance_high")} == {1 / CLASSES}
-        assert entry["note"] == ""
+        assert entry.value == expected.accuracy
+        assert (entry.low, entry.high) == (expected.low, expected.high)
+        assert {entry.chance, entry.chance_low, entry.chance_high} == {1 / CLASSES}
+        assert entry.note == ""
         assert whole.probes[part] == expected.accuracy
     assert len({*whole.probes.values()}) == 3  # each part has a probe of its own
     assert whole.probes["full"] > 0.8
@@ -138,12 +138,12 @@ def test_noisy_parts_are_read_by_the_probes_of_clean_ones(whole: NullSpaceReport
         for part in PARTS:
             hits = found[part].predict(part_of(noisy, part)) == labels
             entry = whole.find("probe", part, name)
-            assert entry["value"] == float(hits.double().mean())
-            assert (entry["low"], entry["high"]) == wilson(entry["value"], HELD)
-            assert entry["chance"] == 1 / CLASSES
+            assert entry.value == float(hits.double().mean())
+            assert (entry.low, entry.high) == wilson(entry.value, HELD)
+            assert entry.chance == 1 / CLASSES
             trained = probe(part_of(noisy, part), labels, test_features=part_of(noisy, part),
                             test_labels=labels)  # fmt: skip
-            again.append(trained.accuracy - entry["value"])
+            again.append(trained.accuracy - entry.value)
     assert max(again) > 0.1  # a probe that was trained on noise would know more
     values = [whole.value("probe", "full", name) for name in ("clean", *given()["noisy"])]
     assert values == sorted(values, reverse=True)
@@ -161,15 +161,15 @@ def test_differences_of_probes_are_paired(whole: NullSpaceReport) -> None:
             lost = int((hits["full"] & ~hits[other]).sum())
             won = int((hits[other] & ~hits["full"]).sum())
             entry = whole.find("probe_difference", f"full - {other}", group)
-            assert entry["value"] == pytest.approx((lost - won) / HELD, abs=1e-15)
+            assert entry.value == pytest.approx((lost - won) / HELD, abs=1e-15)
             # Half a pair more of each kind, then the variance of -1, 0 and 1.
             pairs = np.repeat(
                 [-1.0, 0, 1], [2 * won + 1, 2 * (HELD - won - lost) + 2, 2 * lost + 1]
             )
             reach = 1.959963984540054 * pairs.std() / math.sqrt(HELD + 2)
-            assert entry["high"] == pytest.approx(pairs.mean() + reach, rel=1e-12)
-            assert entry["low"] == pytest.approx(pairs.mean() - reach, rel=1e-12)
-            assert (entry["chance"], entry["note"]) == (0.0, "")
+            assert entry.high == pytest.approx(pairs.mean() + reach, rel=1e-12)
+            assert entry.low == pytest.approx(pairs.mean() - reach, rel=1e-12)
+            assert (entry.chance, entry.note) == (0.0, "")
             apart = sum(hits[part].mean() * (1 - hits[part].mean()) for part in ("full", other))
             widths.append(reach / (1.959963984540054 * math.sqrt(apart / HELD)))
     assert min(widths) < 0.9  # two accuracies taken apart would be less certain
@@ -184,7 +184,7 @@ def test_without_held_out_features_a_fifth_of_all_is_held_out() -> None:
     expected = probe(features, given()["labels"], seed=0)
     assert (found.n, expected.n_test) == (KNOWN, KNOWN // 5)
     entry = found.find("probe", "full", "clean")
-    assert (entry["value"], entry["low"], entry["high"]) == (
+    assert (entry.value, entry.low, entry.high) == (
         expected.accuracy,
         expected.low,
         expected.high,
@@ -213,19 +213,19 @@ def test_without_labels_there_are_no_probes_and_no_classes(whole: NullSpaceRepor
     of_classes = {"probe", "probe_difference", "scatter_ratio", "displacement_share", "ones_share"}
     assert of_classes <= quantities(whole)
     assert not of_classes & quantities(found)
-    assert {entry["group"] for entry in found.entries} == {
+    assert {entry.group for entry in found.entries} == {
         *("all", "generated", "real-fake"),
         *given()["noisy"],
     }
-    assert set(found.examples["label"]) == {None}
+    assert set(found.examples.label) == {None}
 
 
 def test_labels_of_held_out_images_alone_train_no_probe(
     whole: NullSpaceReport, unprobed: NullSpaceReport
 ) -> None:
     assert unprobed.probes == {}
-    rest = [entry for entry in whole.entries if not entry["quantity"].startswith("probe")]
-    np.testing.assert_equal(unprobed.entries, rest)
+    rest = [entry for entry in whole.entries if not entry.quantity.startswith("probe")]
+    assert blank(unprobed.entries) == blank(rest)
     assert unprobed.find("scatter_ratio", "row")
 
 
@@ -234,7 +234,7 @@ def test_without_generated_images_nothing_is_said_of_them(unprobed: NullSpaceRep
     expected = [key for key in keys(unprobed) if key[0] != "gap"]
     expected = [key for key in expected if not key[2].startswith(("generated", "real-fake"))]
     assert keys(found) == expected
-    assert set(found.examples["group"]) == {"real"}
+    assert set(found.examples.group) == {"real"}
     assert {"gap"} == quantities(unprobed) - quantities(found)
     groups = {"generated", "real-fake", "generated class 0", "generated class 1"}
     assert groups == {k[2] for k in keys(unprobed)} - {k[2] for k in keys(found)}
@@ -253,8 +253,8 @@ def test_without_noise_nothing_is_said_of_it(unprobed: NullSpaceReport) -> None:
 def test_every_number_has_a_key_of_its_own(whole: NullSpaceReport) -> None:
     assert len(set(keys(whole))) == len(whole.entries)
     for entry in whole.entries:
-        assert entry["low"] <= entry["value"] + 1e-12 or "interval" in entry["note"]
-        assert "control" not in entry
+        assert entry.low <= entry.value + 1e-12 or "interval" in entry.note
+        assert math.isnan(entry.control)
     assert (whole.n, whole.dim, whole.rank, whole.name) == (HELD, WIDTH, 2, "features")
     assert whole.alpha == []
     assert whole.provenance == {}
@@ -269,17 +269,18 @@ def test_each_number_stands_beside_that_of_the_control(
     shuffled = replace(control, entries=control.entries[::-1])
     found = made(control=shuffled)
     assert keys(found) == keys(whole)
-    ends = {"control": "value", "control_low": "low", "control_high": "high"}
     alone = []
     for entry, own in zip(found.entries, whole.entries, strict=True):
-        other = control.find(own["quantity"], own["part"], own["group"])
-        beside = {} if other is None else {new: other[old] for new, old in ends.items()}
-        np.testing.assert_equal(entry, {**own, **beside})
-        alone += [own["group"]] if other is None else []
+        other = control.find(own.quantity, own.part, own.group)
+        alone += [own.group] if other is None else []
+        if other is not None:
+            ends = {"control_low": other.low, "control_high": other.high}
+            own = replace(own, control=other.value, **ends)
+        assert blank(entry) == blank(own)
     assert set(alone) == {"gaussian 2"}  # that noise the control has not seen
-    assert found.value("energy", "row") != found.find("energy", "row")["control"]
-    assert found.find("probe", "full", "clean")["control"] == control.probes["full"]
-    np.testing.assert_equal(found.examples, whole.examples)
+    assert found.value("energy", "row") != found.find("energy", "row").control
+    assert found.find("probe", "full", "clean").control == control.probes["full"]
+    assert found.examples == whole.examples
 
 
 def test_a_control_loaded_from_a_file_is_as_good(
@@ -294,19 +295,18 @@ def test_claims_are_the_verdicts_on_the_entries(out: int) -> None:
     before = made(out, weight=normal(out, WIDTH, seed=30))
     alone = made(out)
     beside = judged(alone, before)
-    assert alone.claims == [asdict(each) for each in verdicts(alone.entries)]
-    expected = [asdict(each) for each in verdicts(alone.entries, control=before.entries)]
-    assert beside.claims == expected
+    assert alone.claims == verdicts(alone.entries)
+    assert beside.claims == verdicts(alone.entries, control=before.entries)
     names = {
         1: {"classes in null space", "gap in row space", "constant ratio", "Theorem 1"},
         2: {"scatter in row space", "Theorems 2-3"},
     }
-    assert {claim["claim"] for claim in alone.claims} == names[out]
-    assert [c["claim"] for c in beside.claims] == [c["claim"] for c in alone.claims]
-    assert not any("untrained" in claim["statement"] for claim in alone.claims)
-    assert all("(untrained: " in claim["statement"] for claim in beside.claims)
+    assert {claim.claim for claim in alone.claims} == names[out]
+    assert [c.claim for c in beside.claims] == [c.claim for c in alone.claims]
+    assert not any("untrained" in claim.statement for claim in alone.claims)
+    assert all("(untrained: " in claim.statement for claim in beside.claims)
     if out == 2:  # the classes of a generated image are its generators
-        assert {claim["group"] for claim in alone.claims} == {"generated"}
+        assert {claim.group for claim in alone.claims} == {"generated"}
 
 
 def test_a_control_can_turn_a_verdict() -> None:
@@ -319,7 +319,7 @@ def test_a_control_can_turn_a_verdict() -> None:
     arrays = {"weight": weight, "noisy": None, "labels": None, "bias": None}
 
     def outcome(found: NullSpaceReport) -> str:
-        claims = {(c["claim"], "|std|" in c["statement"]): c["verdict"] for c in found.claims}
+        claims = {(c.claim, "|std|" in c.statement): c.verdict for c in found.claims}
         return claims["constant ratio", True]
 
     alone = made(1, **arrays, test_features=constant)
@@ -340,10 +340,11 @@ def test_a_control_of_other_features_or_examples_is_refused(control: NullSpaceRe
 # --- other layers
 
 
-def layers(value: float) -> list[Entry]:
-    keys = {"quantity": "layer_energy", "part": "null", "group": "all", "rank": 2, "dim": 9}
-    numbers = {"value": value, "low": value - 0.1, "high": value + 0.1, "chance": 7 / 9}
-    return [{**keys, "layer": layer, **numbers} for layer in ("conv1", "conv2")]
+def layers(value: float) -> list[NullSpaceEntry]:
+    return [
+        number("layer_energy", "null", value, layer=layer, rank=2, dim=9)
+        for layer in ("conv1", "conv2")
+    ]
 
 
 def test_other_layers_come_after_the_head_and_have_their_own_control(
@@ -352,13 +353,12 @@ def test_other_layers_come_after_the_head_and_have_their_own_control(
     found = with_layers(whole, layers(0.5))
     assert found.entries[:-2] == whole.entries
     assert whole.find("layer_energy", "null", layer="conv1") is None  # as it was
-    entry = found.find("layer_energy", "null", layer="conv2")
-    assert entry == {**layers(0.5)[1], "note": "", "chance_low": 7 / 9, "chance_high": 7 / 9}
-    before = with_layers(control, [{**layers(0.25)[0]}])
+    assert found.find("layer_energy", "null", layer="conv2") == layers(0.5)[1]
+    before = with_layers(control, layers(0.25)[:1])
     both = judged(found, before)
-    assert both.find("layer_energy", "null", layer="conv1")["control"] == 0.25
-    assert "control" not in both.find("layer_energy", "null", layer="conv2")
-    assert both.find("energy", "row")["control"] == control.value("energy", "row")
+    assert both.find("layer_energy", "null", layer="conv1").control == 0.25
+    assert math.isnan(both.find("layer_energy", "null", layer="conv2").control)
+    assert both.find("energy", "row").control == control.value("energy", "row")
 
 
 def test_claims_are_of_the_head_alone(whole: NullSpaceReport, control: NullSpaceReport) -> None:
@@ -366,8 +366,8 @@ def test_claims_are_of_the_head_alone(whole: NullSpaceReport, control: NullSpace
     head = whole.find("scatter_log_ratio", "row - null", "generated")
     assert head is not None
     others = [
-        {**head, "value": -99.0, "low": -100.0, "high": -98.0, "layer": "conv1"},
-        {**head, "quantity": "logit_sd", "part": "row", "group": "all", "layer": "conv1"},
+        replace(head, value=-99.0, low=-100.0, high=-98.0, layer="conv1"),
+        replace(head, quantity="logit_sd", part="row", group="all", layer="conv1"),
     ]
     expected = judged(whole, control).claims
     assert judged(with_layers(whole, others), with_layers(control, others)).claims == expected
@@ -383,11 +383,11 @@ def test_examples_are_split_as_by_the_projector(whole: NullSpaceReport) -> None:
     f = torch.cat([arrays["test_features"], arrays["generated"]])
     null = f - f @ projector
     shares = (null.square().sum(1) / f.square().sum(1)).tolist()
-    assert whole.examples["null_share"] == pytest.approx(shares, abs=1e-12)
-    assert whole.examples["group"] == ["real"] * HELD + ["generated"] * HELD
+    assert whole.examples.null_share == pytest.approx(shares, abs=1e-12)
+    assert whole.examples.group == ("real",) * HELD + ("generated",) * HELD
     labels = [*arrays["test_labels"].tolist(), *arrays["generated_labels"].tolist()]
-    assert whole.examples["label"] == labels
-    assert list(whole.examples) == ["group", "label", "null_share", "lambda"]
+    assert whole.examples.label == tuple(labels)
+    assert whole.examples.logit == ()
 
 
 @pytest.mark.parametrize("bias", [None, torch.tensor([2.5])])
@@ -395,8 +395,8 @@ def test_a_head_with_one_logit_shows_it(bias: Tensor | None) -> None:
     found = made(1, bias=bias, labels=None)
     f = torch.cat([given()["test_features"], given()["generated"]])
     logits = (f @ given(1)["weight"].T)[:, 0] + (0 if bias is None else bias)
-    assert list(found.examples) == ["group", "label", "null_share", "logit"]
-    assert found.examples["logit"] == pytest.approx(logits.tolist(), abs=1e-12)
+    assert found.examples.along_ones == ()
+    assert found.examples.logit == pytest.approx(logits.tolist(), abs=1e-12)
 
 
 def test_lambda_is_what_was_planted() -> None:
@@ -414,7 +414,7 @@ def test_lambda_is_what_was_planted() -> None:
         **FEW,
     )
     expected = [*planted.tolist(), *generated.tolist()]
-    assert found.examples["lambda"] == pytest.approx(expected, abs=1e-10)
+    assert found.examples.along_ones == pytest.approx(expected, abs=1e-10)
     assert found.value("lambda", "row") == pytest.approx(float(planted.mean()), abs=1e-10)
 
 
@@ -422,14 +422,13 @@ def test_of_many_examples_some_of_each_kind_are_shown(monkeypatch: pytest.Monkey
     every = made(1, labels=None)
     monkeypatch.setattr(report, "_SHOWN", 20)
     some = made(1, labels=None)
-    logits = np.array(every.examples["logit"])
-    places = [int(np.abs(logits - logit).argmin()) for logit in some.examples["logit"]]
-    assert some.examples["group"] == ["real"] * 20 + ["generated"] * 20
-    for column, values in some.examples.items():
-        expected = [every.examples[column][place] for place in places]
-        if isinstance(values[0], float):
-            expected = pytest.approx(expected, abs=1e-12)
-        assert values == expected
+    logits = np.array(every.examples.logit)
+    places = [int(np.abs(logits - logit).argmin()) for logit in some.examples.logit]
+    assert some.examples.group == ("real",) * 20 + ("generated",) * 20
+    assert some.examples.label == tuple(every.examples.label[place] for place in places)
+    for column in ("null_share", "logit"):
+        expected = [getattr(every.examples, column)[place] for place in places]
+        assert getattr(some.examples, column) == pytest.approx(expected, abs=1e-12)
     assert places == sorted(set(places))
     assert places[:20] != list(range(20))  # not the first ones, which may be of one class
     assert made(1, labels=None, seed=1).examples != some.examples
@@ -440,7 +439,7 @@ def test_an_example_at_zero_lies_nowhere() -> None:
     held = given()["test_features"].clone()
     held[3] = 0
     found = made(test_features=held, labels=None)
-    assert [k for k, v in enumerate(found.examples["null_share"]) if math.isnan(v)] == [3]
+    assert [k for k, v in enumerate(found.examples.null_share) if math.isnan(v)] == [3]
 
 
 # --- seeds, types, heads
@@ -456,8 +455,8 @@ def test_a_seed_decides_everything(whole: NullSpaceReport, unprobed: NullSpaceRe
     assert keys(other) == keys(unprobed)
     moved = {"low": 0, "chance": 0}
     for one, two in zip(unprobed.entries, other.entries, strict=True):
-        assert one["value"] == two["value"]
-        moved = {key: count + (one[key] != two[key]) for key, count in moved.items()}
+        assert one.value == two.value
+        moved = {k: count + (getattr(one, k) != getattr(two, k)) for k, count in moved.items()}
     assert min(moved.values()) > 10
 
 
@@ -480,30 +479,30 @@ def test_arrays_of_any_kind_give_the_same(whole: NullSpaceReport) -> None:
 
 def test_a_bias_moves_alpha_and_logits_and_nothing_else() -> None:
     plain, moved = (made(1, bias=bias, labels=None) for bias in (None, torch.tensor([0.7])))
-    before = [entry for entry in plain.entries if entry["quantity"] != "alpha"]
-    after = [entry for entry in moved.entries if entry["quantity"] != "alpha"]
+    before = [entry for entry in plain.entries if entry.quantity != "alpha"]
+    after = [entry for entry in moved.entries if entry.quantity != "alpha"]
     assert len(before) < len(plain.entries)
     for one, two in zip(before, after, strict=True):
-        for key, value in one.items():
-            expected = value if isinstance(value, str) else pytest.approx(value, nan_ok=True)
-            assert two[key] == expected
+        assert (one.key, one.note) == (two.key, two.note)
+        for key in ("value", "low", "high", "chance", "chance_low", "chance_high"):
+            assert getattr(two, key) == pytest.approx(getattr(one, key), nan_ok=True)
     for group in ("all", "generated", "class 1"):
         alpha = [each.value("alpha", "row", group) for each in (plain, moved)]
         assert alpha[1] == pytest.approx(alpha[0] * math.exp(-0.7))
-    shift = np.subtract(moved.examples["logit"], plain.examples["logit"])
+    shift = np.subtract(moved.examples.logit, plain.examples.logit)
     assert shift == pytest.approx(0.7)
 
 
 #: (out, d) and rank of heads, the parts that are not empty, and their column of examples.
 HEADS: dict[str, tuple[int, int, int, set[str], str | None]] = {
-    "wide": (3, 12, 3, {"row", "null"}, "lambda"),
-    "tall": (20, 6, 6, {"row"}, "lambda"),
-    "square": (6, 6, 6, {"row"}, "lambda"),
-    "deficient": (4, 12, 2, {"row", "null"}, "lambda"),
+    "wide": (3, 12, 3, {"row", "null"}, "along_ones"),
+    "tall": (20, 6, 6, {"row"}, "along_ones"),
+    "square": (6, 6, 6, {"row"}, "along_ones"),
+    "deficient": (4, 12, 2, {"row", "null"}, "along_ones"),
     "one logit": (1, 8, 1, {"row", "null"}, "logit"),
     "zero": (3, 8, 0, {"null"}, None),
     "zero logit": (1, 8, 0, {"null"}, "logit"),
-    "one feature": (2, 1, 1, {"row"}, "lambda"),
+    "one feature": (2, 1, 1, {"row"}, "along_ones"),
 }
 
 
@@ -526,19 +525,19 @@ def test_a_head_of_every_kind_has_a_report_that_lasts(kind: str, tmp_path: Path)
     assert (found.rank, found.dim, found.n) == (rank, d, 30)
     assert found.residual < 1e-14
     assert set(found.probes) == {"full", *parts}
-    clean = [e["part"] for e in found.entries if e["quantity"] == "probe_difference"]
+    clean = [e.part for e in found.entries if e.quantity == "probe_difference"]
     assert set(clean) == {f"full - {part}" for part in parts}
     if len(parts) == 1:  # the part is the whole
         assert {found.value("probe_difference", each, "clean") for each in clean} == {0.0}
-    shown = {"logit", "lambda"} & found.examples.keys()
+    shown = {key for key in ("logit", "along_ones") if getattr(found.examples, key)}
     assert shown == (set() if column is None else {column})
     if kind == "zero logit":
-        assert set(found.examples["logit"]) == {0.5}
+        assert set(found.examples.logit) == {0.5}
     elif column == "logit":
-        assert len(set(found.examples["logit"])) == 50
-    assert all(math.isfinite(entry["value"]) for entry in found.entries)
+        assert len(set(found.examples.logit)) == 50
+    assert all(math.isfinite(entry.value) for entry in found.entries)
     for entry in found.entries:
-        assert (entry["control"] == entry["value"]) or math.isnan(entry["value"])
+        assert (entry.control == entry.value) or math.isnan(entry.value)
     path, table = found.save(tmp_path / "report.json")
     assert NullSpaceReport.load(path).to_dict() == found.to_dict()
     assert len(table.read_text().splitlines()) == len(found.entries) + 1

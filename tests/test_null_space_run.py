@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from entries import blank
 from torch import Tensor
 
 from repsim.activations import ImageLoader
@@ -22,7 +23,7 @@ from repsim.data import ImageSet, load
 from repsim.data.noise import Noise
 from repsim.errors import MismatchError, StoreError, UsageError
 from repsim.nullspace import null_space as null_space_of_features
-from repsim.results import NullSpaceReport
+from repsim.results import Alpha, NullSpaceEntry, NullSpaceReport
 from repsim.training.loop import train
 from repsim.training.methods import find_method
 from repsim.training.run import Extractor, Run
@@ -98,26 +99,13 @@ def extractor(runs: dict[str, Run], name: str, epoch: int | None = None) -> Extr
     return runs[method].extractor(which or None, epoch)
 
 
-def key(entry: dict[str, Any]) -> tuple:
-    return (entry["quantity"], entry["part"], entry["group"], entry.get("layer"))
-
-
-def own(entry: dict[str, Any]) -> dict[str, Any]:
+def own(entry: NullSpaceEntry) -> NullSpaceEntry:
     """An entry without the numbers of the control."""
-    return {name: value for name, value in entry.items() if not name.startswith("control")}
+    return replace(entry, control=math.nan, control_low=math.nan, control_high=math.nan)
 
 
 def groups(report: NullSpaceReport) -> set[str]:
-    return {entry["group"] for entry in report.entries}
-
-
-def plain(value: Any) -> Any:
-    """For comparison: None in place of NaN."""
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    if isinstance(value, dict):
-        return {name: plain(each) for name, each in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return {entry.group for entry in report.entries}
 
 
 # --- from the public pieces
@@ -154,14 +142,14 @@ def test_a_report_is_that_of_the_features_of_the_checkpoint_and_of_its_beginning
     )
     trained, before = (by_hand(net, *arrays) for net in (chosen.load(), chosen.untrained()))
     found = reports[name]
-    of_head = [entry for entry in found.entries if "layer" not in entry]
-    assert plain([own(entry) for entry in of_head]) == plain(trained.entries)
-    others = {key(entry): entry for entry in before.entries}
-    ends = {"control": "value", "control_low": "low", "control_high": "high"}
+    of_head = [entry for entry in found.entries if entry.layer is None]
+    assert blank([own(entry) for entry in of_head]) == blank(trained.entries)
+    others = {entry.key: entry for entry in before.entries}
     for entry in of_head:
-        other = others.get(key(entry))
-        expected = {new: other[old] for new, old in ends.items()} if other else {}
-        assert plain({k: v for k, v in entry.items() if k in ends}) == plain(expected), key(entry)
+        other = others.get(entry.key)
+        expected = [math.nan] * 3 if other is None else [other.value, other.low, other.high]
+        beside = [entry.control, entry.control_low, entry.control_high]
+        assert blank(beside) == blank(expected), entry.key
     assert found.examples == trained.examples
     assert (found.n, found.rank, found.residual) == (HELD, trained.rank, trained.residual)
     assert found.singular_values == trained.singular_values
@@ -170,11 +158,11 @@ def test_a_report_is_that_of_the_features_of_the_checkpoint_and_of_its_beginning
 @pytest.mark.parametrize("name", ["mgan:classifier", "mgan:discriminator", "gan", "supervised"])
 def test_training_makes_a_difference(name: str, reports: dict[str, NullSpaceReport]) -> None:
     found = reports[name]
-    beside = [entry for entry in found.entries if "control" in entry]
+    beside = [entry for entry in found.entries if not math.isnan(entry.control)]
     assert len(beside) > 0.9 * len(found.entries)
-    moved = [e for e in beside if e["quantity"] != "probe" and e["control"] != e["value"]]
-    assert len(moved) > 0.8 * len([e for e in beside if e["quantity"] != "probe"])
-    assert all("(untrained: " in claim["statement"] for claim in found.claims)
+    moved = [e for e in beside if e.quantity != "probe" and e.control != e.value]
+    assert len(moved) > 0.8 * len([e for e in beside if e.quantity != "probe"])
+    assert all("(untrained: " in claim.statement for claim in found.claims)
     assert found.claims
     assert found.residual < 1e-6
 
@@ -190,29 +178,29 @@ def test_the_control_is_the_report_of_an_untrained_run(
     run = controlled(f"{name}:{which}", tmp_path / "untrained")
     found, beside = of(run.extractor(), layers=True), reports[name]
     # Without generators, it has no images to show but the real ones.
-    made = [e for e in beside.entries if e["group"].startswith(("generated", "real-fake"))]
-    rest = {key(e): e for e in beside.entries if e["quantity"] != "gap" and e not in made}
+    made = [e for e in beside.entries if e.group.startswith(("generated", "real-fake"))]
+    rest = {e.key: e for e in beside.entries if e.quantity != "gap" and e not in made}
     assert bool(made) == (name == "gan")
-    assert {key(entry) for entry in found.entries} == rest.keys()
+    assert {entry.key for entry in found.entries} == rest.keys()
     for entry in found.entries:
-        control = rest[key(entry)]
-        assert control["control"] == entry["value"], key(entry)
-        if name == "supervised" or entry["group"] == "all":
-            assert plain([control["control_low"], control["control_high"]]) == plain(
-                [entry["low"], entry["high"]]
+        control = rest[entry.key]
+        assert control.control == entry.value, entry.key
+        if name == "supervised" or entry.group == "all":
+            assert blank([control.control_low, control.control_high]) == blank(
+                [entry.low, entry.high]
             )
-        assert "control" not in entry  # an untrained network has no other before it
-    assert not any("untrained" in claim["statement"] for claim in found.claims)
+        assert math.isnan(entry.control)  # an untrained network has no other before it
+    assert not any("untrained" in claim.statement for claim in found.claims)
 
 
 def test_without_a_control_the_numbers_are_the_same(
     runs: dict[str, Run], reports: dict[str, NullSpaceReport]
 ) -> None:
     found = of(extractor(runs, "supervised"), layers=True, control=False)
-    assert plain(found.entries) == plain([own(e) for e in reports["supervised"].entries])
-    assert not any("untrained" in claim["statement"] for claim in found.claims)
-    assert [claim["verdict"] for claim in found.claims] == [
-        claim["verdict"] for claim in reports["supervised"].claims
+    assert blank(found.entries) == blank([own(e) for e in reports["supervised"].entries])
+    assert not any("untrained" in claim.statement for claim in found.claims)
+    assert [claim.verdict for claim in found.claims] == [
+        claim.verdict for claim in reports["supervised"].claims
     ]
 
 
@@ -226,12 +214,12 @@ def test_generated_images_are_as_many_as_real_ones_and_of_each_generator(
     for name in ("mgan:classifier", "mgan:discriminator"):
         found = reports[name]
         assert found.provenance["generated"] == 42
-        labels = found.examples["label"][HELD:]
-        assert labels == [0] * 14 + [1] * 14 + [2] * 14
+        labels = found.examples.label[HELD:]
+        assert labels == (0,) * 14 + (1,) * 14 + (2,) * 14
         assert {f"generated class {k}" for k in range(3)} <= groups(found)
     alone = reports["gan"]
     assert alone.provenance["generated"] == HELD
-    assert set(alone.examples["label"][HELD:]) == {None}
+    assert set(alone.examples.label[HELD:]) == {None}
     assert not any(group.startswith("generated class") for group in groups(alone))
     assert {"generated", "real-fake"} < groups(alone)
     assert alone.find("gap", "row")
@@ -245,7 +233,7 @@ def test_a_classifier_of_images_has_none(reports: dict[str, NullSpaceReport]) ->
     }
     assert found.find("gap", "row") is None
     assert found.find("noise_share", "row", "real-fake") is None
-    assert set(found.examples["group"]) == {"real"}
+    assert set(found.examples.group) == {"real"}
     assert found.provenance["generated"] == 0
 
 
@@ -290,19 +278,19 @@ def test_an_epoch_of_a_series_has_its_own_weights_and_images(
     made = generated_images(run, HELD, 0, epoch=1).images
     with torch.no_grad():
         logits = torch.cat([network(held.inputs()), network(made)])[:, 0]
-    assert found.examples["logit"] == pytest.approx(logits.tolist(), abs=1e-6)
+    assert found.examples.logit == pytest.approx(logits.tolist(), abs=1e-6)
     with torch.no_grad():  # which the end of training would not have passed
         after = run.load_extractor()(held.inputs())[:, 0]
     assert float((after - logits[:HELD]).abs().max()) > 1e-4
-    assert [row["epoch"] for row in found.alpha] == [1]
+    assert [row.epoch for row in found.alpha] == [1]
 
 
 def test_before_training_the_network_is_its_own_control(runs: dict[str, Run]) -> None:
     found = of(extractor(runs, "gan", 0), layers=True, noises=("gaussian:0.5",))
     assert found.alpha == []
     for entry in found.entries:
-        beside = [entry["control"], entry["control_low"], entry["control_high"]]
-        assert plain(beside) == plain([entry["value"], entry["low"], entry["high"]])
+        beside = [entry.control, entry.control_low, entry.control_high]
+        assert blank(beside) == blank([entry.value, entry.low, entry.high])
 
 
 def test_a_run_that_goes_on_has_reports_of_its_epochs(runs: dict[str, Run], tmp_path: Path) -> None:
@@ -327,7 +315,9 @@ def test_alpha_is_that_of_the_metrics(
     for name, epochs in (("gan", 3), ("mgan:discriminator", 2)):
         rows = runs[name.partition(":")[0]].metrics()
         assert len(rows) == epochs
-        assert reports[name].alpha == [{column: row[column] for column in names} for row in rows]
+        assert reports[name].alpha == [
+            Alpha(**{column: row[column] for column in names}) for row in rows
+        ]
     # A head with several logits has no α, whatever was recorded of the run's discriminator.
     assert reports["mgan:classifier"].alpha == []
     assert reports["supervised"].alpha == []
@@ -355,20 +345,19 @@ def test_other_layers_are_reported_as_alone(
         layer_null_spaces(network, ImageLoader(held, 50), labels=held.labels, generated=made)
         for network in (chosen.load(), chosen.untrained())
     )
-    found = [entry for entry in reports[name].entries if "layer" in entry]
-    assert [key(entry) for entry in found] == [key(entry) for entry in alone]
-    assert len({entry["layer"] for entry in found}) > 3
+    found = [entry for entry in reports[name].entries if entry.layer is not None]
+    assert [entry.key for entry in found] == [entry.key for entry in alone]
+    assert len({entry.layer for entry in found}) > 3
     for entry, one, two in zip(found, alone, before, strict=True):
-        ends = dict.fromkeys(("chance_low", "chance_high"), one["chance"])
-        assert plain(own(entry)) == plain({**one, "note": "", **ends})
-        assert plain(entry["control"]) == plain(two["value"])
+        assert blank(own(entry)) == blank(one)
+        assert blank(entry.control) == blank(two.value)
 
 
 def test_other_layers_can_be_left_out(
     runs: dict[str, Run], reports: dict[str, NullSpaceReport]
 ) -> None:
     without, found = of(extractor(runs, "supervised")), reports["supervised"]
-    assert plain(without.entries) == plain([e for e in found.entries if "layer" not in e])
+    assert blank(without.entries) == blank([e for e in found.entries if e.layer is None])
     assert without.claims == found.claims
     assert without.provenance["layer_images"] == 0
 
@@ -442,8 +431,8 @@ def test_a_seed_decides_noise_images_and_intervals(
     state = torch.get_rng_state()
     again = of(chosen, control=False)
     assert torch.equal(torch.get_rng_state(), state)
-    of_head = [own(entry) for entry in before.entries if "layer" not in entry]
-    assert plain(again.entries) == plain(of_head)
+    of_head = [own(entry) for entry in before.entries if entry.layer is None]
+    assert blank(again.entries) == blank(of_head)
     assert again.examples == before.examples
     other = of(chosen, control=False, seed=1)
     assert other.provenance["seed"] == 1
@@ -454,7 +443,7 @@ def test_a_seed_decides_noise_images_and_intervals(
     ):
         assert other.value(*what) != again.value(*what)
     assert other.value("energy", "row") == again.value("energy", "row")
-    assert other.find("energy", "row")["low"] != again.find("energy", "row")["low"]
+    assert other.find("energy", "row").low != again.find("energy", "row").low
 
 
 # --- images without labels
@@ -478,8 +467,8 @@ def test_images_without_labels_have_no_probes_and_no_classes(
     assert found.find("scatter_ratio", "row", "generated")
     same = reports["mgan:classifier"]
     assert found.value("energy", "row") == pytest.approx(same.value("energy", "row"))
-    assert {claim["group"] for claim in found.claims} == {"generated"}
-    assert set(found.examples["label"][:HELD]) == {None}
+    assert {claim.group for claim in found.claims} == {"generated"}
+    assert set(found.examples.label[:HELD]) == {None}
 
 
 # --- what is refused

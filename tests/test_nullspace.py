@@ -86,8 +86,8 @@ def test_isotropic_features_have_the_energy_of_chance(rng: np.random.Generator) 
     # A share of k of 10 chi-squares has a standard error of about √(2·.3·.7/10/4000) = 0.003.
     for quantity in ("energy", "energy_centred"):
         found = report.find(quantity, "row")
-        assert found["value"] == pytest.approx(report.chance, abs=0.015)
-        assert found["chance"] == pytest.approx(report.chance, abs=0.015)
+        assert found.value == pytest.approx(report.chance, abs=0.015)
+        assert found.chance == pytest.approx(report.chance, abs=0.015)
 
 
 def test_a_mean_in_the_row_space_counts_in_the_raw_energy_only(rng: np.random.Generator) -> None:

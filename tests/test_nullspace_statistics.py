@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from entries import blank, number
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
@@ -19,10 +19,10 @@ from repsim.nullspace import all_ones, forms, measure, random_subspaces, row_spa
 from repsim.nullspace import statistics as of
 from repsim.nullspace.forms import Forms, Moments, Population, on_subspaces, resampled, weights
 from repsim.nullspace.sides import affordable, by_chance, cost_of, split
-from repsim.nullspace.verdicts import Verdict, verdicts
+from repsim.nullspace.verdicts import verdicts
+from repsim.results import NullSpaceEntry, Verdict
 from repsim.training.mode_collapse import alpha
 
-Entry = dict[str, Any]
 NUMBERS = ("value", "low", "high", "chance", "chance_low", "chance_high")
 
 
@@ -34,15 +34,15 @@ def classes(n: int, count: int) -> Tensor:
     return torch.arange(n) % count
 
 
-def found(entries: list[Entry], quantity: str, part: str = "row", group: str = "all") -> Entry:
-    (entry,) = [
-        e for e in entries if (e["quantity"], e["part"], e["group"]) == (quantity, part, group)
-    ]
+def found(
+    entries: list[NullSpaceEntry], quantity: str, part: str = "row", group: str = "all"
+) -> NullSpaceEntry:
+    (entry,) = [e for e in entries if (e.quantity, e.part, e.group) == (quantity, part, group)]
     return entry
 
 
-def names(entries: list[Entry]) -> set[tuple[str, str, str]]:
-    return {(e["quantity"], e["part"], e["group"]) for e in entries}
+def names(entries: list[NullSpaceEntry]) -> set[tuple[str, str, str]]:
+    return {(e.quantity, e.part, e.group) for e in entries}
 
 
 # --- subspaces
@@ -109,7 +109,7 @@ def test_no_direction_gives_ones_where_their_sum_never_moves(weight: Tensor) -> 
     ones = all_ones(weight, row_space(weight))
     assert (float(ones.direction.norm()), ones.residual) == (0.0, 1.0)
     assert not {"ones_share", "lambda"} & {
-        e["quantity"] for e in measure(normal(20, weight.shape[1]), weight, labels=classes(20, 2))
+        e.quantity for e in measure(normal(20, weight.shape[1]), weight, labels=classes(20, 2))
     }
 
 
@@ -254,11 +254,11 @@ def test_the_gap_and_the_energy_of_differences_are_those_of_loops(part: str) -> 
         for row in rows
     )
     expected = float(moved.norm()) / math.sqrt(spread / (N + 21 - 2))
-    assert found(entries, "gap", part)["value"] == pytest.approx(expected, rel=1e-10)
+    assert found(entries, "gap", part).value == pytest.approx(expected, rel=1e-10)
     if part != "full":
         differences = torch.stack([g - f for g in generated for f in F])
         share = (differences @ projector).square().sum() / differences.square().sum()
-        value = found(entries, "noise_share", part, "real-fake")["value"]
+        value = found(entries, "noise_share", part, "real-fake").value
         assert value == pytest.approx(float(share), rel=1e-10)
 
 
@@ -271,19 +271,19 @@ def test_along_f_r1_statistics_are_those_of_loops() -> None:
     share, rest = reference(F, LABELS, along), reference(F, LABELS, row - along)
     whole = reference(F, LABELS, row)
     expected = float(share["within_scatter"] / whole["within_scatter"])
-    assert found(entries, "ones_share")["value"] == pytest.approx(expected, rel=1e-10)
+    assert found(entries, "ones_share").value == pytest.approx(expected, rel=1e-10)
     for name in ("within_scatter", "scatter_ratio"):
         for part, values in (("row", whole), ("row without ones", rest)):
-            value = found(entries, name, part)["value"]
+            value = found(entries, name, part).value
             assert value == pytest.approx(float(values[name]), rel=1e-9), (name, part)
     for group, chosen in (("all", F), ("class 2", F[LABELS == 2])):
         coefficients = chosen @ ones / ones.square().sum()
         assert torch.allclose(of.coefficients(chosen.float(), ones).float(), coefficients.float())
-        value = found(entries, "lambda", "row", group)["value"]
+        value = found(entries, "lambda", "row", group).value
         assert value == pytest.approx(float(coefficients.mean()), rel=1e-10)
-        deviation = found(entries, "lambda_sd", "row", group)["value"]
+        deviation = found(entries, "lambda_sd", "row", group).value
         assert deviation == pytest.approx(float(coefficients.std(correction=0)), rel=1e-10)
-    assert found(entries, "ones_residual")["value"] < 1e-10
+    assert found(entries, "ones_residual").value < 1e-10
 
 
 @pytest.mark.parametrize("group", ["class 0", "generated", "generated class 1"])
@@ -300,9 +300,12 @@ def test_a_group_has_the_entries_of_its_examples_alone(group: str) -> None:
     alone = measure(chosen, weight, draws=200)
     for quantity, part in (("energy", "null"), ("energy_centred", "row"), ("constancy", "row")):
         mine, its = found(entries, quantity, part, group), found(alone, quantity, part)
-        for number in ("value", "chance", "chance_low", "chance_high"):  # the same subspaces
-            assert mine[number] == pytest.approx(its[number], rel=1e-9), (quantity, number)
-        assert mine["low"] < mine["value"] < mine["high"]
+        for end in ("value", "chance", "chance_low", "chance_high"):  # the same subspaces
+            assert getattr(mine, end) == pytest.approx(getattr(its, end), rel=1e-9), (
+                quantity,
+                number,
+            )
+        assert mine.low < mine.value < mine.high
 
 
 # --- closed forms
@@ -315,18 +318,16 @@ def test_isotropic_features_have_the_values_of_chance() -> None:
     weight = normal(4, 16, seed=8)
     entries = measure(f, weight, labels=y, generated=f, noisy=noisy, draws=300)
     for e in entries:  # of a random head, none is far outside: 2 of 100 would be anyway
-        if math.isfinite(e["chance"]) and e["quantity"] != "gap":
-            width = e["chance_high"] - e["chance_low"] + e["high"] - e["low"]
-            assert e["chance_low"] - width < e["value"] < e["chance_high"] + width, e
-    assert found(entries, "noise_share", "row", "gaussian")["value"] == pytest.approx(
-        1 / 4, abs=0.01
-    )
-    assert found(entries, "noise_share", "null", "gaussian")["chance"] == pytest.approx(
+        if math.isfinite(e.chance) and e.quantity != "gap":
+            width = e.chance_high - e.chance_low + e.high - e.low
+            assert e.chance_low - width < e.value < e.chance_high + width, e
+    assert found(entries, "noise_share", "row", "gaussian").value == pytest.approx(1 / 4, abs=0.01)
+    assert found(entries, "noise_share", "null", "gaussian").chance == pytest.approx(
         3 / 4, abs=0.01
     )
-    assert found(entries, "ones_share")["chance"] == pytest.approx(1 / 4, abs=0.01)
+    assert found(entries, "ones_share").chance == pytest.approx(1 / 4, abs=0.01)
     for group in ("all", "class 0"):
-        both = [found(entries, "energy", part, group)["value"] for part in ("row", "null")]
+        both = [found(entries, "energy", part, group).value for part in ("row", "null")]
         assert sum(both) == pytest.approx(1, abs=1e-12)
 
 
@@ -335,8 +336,8 @@ def test_a_constant_row_part_is_constant() -> None:
     row, null = row_space(weight).split(normal(1000, 20, seed=1))
     f = null + 5 * row_space(weight).basis[:, 0] + 0.01 * row
     constancy = found(measure(f, weight), "constancy")
-    assert constancy["value"] == pytest.approx(0.01 / 5, rel=0.1)
-    assert constancy["low"] < constancy["value"] < constancy["high"] < constancy["chance_low"]
+    assert constancy.value == pytest.approx(0.01 / 5, rel=0.1)
+    assert constancy.low < constancy.value < constancy.high < constancy.chance_low
     (verdict,) = [
         v for v in verdicts(measure(f, weight)) if v.claim == "constant ratio" and v.part == "row"
     ][:1]
@@ -352,16 +353,16 @@ def test_a_planted_gap_is_found_in_its_part() -> None:
         entries = measure(normal(1100, 20, seed=1), weight, generated=generated)
         gap = found(entries, "gap", part)
         scale = 1 if part == "row" else 19**0.5
-        assert gap["value"] == pytest.approx(1.5 / scale, abs=0.15)
+        assert gap.value == pytest.approx(1.5 / scale, abs=0.15)
         (verdict,) = [v for v in verdicts(entries) if v.claim == "gap in row space"]
         assert (verdict.verdict == "supported") == (outcome == "supported")
         if part == "row":  # random directions of the whole space would have some of that gap
-            assert gap["chance_high"] < 0.15
+            assert gap.chance_high < 0.15
     # Cohen's d of the projections
     entries = measure(normal(50, 4), normal(1, 4), generated=normal(60, 4, seed=1) + 1)
     a, b = ((f @ normal(1, 4)[0]).numpy() for f in (normal(50, 4), normal(60, 4, seed=1) + 1))
     pooled = math.sqrt((49 * a.var(ddof=1) + 59 * b.var(ddof=1)) / 108)
-    assert found(entries, "gap")["value"] == pytest.approx(abs(a.mean() - b.mean()) / pooled)
+    assert found(entries, "gap").value == pytest.approx(abs(a.mean() - b.mean()) / pooled)
 
 
 def test_planted_noise_is_found_in_its_part() -> None:
@@ -371,9 +372,9 @@ def test_planted_noise_is_found_in_its_part() -> None:
     noisy = {"row": f + 3 * row, "null": f + null, "both": f + row + null, "none": f}
     entries = measure(f, weight, labels=y, noisy=noisy)
     shares = {name: found(entries, "noise_share", "row", name) for name in ("row", "null", "both")}
-    assert shares["row"]["value"] == pytest.approx(1, abs=1e-10)
-    assert shares["null"]["value"] == pytest.approx(0, abs=1e-10)
-    assert shares["both"]["low"] < 1 / 20 < shares["both"]["high"]
+    assert shares["row"].value == pytest.approx(1, abs=1e-10)
+    assert shares["null"].value == pytest.approx(0, abs=1e-10)
+    assert shares["both"].low < 1 / 20 < shares["both"].high
     assert ("noise_share", "row", "none") not in names(entries)  # nothing moved: 0 / 0
     said = {v.group: v.verdict for v in verdicts(entries) if v.claim == "Theorem 1"}
     assert (said["row"], said["null"]) == ("supported", "not supported")
@@ -389,12 +390,12 @@ def test_lambda_is_recovered_exactly() -> None:
     assert torch.allclose(of.coefficients(f, ones) - offsets[y], coefficients, atol=1e-10)
     entries = measure(f, weight, labels=y)
     share = found(entries, "ones_share")
-    assert share["value"] == pytest.approx(1, abs=1e-12)
-    assert share["chance"] < 0.5
+    assert share.value == pytest.approx(1, abs=1e-12)
+    assert share.chance < 0.5
     # Nothing is left of the scatter within classes, so that its ratio to anything is 0.
-    assert found(entries, "within_scatter", "row without ones")["value"] == 0.0
+    assert found(entries, "within_scatter", "row without ones").value == 0.0
     deviation = float(coefficients[y == 2].std(correction=0))
-    assert found(entries, "lambda_sd", "row", "class 2")["value"] == pytest.approx(deviation)
+    assert found(entries, "lambda_sd", "row", "class 2").value == pytest.approx(deviation)
     assert [v.verdict for v in verdicts(entries) if v.claim == "Theorems 2-3"] == ["supported"]
 
 
@@ -430,25 +431,26 @@ def test_alpha_is_that_of_training() -> None:
     for group, rows in (("all", f), ("generated", f + 1)):
         logits = rows @ weight.T + bias
         mean, cv = alpha(logits)
-        assert found(entries, "alpha", "row", group)["value"] == pytest.approx(mean)
-        assert found(entries, "alpha_cv", "row", group)["value"] == pytest.approx(cv)
+        assert found(entries, "alpha", "row", group).value == pytest.approx(mean)
+        assert found(entries, "alpha_cv", "row", group).value == pytest.approx(cv)
         deviation = float(logits.std(correction=0))
-        assert found(entries, "logit_sd", "row", group)["value"] == pytest.approx(deviation)
+        assert found(entries, "logit_sd", "row", group).value == pytest.approx(deviation)
     # A bias scales α and nothing else.
     plain = found(measure(f, weight), "alpha_cv")
-    for number in NUMBERS:
-        assert found(entries, "alpha_cv")[number] == pytest.approx(plain[number], rel=1e-9)
+    for end in NUMBERS:
+        expected = pytest.approx(getattr(plain, end), rel=1e-9)
+        assert getattr(found(entries, "alpha_cv"), end) == expected
     # Along random directions of the head's length, logits of white features spread like its own.
     spread = found(entries, "logit_sd")
-    assert spread["chance"] == pytest.approx(float(weight.norm()), rel=0.05)
-    assert spread["chance_low"] < spread["value"] < spread["chance_high"]
+    assert spread.chance == pytest.approx(float(weight.norm()), rel=0.05)
+    assert spread.chance_low < spread.value < spread.chance_high
 
 
 def test_logits_beyond_the_exponential_leave_out_what_is_beyond_float64() -> None:
     entries = measure(normal(60, 3), 2000 * normal(1, 3), labels=classes(60, 2))
     assert ("alpha", "row", "all") not in names(entries)
-    assert math.isfinite(found(entries, "alpha_cv")["value"])
-    assert found(entries, "logit_sd")["value"] > 500
+    assert math.isfinite(found(entries, "alpha_cv").value)
+    assert found(entries, "logit_sd").value > 500
 
 
 def test_moments_of_resamples_are_those_of_the_numbers_drawn() -> None:
@@ -577,14 +579,15 @@ def test_a_rotation_of_the_features_changes_no_value_and_no_interval(out: int) -
     turned = dict(given, noisy={"gaussian 0.25": given["noisy"]["gaussian 0.25"] @ q})
     turned |= {key: given[key] @ q for key in ("features", "weight", "generated")}
     for one, other in zip(measure(**given), measure(**turned), strict=True):
-        assert (one["quantity"], one["part"], one["group"], one["note"]) == (
-            other["quantity"],
-            other["part"],
-            other["group"],
-            other["note"],
+        assert (one.quantity, one.part, one.group, one.note) == (
+            other.quantity,
+            other.part,
+            other.group,
+            other.note,
         )
-        for number in ("value", "low", "high"):
-            assert one[number] == pytest.approx(other[number], rel=1e-8, abs=1e-10), one
+        for end in ("value", "low", "high"):
+            expected = pytest.approx(getattr(other, end), rel=1e-8, abs=1e-10)
+            assert getattr(one, end) == expected, one
 
 
 @pytest.mark.parametrize("out", [1, 4])
@@ -594,8 +597,9 @@ def test_the_order_of_examples_changes_no_value_and_no_chance(out: int) -> None:
     shuffled = given | {key: given[key][order] for key in ("features", "labels")}
     shuffled["noisy"] = {"gaussian 0.25": given["noisy"]["gaussian 0.25"][order]}
     for one, other in zip(measure(**given), measure(**shuffled), strict=True):
-        for number in ("value", "chance", "chance_low", "chance_high"):
-            assert one[number] == pytest.approx(other[number], rel=1e-8, nan_ok=True), one
+        for end in ("value", "chance", "chance_low", "chance_high"):
+            expected = pytest.approx(getattr(other, end), rel=1e-8, nan_ok=True)
+            assert getattr(one, end) == expected, one
 
 
 def test_the_scale_of_features_and_head_moves_what_has_a_unit() -> None:
@@ -604,28 +608,29 @@ def test_the_scale_of_features_and_head_moves_what_has_a_unit() -> None:
     scaled["noisy"] = {"gaussian 0.25": 3 * given["noisy"]["gaussian 0.25"]}
     units = {"within_scatter": 9, "lambda": 3, "lambda_sd": 3}
     for one, other in zip(measure(**given), measure(**scaled), strict=True):
-        by = units.get(one["quantity"], 1)
-        for number in NUMBERS:
-            assert by * one[number] == pytest.approx(
-                other[number], rel=1e-8, abs=1e-12, nan_ok=True
+        by = units.get(one.quantity, 1)
+        for end in NUMBERS:
+            assert by * getattr(one, end) == pytest.approx(
+                getattr(other, end), rel=1e-8, abs=1e-12, nan_ok=True
             )
 
 
 def test_a_seed_decides_intervals_and_chance() -> None:
     given = example()
     one, same, other = measure(**given), measure(**given), measure(**given, seed=1)
-    assert json.dumps(one) == json.dumps(same)
-    assert [e["value"] for e in one] == [e["value"] for e in other]
-    for number in ("low", "chance_low"):
-        assert found(one, "energy")[number] != found(other, "energy")[number]
+    assert blank(one) == blank(same)
+    assert [e.value for e in one] == [e.value for e in other]
+    for end in ("low", "chance_low"):
+        ends = [getattr(found(each, "energy"), end) for each in (one, other)]
+        assert ends[0] != ends[1]
 
 
 def test_real_and_generated_images_are_drawn_apart() -> None:
     f = normal(60, 8)
     entries = measure(f, normal(2, 8, seed=1), generated=f, draws=30, resamples=40)
     real, generated = (found(entries, "energy", "row", group) for group in ("all", "generated"))
-    assert real["value"] == generated["value"]
-    assert real["low"] != generated["low"]
+    assert real.value == generated.value
+    assert real.low != generated.low
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -635,7 +640,7 @@ def test_arrays_and_single_precision_will_do(dtype: Any) -> None:
     arrays |= {key: arrays[key].astype(dtype) for key in ("features", "weight")}
     sizes: dict[str, Any] = {"draws": 40, "resamples": 40}
     for one, other in zip(measure(**given, **sizes), measure(**arrays, **sizes), strict=True):
-        assert one["value"] == pytest.approx(other["value"], rel=1e-4, abs=1e-6)
+        assert one.value == pytest.approx(other.value, rel=1e-4, abs=1e-6)
 
 
 # --- heads and classes at the edge
@@ -658,43 +663,43 @@ def test_heads_of_every_kind(out: int, d: int, rank: int, parts: set[str]) -> No
     given = example(out, d)
     given["weight"] = normal(out, rank, seed=1) @ normal(rank, d, seed=2)
     entries = measure(**given)
-    assert {e["part"] for e in entries if e["quantity"] == "energy"} == parts
-    assert {e["part"] for e in entries if e["quantity"] == "noise_share"} == parts
+    assert {e.part for e in entries if e.quantity == "energy"} == parts
+    assert {e.part for e in entries if e.quantity == "noise_share"} == parts
     assert len(names(entries)) == len(entries)
     for e in entries:
-        assert list(e) == ["quantity", "part", "group", *NUMBERS, "note"]
-        assert all(isinstance(e[number], float) for number in NUMBERS)
-        assert math.isfinite(e["value"])
-        assert (not e["note"]) == all(math.isfinite(e[number]) for number in NUMBERS), e
-        if "interval" not in e["note"]:
-            assert e["low"] <= e["value"] + 1e-12, e
-            assert e["value"] <= e["high"] + 1e-12, e
+        numbers = [getattr(e, end) for end in NUMBERS]
+        assert all(isinstance(each, float) for each in numbers)
+        assert math.isfinite(e.value)
+        assert (not e.note) == all(map(math.isfinite, numbers)), e
+        if "interval" not in e.note:
+            assert e.low <= e.value + 1e-12, e
+            assert e.value <= e.high + 1e-12, e
     assert (("logit_sd", "row", "all") in names(entries)) == (out == 1)
     assert (("ones_share", "row", "all") in names(entries)) == (rank > 1)
     assert (("scatter_log_ratio", "row - null", "all") in names(entries)) == (len(parts) == 2)
     if rank == 2 and d == 3:
-        note = found(entries, "gap")["note"]
+        note = found(entries, "gap").note
         assert note == "no chance: the null space has fewer dimensions than the row space"
     if len(parts) == 1:
         where = "the whole space" if rank else "empty"
         (part,) = parts
-        assert found(entries, "energy", part)["note"] == f"no chance: the row space is {where}"
-        assert found(entries, "energy", part)["value"] == pytest.approx(1)
+        assert found(entries, "energy", part).note == f"no chance: the row space is {where}"
+        assert found(entries, "energy", part).value == pytest.approx(1)
     assert verdicts(entries) or rank != out
 
 
 def test_a_class_of_one_counts_among_all_and_has_no_entries_of_its_own() -> None:
     f, y = normal(61, 8), torch.tensor([0] * 30 + [1] * 26 + [7] * 4 + [9])
     entries = measure(f, normal(3, 8, seed=1), labels=y, draws=30, resamples=30)
-    groups = {e["group"] for e in entries}
+    groups = {e.group for e in entries}
     assert groups == {"all", "class 0", "class 1"}
     expected = reference(f, y, torch.eye(8, dtype=torch.float64))["scatter_ratio"]
-    assert found(entries, "scatter_ratio", "full")["value"] == pytest.approx(float(expected))
+    assert found(entries, "scatter_ratio", "full").value == pytest.approx(float(expected))
 
 
 def test_classes_of_one_example_each_leave_no_scatter() -> None:
     entries = measure(normal(9, 6), normal(2, 6, seed=1), labels=torch.arange(9), draws=30)
-    assert found(entries, "scatter_ratio", "row")["value"] == 0
+    assert found(entries, "scatter_ratio", "row").value == 0
     assert ("scatter_log_ratio", "row - null", "all") not in names(entries)
     assert ("ones_share", "row", "all") not in names(entries)
 
@@ -702,7 +707,7 @@ def test_classes_of_one_example_each_leave_no_scatter() -> None:
 def test_without_classes_nothing_is_said_of_them() -> None:
     for labels in (None, torch.zeros(40, dtype=torch.int64)):
         entries = measure(normal(40, 6), normal(2, 6, seed=1), labels=labels, draws=30)
-        assert {e["quantity"] for e in entries} == {
+        assert {e.quantity for e in entries} == {
             "energy",
             "energy_centred",
             "constancy",
@@ -710,7 +715,7 @@ def test_without_classes_nothing_is_said_of_them() -> None:
             "lambda",
             "lambda_sd",
         }
-        assert {e["group"] for e in entries} == {"all"}
+        assert {e.group for e in entries} == {"all"}
 
 
 def test_what_rounding_leaves_of_a_part_is_nothing() -> None:
@@ -718,7 +723,7 @@ def test_what_rounding_leaves_of_a_part_is_nothing() -> None:
     row, null = row_space(weight).split(normal(50, 8, seed=1))
     for f, empty in ((row, "null"), (null, "row")):
         entries = measure(f, weight, labels=classes(50, 2), draws=30)
-        assert found(entries, "energy", empty)["value"] == 0
+        assert found(entries, "energy", empty).value == 0
         assert not {("constancy", empty, "all"), ("scatter_ratio", empty, "all")} & names(entries)
 
 
@@ -735,9 +740,10 @@ def test_forms_of_a_complement_are_those_of_the_rest() -> None:
 # --- verdicts
 
 
-def made(quantity: str, part: str, group: str, value: float, half: float, **more: float) -> Entry:
-    ends = {"value": value, "low": value - half, "high": value + half}
-    return {"quantity": quantity, "part": part, "group": group, **ends, **more, "note": ""}
+def made(
+    quantity: str, part: str, group: str, value: float, half: float, **more: float
+) -> NullSpaceEntry:
+    return number(quantity, part, value, group, half, **more)
 
 
 CHANCE = {"chance": 0.5, "chance_low": 0.4, "chance_high": 0.6}
@@ -747,7 +753,9 @@ CLASSES = made("displacement_share", "row", "all", 0.7, 0.05, **CHANCE)
 LOST, GENERATED = ("probe_difference", "full - null", "clean"), ("ones_share", "row", "generated")
 
 #: Claim, its entry, others, and the values at which it is supported, not supported and undecided.
-OUTCOMES: dict[str, tuple[str, tuple[str, str, str], list[Entry], tuple[float, float, float]]] = {
+OUTCOMES: dict[
+    str, tuple[str, tuple[str, str, str], list[NullSpaceEntry], tuple[float, float, float]]
+] = {
     "probe difference": ("classes in null space", LOST, [LOGIT], (-0.3, 0.3, 0.05)),
     "probe": ("classes in null space", ("probe", "row", "clean"), [LOGIT], (0.2, 0.9, 0.6)),
     "scatter": (
@@ -779,9 +787,9 @@ def test_a_verdict_follows_from_the_whole_interval(name: str, which: int) -> Non
     assert verdict.verdict == ("supported", "not supported", "undecided")[which]
     assert (verdict.claim, verdict.part, verdict.group) == (claim, part, group)
     assert (verdict.value, verdict.low, verdict.high) == (
-        entry["value"],
-        entry["low"],
-        entry["high"],
+        entry.value,
+        entry.low,
+        entry.high,
     )
     assert "untrained" not in verdict.statement
     assert isinstance(verdict, Verdict)
@@ -819,14 +827,8 @@ def test_constancy_is_held_against_the_untrained_network_too(before: float, outc
     assert "and below the untrained network" in verdict.statement
 
 
-def test_verdicts_read_what_a_result_file_holds() -> None:
-    given = example(1)
-    entries = measure(**given)
-    plain = [
-        {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in e.items()}
-        for e in entries
-    ]
-    assert verdicts(json.loads(json.dumps(plain))) == verdicts(entries)
+def test_claims_are_of_discriminators_or_of_classifiers() -> None:
+    entries = measure(**example(1))
     claims = {verdict.claim for verdict in verdicts(entries)}
     assert claims == {"gap in row space", "constant ratio", "Theorem 1"}
     assert {v.claim for v in verdicts(measure(**example(4)))} == {

@@ -67,20 +67,18 @@ def stores(tmp_path: Path) -> Any:
 def test_every_layer_has_its_probe(stores: Any) -> None:
     train, test = stores
     curve = probe_layers(train, test)
-    assert [entry["layer"] for entry in curve.entries] == ["conv", "features", "head"]
-    assert [entry["depth"] for entry in curve.entries] == [0, 1, 2]
-    assert [entry["features"] for entry in curve.entries] == [3, 48, 3]  # maps are averaged
+    assert [entry.layer for entry in curve.entries] == ["conv", "features", "head"]
+    assert [entry.depth for entry in curve.entries] == [0, 1, 2]
+    assert [entry.features for entry in curve.entries] == [3, 48, 3]  # maps are averaged
     assert (curve.n_train, curve.n_test, curve.classes, curve.solver) == (N, M, CLASSES, "lbfgs")
     for entry in curve.entries:
-        layer = entry["layer"]
-        x, held = (
-            store[layer][:].reshape(store.n, entry["features"], -1).mean(2) for store in stores
-        )
+        layer = entry.layer
+        x, held = (store[layer][:].reshape(store.n, entry.features, -1).mean(2) for store in stores)
         found = probe(x, train.labels, test_features=held, test_labels=test.labels)
-        assert entry["accuracy"] == pytest.approx(found.accuracy, abs=2 / M)
-        assert entry["low"] <= entry["accuracy"] <= entry["high"]
-        assert len(entry["per_class"]) == CLASSES
-        assert np.mean(entry["per_class"]) == pytest.approx(entry["accuracy"])
+        assert entry.accuracy == pytest.approx(found.accuracy, abs=2 / M)
+        assert entry.low <= entry.accuracy <= entry.high
+        assert len(entry.per_class) == CLASSES
+        assert np.mean(entry.per_class) == pytest.approx(entry.accuracy)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +87,7 @@ def test_every_layer_has_its_probe(stores: Any) -> None:
 def test_maps_are_pooled_as_asked(stores: Any, pooling: str, p: int) -> None:
     plan = ProbePlan(solvers=["ridge"], pooling=pooling)
     (entry,) = probe_layers(*stores, layers="conv", plan=plan).entries
-    assert entry["features"] == p
+    assert entry.features == p
 
 
 def test_a_store_of_averages_is_not_probed_cell_by_cell(tmp_path: Path) -> None:
@@ -114,8 +112,8 @@ def test_row_and_null_component_add_up(stores: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("repsim.activations.analyses.probe.probe", watched)
     plan = ProbePlan(solvers=["ridge"], components=["full", "row", "null"])
     curve = probe_layers(train, test, plan=plan)
-    assert [entry["layer"] for entry in curve.entries] == ["features"] * 3
-    assert [entry["component"] for entry in curve.entries] == ["full", "row", "null"]
+    assert [entry.layer for entry in curve.entries] == ["features"] * 3
+    assert [entry.component for entry in curve.entries] == ["full", "row", "null"]
     weight = torch.tensor(train.heads["head"]["weight"]).double()
     for side in ("train", "test"):
         full, row, null = seen[side]
@@ -172,8 +170,8 @@ def test_all_combinations_of_a_plan_are_trained(stores: Any) -> None:
     assert len(curve.entries) == len(plan.probes()) == 3 * 2 * 2 * 2 * 2
     assert told == [(k + 1, 48) for k in range(48)]
     keys = ("solver", "component", "label_fraction", "labels", "seed")
-    assert len({tuple(entry[key] for key in keys) for entry in curve.entries}) == 48
-    assert {entry["n_train"] for entry in curve.entries} == {N, N // 2}
+    assert len({tuple(getattr(entry, key) for key in keys) for entry in curve.entries}) == 48
+    assert {entry.n_train for entry in curve.entries} == {N, N // 2}
     series = curve.series()
     assert len(series) == 24
     assert {len(each.points) for each in series} == {1}
@@ -183,14 +181,14 @@ def test_all_combinations_of_a_plan_are_trained(stores: Any) -> None:
     )
     (point,) = first.points
     mine = [
-        entry["accuracy"]
+        entry.accuracy
         for entry in curve.entries
-        if all(entry[key] == getattr(first, key) for key in keys[:-1])
+        if all(getattr(entry, key) == getattr(first, key) for key in keys[:-1])
     ]
-    assert point["seeds"] == len(mine) == 2
-    assert point["accuracy"] == pytest.approx(np.mean(mine))
-    assert point["sd"] == pytest.approx(np.std(mine, ddof=1))
-    assert point["low"] < point["accuracy"] < point["high"]
+    assert point.seeds == len(mine) == 2
+    assert point.accuracy == pytest.approx(np.mean(mine))
+    assert point.sd == pytest.approx(np.std(mine, ddof=1))
+    assert point.low < point.accuracy < point.high
 
 
 def test_a_curve_of_all_kinds_survives_a_file(stores: Any, tmp_path: Path) -> None:
@@ -198,8 +196,8 @@ def test_a_curve_of_all_kinds_survives_a_file(stores: Any, tmp_path: Path) -> No
     plan = ProbePlan(solvers=solvers, label_fractions=[1, 0.1], random_labels=True)
     curve = probe_layers(*stores, plan=plan)
     for entry in curve.entries:
-        assert len(entry["history"]) == (20 if entry["solver"] == "sgd:mao2022" else 0)
-        assert entry["history"][-1:] in ([], [entry["accuracy"]])
+        assert len(entry.history) == (20 if entry.solver == "sgd:mao2022" else 0)
+        assert entry.history[-1:] in ((), (entry.accuracy,))
     path, sheet = curve.save(tmp_path / "curve.json")
     loaded = ProbeCurve.load(path)
     assert loaded.entries == curve.entries
@@ -224,16 +222,16 @@ def test_a_file_of_before_has_one_probe_a_layer(tmp_path: Path) -> None:
         }
         for depth in range(3)
     ]
-    content = ProbeCurve(entries, 10, 80, 20, "knn").to_dict()
-    (tmp_path / "old.json").write_text(json.dumps(content))
+    content = ProbeCurve([], 10, 80, 20, "knn").to_dict()
+    (tmp_path / "old.json").write_text(json.dumps({**content, "entries": entries}))
     curve = ProbeCurve.load(tmp_path / "old.json")
     (series,) = curve.series()
     assert (series.label, series.solver, series.component) == ("simclr", "knn", "full")
     assert (series.label_fraction, series.labels) == (1.0, "true")
-    assert [point["accuracy"] for point in series.points] == pytest.approx([0.5, 0.6, 0.7])
-    assert curve.entries == entries
-    assert all(np.isnan(point["sd"]) and point["seeds"] == 1 for point in series.points)
-    assert curve.best("simclr")["layer"] == "l2"
+    assert [point.accuracy for point in series.points] == pytest.approx([0.5, 0.6, 0.7])
+    assert [entry.n_train for entry in curve.entries] == [80] * 3
+    assert all(np.isnan(point.sd) and point.seeds == 1 for point in series.points)
+    assert curve.best("simclr").layer == "l2"
     assert len(repsim.figures.probe_curves(curve).axes[0].lines) == 2
 
 
@@ -250,7 +248,7 @@ def test_layers_larger_than_memory_are_probed_alike(
         monkeypatch.setattr(f"repsim.probes.{module}.default_memory", lambda device: 1000)
     monkeypatch.setattr("repsim.probes.features.BLOCK", 50)
     parts = probe_layers(*stores, plan=plan)
-    accuracies = [[entry["accuracy"] for entry in curve.entries] for curve in (whole, parts)]
+    accuracies = [[entry.accuracy for entry in curve.entries] for curve in (whole, parts)]
     assert accuracies[0] == pytest.approx(accuracies[1], abs=1 / M)
 
 

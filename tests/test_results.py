@@ -12,9 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from entries import blank, number, probed
 
 from repsim.errors import MismatchError, StoreError, UsageError
-from repsim.results import FORMAT_VERSION, NullSpaceReport, ProbeCurve, Result, SimilarityMap
+from repsim.results import (
+    FORMAT_VERSION,
+    Alpha,
+    Examples,
+    NullSpaceReport,
+    ProbeCurve,
+    Result,
+    SimilarityMap,
+    Verdict,
+)
 
 
 def similarity(rng: np.random.Generator, **changes: Any) -> SimilarityMap:
@@ -45,79 +55,50 @@ def tables(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 def curve(network: str, accuracies: list[float], **changes: Any) -> ProbeCurve:
     entries = [
-        {
-            "network": network,
-            "layer": f"l{depth}",
-            "depth": depth,
-            "features": 8,
-            "solver": "lbfgs",
-            "component": "full",
-            "label_fraction": 1.0,
-            "labels": "true",
-            "seed": 0,
-            "n_train": 80,
-            "accuracy": accuracy,
-            "low": accuracy / 2,
-            "high": 1.0,
-            "train_accuracy": None,
-            "l2": None,
-            "converged": True,
-            "per_class": [accuracy, math.nan],
-        }
+        probed(
+            network, f"l{depth}", depth, accuracy, low=accuracy / 2, high=1.0,
+            per_class=(accuracy, math.nan),
+        )
         for depth, accuracy in enumerate(accuracies)
-    ]
+    ]  # fmt: skip
     made = ProbeCurve(entries, classes=10, n_train=80, n_test=20, solver="lbfgs")
     return replace(made, **changes)
 
 
-def entry(
-    quantity: str, part: str, value: float, group: str = "all", **more: Any
-) -> dict[str, Any]:
-    """A number as a report holds it."""
-    ends = {"low": value - 0.01, "high": value + 0.01}
-    chance = {"chance": 0.125, "chance_low": 0.1, "chance_high": 0.15}
-    keys = {"quantity": quantity, "part": part, "group": group, "value": value}
-    return {**keys, **ends, **chance, "note": "", **more}
-
-
 #: Numbers of every kind, some of them missing.
 ENTRIES = [
-    entry("energy", "row", 1 / 3, control=0.12, control_low=0.11, control_high=0.13),
-    entry("energy", "null", 2 / 3),
-    entry("gap", "null", 3.5, chance=math.nan, chance_low=math.nan, chance_high=math.nan),
-    entry("noise_share", "row", 0.2, "gaussian 0.25", low=math.nan, high=math.nan, note="few"),
-    entry("probe", "full", 0.9, "clean"),
-    entry("probe", "null", 0.875, "clean"),
-    entry("probe", "full", 0.5, "gaussian 0.25"),
-    entry("layer_energy", "null", math.nan, layer="conv1", rank=4, dim=16),
+    number("energy", "row", 1 / 3, control=0.12, control_low=0.11, control_high=0.13),
+    number("energy", "null", 2 / 3),
+    number("gap", "null", 3.5, chance=math.nan, chance_low=math.nan, chance_high=math.nan),
+    number("noise_share", "row", 0.2, "gaussian 0.25", low=math.nan, high=math.nan, note="few"),
+    number("probe", "full", 0.9, "clean"),
+    number("probe", "null", 0.875, "clean"),
+    number("probe", "full", 0.5, "gaussian 0.25"),
+    number("layer_energy", "null", math.nan, layer="conv1", rank=4, dim=16),
 ]
 CLAIMS = [
-    {
-        "claim": "gap in row space",
-        "part": "row",
-        "group": "all",
-        "statement": "real and generated images are apart",
-        "value": 3.5,
-        "low": math.nan,
-        "high": math.nan,
-        "against": 0.1,
-        "verdict": "undecided",
-    }
+    Verdict(
+        claim="gap in row space",
+        quantity="gap",
+        part="row",
+        group="all",
+        statement="real and generated images are apart",
+        value=3.5,
+        low=math.nan,
+        high=math.nan,
+        side="above",
+        against=0.1,
+        verdict="undecided",
+    )
 ]
-EXAMPLES = {
-    "group": ["real", "real", "generated"],
-    "label": [3, 7, None],
-    "null_share": [0.25, 1 / 3, 0.5],
-    "logit": [1.5, -2.0, 0.1],
-}
+EXAMPLES = Examples(
+    group=("real", "real", "generated"),
+    label=(3, 7, None),
+    null_share=(0.25, 1 / 3, math.nan),
+    logit=(1.5, -2.0, 0.1),
+)
 ALPHA = [
-    {
-        "epoch": 1.0,
-        "alpha_real": 0.9,
-        "alpha_real_cv": 1 / 3,
-        "alpha_fake": 2.0,
-        "alpha_fake_cv": 0.1,
-    }
+    Alpha(epoch=1.0, alpha_real=0.9, alpha_real_cv=1 / 3, alpha_fake=2.0, alpha_fake_cv=math.nan)
 ]
 
 
@@ -155,15 +136,6 @@ def same(one: Result, two: Result) -> bool:
     return True
 
 
-def blank(value: Any) -> Any:
-    """None in place of NaN, however deep."""
-    if isinstance(value, dict):
-        return {key: blank(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(blank(each) for each in value)
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def every(rng: np.random.Generator) -> list[Result]:
     return [
         similarity(rng),
@@ -171,7 +143,7 @@ def every(rng: np.random.Generator) -> list[Result]:
         similarity(rng, **tables(rng)),
         curve("simclr", [0.1, 1 / 3]),
         report(),
-        report(claims=[], examples={}, alpha=[], singular_values=[], entries=ENTRIES[-1:]),
+        report(claims=[], examples=Examples(), alpha=[], singular_values=[], entries=ENTRIES[-1:]),
     ]
 
 
@@ -325,9 +297,9 @@ def test_the_table_of_a_report_has_a_line_for_every_number(tmp_path: Path) -> No
     assert {row["network"] for row in rows} == {"gan:discriminator"}
     for row, expected in zip(rows, ENTRIES, strict=True):
         for key in ("quantity", "part", "group", "layer", "note"):
-            assert row[key] == (expected.get(key) or "")
+            assert row[key] == (getattr(expected, key) or "")
         found = [float(row[key] or "nan") for key in numbers]
-        wanted = [expected.get(key, math.nan) for key in numbers]
+        wanted = [getattr(expected, key) for key in numbers]
         assert np.array_equal(found, wanted, equal_nan=True)
     _, path = report(entries=[]).save(tmp_path / "empty.json")
     assert path.read_text().strip() == ""
@@ -471,14 +443,14 @@ def test_curves_are_joined_in_order_and_taken_apart_by_network() -> None:
     joined = ProbeCurve.join([first, second])
     assert joined.networks() == ["simclr", "supervised"]
     assert joined.of("supervised") == second.entries
-    assert joined.best("simclr")["layer"] == "l1"
+    assert joined.best("simclr").layer == "l1"
     assert joined.provenance == {"simclr": {"seed": 1}, "supervised": {}}
 
 
 def test_entries_of_a_network_are_in_order_of_depth() -> None:
     shuffled = curve("a", [0.1, 0.2, 0.3])
     shuffled.entries.reverse()
-    assert [entry["depth"] for entry in shuffled.of("a")] == [0, 1, 2]
+    assert [entry.depth for entry in shuffled.of("a")] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -514,19 +486,34 @@ def test_a_report_answers_by_quantity_part_group_and_layer() -> None:
 
 def test_what_is_missing_is_nan_after_loading_too(tmp_path: Path) -> None:
     loaded = NullSpaceReport.load(report().save(tmp_path / "report.json")[0])
-    assert math.isnan(loaded.find("gap", "null")["chance"])
-    assert math.isnan(loaded.find("noise_share", "row", "gaussian 0.25")["low"])
+    assert math.isnan(loaded.find("gap", "null").chance)
+    assert math.isnan(loaded.find("noise_share", "row", "gaussian 0.25").low)
     assert math.isnan(loaded.value("layer_energy", "null", layer="conv1"))
-    assert math.isnan(loaded.claims[0]["low"])
+    assert math.isnan(loaded.claims[0].low)
     assert loaded.entries[0] == ENTRIES[0]  # and nothing else is
-    assert loaded.examples == EXAMPLES
+    assert loaded.examples.label == EXAMPLES.label
+    assert math.isnan(loaded.examples.null_share[2])
+    assert math.isnan(loaded.alpha[0].alpha_fake_cv)
+
+
+def test_subscripts_of_entries_work_for_one_release_with_a_warning() -> None:
+    with pytest.warns(
+        FutureWarning, match=r"NullSpaceEntry\['value'\] is now NullSpaceEntry.value"
+    ):
+        assert ENTRIES[0]["value"] == 1 / 3
+    with pytest.warns(FutureWarning, match=r"Examples\['lambda'\] is now Examples.along_ones"):
+        assert EXAMPLES["lambda"] == ()
+    with pytest.raises(KeyError, match="valeu"):
+        ENTRIES[0]["valeu"]
+    with pytest.raises(TypeError, match="not iterable"):
+        list(ENTRIES[0])  # type: ignore[call-overload]
 
 
 DAMAGE = {
-    "entries": [None, {}, [1, 2], ["energy"], [None]],
-    "claims": [None, {}],
-    "examples": [None, []],
-    "alpha": [None, {}],
+    "entries": [None, {}, [1, 2], ["energy"], [None], [{}]],
+    "claims": [None, {}, [{}], [{"verdict": "supported"}]],
+    "examples": [None, [], {"label": "few"}, {"logit": ["one"]}],
+    "alpha": [None, {}, [{"epoch": 1}]],
     "singular_values": [None, 2.0],
     "n": [None, "50"],
     "rank": ["one", 1.5],

@@ -1,4 +1,4 @@
-"""How much of what each layer of a network reads lies in the null space of its weight."""
+"""Share of the input of each layer of a network that lies in the null space of its weight."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from repsim.nullspace.convolutions import (
     share,
 )
 from repsim.progress import Progress, silent
+from repsim.results import NullSpaceEntry
 
 
 def layer_null_spaces(
@@ -43,7 +44,7 @@ def layer_null_spaces(
     rank_tolerance: float | None = None,
     device: torch.device | str | None = None,
     progress: Progress = silent,
-) -> list[dict[str, Any]]:
+) -> list[NullSpaceEntry]:
     """The null space's share of the energy of the patches that each layer reads.
 
     Every ``Conv2d`` and ``Linear`` that runs, in order of execution, by its input; one that runs
@@ -69,10 +70,10 @@ def layer_null_spaces(
         progress: told the images seen, of each pass.
 
     Returns:
-        Entries ``{quantity, part, group, layer, rank, dim, value, low, high, chance}`` by layer,
-        group and quantity. ``layer_energy`` is the null space's share of Σ|p|² over all patches p
-        of the group, ``layer_energy_centred`` that of Σ|p - m|², m being the group's mean patch
-        over positions and examples. ``group`` is ``all`` for the loader's examples, ``class 3`` or
+        Entries by layer, group and quantity, each with ``layer``, ``rank`` and ``dim``.
+        ``layer_energy`` is the null space's share of Σ|p|² over all patches p of the group,
+        ``layer_energy_centred`` its share of Σ|p - m|², m being the group's mean patch over
+        positions and examples. ``group`` is ``all`` for the loader's examples, ``class 3`` or
         ``generated``. ``low`` and ``high`` end a 95 % interval over examples, see ``share``;
         ``chance`` is 1 - rank / dim. NaN where there is no energy.
 
@@ -91,7 +92,7 @@ def layer_null_spaces(
         sources["generated"] = (as_loader(generated), _Classes.of(None))
     report = _reporter(progress, [examples_in(source) for source, _ in sources.values()])
     spaces: dict[str, PatchSpace] = {}
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[NullSpaceEntry]] = {}
     for group, (source, classes) in sources.items():
         show = partial(_show, network, modules, source, target, report)
         means = _Means(modules, classes)
@@ -342,18 +343,12 @@ class _Centred:
 
 def _entries(
     layer: str, space: PatchSpace, records: Tensor, group: str, classes: _Classes
-) -> Iterator[dict[str, Any]]:
-    """What is reported of a layer: of all examples of a source, then of each class."""
+) -> Iterator[NullSpaceEntry]:
+    """Entries of a layer: of all examples of a source, then of each class."""
     # By group: its examples, and the columns that are about its own mean.
     rows: dict[str, tuple[Any, int]] = {group: (slice(None), 2)}
     if classes.index is not None:
         rows |= {name: (classes.index == k, 4) for k, name in enumerate(classes.names)}
-    about_layer = {
-        "layer": layer,
-        "rank": space.rank,
-        "dim": space.dim,
-        "chance": space.chance,
-    }
     for name, (chosen, centred) in rows.items():
         of = records[chosen]
         negligible = ROUNDING * float(of[:, 1].sum())
@@ -364,10 +359,17 @@ def _entries(
             ),
         }
         for quantity, found in shares.items():
-            yield {
-                "quantity": quantity,
-                "part": "null",
-                "group": name,
-                **about_layer,
-                **found._asdict(),
-            }
+            yield NullSpaceEntry(
+                quantity=quantity,
+                part="null",
+                group=name,
+                layer=layer,
+                rank=space.rank,
+                dim=space.dim,
+                value=found.value,
+                low=found.low,
+                high=found.high,
+                chance=space.chance,
+                chance_low=space.chance,
+                chance_high=space.chance,
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from repsim.errors import MismatchError
 from repsim.nullspace import null_space
 from repsim.nullspace.report import judged, with_layers
 from repsim.progress import Progress, silent
-from repsim.results import NullSpaceReport
+from repsim.results import Alpha, NullSpaceReport
 
 if TYPE_CHECKING:
     from repsim.data import ImageSet
@@ -40,8 +40,6 @@ NOISES = (
 #: Images that other layers than the head are looked at with: their patches are many.
 LAYER_IMAGES = 500
 
-_ALPHA = ("alpha_real", "alpha_real_cv", "alpha_fake", "alpha_fake_cv")
-
 
 def null_space_of_run(
     extractor: Extractor,
@@ -55,7 +53,9 @@ def null_space_of_run(
     device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> NullSpaceReport:
-    """What the linear head of a run's network sees of clean, noisy and generated images.
+    """Report on the parts of images that the head of a run's network sees, and does not see.
+
+    Images are clean, noisy and generated.
 
     Generated images, about as many as the held-out ones, come from the run's own generators, where
     it has some. The untrained network is the run's own before its first step, and is shown the same
@@ -183,10 +183,11 @@ def _spread(images: Tensor, n: int) -> Tensor:
     return images[:: -(-len(images) // n)]
 
 
-def _alpha(extractor: Extractor) -> list[dict[str, float]]:
-    """α after each epoch up to that of the extractor, where training recorded it."""
+def _alpha(extractor: Extractor) -> list[Alpha]:
+    """α after each epoch up to the epoch of the extractor, where training recorded it."""
     rows = extractor.run.metrics()
-    if not rows or any(key not in rows[0] for key in _ALPHA):
+    keys = [f.name for f in fields(Alpha)]
+    if not rows or any(key not in rows[0] for key in keys):
         return []
     last = math.inf if extractor.epoch is None else extractor.epoch
-    return [{key: row[key] for key in ("epoch", *_ALPHA)} for row in rows if row["epoch"] <= last]
+    return [Alpha(**{key: row[key] for key in keys}) for row in rows if row["epoch"] <= last]

@@ -20,7 +20,7 @@ from repsim.probes import Features, probe
 from repsim.probes.probe import check_solver
 from repsim.probes.splits import check_fraction
 from repsim.progress import Progress, silent
-from repsim.results import ProbeCurve
+from repsim.results import ProbeCurve, ProbeEntry
 
 Store = ActivationStore | JoinedStore
 
@@ -111,7 +111,7 @@ def probe_layers(
     chosen = _chosen(train, layers, plan, spaces)
     probes = plan.probes()
     labels, test_labels = (torch.from_numpy(store.labels) for store in (train, test))
-    entries: list[dict[str, Any]] = []
+    entries: list[ProbeEntry] = []
     classes = 0
     for layer in chosen:
         sides = [_features(store, layer, plan.pooling, device).held() for store in (train, test)]
@@ -132,22 +132,22 @@ def probe_layers(
             )
             classes = found.classes
             entries.append(
-                {
-                    "network": train.name,
-                    "layer": layer,
-                    "depth": train.layers.index(layer),
-                    "features": x.p,
+                ProbeEntry(
+                    network=train.name,
+                    layer=layer,
+                    depth=train.layers.index(layer),
+                    features=x.p,
                     **asked,
-                    "n_train": found.n_train,
-                    "accuracy": found.accuracy,
-                    "low": found.low,
-                    "high": found.high,
-                    "train_accuracy": found.train_accuracy,
-                    "l2": found.l2,
-                    "converged": found.converged,
-                    "per_class": found.per_class.tolist(),
-                    "history": list(found.history),
-                }
+                    n_train=found.n_train,
+                    accuracy=found.accuracy,
+                    low=found.low,
+                    high=found.high,
+                    train_accuracy=found.train_accuracy,
+                    l2=found.l2,
+                    converged=found.converged,
+                    per_class=tuple(found.per_class.tolist()),
+                    history=found.history,
+                )
             )
             progress(len(entries), len(chosen) * len(probes), layer)
     return ProbeCurve(

@@ -37,7 +37,7 @@ from repsim.layers import select_layers
 from repsim.measures import MinibatchCKA, cka, layer_identification
 from repsim.measures.identification import identified
 from repsim.progress import Progress
-from repsim.results import ProbeCurve, Result, SimilarityMap
+from repsim.results import ProbeCurve, ProbeEntry, Result, SimilarityMap
 from repsim.results.figure import FigureData, Look, heatmap_panel, line, line_panel
 
 #: What is changed of the presets of a scale.
@@ -403,7 +403,7 @@ class Grigg2021(Recipe):
         for method in NAMES:
             look: Look = "control" if method == "untrained" else "line"
             accuracy = [
-                [100 * _entry(task.load(), layer)["accuracy"] for layer in layers]
+                [100 * _entry(task.load(), layer).accuracy for layer in layers]
                 for task in self.probes[method]
             ]
             probed.append(mean_line(NAMES[method], accuracy, look=look))
@@ -607,7 +607,7 @@ class Grigg2021(Recipe):
         for method in ("simclr", "supervised"):
             curves = [task.load() for task in self.probes[method]]
             accuracy = [
-                [_entry(each, layer)["accuracy"] for layer in layers[: last + 1]] for each in curves
+                [_entry(each, layer).accuracy for layer in layers[: last + 1]] for each in curves
             ]
             claims.append(
                 over_seeds(
@@ -759,11 +759,11 @@ def _at_layers(found: SimilarityMap) -> np.ndarray:
 
 def _probed(curve: ProbeCurve) -> list[str]:
     """The layers of a curve, in order of depth."""
-    return [entry["layer"] for entry in curve.of(curve.networks()[0])]
+    return [entry.layer for entry in curve.of(curve.networks()[0])]
 
 
-def _entry(curve: ProbeCurve, layer: str) -> dict[str, Any]:
-    return next(entry for entry in curve.entries if entry["layer"] == layer)
+def _entry(curve: ProbeCurve, layer: str) -> ProbeEntry:
+    return next(entry for entry in curve.entries if entry.layer == layer)
 
 
 def _found(values: np.ndarray) -> float:

@@ -31,7 +31,7 @@ from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, T
 from repsim.networks.describe import describe
 from repsim.networks.families.dcgan import FEATURE_DIM, LATENT
 from repsim.progress import Progress
-from repsim.results import NullSpaceReport, ProbeCurve, Result
+from repsim.results import NullSpaceReport, ProbeCurve, ProbeEntry, Result, Verdict
 from repsim.results.figure import ELLIPSIS, FigureData, diagram_panel, line, line_panel
 from repsim.training.loaders import SIZE
 
@@ -311,12 +311,12 @@ class Mao2022(Recipe):
     def _accuracies(self, extractor: str, removed: int, solver: str) -> list[float]:
         """Per cent, a value a seed."""
         tasks = self.controls if extractor == "untrained" else self.heads[extractor, removed]
-        return [100 * _entry(task.load(), solver)["accuracy"] for task in tasks]
+        return [100 * _entry(task.load(), solver).accuracy for task in tasks]
 
     def _epochs(self) -> FigureData:
         curves = {
             key: [
-                [100 * value for value in _entry(task.load(), "sgd:mao2022")["history"]]
+                [100 * value for value in _entry(task.load(), "sgd:mao2022").history]
                 for task in tasks
             ]
             for key, tasks in self.heads.items()
@@ -601,26 +601,27 @@ class Mao2022(Recipe):
 
     def _on_null_space(self) -> list[Claim]:
         """The claims of the reports, over seeds: by how far each number is from its bound."""
-        found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        found: dict[tuple[str, ...], list[Verdict]] = {}
         for task in (task for tasks in self.reports.values() for task in tasks):
             for each in task.load().claims:
-                key = (each["claim"], each["quantity"], each["part"], each["group"])
+                key = (each.claim, each.quantity, each.part, each.group)
                 found.setdefault(key, []).append(each)
         claims = []
         for (name, quantity, part, group), cases in found.items():
             number, statement = _NULL_SPACE[name]
-            held = sum(case["verdict"] == "supported" for case in cases)
-            value, bound = (np.mean([case[key] for case in cases]) for key in ("value", "against"))
+            held = sum(case.verdict == "supported" for case in cases)
+            value = np.mean([case.value for case in cases])
+            bound = np.mean([case.against for case in cases])
             where = "" if group in ("all", "clean") else f", {group}"
             claims.append(
                 over_seeds(
                     f"{number}: {name}",
                     statement,
                     f"{quantity.replace('_', ' ')}, {part}{where}: distance from its bound",
-                    [case["value"] - case["against"] for case in cases],
-                    None if number == "2i" else cases[0]["side"],
+                    [case.value - case.against for case in cases],
+                    None if number == "2i" else cases[0].side,
                     0.0,
-                    note=f"mean {value:.4g}, to be {cases[0]['side']} {bound:.4g}; supported by "
+                    note=f"mean {value:.4g}, to be {cases[0].side} {bound:.4g}; supported by "
                     f"its own interval, over images, in {held} of {len(cases)} seeds",
                 )
             )
@@ -687,8 +688,8 @@ def _correlation(x: Sequence[float], y: Sequence[float]) -> float:
     return float(spearmanr(x, y)[0]) if len(set(y)) > 1 else 0.0
 
 
-def _entry(curve: ProbeCurve, solver: str) -> dict[str, Any]:
-    return next(entry for entry in curve.entries if entry["solver"] == solver)
+def _entry(curve: ProbeCurve, solver: str) -> ProbeEntry:
+    return next(entry for entry in curve.entries if entry.solver == solver)
 
 
 RECIPE = Mao2022

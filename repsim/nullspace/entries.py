@@ -1,10 +1,9 @@
-"""What ``measure`` says of each topic: entries of a value, its interval and its chance."""
+"""Entries of each topic of ``measure``: a value, its interval and its chance."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +13,11 @@ from repsim.nullspace.forms import ROUNDING, Forms, Moments, Population
 from repsim.nullspace.head import Head
 from repsim.nullspace.sides import Side, affordable, of_class, over, split
 from repsim.nullspace.subspace import BLOCK, RowSpace, all_ones, random_subspaces
+from repsim.results import NullSpaceEntry
 
-Entries = list[dict[str, Any]]
+Entries = list[NullSpaceEntry]
 
-#: What tells random numbers of one purpose from those of another, besides the seed.
+#: A second seed of random numbers, by their purpose.
 EXAMPLES, SPACES, NULL_SPACES, ROW_DIRECTIONS, LOGIT_DIRECTIONS = range(5)
 
 #: A function of ``repsim.nullspace.statistics``, of forms by part and the part.
@@ -30,10 +30,10 @@ def record(
     """One entry, or none where the value is undefined.
 
     Args:
-        quantity: what it is.
+        quantity: see ``NullSpaceEntry``.
         part: of the space.
         group: of the examples.
-        cases: the value, then that of each resample.
+        cases: the value, then the values of the resamples.
         chance: the value of each random subspace, or why there is none.
         scale: of the interval, see ``repsim.nullspace.statistics.interval``.
     """
@@ -48,10 +48,20 @@ def record(
     if not (math.isfinite(low) and math.isfinite(high)):
         low = high = math.nan
         notes.append("no interval: undefined in most resamples")
-    names = ("value", "low", "high", "chance", "chance_low", "chance_high")
-    numbers = dict(zip(names, (value, low, high, *levels), strict=True))
-    note = "; ".join(notes)
-    return [{"quantity": quantity, "part": part, "group": group, **numbers, "note": note}]
+    return [
+        NullSpaceEntry(
+            quantity=quantity,
+            part=part,
+            group=group,
+            value=value,
+            low=low,
+            high=high,
+            chance=levels[0],
+            chance_low=levels[1],
+            chance_high=levels[2],
+            note="; ".join(notes),
+        )
+    ]
 
 
 def entry(
@@ -63,7 +73,7 @@ def entry(
     scale: str = "plain",
     group: tuple[str, int | None] | None = None,
 ) -> Entries:
-    """A statistic of one part, against that of random subspaces; of one class, or of all."""
+    """A statistic of one part, against random subspaces; of one class, or of all."""
     name, i = group or (side.group, None)
     cases = statistic(of_class(side.parts, i), part)
     chance: Tensor | str = "no chance: the whole space"
@@ -75,7 +85,7 @@ def entry(
 
 
 def of_energy(side: Side, head: Head) -> Entries:
-    """How much of the features, and of their spread, lies in each part, and how constant it is."""
+    """Shares of the features, and of their spread, in each part, and how constant each part is."""
     entries = []
     for group in side.groups():
         for part in head.parts:
@@ -104,7 +114,7 @@ def of_classes(side: Side, head: Head) -> Entries:
 
 
 def of_ones(side: Side, head: Head) -> Entries:
-    """What f_r1 explains of the row space, against random directions of it.
+    """Numbers on f_r1, against random directions of the row space.
 
     None for a head of one logit or of a row space of one dimension, in which f_r1 is all there is.
     """
@@ -196,9 +206,9 @@ def _random_logits(population: Population, head: Head) -> tuple[Moments, Moments
 
 
 def of_difference(real: Side, generated: Side, head: Head) -> Entries:
-    """The gap between real and generated images, and where their differences lie.
+    """The gap between real and generated images, and the share of each part in their differences.
 
-    A difference is that of a generated and a real image, over all pairs of them.
+    Differences are between a generated and a real image, over all pairs of them.
     """
     apart = {
         part: (real.centres[part] - generated.centres[part]).square().sum(1)
@@ -216,7 +226,7 @@ def of_difference(real: Side, generated: Side, head: Head) -> Entries:
         part: of.pair_energy(real.parts[part], generated.parts[part], apart[part])
         for part in [*head.parts, "full"]
     }
-    why = entry("", head.parts[0], real, head, of.energy)[0]["note"]
+    why = entry("", head.parts[0], real, head, of.energy)[0].note
     random: Tensor | str = why
     if real.chance:
         between = (real.chance_centres - generated.chance_centres).square().sum(1)

@@ -43,13 +43,11 @@ def measure(
     draws: int = 1000,
     resamples: int = 400,
 ) -> Entries:
-    """What lies in the parts of features f that a head y = A f + b sees, and that it does not.
+    """Measure the part of features f that a head y = A f + b sees, and the part that it does not.
 
-    Each entry has ``quantity``, ``part`` (of the space), ``group`` (of the examples), ``value``,
-    its 95 % bootstrap interval ``low`` to ``high``, ``chance`` with ``chance_low`` and
-    ``chance_high`` (median, 5th and 95th percentile over random subspaces of the same rank), and
-    ``note``. A value that is undefined has no entry: of an empty part, of one class, of a class of
-    fewer than five examples. An end or a chance that is undefined is NaN, and ``note`` says why.
+    Intervals are of the bootstrap. A value that is undefined has no entry: of an empty part, of one
+    class, of a class of fewer than five examples. An end or a chance that is undefined is NaN, and
+    ``note`` says why.
 
     Args:
         features: (n, d) of real images, which the head takes.
@@ -100,7 +98,7 @@ def measure(
 
 
 def _moved(head: Head, f: Tensor, noisy: Any, name: str) -> Tensor:
-    """How far a noise moves each example, (n, d)."""
+    """Displacement of each example by a noise, (n, d)."""
     if name in RESERVED:
         raise UsageError(f"a noise is named {name!r}, as is another group; rename it")
     moved, _ = read_features(head, noisy, None, f"noisy[{name!r}]", "")

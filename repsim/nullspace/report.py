@@ -1,9 +1,9 @@
-"""A report on what a linear head can and cannot see (Mao et al., Propositions 4 to 7)."""
+"""The report on the null space of a linear head (Mao et al., Propositions 4 to 7)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from repsim.nullspace.statistics import coefficients
 from repsim.nullspace.subspace import RowSpace, all_ones
 from repsim.nullspace.verdicts import verdicts
 from repsim.probes import ProbeResult, probe
-from repsim.results import NullSpaceReport
+from repsim.results import Examples, NullSpaceEntry, NullSpaceReport
 from repsim.sources import as_tensor
 
 #: Examples of each kind that a report keeps for its figures.
@@ -134,33 +134,33 @@ def judged(report: NullSpaceReport, control: NullSpaceReport | None = None) -> N
     Raises:
         MismatchError: the control is of features of another width.
     """
-    others: dict[tuple, dict[str, Any]] = {}
     if control is not None:
-        if (control.dim, control.n) != (report.dim, report.n):
-            raise MismatchError(
-                f"the control has {control.n} examples of {control.dim} features, {report.name} "
-                f"{report.n} of {report.dim}; expected the same network on the same images"
-            )
-        if len(control.singular_values) != len(report.singular_values):
-            raise MismatchError(
-                f"the control's head has {len(control.singular_values)} singular values, that of "
-                f"{report.name} {len(report.singular_values)}; expected the same network"
-            )
-        others = {_key(entry): entry for entry in control.entries}
-    entries = []
-    for entry in report.entries:
-        other = others.get(_key(entry), {})
-        ends = {"control": "value", "control_low": "low", "control_high": "high"}
-        beside = {new: other[old] for new, old in ends.items()} if other else {}
-        entries.append({**entry, **beside})
-    of_head = [entry for entry in entries if "layer" not in entry]
-    before = [entry for entry in others.values() if "layer" not in entry]
-    claims = [asdict(each) for each in verdicts(of_head, control=before)]
-    return replace(report, entries=entries, claims=claims)
+        _check_control(report, control)
+    others = {} if control is None else {entry.key: entry for entry in control.entries}
+    entries = [_beside(entry, others.get(entry.key)) for entry in report.entries]
+    of_head = [entry for entry in entries if entry.layer is None]
+    before = [entry for entry in others.values() if entry.layer is None]
+    return replace(report, entries=entries, claims=verdicts(of_head, control=before))
 
 
-def _key(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(entry.get(key) for key in ("quantity", "part", "group", "layer"))
+def _beside(entry: NullSpaceEntry, other: NullSpaceEntry | None) -> NullSpaceEntry:
+    """An entry with the numbers of the untrained network, where it has them."""
+    if other is None:
+        return entry
+    return replace(entry, control=other.value, control_low=other.low, control_high=other.high)
+
+
+def _check_control(report: NullSpaceReport, control: NullSpaceReport) -> None:
+    if (control.dim, control.n) != (report.dim, report.n):
+        raise MismatchError(
+            f"the control has {control.n} examples of {control.dim} features, {report.name} "
+            f"{report.n} of {report.dim}; expected the same network on the same images"
+        )
+    if len(control.singular_values) != len(report.singular_values):
+        raise MismatchError(
+            f"the control's head has {len(control.singular_values)} singular values, the head of "
+            f"{report.name} {len(report.singular_values)}; expected the same network"
+        )
 
 
 # --- probes
@@ -174,7 +174,7 @@ def _probes(
     noisy: Mapping[str, Any],
     seed: int,
 ) -> Entries:
-    """What a linear probe, trained on clean features, reads off each part of clean and noisy ones.
+    """Accuracies of linear probes, trained on clean features, on parts of clean and noisy ones.
 
     Parts of both are projections. Without held-out features there is nothing to put noise on that
     the probes have not seen.
@@ -221,17 +221,19 @@ def _entry(
     value: float,
     ends: tuple[float, float],
     chance: float,
-) -> dict[str, Any]:
-    return {
-        "quantity": quantity,
-        "part": part,
-        "group": group,
-        "value": value,
-        "low": ends[0],
-        "high": ends[1],
-        **dict.fromkeys(("chance", "chance_low", "chance_high"), chance),
-        "note": "",
-    }
+) -> NullSpaceEntry:
+    """An entry with a chance that is known, and does not vary."""
+    return NullSpaceEntry(
+        quantity=quantity,
+        part=part,
+        group=group,
+        value=value,
+        low=ends[0],
+        high=ends[1],
+        chance=chance,
+        chance_low=chance,
+        chance_high=chance,
+    )
 
 
 # --- examples for figures
@@ -242,27 +244,42 @@ def _examples(
     real: tuple[Tensor, Tensor | None],
     generated: tuple[Tensor, Tensor | None] | None,
     seed: int,
-) -> dict[str, list[Any]]:
+) -> Examples:
     """Columns of numbers of some examples of each kind, drawn at random."""
-    kinds = {"real": real, **({} if generated is None else {"generated": generated})}
     generator = torch.Generator().manual_seed(seed)
     ones = all_ones(head.weight, head.space).direction
-    columns: dict[str, list[Any]] = {"group": [], "label": [], "null_share": []}
-    for kind, (features, labels) in kinds.items():
-        order = torch.randperm(len(features), generator=generator)[:_SHOWN].sort().values
-        f = features[order.to(features.device)]
-        null = head.space.split(f)[1]
-        whole = f.square().sum(1)
-        share = torch.where(whole > 0, null.square().sum(1) / whole, torch.nan)
-        columns["group"] += [kind] * len(f)
-        columns["label"] += [None] * len(f) if labels is None else labels[order].tolist()
-        columns["null_share"] += share.tolist()
-        if len(head.weight) == 1:
-            logit = (f @ head.weight.T + head.bias).squeeze(1)
-            columns.setdefault("logit", []).extend(logit.tolist())
-        elif bool(ones.any()):
-            columns.setdefault("lambda", []).extend(coefficients(f, ones).tolist())
-    return columns
+    kinds = {"real": real, **({} if generated is None else {"generated": generated})}
+    drawn = [_drawn(head, ones, kind, *each, generator) for kind, each in kinds.items()]
+    return Examples(
+        **{
+            f.name: tuple(value for some in drawn for value in getattr(some, f.name))
+            for f in fields(Examples)
+        }
+    )
+
+
+def _drawn(
+    head: Head,
+    ones: Tensor,
+    kind: str,
+    features: Tensor,
+    labels: Tensor | None,
+    generator: torch.Generator,
+) -> Examples:
+    """Some examples of one kind."""
+    order = torch.randperm(len(features), generator=generator)[:_SHOWN].sort().values
+    f = features[order.to(features.device)]
+    whole, null = f.square().sum(1), head.space.split(f)[1]
+    single = len(head.weight) == 1
+    logit = (f @ head.weight.T + head.bias).squeeze(1) if single else f.new_zeros(0)
+    along = f.new_zeros(0) if single or not bool(ones.any()) else coefficients(f, ones)
+    return Examples(
+        group=(kind,) * len(f),
+        label=(None,) * len(f) if labels is None else tuple(labels[order].tolist()),
+        null_share=tuple(torch.where(whole > 0, null.square().sum(1) / whole, torch.nan).tolist()),
+        logit=tuple(logit.tolist()),
+        along_ones=tuple(along.tolist()),
+    )
 
 
 def _residual(space: RowSpace, weight: Tensor, features: Tensor) -> float:
@@ -272,8 +289,6 @@ def _residual(space: RowSpace, weight: Tensor, features: Tensor) -> float:
     return float((null @ weight.T).norm(dim=1).max()) / scale if scale > 0 else 0.0
 
 
-def with_layers(report: NullSpaceReport, layers: Sequence[Mapping[str, Any]]) -> NullSpaceReport:
+def with_layers(report: NullSpaceReport, layers: Sequence[NullSpaceEntry]) -> NullSpaceReport:
     """The report with entries of other layers, see ``repsim.activations.layer_null_spaces``."""
-    ends = ("chance_low", "chance_high")
-    more = [{"note": "", **entry, **dict.fromkeys(ends, entry["chance"])} for entry in layers]
-    return replace(report, entries=[*report.entries, *more])
+    return replace(report, entries=[*report.entries, *layers])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-Entry = Mapping[str, Any]
-Outcome = Literal["supported", "not supported", "undecided"]
+from repsim.results import NullSpaceEntry, Outcome, Verdict
+
+#: Entries by quantity, part and group.
+Table = Mapping[tuple[str, str, str], NullSpaceEntry]
 
 #: How much accuracy the null space alone may cost, for the classes to lie in it.
 NULL_LOSS = 0.01
@@ -17,44 +17,13 @@ NULL_LOSS = 0.01
 ROW_SHARE = 0.25 / 0.9
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the numbers say of a claim.
-
-    Attributes:
-        claim: ``classes in null space`` (Corollary 4), ``gap in row space`` and ``Theorem 1`` (what
-            tells generated images from real ones, and noise, lie in the row space), ``constant
-            ratio`` (Corollaries 1 to 4), ``scatter in row space`` and ``Theorems 2-3``.
-        quantity: of the entry that decides.
-        part: of the space, or two parts and their difference.
-        group: of the examples.
-        statement: one sentence, with the numbers.
-        value: the number that decides.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        side: whether it has to be ``below`` or ``above`` the next.
-        against: the bound; of several, the one that is hardest to meet.
-        verdict: ``supported`` or ``not supported`` if the whole interval lies on one side,
-            otherwise ``undecided``.
-    """
-
-    claim: str
-    quantity: str
-    part: str
-    group: str
-    statement: str
-    value: float
-    low: float
-    high: float
-    side: Literal["below", "above"]
-    against: float
-    verdict: Outcome
-
-
 def verdicts(
-    entries: Iterable[Entry], *, probes: Iterable[Entry] = (), control: Iterable[Entry] = ()
+    entries: Iterable[NullSpaceEntry],
+    *,
+    probes: Iterable[NullSpaceEntry] = (),
+    control: Iterable[NullSpaceEntry] = (),
 ) -> list[Verdict]:
-    """What the entries of a trained head say of the claims made for it, where they exist.
+    """Hold the claims made for a trained head against its entries, where they exist.
 
     Of a head with one logit, a discriminator: ``classes in null space``, ``gap in row space``,
     ``constant ratio`` and ``Theorem 1``. Of one with several, a classifier: ``scatter in row
@@ -67,25 +36,19 @@ def verdicts(
             ``probe_difference`` (part ``full - null``), of group ``clean``.
         control: both kinds of entries of the same network before training.
     """
-    trained, untrained = _Table([*entries, *probes]), _Table(control)
-    if any(entry["quantity"] == "logit_sd" for entry in trained.values()):
+    trained, untrained = _by_key([*entries, *probes]), _by_key(control)
+    if any(entry.quantity == "logit_sd" for entry in trained.values()):
         claims = [_probes, _gap, _noise, _constancy]
     else:
         claims = [_scatter, _ones]
     return [verdict for claim in claims for verdict in claim(trained, untrained)]
 
 
-class _Table(dict[tuple[str, str, str], Entry]):
-    """Entries by quantity, part and group, with NaN for what a file of results holds as null."""
-
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        super().__init__()
-        for entry in entries:
-            whole = {key: math.nan if value is None else value for key, value in entry.items()}
-            self[entry["quantity"], entry["part"], entry["group"]] = whole
+def _by_key(entries: Iterable[NullSpaceEntry]) -> Table:
+    return {(entry.quantity, entry.part, entry.group): entry for entry in entries}
 
 
-def _probes(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+def _probes(trained: Table, untrained: Table) -> Iterator[Verdict]:
     key = ("probe_difference", "full - null", "clean")
     if key in trained:
         lost = trained[key]
@@ -99,7 +62,7 @@ def _probes(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
     key = ("probe", "row", "clean")
     if key in trained:
         row = trained[key]
-        most = row["chance"] + ROW_SHARE * (1 - row["chance"])
+        most = row.chance + ROW_SHARE * (1 - row.chance)
         yield _verdict(
             "classes in null space",
             row,
@@ -109,7 +72,7 @@ def _probes(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
         )
 
 
-def _scatter(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+def _scatter(trained: Table, untrained: Table) -> Iterator[Verdict]:
     key = ("scatter_log_ratio", "row - null", _own_classes(trained, "scatter_log_ratio"))
     if key in trained:
         ratio = trained[key]
@@ -124,7 +87,7 @@ def _scatter(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
         )
 
 
-def _gap(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+def _gap(trained: Table, untrained: Table) -> Iterator[Verdict]:
     key = ("gap", "row", "all")
     if key in trained and _defined(trained[key]):
         gap = trained[key]
@@ -132,13 +95,13 @@ def _gap(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
             "gap in row space",
             gap,
             f"real and generated images are {_number(gap)} standard deviations apart along the row "
-            f"space, to be above {gap['chance_high']:.3g}, the 95th percentile of random null "
+            f"space, to be above {gap.chance_high:.3g}, the 95th percentile of random null "
             f"directions{_same(untrained, key)}",
-            above=[gap["chance_high"]],
+            above=[gap.chance_high],
         )
 
 
-def _constancy(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+def _constancy(trained: Table, untrained: Table) -> Iterator[Verdict]:
     for quantity, words in (
         ("constancy", "|std| / |mean| of the row part of real images"),
         ("alpha_cv", "the coefficient of variation of α over real images"),
@@ -146,22 +109,22 @@ def _constancy(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
         key = (quantity, "row", "all")
         if key in trained and _defined(trained[key]):
             entry, before = trained[key], untrained.get(key)
-            than = f"below {entry['chance_low']:.3g}, the 5th percentile of random subspaces"
+            than = f"below {entry.chance_low:.3g}, the 5th percentile of random subspaces"
             yield _verdict(
                 "constant ratio",
                 entry,
                 f"{words} is {_number(entry)}, to be {than}"
                 f"{', and below the untrained network' if before else ''}{_same(untrained, key)}",
-                below=[entry["chance_low"], *([before] if before else [])],
+                below=[entry.chance_low, *([before] if before else [])],
             )
 
 
-def _noise(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+def _noise(trained: Table, untrained: Table) -> Iterator[Verdict]:
     classes = trained.get(("displacement_share", "row", "all"))
     for key, share in trained.items():
         if key[:2] != ("noise_share", "row") or not _defined(share):
             continue
-        than = f"to be above {share['chance_high']:.3g}, the 95th percentile of random subspaces"
+        than = f"to be above {share.chance_high:.3g}, the 95th percentile of random subspaces"
         if classes:
             than += f", and above the {_number(classes)} of displacements between classes"
         yield _verdict(
@@ -169,11 +132,11 @@ def _noise(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
             share,
             f"{_number(share)} of the energy of {key[2]} noise lies in the row space, {than}"
             f"{_same(untrained, key)}",
-            above=[share["chance_high"], *([classes] if classes else [])],
+            above=[share.chance_high, *([classes] if classes else [])],
         )
 
 
-def _ones(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
+def _ones(trained: Table, untrained: Table) -> Iterator[Verdict]:
     key = ("ones_share", "row", _own_classes(trained, "ones_share"))
     if key in trained and _defined(trained[key]):
         share = trained[key]
@@ -181,9 +144,9 @@ def _ones(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
             "Theorems 2-3",
             share,
             f"{_number(share)} of the scatter within classes in the row space lies along f_r1, to "
-            f"be above {share['chance_high']:.3g}, the 95th percentile of random directions of it"
+            f"be above {share.chance_high:.3g}, the 95th percentile of random directions of it"
             f"{_same(untrained, key)}",
-            above=[share["chance_high"]],
+            above=[share.chance_high],
         )
 
 
@@ -192,11 +155,11 @@ def _ones(trained: _Table, untrained: _Table) -> Iterator[Verdict]:
 
 def _verdict(
     claim: str,
-    entry: Entry,
+    entry: NullSpaceEntry,
     statement: str,
     *,
-    below: Iterable[float | Entry] = (),
-    above: Iterable[float | Entry] = (),
+    below: Iterable[float | NullSpaceEntry] = (),
+    above: Iterable[float | NullSpaceEntry] = (),
 ) -> Verdict:
     """The verdict on an interval that has to be below, or above, each of some bounds.
 
@@ -204,7 +167,7 @@ def _verdict(
     """
     sign = -1 if below else 1
     # Turned about 0 where it has to be below: low end above every bound, or high end below one.
-    low, high = sorted((sign * entry["low"], sign * entry["high"]))
+    low, high = sorted((sign * entry.low, sign * entry.high))
     ends = [_ends(bound) for bound in (below or above)]
     bounds = [sorted((sign * start, sign * stop)) for start, stop in ends]
     outcome: Outcome = "undecided"
@@ -214,29 +177,29 @@ def _verdict(
         outcome = "not supported"
     return Verdict(
         claim,
-        entry["quantity"],
-        entry["part"],
-        entry["group"],
+        entry.quantity,
+        entry.part,
+        entry.group,
         statement,
-        entry["value"],
-        entry["low"],
-        entry["high"],
+        entry.value,
+        entry.low,
+        entry.high,
         "below" if below else "above",
         sign * max(stop for _, stop in bounds),
         outcome,
     )
 
 
-def _ends(bound: float | Entry) -> tuple[float, float]:
-    return (bound, bound) if isinstance(bound, float) else (bound["low"], bound["high"])
+def _ends(bound: float | NullSpaceEntry) -> tuple[float, float]:
+    return (bound, bound) if isinstance(bound, float) else (bound.low, bound.high)
 
 
-def _defined(entry: Entry) -> bool:
-    """Whether there is a chance to hold the value against."""
-    return all(math.isfinite(entry[end]) for end in ("chance_low", "chance_high"))
+def _defined(entry: NullSpaceEntry) -> bool:
+    """Tell if there is a chance to hold the value against."""
+    return math.isfinite(entry.chance_low) and math.isfinite(entry.chance_high)
 
 
-def _own_classes(table: _Table, quantity: str) -> str:
+def _own_classes(table: Table, quantity: str) -> str:
     """The group whose classes are the classifier's own: generators where there are any."""
     parts = {group for name, _, group in table if name == quantity}
     return "generated" if "generated" in parts else "all"
@@ -245,22 +208,26 @@ def _own_classes(table: _Table, quantity: str) -> str:
 # --- words
 
 
-def _number(entry: Entry) -> str:
-    return f"{entry['value']:.3g} ({entry['low']:.3g} to {entry['high']:.3g})"
+def _number(entry: NullSpaceEntry) -> str:
+    return f"{entry.value:.3g} ({entry.low:.3g} to {entry.high:.3g})"
 
 
-def _percent(entry: Entry) -> str:
-    return f"{entry['value']:.1%} ({entry['low']:.1%} to {entry['high']:.1%})"
+def _percent(entry: NullSpaceEntry) -> str:
+    return f"{entry.value:.1%} ({entry.low:.1%} to {entry.high:.1%})"
 
 
-def _points(entry: Entry) -> str:
-    value, low, high = (100 * entry[end] for end in ("value", "low", "high"))
+def _points(entry: NullSpaceEntry) -> str:
+    value, low, high = (100 * end for end in (entry.value, entry.low, entry.high))
     return f"{value:.2g} points ({low:.2g} to {high:.2g})"
 
 
-def _same(untrained: _Table, key: tuple[str, str, str], words: Any = None) -> str:
-    """What the untrained network shows, where it was measured."""
+def _same(
+    untrained: Table,
+    key: tuple[str, str, str],
+    words: Callable[[NullSpaceEntry], str] = _number,
+) -> str:
+    """The number of the untrained network, where it was measured."""
     if key not in untrained:
         return ""
-    said = (words or _number)(untrained[key]).split(" (")[0]
+    said = words(untrained[key]).split(" (")[0]
     return f" (untrained: {said})"

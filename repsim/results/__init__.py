@@ -5,18 +5,34 @@ Panels of figures are made by functions of ``repsim.results.figure``.
 
 from repsim.results.base import FORMAT_VERSION, Result, facts, result_file
 from repsim.results.figure import FigureData
-from repsim.results.null_space import NullSpaceReport
-from repsim.results.probes import ProbeCurve, ProbeSeries
+from repsim.results.null_space import (
+    Alpha,
+    Examples,
+    NullSpaceEntry,
+    NullSpaceReport,
+    Outcome,
+    Side,
+    Verdict,
+)
+from repsim.results.probes import ProbeCurve, ProbeEntry, ProbePoint, ProbeSeries
 from repsim.results.similarity import SimilarityMap, best_match
 
 __all__ = [
     "FORMAT_VERSION",
+    "Alpha",
+    "Examples",
     "FigureData",
+    "NullSpaceEntry",
     "NullSpaceReport",
+    "Outcome",
     "ProbeCurve",
+    "ProbeEntry",
+    "ProbePoint",
     "ProbeSeries",
     "Result",
+    "Side",
     "SimilarityMap",
+    "Verdict",
     "best_match",
     "facts",
     "result_file",

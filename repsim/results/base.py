@@ -8,18 +8,16 @@ result is a subclass of ``Result`` with a ``kind``; defining it is enough for ``
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from repsim._version import __version__
 from repsim.errors import StoreError, UsageError
 from repsim.files import refuse_existing, table, write_atomic
+from repsim.results.records import plain, read_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +56,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole result as JSON values; NaN and infinity become None."""
-        content = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        content = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -96,8 +94,6 @@ class Result:
             raise StoreError(f"{path} holds a {kind.kind}; expected a {cls.kind}")
         try:
             result = kind._from_dict(content)
-            for f in fields(kind):
-                check_type(f.name, f.type, getattr(result, f.name))
             result.rows()
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise StoreError(f"{path}: not a whole {kind.kind} ({error!r})") from error
@@ -105,11 +101,8 @@ class Result:
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> Any:
-        values = {f.name: content[f.name] for f in fields(cls)}
-        for f in fields(cls):
-            if f.type == "float" and values[f.name] is None:
-                values[f.name] = math.nan
-        return cls(**values)
+        """The result in a file; see ``repsim.results.records.read_fields`` for what is raised."""
+        return cls(**read_fields(cls, content))
 
 
 def facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -121,17 +114,6 @@ def facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         else:
             found.append((str(key), f"{value:g}" if isinstance(value, float) else str(value)))
     return found
-
-
-def or_nan(value: Any) -> Any:
-    """NaN for what a file holds as null."""
-    return math.nan if value is None else value
-
-
-def with_nan(record: Mapping[str, Any], numbers: Iterable[str]) -> dict[str, Any]:
-    """A record with NaN where the file has null for a number."""
-    known = set(numbers)
-    return {key: or_nan(value) if key in known else value for key, value in record.items()}
 
 
 def result_file(path: str | os.PathLike[str]) -> Path:
@@ -146,23 +128,6 @@ def result_file(path: str | os.PathLike[str]) -> Path:
     if target.suffix == ".csv":
         raise UsageError(f"{target} is the name of the table; give the result a .json name")
     return target if target.suffix == ".json" else target.with_name(f"{target.name}.json")
-
-
-def check_type(name: str, annotation: Any, value: Any) -> None:
-    """Raise ``TypeError`` where a field of a result file is of another kind than it should be."""
-    kinds: dict[str, Any] = {
-        "int": int,
-        "str": str,
-        "float": (int, float),
-        "dict": dict,
-        "list": list,
-        "tuple": tuple,
-        "np.ndarray": np.ndarray,
-    }
-    expected = kinds[str(annotation).split("[")[0].split(" ")[0]]
-    optional = "None" in str(annotation)
-    if not isinstance(value, expected) and not (optional and value is None):
-        raise TypeError(f"{name} is {value!r:.40}")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -183,18 +148,3 @@ def _read(path: Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}; a newer repsim will read it"
         )
     return content
-
-
-def _plain(value: Any) -> Any:
-    """JSON values of arrays, tuples and numbers."""
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

@@ -3,22 +3,142 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
-from repsim.results.base import Result, check_type, or_nan, with_nan
+from repsim.results.base import Result
+from repsim.results.records import ADDED, SPARSE, Record
 
-#: What is a number in an entry or a claim of a report.
-_NUMBERS = (
-    *("value", "low", "high", "chance", "chance_low", "chance_high", "against"),
-    *("control", "control_low", "control_high"),
-)
+
+@dataclass(frozen=True, kw_only=True)
+class NullSpaceEntry(Record):
+    """One number about the features that a head takes, or another layer.
+
+    Attributes:
+        quantity: such as ``energy`` or ``probe``.
+        part: of the space: ``row``, ``null``, ``full``, or a difference as in ``full - null``.
+        group: of the examples: ``all``, ``class 3``, ``generated``, ``gaussian 0.25``, ``clean``.
+        layer: address of another layer than the head; None for the head's features.
+        rank: of the weight of that layer, or None.
+        dim: columns of the weight of that layer, or None.
+        value: the number; NaN where there is no energy to share out.
+        low: lower end of its 95 % interval; NaN where it is undefined.
+        high: upper end.
+        chance: median over random subspaces of the same rank; NaN where there is none.
+        chance_low: 5th percentile over them.
+        chance_high: 95th percentile.
+        note: the reason for a number that is missing, or empty.
+        control: the value of the untrained network; NaN where it was not measured.
+        control_low: lower end of its interval.
+        control_high: upper end.
+    """
+
+    quantity: str
+    part: str
+    group: str
+    layer: str | None = field(default=None, metadata=SPARSE)
+    rank: int | None = field(default=None, metadata=SPARSE)
+    dim: int | None = field(default=None, metadata=SPARSE)
+    value: float
+    low: float
+    high: float
+    chance: float
+    chance_low: float
+    chance_high: float
+    note: str = field(default="", metadata=ADDED)
+    control: float = field(default=math.nan, metadata=SPARSE)
+    control_low: float = field(default=math.nan, metadata=SPARSE)
+    control_high: float = field(default=math.nan, metadata=SPARSE)
+
+    @property
+    def key(self) -> tuple[str, str, str, str | None]:
+        """Quantity, part, group and layer, which no two entries of a report share."""
+        return self.quantity, self.part, self.group, self.layer
+
+
+Side = Literal["below", "above"]
+Outcome = Literal["supported", "not supported", "undecided"]
+
+
+@dataclass(frozen=True)
+class Verdict(Record):
+    """A claim of Mao et al. held against a number and its interval.
+
+    Attributes:
+        claim: ``classes in null space`` (Corollary 4), ``gap in row space`` and ``Theorem 1`` (what
+            tells generated images from real ones, and noise, lie in the row space), ``constant
+            ratio`` (Corollaries 1 to 4), ``scatter in row space`` and ``Theorems 2-3``.
+        quantity: of the entry that decides.
+        part: of the space, or two parts and their difference.
+        group: of the examples.
+        statement: one sentence, with the numbers.
+        value: the number that decides.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        side: where it has to lie, ``below`` or ``above`` the next.
+        against: the bound; of several, the one that is hardest to meet.
+        verdict: ``supported`` or ``not supported`` if the whole interval lies on one side,
+            otherwise ``undecided``.
+    """
+
+    claim: str
+    quantity: str
+    part: str
+    group: str
+    statement: str
+    value: float
+    low: float
+    high: float
+    side: Side
+    against: float
+    verdict: Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples(Record):
+    """Columns of numbers of some examples, for figures; a column that is not known is empty.
+
+    Attributes:
+        group: (m,) ``real`` or ``generated``.
+        label: (m,) class of each, or generator of a generated one; None where unknown.
+        null_share: (m,) share of |f|² in the null space; NaN of a feature that is zero.
+        logit: (m,) output of a head with one.
+        along_ones: (m,) λ, how far each lies along the direction f_r1 that softmax ignores, of a
+            head with several outputs; ``lambda`` in files.
+    """
+
+    group: tuple[str, ...] = field(default=(), metadata=SPARSE)
+    label: tuple[int | None, ...] = field(default=(), metadata=SPARSE)
+    null_share: tuple[float, ...] = field(default=(), metadata=SPARSE)
+    logit: tuple[float, ...] = field(default=(), metadata=SPARSE)
+    along_ones: tuple[float, ...] = field(default=(), metadata={**SPARSE, "key": "lambda"})
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alpha(Record):
+    """α = p_g / p_r as a discriminator saw it after an epoch of training.
+
+    Attributes:
+        epoch: number of epochs done.
+        alpha_real: mean of α over real images.
+        alpha_real_cv: its coefficient of variation.
+        alpha_fake: mean of α over generated images.
+        alpha_fake_cv: its coefficient of variation.
+    """
+
+    epoch: float
+    alpha_real: float
+    alpha_real_cv: float
+    alpha_fake: float
+    alpha_fake_cv: float
 
 
 @dataclass(frozen=True, eq=False)
 class NullSpaceReport(Result):
-    """What a linear head y = A f + b can and cannot see of its features f.
+    """Numbers on the features f of a linear head y = A f + b: the part it sees and the rest.
 
     f = f_r + f_n with f_r = P f, P = A⁺A the projector onto the row space of A, and f_n in its
     null space, which no output of the head depends on (Mao et al., Propositions 4 and 5).
@@ -31,20 +151,10 @@ class NullSpaceReport(Result):
         tolerance: singular values of A at most this count as zero.
         singular_values: of A, in falling order.
         residual: largest |A f_n| relative to |A||f|; rounding alone.
-        entries: a record a number: ``quantity``, ``part`` (of the space), ``group`` (of the
-            examples), ``layer`` (where it is of another layer than the head), ``value``, ``low``
-            and ``high`` (its 95 % interval), ``chance``, ``chance_low`` and ``chance_high``
-            (median, 5th and 95th percentile over random subspaces of the same rank), ``note`` (why
-            one is missing), and where there is an untrained network to compare with ``control``,
-            ``control_low`` and ``control_high``.
-        claims: a record a claim: ``claim``, ``quantity``, ``part``, ``group``, ``statement``,
-            ``value``, ``low``, ``high``, ``side`` (``below`` or ``above``), ``against``, and
-            ``verdict``: supported, not supported or undecided.
-        examples: for figures, columns of some of the examples: ``group`` (``real`` or
-            ``generated``), ``label``, ``null_share`` (of |f|²), and ``logit`` of a head with one or
-            ``lambda`` of a head with several.
-        alpha: α = p_g / p_r after each epoch of training, where it was recorded: ``epoch``,
-            ``alpha_real``, ``alpha_real_cv``, ``alpha_fake``, ``alpha_fake_cv``.
+        entries: one for each number.
+        claims: verdicts on what is claimed of such heads.
+        examples: numbers of some examples, for figures.
+        alpha: one for each epoch of training, where it was recorded.
         provenance: where the numbers come from.
     """
 
@@ -72,27 +182,11 @@ class NullSpaceReport(Result):
     tolerance: float
     singular_values: list[float]
     residual: float
-    entries: list[dict[str, Any]]
-    claims: list[dict[str, Any]] = field(default_factory=list)
-    examples: dict[str, list[Any]] = field(default_factory=dict)
-    alpha: list[dict[str, float]] = field(default_factory=list)
+    entries: list[NullSpaceEntry]
+    claims: list[Verdict] = field(default_factory=list)
+    examples: Examples = field(default_factory=Examples)
+    alpha: list[Alpha] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def _from_dict(cls, content: Mapping[str, Any]) -> NullSpaceReport:
-        report = super()._from_dict(content)
-        for f in fields(cls):  # before anything is made of them
-            check_type(f.name, f.type, getattr(report, f.name))
-        return replace(
-            report,
-            entries=[with_nan(entry, _NUMBERS) for entry in report.entries],
-            claims=[with_nan(claim, _NUMBERS) for claim in report.claims],
-            alpha=[with_nan(row, row) for row in report.alpha],
-            examples={
-                key: values if key in ("group", "label") else [or_nan(value) for value in values]
-                for key, values in report.examples.items()
-            },
-        )
 
     @property
     def chance(self) -> float:
@@ -103,30 +197,27 @@ class NullSpaceReport(Result):
     def probes(self) -> dict[str, float]:
         """Accuracy of a linear probe on each part of clean features, where there were labels."""
         return {
-            entry["part"]: entry["value"]
+            entry.part: entry.value
             for entry in self.entries
-            if (entry["quantity"], entry["group"]) == ("probe", "clean")
+            if (entry.quantity, entry.group) == ("probe", "clean")
         }
 
     def find(
         self, quantity: str, part: str, group: str = "all", layer: str | None = None
-    ) -> dict[str, Any] | None:
+    ) -> NullSpaceEntry | None:
         """The entry of a quantity, part and group (and layer), or None."""
-        for entry in self.entries:
-            keys = (entry["quantity"], entry["part"], entry["group"], entry.get("layer"))
-            if keys == (quantity, part, group, layer):
-                return entry
-        return None
+        wanted = (quantity, part, group, layer)
+        return next((entry for entry in self.entries if entry.key == wanted), None)
 
     def value(
         self, quantity: str, part: str, group: str = "all", layer: str | None = None
     ) -> float:
         """The value of that entry; NaN if there is none, as of a part that is empty."""
         entry = self.find(quantity, part, group, layer)
-        return math.nan if entry is None else entry["value"]
+        return math.nan if entry is None else entry.value
 
-    def summary(self) -> list[tuple[str, dict[str, Any]]]:
-        """The numbers that say most, of those there are: what to call each, and its entry."""
+    def summary(self) -> list[tuple[str, NullSpaceEntry]]:
+        """The numbers that say most, of those there are: a name for each, and its entry."""
         found = ((name, self.find(*key)) for name, *key in self.SUMMARY)
         return [(name, entry) for name, entry in found if entry is not None]
 
@@ -135,22 +226,21 @@ class NullSpaceReport(Result):
         title = f"{self.name}: n = {self.n:,}, rank {self.rank} of {self.dim}"
         lines = [f"{title:40} {'value':>9}  {'95 % interval':^20} {'chance':>9} {'untrained':>9}"]
         for name, entry in self.summary():
-            value, low, high, chance, control = (
-                math.nan if entry.get(key) is None else entry[key]
-                for key in ("value", "low", "high", "chance", "control")
-            )
-            ends = f"{low:.4g} to {high:.4g}"
-            lines.append(f"{name:40} {value:9.4g}  {ends:^20} {chance:9.4g} {control:9.4g}")
+            ends = f"{entry.low:.4g} to {entry.high:.4g}"
+            levels = f"{entry.chance:9.4g} {entry.control:9.4g}"
+            lines.append(f"{name:40} {entry.value:9.4g}  {ends:^20} {levels}")
         return "\n".join(lines)
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row a number."""
-        keys = (
-            *("quantity", "part", "group", "layer", "value", "low", "high"),
-            *("chance", "chance_low", "chance_high", "control", "control_low", "control_high"),
-            "note",
-        )
+        """A row a number; None, an empty cell, where the untrained network has none."""
+        chance = ("chance", "chance_low", "chance_high")
+        before = ("control", "control_low", "control_high")
+        keys = ("quantity", "part", "group", "layer", "value", "low", "high", *chance, *before)
         return [
-            {"network": self.name, **{key: entry.get(key) for key in keys}}
+            {
+                "network": self.name,
+                **{key: getattr(entry, key) for key in (*keys, "note")},
+                **{key: None for key in before if math.isnan(getattr(entry, key))},
+            }
             for entry in self.entries
         ]

@@ -4,17 +4,120 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
 
 from repsim.confidence import wilson
 from repsim.errors import MismatchError
-from repsim.results.base import Result, or_nan
+from repsim.results.base import Result
+from repsim.results.records import ADDED, Record
 
-#: What an entry of a probe curve means where it does not say: there was one probe at each layer.
-_PLAIN = {"component": "full", "label_fraction": 1.0, "labels": "true", "seed": 0}
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeEntry(Record):
+    """One probe. Accuracies are fractions from 0 to 1.
+
+    Attributes:
+        network: name of the network that the features are of.
+        layer: address of the layer.
+        depth: position of the layer in order of execution, from 0.
+        features: columns that the probe saw.
+        solver: ``lbfgs``, ``knn`` or another, with its schedule as in ``sgd:mao2022``.
+        component: ``full``, or ``row`` or ``null`` of a head.
+        label_fraction: share of the training labels.
+        labels: ``true``, or ``random`` for the control.
+        seed: of the label fraction, the validation split, the initialisation and the permutation.
+        n_train: training examples.
+        accuracy: on the held-out examples.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        train_accuracy: on the training examples; None for nearest neighbours.
+        l2: strength of the penalty; None where there is none.
+        converged: the solver met its tolerance.
+        per_class: held-out accuracy of each class; NaN for one without examples.
+        history: held-out accuracy after each epoch of ``sgd`` or ``mlp``; empty for the others.
+    """
+
+    network: str
+    layer: str
+    depth: int
+    features: int
+    solver: str
+    component: str = field(default="full", metadata=ADDED)
+    label_fraction: float = field(default=1.0, metadata=ADDED)
+    labels: str = field(default="true", metadata=ADDED)
+    seed: int = field(default=0, metadata=ADDED)
+    n_train: int
+    accuracy: float
+    low: float = field(default=math.nan, metadata=ADDED)
+    high: float = field(default=math.nan, metadata=ADDED)
+    train_accuracy: float | None = field(default=None, metadata=ADDED)
+    l2: float | None = field(default=None, metadata=ADDED)
+    converged: bool = field(default=True, metadata=ADDED)
+    per_class: tuple[float, ...] = field(default=(), metadata=ADDED)
+    history: tuple[float, ...] = field(default=(), metadata=ADDED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbePoint(Record):
+    """The probes of one kind at one layer, over their seeds.
+
+    Attributes:
+        layer: address of the layer.
+        depth: its position in order of execution, from 0.
+        features: columns that the probes saw.
+        seeds: number of probes.
+        accuracy: mean over seeds.
+        low: lower end of its 95 % interval over draws of the held-out examples.
+        high: upper end.
+        sd: standard deviation over seeds; NaN for one.
+        train_accuracy: mean over seeds; None for nearest neighbours.
+        l2: strength of the penalty of the first seed, or None.
+        converged: all of them have.
+    """
+
+    layer: str
+    depth: int
+    features: int
+    seeds: int
+    accuracy: float
+    low: float
+    high: float
+    sd: float
+    train_accuracy: float | None
+    l2: float | None
+    converged: bool
+
+
+@dataclass(frozen=True)
+class ProbeSeries:
+    """Probes of one kind on one network.
+
+    Attributes:
+        label: the network, and what else tells it from the other series of its curve.
+        network: its name.
+        solver: of all points.
+        component: ``full``, ``row`` or ``null``.
+        label_fraction: share of the training labels.
+        labels: ``true`` or ``random``.
+        points: one for each layer, in order of depth.
+    """
+
+    label: str
+    network: str
+    solver: str
+    component: str
+    label_fraction: float
+    labels: str
+    points: list[ProbePoint]
+
+
+#: What tells the series of a probe curve apart.
+_KIND = ("network", "solver", "component", "label_fraction", "labels")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +125,7 @@ class ProbeCurve(Result):
     """Accuracy of probes at every layer of one or more networks.
 
     Attributes:
-        entries: a record a probe with ``network``, ``layer``, ``depth`` (position in order of
-            execution), ``features`` (columns the probe saw), ``solver``, ``component`` (``full``,
-            or ``row`` or ``null`` of a head), ``label_fraction``, ``labels`` (``true``, or
-            ``random`` for the control), ``seed``, ``n_train``, ``accuracy`` with ``low`` and
-            ``high`` (its 95 % interval), ``train_accuracy`` (or None), ``l2`` (or None),
-            ``converged``, ``per_class``, accuracies of each class, and ``history``, the held-out
-            accuracy after each epoch of ``sgd`` or ``mlp``. Accuracies are fractions.
+        entries: one for each probe.
         classes: number of classes; chance is 1 / classes for balanced ones.
         n_train: training examples before a label fraction is taken.
         n_test: held-out examples, on which ``accuracy`` is.
@@ -38,7 +135,7 @@ class ProbeCurve(Result):
 
     kind: ClassVar[str] = "probe-curve"
 
-    entries: list[dict[str, Any]]
+    entries: list[ProbeEntry]
     classes: int
     n_train: int
     n_test: int
@@ -47,14 +144,10 @@ class ProbeCurve(Result):
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> ProbeCurve:
-        curve = super()._from_dict(content)
-        entries = [
-            {**entry, "per_class": [or_nan(value) for value in entry["per_class"]]}
-            if "per_class" in entry
-            else entry
-            for entry in curve.entries
-        ]
-        return replace(curve, entries=entries)
+        # Entries of old files have neither, as there was one kind of probe in a curve.
+        common = {key: content[key] for key in ("solver", "n_train")}
+        entries = [{**common, **entry} for entry in content["entries"]]
+        return super()._from_dict({**content, "entries": entries})
 
     @classmethod
     def join(cls, curves: Sequence[ProbeCurve]) -> ProbeCurve:
@@ -70,10 +163,10 @@ class ProbeCurve(Result):
             if names.count(name) > 1:
                 raise MismatchError(f"two networks are called {name!r}; rename one")
         for other in curves[1:]:
-            same = (first.n_train, first.n_test, first.classes, first.solver)
-            if (other.n_train, other.n_test, other.classes, other.solver) != same:
+            if other._terms() != first._terms():
                 raise MismatchError(
-                    f"{_terms(first)}, {_terms(other)}; probe networks alike, on the same examples"
+                    f"{first._in_words()}, {other._in_words()}; probe networks alike, on the same "
+                    "examples"
                 )
         return cls(
             entries=[entry for curve in curves for entry in curve.entries],
@@ -84,93 +177,78 @@ class ProbeCurve(Result):
             provenance={name: c.provenance for c in curves for name in c.networks()},
         )
 
+    def _terms(self) -> tuple[int, int, int, str]:
+        return self.n_train, self.n_test, self.classes, self.solver
+
+    def _in_words(self) -> str:
+        return (
+            f"{self.networks()[0]} was probed with {self.n_train} + {self.n_test} examples of "
+            f"{self.classes} classes by {self.solver}"
+        )
+
     def rows(self) -> list[dict[str, Any]]:
         """A row a probe, with a column for each class; without ``history``."""
-        lists = ("per_class", "history")
+        columns = [f.name for f in fields(ProbeEntry) if f.name not in ("per_class", "history")]
         return [
             {
-                **{key: value for key, value in entry.items() if key not in lists},
-                **{f"class_{k}": value for k, value in enumerate(entry.get("per_class", ()))},
+                **{column: getattr(entry, column) for column in columns},
+                **{f"class_{k}": value for k, value in enumerate(entry.per_class)},
             }
             for entry in self.entries
         ]
 
     def networks(self) -> list[str]:
         """Names of the networks, in order of appearance."""
-        return list(dict.fromkeys(entry["network"] for entry in self.entries))
+        return list(dict.fromkeys(entry.network for entry in self.entries))
 
-    def of(self, network: str) -> list[dict[str, Any]]:
+    def of(self, network: str) -> list[ProbeEntry]:
         """The entries of one network, in order of depth."""
-        mine = [entry for entry in self.entries if entry["network"] == network]
-        return sorted(mine, key=lambda entry: entry["depth"])
+        mine = [entry for entry in self.entries if entry.network == network]
+        return sorted(mine, key=lambda entry: entry.depth)
 
-    def best(self, network: str) -> dict[str, Any]:
+    def best(self, network: str) -> ProbeEntry:
         """The entry of a network's most accurate layer."""
-        return max(self.of(network), key=lambda entry: entry["accuracy"])
+        return max(self.of(network), key=lambda entry: entry.accuracy)
 
     def series(self) -> list[ProbeSeries]:
         """The probes of the same kind on the same network, layer by layer, averaged over seeds."""
-        found: dict[tuple, dict[int, list[dict[str, Any]]]] = {}
+        found: dict[tuple[Any, ...], list[ProbeEntry]] = {}
         for entry in self.entries:
-            kind = tuple(entry.get(key, _PLAIN.get(key, self.solver)) for key in _KIND)
-            found.setdefault(kind, {}).setdefault(entry["depth"], []).append(entry)
+            found.setdefault(tuple(getattr(entry, key) for key in _KIND), []).append(entry)
         varied = [key for k, key in enumerate(_KIND) if len({kind[k] for kind in found}) > 1]
         return [
             ProbeSeries(
                 label=_label(dict(zip(_KIND, kind, strict=True)), varied),
-                points=[self._point(by_depth[depth]) for depth in sorted(by_depth)],
+                points=self._points(entries),
                 **dict(zip(_KIND, kind, strict=True)),
             )
-            for kind, by_depth in found.items()
+            for kind, entries in found.items()
         ]
 
-    def _point(self, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def _points(self, entries: Sequence[ProbeEntry]) -> list[ProbePoint]:
+        depth = attrgetter("depth")
+        return [self._point([*same]) for _, same in groupby(sorted(entries, key=depth), depth)]
+
+    def _point(self, entries: Sequence[ProbeEntry]) -> ProbePoint:
         """One layer, over its seeds."""
-        accuracies = [entry["accuracy"] for entry in entries]
+        first = entries[0]
+        accuracies = [entry.accuracy for entry in entries]
+        trained = [e.train_accuracy for e in entries if e.train_accuracy is not None]
         mean = float(np.mean(accuracies))
-        trained: list[Any] = [entry.get("train_accuracy") for entry in entries]
         low, high = wilson(mean, self.n_test)
-        return {
-            **{key: entries[0].get(key) for key in ("layer", "depth", "features")},
-            "seeds": len(entries),
-            "accuracy": mean,
-            "low": low,
-            "high": high,
-            "sd": float(np.std(accuracies, ddof=1)) if len(entries) > 1 else math.nan,
-            "train_accuracy": None if None in trained else float(np.mean(trained)),
-            "l2": entries[0].get("l2"),
-            "converged": all(entry.get("converged", True) for entry in entries),
-        }
-
-
-#: What tells the series of a probe curve apart.
-_KIND = ("network", "solver", "component", "label_fraction", "labels")
-
-
-@dataclass(frozen=True)
-class ProbeSeries:
-    """Probes of one kind on one network.
-
-    Attributes:
-        label: the network, and what else tells it from the other series of its curve.
-        network: its name.
-        solver: of all points.
-        component: ``full``, ``row`` or ``null``.
-        label_fraction: share of the training labels.
-        labels: ``true`` or ``random``.
-        points: a record a layer: ``layer``, ``depth``, ``features``, ``seeds``, ``accuracy`` (mean
-            over seeds), ``low`` and ``high`` (its 95 % interval over draws of the held-out
-            examples), ``sd`` (standard deviation over seeds; NaN for one), ``train_accuracy``,
-            ``l2`` (of the first seed) and ``converged`` (all of them).
-    """
-
-    label: str
-    network: str
-    solver: str
-    component: str
-    label_fraction: float
-    labels: str
-    points: list[dict[str, Any]]
+        return ProbePoint(
+            layer=first.layer,
+            depth=first.depth,
+            features=first.features,
+            seeds=len(entries),
+            accuracy=mean,
+            low=low,
+            high=high,
+            sd=float(np.std(accuracies, ddof=1)) if len(entries) > 1 else math.nan,
+            train_accuracy=float(np.mean(trained)) if len(trained) == len(entries) else None,
+            l2=first.l2,
+            converged=all(entry.converged for entry in entries),
+        )
 
 
 def _label(kind: Mapping[str, Any], varied: Sequence[str]) -> str:
@@ -182,10 +260,3 @@ def _label(kind: Mapping[str, Any], varied: Sequence[str]) -> str:
         "labels": f"{kind['labels']} labels",
     }
     return ", ".join([kind["network"], *(words[key] for key in varied if key != "network")])
-
-
-def _terms(curve: ProbeCurve) -> str:
-    return (
-        f"{curve.networks()[0]} was probed with {curve.n_train} + {curve.n_test} examples of "
-        f"{curve.classes} classes by {curve.solver}"
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from repsim.confidence import normal_quantile, t_quantile
 from repsim.errors import MismatchError, UsageError, choices
 from repsim.results.base import Result
+from repsim.results.records import ADDED
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,23 +50,23 @@ class SimilarityMap(Result):
     name_a: str
     name_b: str
     kernel: str
-    notes: dict[str, str] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    stderr: np.ndarray | None = None
-    p_value: np.ndarray | None = None
-    p_value_max: np.ndarray | None = None
-    maps: int = 1
+    notes: dict[str, str] = field(default_factory=dict, metadata=ADDED)
+    provenance: dict[str, Any] = field(default_factory=dict, metadata=ADDED)
+    stderr: np.ndarray | None = field(default=None, metadata=ADDED)
+    p_value: np.ndarray | None = field(default=None, metadata=ADDED)
+    p_value_max: np.ndarray | None = field(default=None, metadata=ADDED)
+    maps: int = field(default=1, metadata=ADDED)
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> SimilarityMap:
-        shape = (len(content["layers_a"]), len(content["layers_b"]))
-        values: dict[str, Any] = {f.name: content[f.name] for f in fields(cls) if f.name in content}
-        for key in ("layers_a", "layers_b"):
-            values[key] = tuple(content[key])
-        for key in cls.TABLES:
-            if values.get(key) is not None:
-                values[key] = np.array(values[key], dtype=np.float64).reshape(shape)  # None: NaN
-        return cls(**values)
+        made = super()._from_dict(content)
+        shape = (len(made.layers_a), len(made.layers_b))
+        whole = {
+            key: table.reshape(shape)  # of no layers a list has no second length
+            for key, table in made._tables().items()
+            if table is not None
+        }
+        return replace(made, **whole)
 
     @classmethod
     def average(cls, maps: Sequence[SimilarityMap], name_a: str, name_b: str) -> SimilarityMap:
