@@ -1,4 +1,4 @@
-"""``repsim data``: what image sets there are, and downloading them."""
+"""``repsim data``: the image sets there are, and downloading them."""
 
 from __future__ import annotations
 
@@ -43,25 +43,33 @@ def fetch(name: str, data_dir: Path, base_url: str | None) -> None:
         click.echo(path)
 
 
-@data.command("list", short_help="Show which image sets there are.")
+@data.command("list", short_help="Show the image sets and their parameters.")
 @DATA_DIR
 def list_sets(data_dir: Path) -> None:
     """\b
     repsim data list --data-dir data
 
-    Show the named image sets, the sizes of their splits, and whether their files are there.
-    Wherever a set is named, the path of an .npz file or of a folder of images will do as well.
+    Show the named image sets: the sizes of their splits, height and width of their images, and
+    whether their files are there; below a set its parameters, which are given as in
+    digits:noise=0.5,seed=1. Wherever a set is named, the path of an .npz file or of a folder of
+    images will do as well.
     """
-    from repsim.data import SETS
+    from repsim.data import set_names
+    from repsim.data.dataset import expected, parameters
     from repsim.data.fetch import REMOTES
+    from repsim.data.sets import find_kind
+    from repsim.data.size import size_text
 
-    for name, dataset in SETS.items():
-        sizes = ", ".join(f"{count} {base}" for base, count in dataset.SIZES.items())
-        missing = dataset.missing(data_dir)
-        if name not in REMOTES:
-            state = "built in"
-        elif missing:
+    for name in set_names():
+        kind = find_kind(name)
+        sizes = ", ".join(f"{count} {base}" for base, count in kind.sizes.items())
+        missing = kind().missing(data_dir)
+        if missing:
             state = f"missing in {data_dir}: {', '.join(missing)}"
         else:
-            state = f"present in {data_dir}"
-        click.echo(f"{name:<10}{sizes:<28}{state}")
+            state = f"present in {data_dir}" if name in REMOTES else "built in"
+        click.echo(f"{name:<10}{sizes:<28}{size_text(kind.default_size):<9}{state}")
+        for each in parameters(kind):
+            click.echo(
+                f"    {each.name}={each.default}  {each.metadata['description']}; {expected(each)}"
+            )

@@ -330,13 +330,13 @@ def _images(
 ) -> tuple[list[Any], list[Any]]:
     """Image sets and their loaders, at ``size`` pixels."""
     from repsim.activations.harvesting.loaders import ImageLoader
-    from repsim.data import SETS, load
+    from repsim.data import find_set, load
     from repsim.data.preprocessing import Preprocessing
 
     prepared = Preprocessing.parse(normalise, size=size, channels=channels)
     # The named sets have small images, which each batch can stretch; files may be large.
-    read = min(size, 32) if data in SETS else size
-    sets = [load(data, split, data_dir=data_dir, size=read) for split in splits]
+    read = size if find_set(data) is None else min(size, 32)
+    sets = [load(data, split, data_dir=data_dir, image_size=read) for split in splits]
     return sets, [ImageLoader(each, batch_size, prepared) for each in sets]
 
 

@@ -192,12 +192,12 @@ def open_extractor(
 
 def slug_of(data: str, split: str, data_dir: Path | None) -> str:
     """The part of a store's file name that says which images it shows."""
-    from repsim.data import SETS, Split, load
+    from repsim.data import Split, find_set, load
     from repsim.data.imageset import slug
 
-    parsed = Split.parse(split)
-    if data in SETS and str(parsed) == parsed.base in SETS[data].SIZES:
-        return slug(data, split)  # a whole split of a named set: no need to read it
+    parsed, named = Split.parse(split), find_set(data)
+    if named is not None and str(parsed) == parsed.base in named.sizes:
+        return slug(named.name, split)  # a whole split of a named set: no need to read it
     return load(data, split, data_dir=data_dir).slug
 
 

@@ -17,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from repsim.data import SETS, ImageSet, Split, cifar10, load, to_input
+from repsim.data import ImageSet, Split, load, to_input
+from repsim.data.sets import cifar10, find_kind
 from repsim.data.splits import holdout
+from repsim.data.targets import label_target
 from repsim.errors import DataError, ShapeError, UsageError
 
 # --- splits
@@ -88,8 +90,8 @@ def test_holdout_is_a_stratified_fifth_that_depends_on_each_key_alone() -> None:
 
 def test_image_set_inputs_slug_and_checks() -> None:
     images = torch.arange(0, 256, dtype=torch.uint8).repeat(2, 3, 4, 1).reshape(2, 3, 32, 32)
-    labels = torch.tensor([0, 1])
-    found = ImageSet("a b/c", "train[0:2]", images, labels, ("x", "y"), ("p", "q"))
+    targets = label_target(torch.tensor([0, 1]), ("p", "q"))
+    found = ImageSet("a b/c", "train[0:2]", images, targets, ("x", "y"))
     assert (len(found), found.channels, found.slug) == (2, 3, "a_b_c-train.0-2")
     assert found.inputs().shape == images.shape
     torch.testing.assert_close(found.inputs([1]), to_input(images[1:]), rtol=0, atol=0)
@@ -97,9 +99,9 @@ def test_image_set_inputs_slug_and_checks() -> None:
     assert (to_input(images).min(), to_input(images).max()) == (-1, 1)
     assert "tensor" not in repr(found)
     with pytest.raises(ShapeError, match="2 images but 1 ids"):
-        ImageSet("s", "train", images, labels, ("x",), ("p", "q"))
+        ImageSet("s", "train", images, targets, ("x",))
     with pytest.raises(ShapeError, match="float32"):
-        ImageSet("s", "train", images.float(), labels, ("x", "y"), ("p", "q"))
+        ImageSet("s", "train", images.float(), targets, ("x", "y"))
 
 
 # --- digits
@@ -107,7 +109,7 @@ def test_image_set_inputs_slug_and_checks() -> None:
 
 def test_digits_split_never_changes() -> None:
     train, test = load("digits"), load("digits", "test")
-    assert (len(train), len(test)) == (1437, 360) == tuple(SETS["digits"].SIZES.values())
+    assert (len(train), len(test)) == (1437, 360) == tuple(find_kind("digits").sizes.values())
     assert train.images.shape == (1437, 1, 32, 32)
     assert (train.split, train.slug, train.ids[17]) == ("train", "digits-train", "digits/train/17")
     assert train.labels is not None
@@ -121,9 +123,9 @@ def test_digits_split_never_changes() -> None:
 
 
 def test_digits_slices_keep_ids_and_sizes_vary() -> None:
-    train, part = load("digits"), load("digits", "train[100:200]", size=8)
+    train, part = load("digits"), load("digits", "train[100:200]", image_size=8)
     assert part.ids == train.ids[100:200]
-    assert part.slug == "digits-train.100-200"
+    assert part.slug == "digits-8x8-train.100-200"
     from sklearn.datasets import load_digits
 
     originals = {image.tobytes() for image in load_digits().images}
@@ -151,7 +153,7 @@ def test_unknown_names_and_splits_name_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown image set"):
         load(tmp_path / "notes.txt")
     with pytest.raises(UsageError, match="size"):
-        load("digits", size=0)
+        load("digits", image_size=0)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
@@ -410,7 +412,7 @@ def test_a_folder_with_train_and_test_uses_them(tmp_path: Path) -> None:
     save(tmp_path / "train" / "b" / "1.JPG")
     save(tmp_path / "train" / "a" / "1.bmp")
     save(tmp_path / "test" / "b" / "2.jpeg")
-    train, test = load(tmp_path), load(tmp_path, "test", size=16)
+    train, test = load(tmp_path), load(tmp_path, "test", image_size=16)
     assert (train.ids, test.ids) == (("train/a/1.bmp", "train/b/1.JPG"), ("test/b/2.jpeg",))
     assert train.classes == test.classes == ("a", "b")
     assert test.labels is not None
@@ -465,7 +467,7 @@ def test_npz_layouts(tmp_path: Path, shape: tuple[int, ...]) -> None:
 def test_npz_floats_ids_and_sizes(tmp_path: Path) -> None:
     images = np.linspace(0, 1, 4 * 16 * 16).reshape(4, 16, 16)
     np.savez(tmp_path / "set.npz", images=images, ids=np.array(["d", "c", "b", "a"]))
-    found = load(tmp_path / "set.npz", "all", size=16)
+    found = load(tmp_path / "set.npz", "all", image_size=16)
     np.testing.assert_array_equal(found.images[:, 0], np.rint(images * 255))
     assert (found.ids, found.labels, found.classes) == (("d", "c", "b", "a"), None, ())
     assert load(tmp_path / "set.npz", "all").images.shape == (4, 1, 32, 32)
@@ -530,7 +532,7 @@ REAL = Path(os.environ.get("REPSIM_DATA") or "data")
 
 
 def needs(name: str) -> pytest.MarkDecorator:
-    absent = [file for file in SETS[name].missing(REAL) if not file.startswith("test_batch")]
+    absent = [file for file in find_kind(name)().missing(REAL) if not file.startswith("test_batch")]
     return pytest.mark.skipif(
         bool(absent), reason=f"{name} is not in {REAL}; set REPSIM_DATA to a folder that has it"
     )
@@ -554,7 +556,7 @@ def needs(name: str) -> pytest.MarkDecorator:
 )
 def test_real_mnist(split: str, md5: str, counts: list[int]) -> None:
     found = load("mnist", split, data_dir=REAL)
-    assert len(found) == SETS["mnist"].SIZES[split]
+    assert len(found) == find_kind("mnist").sizes[split]
     assert found.labels is not None
     assert torch.bincount(found.labels).tolist() == counts
     # within the border lies the official file, whose md5 is known

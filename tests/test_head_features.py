@@ -46,7 +46,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 
 @pytest.fixture(scope="module")
 def images() -> ImageSet:
-    return load("digits", "test[:30]", size=32)
+    return load("digits", "test[:30]")
 
 
 # --- networks as training began

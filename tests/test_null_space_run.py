@@ -21,6 +21,7 @@ from repsim.activations.harvesting.heads import generated_images, head_features,
 from repsim.configuration import build_config
 from repsim.data import ImageSet, load
 from repsim.data.noise import Noise
+from repsim.data.targets import label_target
 from repsim.errors import MismatchError, StoreError, UsageError
 from repsim.nullspace import null_space as null_space_of_features
 from repsim.results import Alpha, NullSpaceEntry, NullSpaceReport
@@ -76,8 +77,10 @@ def controlled(of: str, path: Path) -> Run:
 
 def images(split: str) -> ImageSet:
     """Digits in three classes, which probes tell apart sooner than ten."""
-    every = load("digits", split, size=32)
-    return replace(every, labels=every.labels // 4, classes=("0 to 3", "4 to 7", "8 and 9"))
+    every = load("digits", split)
+    assert every.labels is not None
+    merged = label_target(every.labels // 4, ("0 to 3", "4 to 7", "8 and 9"))
+    return replace(every, targets=merged)
 
 
 known, held = images(f"train[200:{200 + KNOWN}]"), images(f"test[:{HELD}]")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from libraries import TINY_BERT, library, working_transformers
 
+from repsim.data.targets import label_target
 from repsim.data.text import TextLoader, TextSet, load_texts, load_tokenizer, tokenise
 from repsim.errors import DataError, ShapeError, UsageError
 from repsim.networks.external import load_network
@@ -99,7 +100,7 @@ def test_absent_and_undecodable_files(tmp_path: Path) -> None:
 
 def test_lengths_must_agree() -> None:
     with pytest.raises(ShapeError, match="2 texts but 1 ids"):
-        TextSet("a", "all", ("x", "y"), None, ("a/1",), ())
+        TextSet("a", "all", ("x", "y"), (), ("a/1",))
 
 
 # --- tokens
@@ -126,7 +127,7 @@ class Letters:
 
 def pets(labels: torch.Tensor | None = None) -> TextSet:
     ids = ("pets/1", "pets/2", "pets/3")
-    return TextSet("pets", "all", ("cat", "mouse", "dog"), labels, ids, ("a", "b"))
+    return TextSet("pets", "all", ("cat", "mouse", "dog"), label_target(labels, ("a", "b")), ids)
 
 
 def test_batches_have_one_shape() -> None:

@@ -33,7 +33,6 @@ from repsim.networks.families.dcgan import FEATURE_DIM, LATENT
 from repsim.progress import Progress
 from repsim.results import NullSpaceReport, ProbeCurve, ProbeEntry, Result, Verdict
 from repsim.results.figure import ELLIPSIS, FigureData, diagram_panel, line, line_panel
-from repsim.training.loaders import SIZE
 
 #: What two cores carry in an hour: 100,000 images a run, in 5,000 small steps, half of the paper's
 #: number. Its length is what claim 2c depends on.
@@ -286,10 +285,13 @@ class Mao2022(Recipe):
         panels = [diagram_panel(f"one of {first['copies']} generators", [one, others])]
         for removed in (self.removed[0], self.removed[-1]):
             networks = self.runs[removed][0].run.build().networks
-            images = {"label": f"images, {channels} x {SIZE} x {SIZE}", "shared": True}
+            images = {
+                "label": f"images, {channels} x {DEFAULT_SIZE[0]} x {DEFAULT_SIZE[1]}",
+                "shared": True,
+            }
             columns = []
             for name in NAMES:
-                rows = describe(networks[name], (channels, SIZE, SIZE))
+                rows = describe(networks[name], (channels, *DEFAULT_SIZE))
                 boxes = [
                     {**_box(row), "shared": k < 4 - removed} for k, row in enumerate(rows[:-1])
                 ]
@@ -460,7 +462,7 @@ class Mao2022(Recipe):
         shapes = {"generator": (LATENT,), "discriminator": None, "classifier": None}
         rows = []
         for name, shape in shapes.items():
-            found = describe(method.networks[name], shape or (channels, SIZE, SIZE))
+            found = describe(method.networks[name], shape or (channels, *DEFAULT_SIZE))
             rows += [{"network": name, **row} for row in found]
         return rows
 

@@ -18,6 +18,7 @@ import torch
 
 from repsim._version import __version__
 from repsim.data import ImageSet
+from repsim.data.targets import label_target
 from repsim.devices import find_device
 from repsim.figures.papers.recipe import Analysis, Recipe, Task, Training
 from repsim.files import table, write_atomic
@@ -61,7 +62,8 @@ class Speeds:
         pixels = torch.randint(0, 256, (n, *spec.shape), dtype=torch.uint8)
         labels = torch.arange(n) % max(1, spec.classes)
         names = tuple(map(str, range(spec.classes)))
-        images = ImageSet("noise", "train", pixels, labels, tuple(map(str, range(n))), names)
+        ids = tuple(map(str, range(n)))
+        images = ImageSet("noise", "train", pixels, label_target(labels, names), ids)
         trainer = Trainer(method, fabric, n)
         source = feed(images, fabric.device, 0)
         trainer.epoch(0, source, silent)  # warms up

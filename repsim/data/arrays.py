@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from repsim.data.imageset import ImageSet, select
+from repsim.data.filelist import FileList
+from repsim.data.imageset import ImageSet, fit, select
 from repsim.data.locate import unreadable
+from repsim.data.size import DEFAULT_SIZE, OWN, Size
 from repsim.data.splits import Split, holdout
+from repsim.data.targets import LABEL, Target
 from repsim.errors import DataError
 
 Arrays = Mapping[str, np.ndarray]
@@ -19,25 +23,58 @@ Arrays = Mapping[str, np.ndarray]
 MAX_CLASSES = 100_000  # labels beyond it are surely something other than class numbers
 
 
-def load(split: Split, path: Path, size: int) -> ImageSet:
+def load(split: Split, path: Path, wanted: Size | str | None) -> ImageSet:
     """Read ``images`` (and ``labels``, ``ids``), or ``x_train, y_train, x_test, y_test``.
 
     Images are uint8, or floats in [0, 1], of shape (n, h, w), (n, h, w, c) or (n, c, h, w) with
-    c of 1 or 3. Labels are optional, integers from 0, of shape (n,) or (n, 1). ``images`` make
-    up the split ``all`` and the ``train`` and ``test`` that ``holdout`` draws by the ids.
+    c of 1 or 3. Labels are optional, integers from 0, of shape (n,) or (n, 1). Further targets are
+    ``target_NAME``, such integers or zeros and ones of shape (n, k); beside ``x_train``,
+    ``target_NAME_train``. ``classes`` and ``classes_NAME`` may hold the names of classes or columns.
+    ``images`` make up the split ``all`` and the ``train`` and ``test`` that ``holdout`` draws by
+    the ids.
 
     Args:
-        split: what to take.
+        split: the part to take.
         path: of the file.
-        size: side in pixels to which images are stretched bilinearly.
+        wanted: height and width to which images are stretched bilinearly, ``"own"`` for those of
+            the file, None for ``DEFAULT_SIZE``.
 
     Raises:
         UsageError: no such split.
         DataError: a file that is no ``.npz``, lacks arrays, or holds others than described.
     """
     arrays = _read(path)
-    if "images" in arrays:
-        return _load_single(split, path, arrays, size)
+    found = _load_single(split, path, arrays) if "images" in arrays else None
+    if found is None:
+        found = _load_parts(split, path, arrays)
+    size = found.size if wanted == OWN else wanted or DEFAULT_SIZE
+    assert not isinstance(size, str)
+    return replace(
+        found,
+        images=fit(found.images, size),
+        resized=size != DEFAULT_SIZE,
+        files=FileList.of([path], path.parent),
+    )
+
+
+def _load_single(split: Split, path: Path, arrays: Arrays) -> ImageSet:
+    """One array of images for every split."""
+    name = path.stem
+    split.among(name, ("all", "train", "test"))
+    images = _images(path, "images", arrays)
+    targets = _targets(path, arrays, "labels", "", len(images), [""])
+    ids = _ids(path, arrays, name, len(images))
+    if split.base != "all":
+        labels = targets[0].values if targets and targets[0].name == LABEL else None
+        held = holdout(ids, np.zeros(len(ids)) if labels is None else labels.numpy())
+        rows = np.flatnonzero(held == (split.base == "test"))
+        images, targets = images[rows], [target[rows] for target in targets]
+        ids = [ids[row] for row in rows]
+    return select(name, split, images, targets, ids)
+
+
+def _load_parts(split: Split, path: Path, arrays: Arrays) -> ImageSet:
+    """An array of images for each split."""
     bases = [base for base in ("train", "test") if f"x_{base}" in arrays]
     if not bases:
         raise DataError(
@@ -45,25 +82,10 @@ def load(split: Split, path: Path, size: int) -> ImageSet:
         )
     split.among(path.stem, bases)
     images = _images(path, f"x_{split.base}", arrays)
-    labels = {base: _labels(path, f"y_{base}", arrays, len(arrays[f"x_{base}"])) for base in bases}
-    classes = _classes(*labels.values())
-    return select(path.stem, split, images, labels[split.base], classes, size)
-
-
-def _load_single(split: Split, path: Path, arrays: Arrays, size: int) -> ImageSet:
-    """The case of one array of images for every split."""
-    name = path.stem
-    split.among(name, ("all", "train", "test"))
-    images = _images(path, "images", arrays)
-    labels = _labels(path, "labels", arrays, len(images))
-    ids = _ids(path, arrays, name, len(images))
-    classes = _classes(labels)
-    if split.base != "all":
-        held = holdout(ids, np.zeros(len(ids)) if labels is None else labels.numpy())
-        rows = np.flatnonzero(held == (split.base == "test"))
-        images, labels = images[rows], None if labels is None else labels[rows]
-        ids = [ids[row] for row in rows]
-    return select(name, split, images, labels, classes, size, ids)
+    targets = _targets(
+        path, arrays, f"y_{split.base}", f"_{split.base}", len(images), [f"_{b}" for b in bases]
+    )
+    return select(path.stem, split, images, targets)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -100,8 +122,47 @@ def _images(path: Path, key: str, arrays: Arrays) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images))
 
 
-def _labels(path: Path, key: str, arrays: Arrays, count: int) -> Tensor | None:
-    """The labels under ``key`` as int64, shape (count,), or None if there are none."""
+def _targets(
+    path: Path, arrays: Arrays, labels: str, suffix: str, count: int, suffixes: Sequence[str]
+) -> list[Target]:
+    """The labels under the key ``labels``, then ``target_NAME`` with ``suffix``, sorted by name.
+
+    ``suffixes`` are those of all splits, whose classes are counted together.
+    """
+    found = _numbers(path, labels, arrays, count)
+    targets = []
+    if found is not None:
+        keys = [labels] if not suffix else [f"y{each}" for each in suffixes]
+        names = _names(path, arrays, "classes", keys, found)
+        targets.append(Target(LABEL, found, names))
+    for key in sorted(arrays):
+        if key.startswith("target_") and key.endswith(suffix):
+            name = key.removeprefix("target_").removesuffix(suffix)
+            values = _values(path, key, arrays, count)
+            keys = [f"target_{name}{each}" for each in suffixes]
+            targets.append(
+                Target(name, values, _names(path, arrays, f"classes_{name}", keys, values))
+            )
+    return targets
+
+
+def _values(path: Path, key: str, arrays: Arrays, count: int) -> Tensor:
+    """A target under ``key``: int64 (count,), or uint8 (count, k)."""
+    values = arrays[key]
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if values.ndim == 2 and values.shape[1] > 1 and values.dtype.kind in "iu":
+        if len(values) == count and not np.isin(values, (0, 1)).all():
+            raise DataError(f"{path}: {key!r} has columns of other numbers than zeros and ones")
+        if len(values) == count:
+            return torch.from_numpy(values.astype(np.uint8))
+    found = _numbers(path, key, {key: values}, count)
+    assert found is not None
+    return found
+
+
+def _numbers(path: Path, key: str, arrays: Arrays, count: int) -> Tensor | None:
+    """The classes under ``key`` as int64, shape (count,), or None if there are none."""
     if key not in arrays:
         return None
     labels = arrays[key]
@@ -118,12 +179,22 @@ def _labels(path: Path, key: str, arrays: Arrays, count: int) -> Tensor | None:
     return torch.from_numpy(labels.reshape(count).astype(np.int64))
 
 
-def _classes(*labels: Tensor | None) -> tuple[str, ...]:
-    """The numbers up to the largest label, as names."""
-    highest = max(
-        (int(values.max()) for values in labels if values is not None and len(values)), default=-1
+def _names(
+    path: Path, arrays: Arrays, key: str, targets: Sequence[str], values: Tensor
+) -> tuple[str, ...]:
+    """Names of classes or columns: those under ``key``, else their numbers."""
+    there = [arrays[each] for each in targets if each in arrays and arrays[each].size]
+    count = (
+        values.shape[1]
+        if values.ndim == 2
+        else max((int(each.max()) + 1 for each in there), default=0)
     )
-    return tuple(str(number) for number in range(highest + 1))
+    if key not in arrays:
+        return tuple(str(number) for number in range(count))
+    names = arrays[key]
+    if names.ndim != 1 or names.dtype.kind not in "US" or len(names) < count:
+        raise DataError(f"{path}: {key!r} has shape {names.shape}; expected {count} texts")
+    return tuple(names.astype(str).tolist())
 
 
 def _ids(path: Path, arrays: Arrays, name: str, count: int) -> list[str]:

@@ -1,7 +1,7 @@
 """Random transforms of image batches, on the device that the batch is on.
 
-Every transform is a module that takes float32 images of shape (n, c, height, width) in [-1, 1] and
-returns such images. Each image draws its own parameters from torch's global random numbers, on
+Every transform is a module that takes float32 images of shape (n, c, height, width) in [-1, 1]
+and returns such images. Each image draws its own parameters from torch's global random numbers, on
 the CPU whatever the device, so that ``torch.manual_seed`` fixes them.
 """
 
@@ -11,45 +11,44 @@ import os
 
 from torch import Tensor, nn
 
-from repsim.data.catalog import SETS
+from repsim.data.sets import find_set
+from repsim.data.size import Size, sides
 from repsim.errors import UsageError, choices
 
 #: The methods whose augmentation ``standard`` makes.
 STANDARD = ("simclr", "supervised")
 
-#: Pixels: one number for both, or height and width.
-Size = int | tuple[int, int]
-
 
 def flips(name: str | os.PathLike[str]) -> bool:
-    """Tell if a mirrored image of the set is still of its class; True for files and folders."""
-    return SETS[name].FLIPS if isinstance(name, str) and name in SETS else True
+    """Say of a set whether a mirrored image is still of its class; True for files and folders."""
+    named = find_set(name)
+    return named is None or named.flips
 
 
 def identity() -> nn.Module:
-    """Leaves images as they are."""
+    """A module that leaves images as they are."""
     return nn.Identity()
 
 
-def crop_flip(size: Size, padding: Size = 4, *, flip: bool) -> nn.Module:
+def crop_flip(size: int | Size, padding: int | Size = 4, *, flip: bool) -> nn.Module:
     """Shift each image by up to ``padding`` pixels, over black, and mirror half of them.
 
     The augmentation of He et al. (2016), section 4.2, for supervised training on CIFAR-10.
 
     Args:
-        size: side of square images in pixels, or height and width.
-        padding: pixels of the black border (-1) that each image is given and cropped from: on all
-            sides alike, or above and below, then left and right.
+        size: side of the images in pixels, or height and width.
+        padding: width of the black border (-1) that each image is given and cropped from; or that
+            above and below, and that at the sides.
         flip: whether to mirror, see ``flips``.
     """
     import kornia.augmentation as K
 
     # All images at once, where kornia's "slice" cuts them out one by one; by whole pixels, so that
     # the nearest one is exact.
-    above, left = _height_and_width(padding)
+    above, beside = sides(padding)
     crop = K.RandomCrop(
-        _height_and_width(size),
-        padding=(left, above),
+        sides(size),
+        padding=(beside, above),
         fill=0,
         cropping_mode="resample",
         resample="nearest",
@@ -59,7 +58,7 @@ def crop_flip(size: Size, padding: Size = 4, *, flip: bool) -> nn.Module:
 
 def simclr(
     channels: int,
-    size: Size,
+    size: int | Size,
     *,
     flip: bool,
     color_strength: float = 0.5,
@@ -68,14 +67,14 @@ def simclr(
 ) -> nn.Module:
     """The augmentation of SimCLR; Chen et al. (2020), App. A, by default as for CIFAR-10 in B.9.
 
-    A random crop of ``min_area`` to all of the image at an aspect of 3/4 to 4/3, stretched back;
+    A random crop of ``min_area`` to all of the image at 3/4 to 4/3 of its aspect, stretched back;
     a mirror image half of the time; colour jitter with probability 0.8; grey with probability
     0.2; blur by a Gaussian of 0.1 to 2 pixels, cut off at a tenth of the image, at least 3 pixels.
     Grey images have only brightness and contrast jittered.
 
     Args:
         channels: 1 or 3.
-        size: side of square images in pixels, or height and width.
+        size: side of the images in pixels, or height and width.
         flip: whether to mirror, see ``flips``.
         color_strength: s; brightness, contrast and saturation change by up to 0.8 s, hue by 0.2 s.
         min_area: the smallest share of the image that a crop may cover.
@@ -87,8 +86,13 @@ def simclr(
     import kornia.augmentation as K
 
     # kornia's own mode, "slice", cuts the images out one by one
+    height, width = sides(size)
+    aspect = width / height
     crop = K.RandomResizedCrop(
-        _height_and_width(size), scale=(min_area, 1.0), cropping_mode="resample"
+        (height, width),
+        scale=(min_area, 1.0),
+        ratio=(3 / 4 * aspect, 4 / 3 * aspect),
+        cropping_mode="resample",
     )
     strong, weak = 0.8 * color_strength, 0.2 * color_strength
     if channels == 3:
@@ -102,14 +106,14 @@ def simclr(
     raise UsageError(f"simclr augments images of 1 or 3 channels, got {channels}")
 
 
-def standard(method: str, channels: int, size: Size, *, flip: bool) -> nn.Module:
+def standard(method: str, channels: int, size: int | Size, *, flip: bool) -> nn.Module:
     """The augmentation that a method trains under by default.
 
     Args:
         method: ``"simclr"``, see ``simclr``; or ``"supervised"``, ``crop_flip`` by up to an eighth
             of the image.
         channels: 1 or 3.
-        size: side of square images in pixels, or height and width.
+        size: side of the images in pixels, or height and width.
         flip: whether to mirror, see ``flips``.
 
     Raises:
@@ -118,13 +122,9 @@ def standard(method: str, channels: int, size: Size, *, flip: bool) -> nn.Module
     if method == "simclr":
         return simclr(channels, size, flip=flip)
     if method == "supervised":
-        height, width = _height_and_width(size)
-        return crop_flip((height, width), padding=(height // 8, width // 8), flip=flip)
+        height, width = sides(size)
+        return crop_flip(size, padding=(height // 8, width // 8), flip=flip)
     raise UsageError(f"unknown augmentation {method!r}; {choices(method, STANDARD)}")
-
-
-def _height_and_width(size: Size) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
 
 
 def _mirror(flip: bool) -> list[nn.Module]:
@@ -133,16 +133,16 @@ def _mirror(flip: bool) -> list[nn.Module]:
     return [K.RandomHorizontalFlip(p=0.5)] if flip else []
 
 
-def _blur(probability: float, size: Size) -> list[nn.Module]:
+def _blur(probability: float, size: int | Size) -> list[nn.Module]:
     import kornia.augmentation as K
 
-    height, width = (max(3, side // 10 | 1) for side in _height_and_width(size))  # odd
+    height, width = (max(3, side // 10 | 1) for side in sides(size))  # odd: they have a middle
     blur = K.RandomGaussianBlur((height, width), (0.1, 2.0), p=probability)
     return [blur] if probability > 0 else []
 
 
 class _UnitRange(nn.Module):
-    """Runs transforms that work on [0, 1] on images in [-1, 1]."""
+    """Run transforms that work on [0, 1] on images in [-1, 1]."""
 
     def __init__(self, *steps: nn.Module) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class _UnitRange(nn.Module):
 
 
 class _OnGrey(nn.Module):
-    """Runs a transform for colour on images of one channel.
+    """Run a transform for colour on images of one channel.
 
     kornia refuses some transforms of one channel, and its older releases take the mean that
     contrast turns about over the whole batch of such images instead of each image.

@@ -10,14 +10,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from repsim.data.filelist import FileList
+from repsim.data.size import Size, size_text
 from repsim.data.splits import Split
+from repsim.data.targets import Labelled, Target
 from repsim.errors import ShapeError
 
 
-def slug(name: str, split: str) -> str:
-    """An image set and the canonical text of a split as a file name, without brackets."""
+def slug(name: str, split: str, size: Size | None = None) -> str:
+    """A set and the canonical text of a split as a file name, without brackets.
+
+    ``size`` is named where it is not the default of the set: ``mnist-28x28-test``.
+    """
     plain = split.replace("[", ".").replace(":", "-").replace("]", "")
-    return re.sub(r"[^\w.-]+", "_", f"{name}-{plain}")
+    middle = "" if size is None else f"-{size_text(size)}"
+    return re.sub(r"[^\w.-]+", "_", f"{name}{middle}-{plain}")
 
 
 def to_input(images: Tensor) -> Tensor:
@@ -25,24 +32,24 @@ def to_input(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1.0
 
 
-def fit(images: Tensor, size: int) -> Tensor:
-    """Stretch images to ``size`` x ``size`` bilinearly, smoothing where they shrink.
+def fit(images: Tensor, size: Size) -> Tensor:
+    """Stretch images to a height and width bilinearly, smoothing where they shrink.
 
     Args:
         images: uint8, shape (n, c, h, w).
-        size: side in pixels.
+        size: height and width in pixels.
 
     Returns:
-        uint8, shape (n, c, size, size); ``images`` itself if nothing changes.
+        uint8, shape (n, c, *size); ``images`` itself if nothing changes.
     """
-    height, width = images.shape[-2:]
-    if (height, width) == (size, size):
+    before = images.shape[-2:]
+    if tuple(before) == size:
         return images
-    shrinks = max(height, width) > size
+    shrinks = before[0] > size[0] or before[1] > size[1]
     return torch.cat(
         [
             # float64: weights such as 1/64 and their sums are exact, hence equal on every machine
-            interpolate(part.double(), (size, size), mode="bilinear", antialias=shrinks)
+            interpolate(part.double(), size, mode="bilinear", antialias=shrinks)
             .round()
             .clamp(0, 255)
             .to(torch.uint8)
@@ -52,28 +59,32 @@ def fit(images: Tensor, size: int) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSet:
-    """Images of one split, with their labels and names.
+class ImageSet(Labelled):
+    """Images of one split, with their targets and names.
 
     Attributes:
         name: of the set, such as ``digits``.
         split: canonical text, such as ``train`` or ``train[0:1000]``.
-        images: uint8, shape (n, c, size, size).
-        labels: int64, shape (n,), indices into ``classes``; None where there are none.
+        images: uint8, shape (n, c, height, width).
+        targets: values for each example; ``labels`` and ``classes`` are those of the chosen one.
         ids: n distinct names, the same in every slice: ``digits/train/17`` counts within the
             full split; in a folder it is the path of the file.
-        classes: the name of each label.
+        chosen: name of the chosen target; empty for the first.
+        resized: whether the size is another than the default of the set.
+        files: names and sizes of the files that the images were read from, if any.
 
     Raises:
-        ShapeError: images of another shape or type, or labels or ids of another length.
+        ShapeError: images of another shape or type, or targets or ids of another length.
     """
 
     name: str
     split: str
     images: Tensor = field(repr=False)
-    labels: Tensor | None = field(repr=False)
+    targets: tuple[Target, ...]
     ids: tuple[str, ...] = field(repr=False)
-    classes: tuple[str, ...]
+    chosen: str = ""
+    resized: bool = False
+    files: FileList | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape = tuple(self.images.shape)
@@ -82,9 +93,9 @@ class ImageSet:
                 f"images of {self.name}: expected uint8 of shape (n, c, height, width), "
                 f"got {self.images.dtype} of shape {shape}"
             )
-        for what, values in (("labels", self.labels), ("ids", self.ids)):
-            if values is not None and len(values) != len(self):
-                raise ShapeError(f"{self.name} has {len(self)} images but {len(values)} {what}")
+        if len(self.ids) != len(self):
+            raise ShapeError(f"{self.name} has {len(self)} images but {len(self.ids)} ids")
+        self.check_targets(len(self), "images")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -95,9 +106,14 @@ class ImageSet:
         return self.images.shape[1]
 
     @property
+    def size(self) -> Size:
+        """Height and width in pixels."""
+        return (self.images.shape[2], self.images.shape[3])
+
+    @property
     def slug(self) -> str:
-        """Name and split as a file name: ``digits-train``, ``digits-train.0-1000``."""
-        return slug(self.name, self.split)
+        """Name and split as a file name: ``digits-train``, ``mnist-28x28-train.0-1000``."""
+        return slug(self.name, self.split, self.size if self.resized else None)
 
     def inputs(self, indices: Tensor | Sequence[int] | slice | None = None) -> Tensor:
         """The images at ``indices`` (default all) as float32 in [-1, 1], shape (k, c, h, w)."""
@@ -108,21 +124,19 @@ def select(
     name: str,
     split: Split,
     images: Tensor,
-    labels: Tensor | None,
-    classes: tuple[str, ...],
-    size: int,
+    targets: Sequence[Target],
     ids: Sequence[str] | None = None,
+    files: FileList | None = None,
 ) -> ImageSet:
     """The image set of ``split``, out of all the images of its base.
 
     Args:
         name: of the set.
-        split: what to take; its bounds may be open.
+        split: the part to take; its bounds may be open.
         images: uint8, shape (n, c, h, w): the full base split.
-        labels: int64, shape (n,), or None.
-        classes: the name of each label.
-        size: side in pixels to which the images are stretched.
+        targets: of the full base split.
         ids: n names; default ``name/base/index``.
+        files: that the images were read from.
 
     Raises:
         UsageError: the split reaches beyond n.
@@ -132,10 +146,10 @@ def select(
     return ImageSet(
         name=name,
         split=str(split),
-        images=fit(images[rows], size),
-        labels=None if labels is None else labels[rows],
+        images=images[rows],
+        targets=tuple(target[rows] for target in targets),
         ids=tuple(ids[rows]) if ids is not None else numbered(name, split, len(images)),
-        classes=classes,
+        files=files,
     )
 
 

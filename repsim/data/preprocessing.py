@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from repsim.data.size import Size, sides
 from repsim.errors import ShapeError, UsageError, choices
 
 Values = tuple[float, ...]
@@ -24,15 +25,15 @@ NORMALISATIONS: Mapping[str, tuple[Values, Values]] = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From uint8 images (n, c, h, w) to the float32 (n, channels, size, size) a network takes.
+    """From uint8 images (n, c, h, w) to the float32 (n, channels, height, width) of a network.
 
     Without arguments, the same bits as ``to_input``: pixels in [-1, 1].
 
     Attributes:
-        size: side in pixels to which images are stretched bilinearly, smoothed where they shrink;
-            None leaves them as they are.
-        mean: what is subtracted of pixels from 0 to 1: one value, or one for each channel.
-        std: what they are divided by then; as many values.
+        size: side in pixels, or height and width, to which images are stretched bilinearly, smoothed
+            where they shrink; None leaves them as they are.
+        mean: subtracted from pixels from 0 to 1: one value, or one for each channel.
+        std: divisor of the result; as many values.
         channels: 3 repeats the channel of grey images; None means as many as ``mean`` has values,
             if it has several, or else as the images.
 
@@ -40,13 +41,14 @@ class Preprocessing:
         UsageError: values that are not of this kind.
     """
 
-    size: int | None = None
+    size: int | Size | None = None
     mean: Values = (0.5,)
     std: Values = (0.5,)
     channels: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("size", self.size), ("channels", self.channels)):
+        least = None if self.size is None else min(sides(self.size))
+        for name, value in (("size", least), ("channels", self.channels)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; expected at least 1")
         if not self.mean or len(self.mean) != len(self.std):
@@ -66,7 +68,7 @@ class Preprocessing:
 
     @classmethod
     def parse(
-        cls, text: str = "half", *, size: int | None = None, channels: int | None = None
+        cls, text: str = "half", *, size: int | Size | None = None, channels: int | None = None
     ) -> Preprocessing:
         """Read a normalisation: ``half``, ``unit``, ``imagenet``, or ``MEANS/STDS``.
 
@@ -94,7 +96,7 @@ class Preprocessing:
             images: uint8, shape (n, c, h, w).
 
         Returns:
-            float32, shape (n, channels, size, size), on the same device.
+            float32, shape (n, channels, height, width), on the same device.
 
         Raises:
             ShapeError: other images, or channels that cannot be had from them.
@@ -113,11 +115,12 @@ class Preprocessing:
         return pixels / scale.to(pixels.device) - offset.to(pixels.device)
 
     def _stretched(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        if self.size is None or (height, width) == (self.size, self.size):
+        before = tuple(images.shape[-2:])
+        if self.size is None or before == sides(self.size):
             return images
-        shrinks = max(height, width) > self.size
-        return interpolate(images, (self.size, self.size), mode="bilinear", antialias=shrinks)
+        size = sides(self.size)
+        shrinks = before[0] > size[0] or before[1] > size[1]
+        return interpolate(images, size, mode="bilinear", antialias=shrinks)
 
     def _repeated(self, images: Tensor) -> Tensor:
         found = images.shape[1]

@@ -13,9 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repsim.data.filelist import FileList
 from repsim.data.imageset import slug
 from repsim.data.locate import unreadable
 from repsim.data.splits import Split, holdout
+from repsim.data.table import class_names
+from repsim.data.targets import Labelled, Target, label_target
 from repsim.errors import DataError, ShapeError, UsageError
 from repsim.optional import optional, reason
 
@@ -26,32 +29,34 @@ Row = tuple[int, str, str | None]  # line, counted from 1; text; label
 
 
 @dataclass(frozen=True, eq=False)
-class TextSet:
-    """Texts of one split, with their labels and names.
+class TextSet(Labelled):
+    """Texts of one split, with their targets and names.
 
     Attributes:
         name: of the set: that of its file, without the suffix.
         split: canonical text, such as ``all`` or ``test[0:100]``.
         texts: n texts.
-        labels: int64, shape (n,), indices into ``classes``; None where there are none.
+        targets: the label, where there are any.
         ids: n distinct names, the same in every split: ``NAME/LINE``, counted from 1.
-        classes: the name of each label.
+        chosen: name of the chosen target; empty for the first.
+        files: name and size of the file.
 
     Raises:
-        ShapeError: labels or ids of another length.
+        ShapeError: targets or ids of another length.
     """
 
     name: str
     split: str
     texts: tuple[str, ...] = field(repr=False)
-    labels: Tensor | None = field(repr=False)
+    targets: tuple[Target, ...]
     ids: tuple[str, ...] = field(repr=False)
-    classes: tuple[str, ...]
+    chosen: str = ""
+    files: FileList | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for what, values in (("labels", self.labels), ("ids", self.ids)):
-            if values is not None and len(values) != len(self):
-                raise ShapeError(f"{self.name} has {len(self)} texts but {len(values)} {what}")
+        if len(self.ids) != len(self):
+            raise ShapeError(f"{self.name} has {len(self)} texts but {len(self.ids)} ids")
+        self.check_targets(len(self), "texts")
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -83,7 +88,7 @@ def load_texts(path: str | os.PathLike[str], split: str = "all") -> TextSet:
         raise UsageError(f"{path}: expected a file of texts, {', '.join(SUFFIXES)}")
     wanted = Split.parse(split).among(path.stem, ("all", "train", "test"))
     rows = _read(path)
-    classes = _classes({label for _, _, label in rows if label is not None})
+    classes = class_names({label for _, _, label in rows if label is not None})
     labels = np.array([0 if label is None else classes.index(label) for _, _, label in rows])
     ids = [f"{path.stem}/{line}" for line, _, _ in rows]
     members = np.arange(len(rows))
@@ -95,9 +100,9 @@ def load_texts(path: str | os.PathLike[str], split: str = "all") -> TextSet:
         name=path.stem,
         split=str(wanted),
         texts=tuple(rows[member][1] for member in members),
-        labels=torch.from_numpy(labels[members]) if classes else None,
+        targets=label_target(torch.from_numpy(labels[members]) if classes else None, classes),
         ids=tuple(ids[member] for member in members),
-        classes=classes,
+        files=FileList.of([path], path.parent),
     )
 
 
@@ -140,12 +145,6 @@ def _labelled(path: Path, stream: Iterator[str]) -> Iterator[Row]:
                 )
             yield line, row[0], row[1].strip()
         line = reader.line_num + 1
-
-
-def _classes(labels: set[str]) -> tuple[str, ...]:
-    """The labels in order: as numbers if all are, else as texts."""
-    numbers = all(label.isdecimal() and label.isascii() for label in labels)
-    return tuple(sorted(labels, key=lambda label: (len(label) if numbers else 0, label)))
 
 
 class Tokenizer(Protocol):

@@ -16,6 +16,8 @@ from pydantic import (
 )
 
 from repsim.configuration import identity_of
+from repsim.data.size import parse_size, size_text
+from repsim.errors import UsageError
 
 
 def _epochs(value: Any) -> Any:
@@ -50,6 +52,10 @@ class TrainConfig(BaseModel):
     data: str = Field("digits", min_length=1, description="data set, image folder or .npz file")
     split: str = Field("train", description="part to train on; slices as in train[:1000]")
     test: str = Field("test", description="held-out part, looked at once, at the end")
+    image_size: str = Field(
+        "", description="of the images: 32, 28x56 or own (as stored); by default that of the set"
+    )
+    target: str = Field("", description="target that labels are taken from; by default the first")
     seed: int = Field(0, ge=0, description="of the initialisation, data order and augmentation")
     epochs: int = Field(10, ge=0, description="passes over the training part")
     batch_size: int = Field(128, ge=2, description="images a step, over all devices")
@@ -107,6 +113,16 @@ class TrainConfig(BaseModel):
         if isinstance(value, float) and value > _LARGEST:
             raise ValueError(f"expected at most {_LARGEST:g}")
         return value
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _spell_size(cls, value: Any) -> str:
+        """One spelling for each size: 28x56 of 28X56, 32x32 of 32."""
+        try:
+            size = parse_size(value)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return size_text(size) if isinstance(size, tuple) else size or ""
 
     @model_validator(mode="after")
     def _check_series(self) -> TrainConfig:

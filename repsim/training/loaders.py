@@ -16,16 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from repsim.data import SETS, ImageSet, Split, load, to_input
+from repsim.data import ImageSet, Split, find_set, load, to_input
 from repsim.data.augment import flips
 from repsim.data.folder import ImageFiles, find
+from repsim.data.size import Wanted, parse_size
 from repsim.devices import default_memory
 from repsim.files import sha256
 from repsim.networks.image_spec import ImageSpec
 from repsim.training.method import Batch
-
-#: Side of the images in pixels.
-SIZE = 32
 
 
 def open_images(
@@ -33,6 +31,9 @@ def open_images(
     split: str,
     data_dir: str | os.PathLike[str] | None,
     memory: int | None = None,
+    *,
+    image_size: Wanted = None,
+    target: str = "",
 ) -> ImageSet | ImageFiles:
     """The images of a split and any labels: in memory, or files where they do not fit.
 
@@ -40,20 +41,19 @@ def open_images(
         data: a named set, an ``.npz`` file or a folder.
         split: part of it.
         data_dir: where named sets lie.
-        memory: bytes that the images of a folder may take; by default a quarter of what is free.
+        memory: bytes that the images of a folder may take; by default a quarter of free memory.
+        image_size: height and width, as for ``repsim.data.load``.
+        target: the one that is trained on, or looked at.
 
     Raises:
         UsageError, DataError: as of ``repsim.data.load``.
     """
     path = Path(data).expanduser()
-    images: ImageSet | ImageFiles
-    if data not in SETS and path.is_dir():
-        files = find(Split.parse(split), path, SIZE)
-        limit = default_memory(torch.device("cpu")) if memory is None else memory
-        images = files if files.nbytes > limit else files.read()
-    else:
-        images = load(data, split, data_dir=data_dir, size=SIZE)
-    return images
+    if find_set(data) is not None or not path.is_dir():
+        return load(data, split, data_dir=data_dir, image_size=image_size, target=target)
+    files = find(Split.parse(split), path, parse_size(image_size)).choose(target)
+    limit = default_memory(torch.device("cpu")) if memory is None else memory
+    return files if files.nbytes > limit else files.read()
 
 
 def spec_of(images: ImageSet | ImageFiles, data: str) -> ImageSpec:
@@ -65,9 +65,9 @@ def spec_of(images: ImageSet | ImageFiles, data: str) -> ImageSpec:
     """
     return ImageSpec(
         channels=images.channels,
-        classes=0 if images.labels is None else len(images.classes),
-        height=SIZE,
-        width=SIZE,
+        classes=len(images.classes) if images.has_labels else 0,
+        height=images.size[0],
+        width=images.size[1],
         flips=flips(data),
     )
 
@@ -87,7 +87,7 @@ class Feed(ABC):
         self.device = device
         #: -1 for all images of a set without labels
         self.labels: Tensor = torch.full((len(images),), -1)
-        if images.labels is not None:
+        if images.has_labels and images.labels is not None:
             self.labels = images.labels
 
     def __len__(self) -> int:
@@ -130,11 +130,12 @@ class Resident(Feed):
 
 
 class _Decoded(Dataset[Any]):
-    def __init__(self, images: ImageFiles) -> None:
+    def __init__(self, images: ImageFiles, labels: Tensor) -> None:
         self.images = images
+        self.labels = labels
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.images.decode(index), self.images.labels[index]
+        return self.images.decode(index), self.labels[index]
 
 
 class Streamed(Feed):
@@ -142,7 +143,7 @@ class Streamed(Feed):
 
     def __init__(self, images: ImageFiles, device: torch.device, workers: int) -> None:
         super().__init__(images, device)
-        self._decoded = _Decoded(images)
+        self._decoded = _Decoded(images, self.labels)
         self._workers = workers
 
     def batches(self, rows: Tensor) -> Iterator[Batch]:

@@ -78,7 +78,13 @@ def train(
         return run
     if config.device != "auto":
         find_device(config.device)
-    images = open_images(config.data, config.split, data_dir)
+    images = open_images(
+        config.data,
+        config.split,
+        data_dir,
+        image_size=config.image_size,
+        target=config.target,
+    )
     spec = spec_of(images, config.data)
     torch.manual_seed(config.seed_for("initialisation"))
     built = kind(config, spec)
@@ -211,7 +217,9 @@ def _open_held_out(
     config, spec = method.config, method.spec
     if type(method).evaluate is Method.evaluate:
         return None
-    images = open_images(config.data, config.test, data_dir)
+    images = open_images(
+        config.data, config.test, data_dir, image_size=config.image_size, target=config.target
+    )
     if not len(images):
         raise UsageError(f"{images.name} {images.split} has no images; try another --test")
     if images.channels != spec.channels:
@@ -219,7 +227,7 @@ def _open_held_out(
             f"{images.name} {images.split} has images of {images.channels} channels, the training "
             f"part of {spec.channels}; expected the same"
         )
-    if spec.classes and images.labels is None:
+    if spec.classes and not images.has_labels:
         raise DataError(
             f"{images.name} {images.split} has no labels to score by, the training part has"
         )

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from repsim.data.imageset import ImageSet, fit, numbered
+from repsim.data.dataset import DataSet
+from repsim.data.filelist import FileList
+from repsim.data.imageset import ImageSet, numbered
 from repsim.data.locate import absent, find, unreadable
 from repsim.data.splits import Split
+from repsim.data.targets import label_target
 from repsim.errors import DataError
 
-SIZES: Mapping[str, int] = {"train": 50_000, "test": 10_000}
-FLIPS = True
 CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
@@ -39,51 +41,57 @@ _ADMITTED = {
 }
 
 
-def missing(data_dir: Path) -> list[str]:
-    """The batches that are in neither version's folder nor in ``data_dir``."""
-    names = [name for batches in BATCHES.values() for name in batches]
-    return [f"{name}.bin" for name in names if _find(data_dir, name) is None]
+@dataclass(frozen=True)
+class CIFAR10(DataSet):
+    """CIFAR-10."""
+
+    sizes: ClassVar[Mapping[str, int]] = {"train": 50_000, "test": 10_000}
+    own_size = (32, 32)
+
+    def missing(self, data_dir: Path) -> list[str]:
+        """The batches that are in neither version's folder nor in ``data_dir``."""
+        names = [name for batches in BATCHES.values() for name in batches]
+        return [f"{name}.bin" for name in names if _find(data_dir, name) is None]
+
+    def read(self, split: Split, data_dir: Path) -> ImageSet:
+        """Read a split. Only the batches that it needs have to be there.
+
+        Raises:
+            UsageError: a slice beyond the split.
+            DataError: a batch that is needed and absent, or one that is damaged.
+        """
+        names = BATCHES[split.base]
+        paths = [_find(data_dir, name) for name in names]
+        batches = [None if path is None else read_batch(path) for path in paths]
+        lengths = [BATCH_LENGTH if batch is None else len(batch[1]) for batch in batches]
+        length = sum(lengths)
+        split = split.within(length)
+        rows = range(length)[split.rows]
+
+        images, labels, used, first = [], [], [], 0
+        for name, path, batch, count in zip(names, paths, batches, lengths, strict=True):
+            start, stop = max(rows.start - first, 0), min(rows.stop - first, count)
+            first += count
+            if start >= stop:
+                continue
+            if path is None or batch is None:
+                raise absent("cifar10", data_dir, FOLDERS, f"{name}.bin")
+            images.append(batch[0][start:stop])
+            labels.append(batch[1][start:stop])
+            used.append(path)
+        return ImageSet(
+            name=self.name,
+            split=str(split),
+            images=torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32)),
+            targets=label_target(
+                torch.from_numpy(np.concatenate(labels).astype(np.int64)), CLASSES
+            ),
+            ids=numbered(self.name, split, length),
+            files=FileList.of(used, data_dir),
+        )
 
 
-def load(split: Split, data_dir: Path, size: int) -> ImageSet:
-    """Read a split. Only the batches that it needs have to be there.
-
-    Args:
-        split: of ``train`` or ``test``.
-        data_dir: the folder with ``cifar-10-batches-bin`` or ``cifar-10-batches-py``, or with
-            the batches themselves.
-        size: side of the images in pixels; other than 32, the images are stretched.
-
-    Raises:
-        UsageError: no such split.
-        DataError: a batch that is needed and absent, or one that is damaged.
-    """
-    names = BATCHES[split.among("cifar10", SIZES).base]
-    paths = [_find(data_dir, name) for name in names]
-    batches = [None if path is None else read_batch(path) for path in paths]
-    lengths = [BATCH_LENGTH if batch is None else len(batch[1]) for batch in batches]
-    length = sum(lengths)
-    split = split.within(length)
-    rows = range(length)[split.rows]
-
-    images, labels, first = [], [], 0
-    for name, batch, count in zip(names, batches, lengths, strict=True):
-        start, stop = max(rows.start - first, 0), min(rows.stop - first, count)
-        first += count
-        if start >= stop:
-            continue
-        if batch is None:
-            raise absent("cifar10", data_dir, FOLDERS, f"{name}.bin")
-        images.append(batch[0][start:stop])
-        labels.append(batch[1][start:stop])
-    return ImageSet(
-        name="cifar10",
-        split=str(split),
-        images=fit(torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32)), size),
-        labels=torch.from_numpy(np.concatenate(labels).astype(np.int64)),
-        ids=numbered("cifar10", split, length),
-        classes=CLASSES,
-    )
+SET = CIFAR10
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -7,20 +7,24 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import pad
 
-from repsim.data.imageset import ImageSet, select
+from repsim.data.dataset import DataSet
+from repsim.data.filelist import FileList
+from repsim.data.imageset import ImageSet, fit, select
 from repsim.data.locate import absent, find, unreadable
+from repsim.data.size import Size
 from repsim.data.splits import Split
+from repsim.data.targets import label_target
 from repsim.errors import DataError
 
-SIZES: Mapping[str, int] = {"train": 60_000, "test": 10_000}
-FLIPS = False
-CLASSES = tuple("0123456789")
 FOLDERS = ("MNIST/raw", ".")
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -28,27 +32,41 @@ FILES = {
 }
 
 
-def missing(data_dir: Path) -> list[str]:
-    """The files that are neither in ``data_dir/MNIST/raw`` nor in ``data_dir``."""
-    names = [name for pair in FILES.values() for name in pair]
-    return [name for name in names if _find(data_dir, name) is None]
+@dataclass(frozen=True)
+class MNIST(DataSet):
+    """MNIST; at any size but its own, the images first get a black border of two pixels."""
+
+    sizes: ClassVar[Mapping[str, int]] = {"train": 60_000, "test": 10_000}
+    own_size = (28, 28)
+    flips = False
+
+    def missing(self, data_dir: Path) -> list[str]:
+        """The files that are neither in ``data_dir/MNIST/raw`` nor in ``data_dir``."""
+        names = [name for pair in FILES.values() for name in pair]
+        return [name for name in names if _find(data_dir, name) is None]
+
+    def read(self, split: Split, data_dir: Path) -> ImageSet:
+        """Read a split.
+
+        Raises:
+            UsageError: a slice beyond the split.
+            DataError: a file that is absent, damaged, or at odds with its pair.
+        """
+        paths = [_require(data_dir, name) for name in FILES[split.base]]
+        images, labels = _read_pair(*paths)
+        targets = label_target(torch.from_numpy(labels.astype(np.int64)), tuple("0123456789"))
+        files = FileList.of(paths, data_dir)
+        return select(self.name, split, torch.from_numpy(images)[:, None], targets, files=files)
+
+    def fit(self, images: Tensor, size: Size) -> Tensor:
+        return fit(pad(images, (2, 2, 2, 2)), size)
 
 
-def load(split: Split, data_dir: Path, size: int) -> ImageSet:
-    """Read a split, with its 28 x 28 images set in a black border of two pixels.
+SET = MNIST
 
-    Args:
-        split: of ``train`` or ``test``.
-        data_dir: the folder with ``MNIST/raw``, or with the files themselves.
-        size: side of the images in pixels; other than 32, the bordered images are stretched.
 
-    Raises:
-        UsageError: no such split.
-        DataError: a file that is absent, damaged, or at odds with its pair.
-    """
-    images_path, labels_path = (
-        _require(data_dir, name) for name in FILES[split.among("mnist", SIZES).base]
-    )
+def _read_pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, 28, 28) and labels (n,), both uint8."""
     images, labels = read_idx(images_path, dimensions=3), read_idx(labels_path, dimensions=1)
     if images.shape[1:] != (28, 28):
         raise DataError(f"{images_path}: expected images of 28 x 28, got {images.shape[1:]}")
@@ -58,10 +76,7 @@ def load(split: Split, data_dir: Path, size: int) -> ImageSet:
         )
     if labels.max(initial=0) > 9:
         raise DataError(f"{labels_path}: expected labels from 0 to 9, got {labels.max()}")
-    bordered = pad(torch.from_numpy(images)[:, None], (2, 2, 2, 2))
-    return select(
-        "mnist", split, bordered, torch.from_numpy(labels.astype(np.int64)), CLASSES, size
-    )
+    return images, labels
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
