@@ -54,8 +54,8 @@ def list_sets(data_dir: Path) -> None:
     digits:noise=0.5,seed=1. Wherever a set is named, the path of an .npz file or of a folder of
     images will do as well.
     """
+    from repsim.configuration import settings_of
     from repsim.data import set_names
-    from repsim.data.dataset import expected, parameters
     from repsim.data.fetch import REMOTES
     from repsim.data.sets import find_kind
     from repsim.data.size import size_text
@@ -69,7 +69,5 @@ def list_sets(data_dir: Path) -> None:
         else:
             state = f"present in {data_dir}" if name in REMOTES else "built in"
         click.echo(f"{name:<10}{sizes:<28}{size_text(kind.default_size):<9}{state}")
-        for each in parameters(kind):
-            click.echo(
-                f"    {each.name}={each.default}  {each.metadata['description']}; {expected(each)}"
-            )
+        for each in settings_of(kind):
+            click.echo(f"    {each.name}={each.default}  {each.description}")

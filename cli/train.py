@@ -105,11 +105,12 @@ def _command(method: str) -> click.Command:
 def _option(name: str, annotation: Any, default: Any, description: str) -> click.Option:
     """A click option for one field; None stands for 'not given', so that TOML can speak."""
     flag = f"--{name.replace('_', '-')}"
+    shown = "" if default == "" else f"  [default: {default}]"
     return click.Option(
         [f"{flag}/--no-{flag[2:]}" if annotation is bool else flag],
         type=_kind(annotation),
         default=None,
-        help=f"{description[:1].upper()}{description[1:]}.  [default: {default}]",
+        help=f"{description[:1].upper()}{description[1:]}.{shown}",
     )
 
 

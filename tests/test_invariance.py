@@ -18,6 +18,7 @@ from repsim import figures
 from repsim.activations import ShuffledLoader, compare_classes, invariance
 from repsim.data import ImageSet, load
 from repsim.data.augment import standard
+from repsim.data.targets import label_target
 from repsim.errors import CaptureError, DegenerateError, ShapeError, UsageError
 from repsim.measures import class_similarity
 from repsim.training.run import Run
@@ -203,9 +204,12 @@ def test_classes_that_are_not_there_are_one_line(rng: np.random.Generator) -> No
     with pytest.raises(DegenerateError, match="all 6 examples of a are of class 3"):
         class_similarity(layer, [3] * 6)
     with pytest.raises(UsageError, match="digits has no labels"):
-        compare_classes(network(), replace(DIGITS, labels=None))
+        compare_classes(network(), replace(DIGITS, targets=()))
     with pytest.raises(DegenerateError, match="are of class 0"):
-        compare_classes(network(), replace(DIGITS, labels=torch.zeros(96, dtype=torch.int64)))
+        compare_classes(
+            network(),
+            replace(DIGITS, targets=label_target(torch.zeros(96, dtype=torch.int64), "0")),
+        )
     nothing: ImageSet = load("digits", "train[:3]")
     with pytest.raises(DegenerateError, match="no batch of at least 4"):
         invariance(network(), nothing, AUGMENT)

@@ -459,7 +459,7 @@ def test_images_without_labels_have_no_probes_and_no_classes(
     parts = [known, held]
     for k, part in enumerate(("train", "test")):
         if without in (part, "both"):
-            parts[k] = replace(parts[k], labels=None)
+            parts[k] = replace(parts[k], targets=())
     found = null_space_of_run(extractor(runs, "mgan:classifier"), *parts, control=False, **PLAIN)
     assert found.probes == {}
     assert groups(found) == {

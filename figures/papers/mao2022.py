@@ -24,6 +24,7 @@ from repsim.activations.analyses.probe import ProbePlan, probe_layers
 from repsim.activations.harvesting.heads import head_features, linear_head
 from repsim.activations.harvesting.loaders import ImageLoader
 from repsim.confidence import mean_interval
+from repsim.data.size import DEFAULT_SIZE
 from repsim.devices import find_device, float64_device
 from repsim.figures.null_space import noise_curves, null_space_bars, null_space_strips
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
@@ -285,10 +286,8 @@ class Mao2022(Recipe):
         panels = [diagram_panel(f"one of {first['copies']} generators", [one, others])]
         for removed in (self.removed[0], self.removed[-1]):
             networks = self.runs[removed][0].run.build().networks
-            images = {
-                "label": f"images, {channels} x {DEFAULT_SIZE[0]} x {DEFAULT_SIZE[1]}",
-                "shared": True,
-            }
+            shape = " x ".join(map(str, (channels, *DEFAULT_SIZE)))
+            images = {"label": f"images, {shape}", "shared": True}
             columns = []
             for name in NAMES:
                 rows = describe(networks[name], (channels, *DEFAULT_SIZE))

@@ -29,9 +29,9 @@ def load(split: Split, path: Path, wanted: Size | str | None) -> ImageSet:
     Images are uint8, or floats in [0, 1], of shape (n, h, w), (n, h, w, c) or (n, c, h, w) with
     c of 1 or 3. Labels are optional, integers from 0, of shape (n,) or (n, 1). Further targets are
     ``target_NAME``, such integers or zeros and ones of shape (n, k); beside ``x_train``,
-    ``target_NAME_train``. ``classes`` and ``classes_NAME`` may hold the names of classes or columns.
-    ``images`` make up the split ``all`` and the ``train`` and ``test`` that ``holdout`` draws by
-    the ids.
+    ``target_NAME_train``. ``classes`` and ``classes_NAME`` may hold the names of classes, or of
+    columns. ``images`` make up the split ``all`` and the ``train`` and ``test`` that ``holdout``
+    draws by the ids.
 
     Args:
         split: the part to take.

@@ -30,8 +30,8 @@ class Preprocessing:
     Without arguments, the same bits as ``to_input``: pixels in [-1, 1].
 
     Attributes:
-        size: side in pixels, or height and width, to which images are stretched bilinearly, smoothed
-            where they shrink; None leaves them as they are.
+        size: side in pixels, or height and width, to which images are stretched bilinearly,
+            smoothed where they shrink; None leaves them as they are.
         mean: subtracted from pixels from 0 to 1: one value, or one for each channel.
         std: divisor of the result; as many values.
         channels: 3 repeats the channel of grey images; None means as many as ``mean`` has values,

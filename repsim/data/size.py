@@ -12,8 +12,8 @@ Size = tuple[int, int]
 #: Of files, and of the named sets that declare no other.
 DEFAULT_SIZE: Size = (32, 32)
 
-#: A size as it may be given: ``32``, ``(28, 56)``, ``"28x56"``, ``"own"``; None or an empty text for
-#: the default of the set.
+#: A size as it may be given: ``32``, ``(28, 56)``, ``"28x56"``, ``"own"``; None or an empty text
+#: for the default of the set.
 Wanted = int | Size | str | None
 
 #: The size that images are stored in.

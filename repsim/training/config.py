@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from repsim.configuration import identity_of
+from repsim.data.sets import find_set
 from repsim.data.size import parse_size, size_text
 from repsim.errors import UsageError
 
@@ -53,9 +54,15 @@ class TrainConfig(BaseModel):
     split: str = Field("train", description="part to train on; slices as in train[:1000]")
     test: str = Field("test", description="held-out part, looked at once, at the end")
     image_size: str = Field(
-        "", description="of the images: 32, 28x56 or own (as stored); by default that of the set"
+        "",
+        description="such as 32 or 28x56; own: as stored; empty: the default of the set",
+        json_schema_extra={"before": ""},
     )
-    target: str = Field("", description="target that labels are taken from; by default the first")
+    target: str = Field(
+        "",
+        description="the one that gives the labels; empty: the first of the set",
+        json_schema_extra={"before": ""},
+    )
     seed: int = Field(0, ge=0, description="of the initialisation, data order and augmentation")
     epochs: int = Field(10, ge=0, description="passes over the training part")
     batch_size: int = Field(128, ge=2, description="images a step, over all devices")
@@ -113,6 +120,16 @@ class TrainConfig(BaseModel):
         if isinstance(value, float) and value > _LARGEST:
             raise ValueError(f"expected at most {_LARGEST:g}")
         return value
+
+    @field_validator("data")
+    @classmethod
+    def _spell_data(cls, value: str) -> str:
+        """One spelling for each named set with parameters."""
+        try:
+            named = find_set(value)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return value if named is None else named.name
 
     @field_validator("image_size", mode="before")
     @classmethod

@@ -13,6 +13,7 @@ import torch
 from repsim._version import __version__
 from repsim.data import ImageSet
 from repsim.data.folder import ImageFiles
+from repsim.data.size import size_text
 from repsim.devices import find_device
 from repsim.errors import DataError, StoreError, UsageError
 from repsim.networks.image_spec import ImageSpec
@@ -226,6 +227,11 @@ def _open_held_out(
         raise DataError(
             f"{images.name} {images.split} has images of {images.channels} channels, the training "
             f"part of {spec.channels}; expected the same"
+        )
+    if images.size != spec.size:
+        raise DataError(
+            f"{images.name} {images.split} has images of {size_text(images.size)} pixels, the "
+            f"training part of {size_text(spec.size)}; expected the same: choose an --image-size"
         )
     if spec.classes and not images.has_labels:
         raise DataError(

@@ -11,7 +11,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from repsim.data.dataset import DataSet, parameter
+from repsim.configuration import setting
+from repsim.data.dataset import DataSet
 from repsim.data.imageset import ImageSet, select
 from repsim.data.splits import Split, holdout
 from repsim.data.targets import label_target
@@ -27,10 +28,8 @@ class Digits(DataSet):
     are replaced in an image whatever the slice, and more of them at a higher ``noise``.
     """
 
-    noise: float = parameter(
-        0.0, "probability that a pixel is replaced by a uniform one", least=0, most=1
-    )
-    seed: int = parameter(0, "of the noise", least=0)
+    noise: float = setting(0.0, "probability that a pixel is replaced by a uniform one", ge=0, le=1)
+    seed: int = setting(0, "of the noise", ge=0)
 
     sizes: ClassVar[Mapping[str, int]] = {"train": 1437, "test": 360}
     own_size = (8, 8)

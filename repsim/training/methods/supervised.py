@@ -41,7 +41,8 @@ class Supervised(Method):
     def __init__(self, config: Config, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         if not spec.classes:
-            raise UsageError(f"{config.data} has no labels, which supervised training needs")
+            chosen = f"target {config.target!r} of {config.data}" if config.target else config.data
+            raise UsageError(f"{chosen} has no labels, one each, which supervised training needs")
         self.encoder = residual_network(config, spec)
         self.encoder.head = nn.Linear(self.encoder.feature_dim, spec.classes)
         self.networks = {"encoder": self.encoder}
