@@ -379,7 +379,7 @@ def test_a_network_from_elsewhere_is_compared_with_a_run(
         *("--model-args", "width=5", "--name", "mine", "--layers", "type:ReLU"),
     )
     assert done.status == 0, done.err
-    store = inside / "activations" / "mine.digits-test.0-100.h5"
+    store = inside / "activations" / "mine.digits-16x16-test.0-100.h5"
     with repsim.open_store(store) as opened:
         assert opened["1"].shape == (100, 5, 14, 14)
         assert opened.provenance()["model_args"] == {"width": 5}

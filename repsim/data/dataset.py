@@ -92,10 +92,9 @@ class DataSet(Config, ABC):
         for part in text.split(",") if text else ():
             key, sign, value = (each.strip() for each in part.partition("="))
             if not sign or key in values:
+                name = cls.plain_name()
                 problem = f"{key!r} is given twice" if key in values else f"{part!r} has no value"
-                raise UsageError(
-                    f"{cls.plain_name()}: {problem}; expected {cls.plain_name()}:key=value,key=value"
-                )
+                raise UsageError(f"{name}: {problem}; expected {name}:key=value,key=value")
             values[key] = value
         return build_config(cls, values, cls.plain_name())
 
