@@ -9,12 +9,17 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+import test_baselines as laws
 
+from repsim import measures
 from repsim.cli.main import cli, main
+from repsim.measures.registry import AFFINE, MEASURES, import_all
 from repsim.training.methods import find_method, method_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +48,22 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+def block_of(page: Path, opening: str) -> str:
+    """The Python block of a page that begins so."""
+    (found,) = (code for _, code in blocks(page, "python") if code.startswith(opening))
+    return found
+
+
 # Python
+
+
+@pytest.fixture(autouse=True)
+def measures_as_they_were() -> Iterator[None]:
+    """The measures that pages define are forgotten again."""
+    before = dict(MEASURES)
+    yield
+    MEASURES.clear()
+    MEASURES.update(before)
 
 
 @pytest.mark.parametrize("page", with_blocks("python"), ids=name_of)
@@ -61,6 +81,32 @@ def test_python_blocks_run_and_print_what_they_say(
             exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
         if expected:
             assert printed.getvalue().splitlines() == expected
+
+
+# Examples of CONTRIBUTING, each saved where it says
+
+
+def test_the_measure_is_found_and_obeys_the_laws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    code = block_of(ROOT / "CONTRIBUTING.md", '"""Distance correlation')
+    assert len(code.splitlines()) <= 45
+    (tmp_path / "distance_correlation.py").write_text(code)
+    monkeypatch.setattr(measures, "__path__", [*measures.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "repsim.measures.distance_correlation", raising=False)
+    import_all(measures.__path__, "repsim.measures")
+    name = "distance-correlation"
+    measure = MEASURES[name]
+    for transform in laws.TRANSFORMS:
+        laws.test_a_measure_stays_where_it_declares_so_and_moves_where_not(name, transform)
+    laws.test_the_order_of_arguments_matters_where_declared_and_that_of_examples_never(name)
+    laws.test_a_layer_is_most_like_itself(name, rng)
+    laws.test_values_move_away_from_likeness_as_noise_grows(name, rng)
+    laws.test_the_registry_is_coherent()
+    wrong = replace(measure, name="wrong", invariances_y=AFFINE)
+    monkeypatch.setitem(MEASURES, "wrong", wrong)
+    with pytest.raises(AssertionError):
+        laws.test_a_measure_stays_where_it_declares_so_and_moves_where_not("wrong", "invertible")
 
 
 # Commands

@@ -10,7 +10,7 @@ from repsim.measures.kernels import RBF, Linear
 from repsim.measures.minibatch import MinibatchCKA
 from repsim.measures.neighbours import mutual_knn
 from repsim.measures.procrustes import procrustes_distance
-from repsim.measures.registry import MEASURES, Measure
+from repsim.measures.registry import MEASURES, Measure, import_all
 from repsim.measures.regression import linear_regression
 from repsim.measures.rsa import rsa
 
@@ -33,3 +33,5 @@ __all__ = [
     "rsa",
     "svcca",
 ]
+
+import_all(__path__, __name__)  # measures that are not named above register as well

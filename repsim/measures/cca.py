@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from repsim.errors import DegenerateError, RepsimWarning, UsageError
 from repsim.measures.inputs import read_pair
+from repsim.measures.registry import AFFINE, EUCLIDEAN, register
 from repsim.measures.subspace import Subspace, span
 
 
+@register("cca", AFFINE, source="Hotelling (1936)")
 def cca(x: Any, y: Any, *, squared: bool = False) -> float:
     """Mean canonical correlation of two layers, ρ̄, or mean squared, R².
 
@@ -45,6 +48,10 @@ def cca(x: Any, y: Any, *, squared: bool = False) -> float:
     return _mean(_canonical(span(of_x), span(of_y))[1], squared)
 
 
+register("cca-squared", AFFINE, source="Hotelling (1936)")(partial(cca, squared=True))
+
+
+@register("svcca", EUCLIDEAN, source="Raghu et al. (2017)")
 def svcca(x: Any, y: Any, *, variance: float = 0.99, squared: bool = False) -> float:
     """CCA of the principal directions of each layer that explain most of its variance.
 
@@ -76,6 +83,13 @@ def svcca(x: Any, y: Any, *, variance: float = 0.99, squared: bool = False) -> f
     return _mean(_canonical(*kept)[1], squared)
 
 
+register("svcca-squared", EUCLIDEAN, source="Raghu et al. (2017)")(partial(svcca, squared=True))
+
+#: The weights are sums of absolute values over the features of x, which a rotation changes.
+_PWCCA = frozenset({"scale", "shift"})
+
+
+@register("pwcca", _PWCCA, AFFINE, symmetric=False, source="Morcos et al. (2018)")
 def pwcca(x: Any, y: Any) -> float:
     """Mean canonical correlation weighted by how much of x each canonical variable accounts for.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -25,6 +26,7 @@ from repsim.measures.kernels import (
 from repsim.measures.layer import Layer
 from repsim.measures.prepare import common_dtype, prepare_layer, prepare_together, varies
 from repsim.measures.product import full_precision
+from repsim.measures.registry import EUCLIDEAN, register
 from repsim.measures.tiles import centring
 from repsim.measures.validity import (
     FLOOR,
@@ -40,6 +42,7 @@ from repsim.sources import ArraySource, as_tensor
 Estimator = Literal["unbiased", "biased"]
 
 
+@register("cka", EUCLIDEAN, source="Kornblith et al. (2019); Song et al. (2012)")
 def cka(
     x: Any, y: Any, *, kernel: KernelLike = "linear", estimator: Estimator = "unbiased"
 ) -> float | Tensor:
@@ -82,6 +85,14 @@ def cka(
     if estimator == "biased" and (floor := float(biased_floors(unbiased, biased)[0, 0])) > FLOOR:
         warnings.warn(floor_warning(floor, sums.n), RepsimWarning, stacklevel=2)
     return value
+
+
+register("cka-rbf", EUCLIDEAN, source="Kornblith et al. (2019); Song et al. (2012)")(
+    partial(cka, kernel="rbf")
+)
+register("cka-biased", EUCLIDEAN, source="Kornblith et al. (2019)")(
+    partial(cka, estimator="biased")
+)
 
 
 def sums_of_pair(

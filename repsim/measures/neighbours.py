@@ -10,6 +10,7 @@ from torch import Tensor
 
 from repsim.errors import UsageError
 from repsim.measures.distances import read_points, squared_distances
+from repsim.measures.registry import EUCLIDEAN, register
 
 DISTANCES = ("euclidean", "cosine")
 
@@ -17,6 +18,7 @@ DISTANCES = ("euclidean", "cosine")
 BLOCK = 1 << 23
 
 
+@register("mutual-knn", EUCLIDEAN, source="Huh et al. (2024)")
 def mutual_knn(x: Any, y: Any, *, k: int = 10, distance: str = "euclidean") -> float:
     """Share of an example's k nearest neighbours that x and y agree on, mean over the examples.
 

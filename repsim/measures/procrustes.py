@@ -8,9 +8,16 @@ import torch
 from torch import Tensor
 
 from repsim.measures.inputs import Activations, read_pair
+from repsim.measures.registry import EUCLIDEAN, register
 from repsim.measures.subspace import narrow
 
 
+@register(
+    "procrustes",
+    EUCLIDEAN,
+    distance=True,
+    source="Schönemann (1966); Ding et al. (2021); Williams et al. (2021)",
+)
 def procrustes_distance(x: Any, y: Any) -> float:
     """min |x - y Q| over orthogonal Q, of layers centred and scaled to unit Frobenius norm.
 

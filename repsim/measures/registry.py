@@ -1,23 +1,19 @@
-"""All measures by name, with what leaves each unchanged and where it comes from."""
+"""Measures by name, with what leaves each unchanged. A measure registers where it is defined."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
-
-from repsim.measures.cca import cca, pwcca, svcca
-from repsim.measures.cka import cka
-from repsim.measures.neighbours import mutual_knn
-from repsim.measures.procrustes import procrustes_distance
-from repsim.measures.regression import linear_regression
-from repsim.measures.rsa import rsa
+from typing import Any, TypeVar
 
 #: Maps of the features: rotation (or reflection), isotropic scale, shift.
 EUCLIDEAN = frozenset({"rotation", "scale", "shift"})
 #: The same, and every invertible linear map.
 AFFINE = EUCLIDEAN | {"invertible"}
+
+F = TypeVar("F", bound=Callable[[Any, Any], Any])
 
 
 @dataclass(frozen=True)
@@ -44,49 +40,34 @@ class Measure:
     source: str
 
 
-def _symmetric(
-    name: str,
-    function: Callable[[Any, Any], Any],
-    invariances: frozenset[str],
-    source: str,
-    *,
-    distance: bool = False,
-) -> Measure:
-    return Measure(name, function, invariances, invariances, True, distance, source)
-
-
-_ALL = (
-    _symmetric("cka", cka, EUCLIDEAN, "Kornblith et al. (2019); Song et al. (2012)"),
-    _symmetric(
-        "cka-rbf",
-        partial(cka, kernel="rbf"),
-        EUCLIDEAN,
-        "Kornblith et al. (2019); Song et al. (2012)",
-    ),
-    _symmetric(
-        "cka-biased", partial(cka, estimator="biased"), EUCLIDEAN, "Kornblith et al. (2019)"
-    ),
-    Measure(
-        "regression", linear_regression, EUCLIDEAN, AFFINE, False, False, "Kornblith et al. (2019)"
-    ),
-    _symmetric("cca", cca, AFFINE, "Hotelling (1936)"),
-    _symmetric("cca-squared", partial(cca, squared=True), AFFINE, "Hotelling (1936)"),
-    _symmetric("svcca", svcca, EUCLIDEAN, "Raghu et al. (2017)"),
-    _symmetric("svcca-squared", partial(svcca, squared=True), EUCLIDEAN, "Raghu et al. (2017)"),
-    # Its weights are sums of absolute values over the features of x, which a rotation changes.
-    Measure(
-        "pwcca", pwcca, frozenset({"scale", "shift"}), AFFINE, False, False, "Morcos et al. (2018)"
-    ),
-    _symmetric(
-        "procrustes",
-        procrustes_distance,
-        EUCLIDEAN,
-        "Schönemann (1966); Ding et al. (2021); Williams et al. (2021)",
-        distance=True,
-    ),
-    _symmetric("rsa", rsa, EUCLIDEAN, "Kriegeskorte et al. (2008)"),
-    _symmetric("mutual-knn", mutual_knn, EUCLIDEAN, "Huh et al. (2024)"),
-)
-
-MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
+MEASURES: dict[str, Measure] = {}
 """Every measure by name, with its default settings: a dict of name to ``Measure``."""
+
+
+def register(
+    name: str,
+    invariances_x: frozenset[str],
+    invariances_y: frozenset[str] | None = None,
+    *,
+    source: str,
+    symmetric: bool = True,
+    distance: bool = False,
+) -> Callable[[F], F]:
+    """A decorator that makes a ``Measure`` of a function and adds it to ``MEASURES``.
+
+    The arguments are the attributes of ``Measure``; without ``invariances_y`` both layers have the
+    same invariances.
+    """
+
+    def add(function: F) -> F:
+        of_y = invariances_x if invariances_y is None else invariances_y
+        MEASURES[name] = Measure(name, function, invariances_x, of_y, symmetric, distance, source)
+        return function
+
+    return add
+
+
+def import_all(path: Iterable[str], package: str) -> None:
+    """Import every module of a package, so that what it defines registers itself."""
+    for module in pkgutil.iter_modules(path):
+        importlib.import_module(f"{package}.{module.name}")

@@ -6,9 +6,11 @@ from typing import Any
 
 from repsim.errors import DegenerateError
 from repsim.measures.inputs import read_pair
+from repsim.measures.registry import AFFINE, EUCLIDEAN, register
 from repsim.measures.subspace import span
 
 
+@register("regression", EUCLIDEAN, AFFINE, symmetric=False, source="Kornblith et al. (2019)")
 def linear_regression(x: Any, y: Any) -> float:
     """R² of x predicted from y by least squares: |Q_yᵀ x|² / |x|², in Frobenius norms.
 

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from repsim.errors import DegenerateError
 from repsim.measures.distances import read_points, squared_distances
+from repsim.measures.registry import EUCLIDEAN, register
 
 DISTANCES = ("euclidean", "correlation")
 
 
+@register("rsa", EUCLIDEAN, source="Kriegeskorte et al. (2008)")
 def rsa(x: Any, y: Any, *, distance: str = "euclidean") -> float:
     """Spearman correlation of the distances between examples in x and in y.
 
