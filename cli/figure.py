@@ -18,7 +18,7 @@ from repsim.cli.options import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from repsim.results import FigureData
+    from repsim.results import FigureData, Table
 
 
 @click.command()
@@ -64,13 +64,13 @@ def figure(
 
 def _of_result(
     path: Path, style: str, estimator: str
-) -> tuple[Path, dict[str, Figure], dict[str, Any], FigureData | None]:
+) -> tuple[Path, dict[str, Figure], dict[str, Any], FigureData | Table | None]:
     from repsim import figures
-    from repsim.results import FigureData, Result
+    from repsim.results import FigureData, Result, Table
 
     result = Result.load(path)
     drawn = figures.draw(result, style=style, estimator=estimator)
-    data = result if isinstance(result, FigureData) else None
+    data = result if isinstance(result, (FigureData, Table)) else None
     return path.with_suffix(""), drawn, result.provenance, data
 
 

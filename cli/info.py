@@ -105,7 +105,7 @@ def _of_store(path: Path) -> tuple[dict, list]:
 
 
 def _of_result(path: Path) -> tuple[dict, list]:
-    from repsim.results import FigureData, Result
+    from repsim.results import FigureData, Result, Table
 
     result = Result.load(path)
     content = result.to_dict()
@@ -114,10 +114,20 @@ def _of_result(path: Path) -> tuple[dict, list]:
         about = _facts(f"{path}: {result.kind}", {"name": result.name, "caption": result.caption})
         shown = ("panels", ("panel", "type", "title"), panels)
         return content, [about, shown, _facts("provenance", content["provenance"])]
+    if isinstance(result, Table):
+        about = _facts(f"{path}: {result.kind}", _about(result))
+        shown = (result.name, tuple(column.title for column in result.columns), result.cells)
+        return content, [about, shown, _facts("provenance", content["provenance"])]
     rows = result.rows()
     columns = tuple(rows[0]) if rows else ("empty",)
     table = (f"{path}: {result.kind}", columns, [tuple(row.values()) for row in rows])
     return content, [table, _facts("provenance", content["provenance"])]
+
+
+def _about(table: Table) -> dict[str, str]:
+    """The name, the caption and the descriptions of the columns of a table."""
+    described = {each.name: each.description for each in table.columns if each.description}
+    return {"name": table.name, "caption": table.caption, **described}
 
 
 def _of_run(name: str, runs: Path, networks: bool) -> tuple[dict, list]:

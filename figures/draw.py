@@ -18,7 +18,16 @@ from repsim.figures.null_space import null_space_figures
 from repsim.figures.panels import panels
 from repsim.figures.style import WRITING
 from repsim.files import atomic_path, refuse_existing, table, write_atomic
-from repsim.results import FigureData, NullSpaceReport, ProbeCurve, Result, SimilarityMap, facts
+from repsim.results import (
+    FigureData,
+    NullSpaceReport,
+    ProbeCurve,
+    Result,
+    SimilarityMap,
+    Table,
+    facts,
+)
+from repsim.results.figure import table_panel
 
 
 class Captioned(Protocol):
@@ -53,9 +62,21 @@ def draw(
         return {"curves": probe_curves(result, style=style)}
     if isinstance(result, NullSpaceReport):
         return null_space_figures(result, style=style)
+    if isinstance(result, Table):
+        return {"": panels(table_figure(result), style=style)}
     if isinstance(result, FigureData):
         return {"": panels(result, style=style)}
     raise TypeError(f"no figure for a {type(result).__name__}")
+
+
+def table_figure(result: Table) -> FigureData:
+    """A table as a figure of one panel."""
+    words = {True: "yes", False: "no"}
+    cells = [
+        [words[cell] if isinstance(cell, bool) else cell for cell in row] for row in result.cells
+    ]
+    panel = table_panel("", [column.title for column in result.columns], cells)
+    return FigureData(result.name, result.caption, [panel], result.provenance)
 
 
 def save(

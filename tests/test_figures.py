@@ -15,13 +15,13 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from entries import number, probed
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from PIL import Image
+from sample_results import number, probed
 
 from repsim import figures
 from repsim.errors import DataError, UsageError

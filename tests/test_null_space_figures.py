@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from entries import number
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from sample_results import number
 
 from repsim import figures, null_space
 from repsim.errors import UsageError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from entries import blank, number
+from sample_results import blank, number
 from torch import Tensor
 
 from repsim.confidence import wilson

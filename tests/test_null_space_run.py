@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from entries import blank
+from sample_results import blank
 from torch import Tensor
 
 from repsim.activations import ImageLoader

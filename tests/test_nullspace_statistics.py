@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from entries import blank, number
+from sample_results import blank, number
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError

@@ -37,7 +37,7 @@ from repsim.layers import select_layers
 from repsim.measures import MinibatchCKA, cka, layer_identification
 from repsim.measures.identification import identified
 from repsim.progress import Progress
-from repsim.results import ProbeCurve, ProbeEntry, Result, SimilarityMap
+from repsim.results import ProbeCurve, ProbeEntry, Result, SimilarityMap, Table
 from repsim.results.figure import FigureData, Look, heatmap_panel, line, line_panel
 
 #: What is changed of the presets of a scale.
@@ -297,8 +297,8 @@ class Grigg2021(Recipe):
         )
 
     def _identify(self, a: Training, b: Training) -> Analysis:
-        def compute(progress: Progress) -> FigureData:
-            shares = []
+        def compute(progress: Progress) -> Table:
+            records = []
             with self._harvest(a, self.compared) as one, self._harvest(b, self.compared) as other:
                 for done, measure in enumerate(IDENTIFICATION):
                     progress(done, len(IDENTIFICATION), measure)
@@ -306,17 +306,19 @@ class Grigg2021(Recipe):
                         layer_identification(x, y, measure=measure, layers_a="even")
                         for x, y in ((one, other), (other, one))
                     ]
-                    shares.append(100 * sum(found) / 2)
-            panel = line_panel(
-                "", "measure", "layers identified (%)", list(IDENTIFICATION), [line("", shares)]
+                    records.append({"measure": measure, "layers identified": 50 * sum(found)})
+            return Table.of(
+                "layer identification",
+                records,
+                units={"layers identified": "%"},
+                provenance={"a": a.name, "b": b.name},
             )
-            return FigureData("layer identification", "", [panel], {"a": a.name, "b": b.name})
 
         name = f"identification-{a.name}-{b.name}"
         settings = {"measures": list(IDENTIFICATION)}
         return self._analysis(
             name,
-            FigureData,
+            Table,
             [a, b],
             compute,
             settings,
@@ -459,7 +461,7 @@ class Grigg2021(Recipe):
         )
 
     def _identified(self) -> FigureData:
-        found = [task.load().panels[0]["series"][0]["values"] for task in self.identification]
+        found = [task.load().column("layers identified") for task in self.identification]
         published = [math.nan if value is None else value for value in IDENTIFICATION.values()]
         chance = 100 / len(_part(self._mean_map("simclr", "simclr"), "even").layers_a)
         measures = list(IDENTIFICATION)
@@ -626,7 +628,7 @@ class Grigg2021(Recipe):
         shares = [
             100 * float(np.mean([_found(each.unbiased), _found(each.unbiased.T)])) for each in maps
         ]
-        found = [task.load().panels[0]["series"][0]["values"] for task in self.identification]
+        found = [task.load().column("layers identified") for task in self.identification]
         at = list(IDENTIFICATION).index
         checks = self._check
         return [

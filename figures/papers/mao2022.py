@@ -32,7 +32,7 @@ from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, T
 from repsim.networks.describe import describe
 from repsim.networks.families.dcgan import FEATURE_DIM, LATENT
 from repsim.progress import Progress
-from repsim.results import NullSpaceReport, ProbeCurve, ProbeEntry, Result, Verdict
+from repsim.results import NullSpaceReport, ProbeCurve, ProbeEntry, Result, Table, Verdict
 from repsim.results.figure import ELLIPSIS, FigureData, diagram_panel, line, line_panel
 
 #: What two cores carry in an hour: 100,000 images a run, in 5,000 small steps, half of the paper's
@@ -74,6 +74,9 @@ PUBLISHED: dict[str, dict[str, list[float]]] = {
 
 #: How far features are shifted along a direction, in norms of the mean feature.
 SHIFTS = (0.01, 0.1, 1.0, 10.0)
+
+#: The directions: along A⁺1, and one of the row space.
+ALONG, ACROSS = "along A⁺1", "at right angles to it"
 
 
 class Mao2022(Recipe):
@@ -243,7 +246,7 @@ class Mao2022(Recipe):
         )
 
     def _shift(self, run: Training) -> Analysis:
-        def compute(progress: Progress) -> FigureData:
+        def compute(progress: Progress) -> Table:
             images = self.workspace.images(self.data, self.held_out)
             network = run.run.load_extractor("classifier")
             features = head_features(
@@ -251,13 +254,21 @@ class Mao2022(Recipe):
             )
             head = linear_head(network)
             changes = probability_changes(features[:1000].double(), head.weight.double())
-            series = [line(label, values) for label, values in changes.items()]
-            panel = line_panel("", "shift", "largest change of a probability", SHIFTS, series)
-            return FigureData("shift", "", [panel], {"run": run.name})
+            records = [
+                {"shift": shift, **{label: values[k] for label, values in changes.items()}}
+                for k, shift in enumerate(SHIFTS)
+            ]
+            return Table.of(
+                "shift",
+                records,
+                units={"shift": "norms of the mean feature"},
+                descriptions=dict.fromkeys(changes, "largest change of a probability"),
+                provenance={"run": run.name},
+            )
 
         return self._analysis(
             f"shift-{run.name}",
-            FigureData,
+            Table,
             run,
             compute,
             {"shifts": list(SHIFTS)},
@@ -384,11 +395,10 @@ class Mao2022(Recipe):
         ]
 
     def _shifted(self) -> FigureData:
-        found = [task.load().panels[0]["series"] for task in self.shifts]
-        labels = [series["label"] for series in found[0]]
+        found = [task.load() for task in self.shifts]
         series = [
-            mean_line(label, [_log10(each[k]["values"]) for each in found])
-            for k, label in enumerate(labels)
+            mean_line(label, [_log10(each.column(label)) for each in found])
+            for label in (ALONG, ACROSS)
         ]
         return self._figure(
             "Softmax shift",
@@ -497,7 +507,7 @@ class Mao2022(Recipe):
 
     def _on_algebra(self) -> list[Claim]:
         reports = [task.load() for tasks in self.reports.values() for task in tasks]
-        shifts = [task.load().panels[0]["series"] for task in self.shifts]
+        shifts = [task.load() for task in self.shifts]
         return [
             exactly(
                 "2a: the head sees no null space",
@@ -524,7 +534,7 @@ class Mao2022(Recipe):
                 "2b: softmax ignores the all-ones direction",
                 "a shift along A⁺1 changes no probability (Proposition 7)",
                 f"largest change, shifts up to {SHIFTS[-1]:g} norms of the mean feature",
-                [max(series[0]["values"]) for series in shifts],
+                [max(table.column(ALONG)) for table in shifts],
                 "below",
                 1e-6,
                 seeds=len(self.seeds),
@@ -533,7 +543,7 @@ class Mao2022(Recipe):
                 "2b: and nothing else of the row space",
                 "a shift at right angles to it does change them",
                 f"largest change by a shift of {SHIFTS[-1]:g} norms, in the seed where it is least",
-                [series[1]["values"][-1] for series in shifts],
+                [table.column(ACROSS)[-1] for table in shifts],
                 "above",
                 1e-3,
                 seeds=len(self.seeds),
@@ -658,7 +668,7 @@ def probability_changes(features: torch.Tensor, weight: torch.Tensor) -> dict[st
             float((torch.softmax((features + s * unit * along) @ weight.T, 1) - before).abs().max())
             for s in SHIFTS
         ]
-        for label, along in (("along A⁺1", ones), ("at right angles to it", other))
+        for label, along in ((ALONG, ones), (ACROSS, other))
     }
 
 

@@ -16,10 +16,13 @@ from repsim.results.null_space import (
 )
 from repsim.results.probes import ProbeCurve, ProbeEntry, ProbePoint, ProbeSeries
 from repsim.results.similarity import SimilarityMap, best_match
+from repsim.results.table import Cell, Column, Table
 
 __all__ = [
     "FORMAT_VERSION",
     "Alpha",
+    "Cell",
+    "Column",
     "Examples",
     "FigureData",
     "NullSpaceEntry",
@@ -32,6 +35,7 @@ __all__ = [
     "Result",
     "Side",
     "SimilarityMap",
+    "Table",
     "Verdict",
     "best_match",
     "facts",

@@ -81,7 +81,7 @@ class Result:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:
-        """Read a result file. On a subclass, of that kind only.
+        """Read a result file. On a subclass, of that kind only, or of one that was its like before.
 
         Raises:
             StoreError: the file is absent, cut short, or not such a result.
@@ -90,14 +90,22 @@ class Result:
         kind = KINDS.get(str(content.get("kind")))
         if kind is None:
             raise StoreError(f"{path}: unknown kind of result {content.get('kind')!r}")
-        if not issubclass(kind, cls):
-            raise StoreError(f"{path} holds a {kind.kind}; expected a {cls.kind}")
         try:
-            result = kind._from_dict(content)
+            if issubclass(kind, cls):
+                result = kind._from_dict(content)
+            elif (converted := cls._converted(content)) is not None:
+                result = cls._from_dict(converted)
+            else:
+                raise StoreError(f"{path} holds a {kind.kind}; expected a {cls.kind}")
             result.rows()
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise StoreError(f"{path}: not a whole {kind.kind} ({error!r})") from error
         return result
+
+    @classmethod
+    def _converted(cls, content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """A file of another kind as this kind has it; None where it cannot be."""
+        return None
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> Any:
