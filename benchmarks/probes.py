@@ -101,7 +101,7 @@ def features(n: int = 20_000, p: int = 512, classes: int = 10) -> tuple[Tensor, 
 
 
 def excess(fitted: Logistic, z: Tensor, labels: Tensor, least: float = 0.0) -> float:
-    """How far the objective lies above ``least``, in float64."""
+    """The distance of the objective from ``least``, in float64."""
     loss = torch.nn.functional.cross_entropy(z @ fitted.weight.T + fitted.bias, labels)
     return float(loss) + fitted.l2 / 2 * float(fitted.weight.square().sum()) - least
 

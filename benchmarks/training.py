@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: the networks, or what is around them.
+"""The share of a training step's time that is spent inside the networks.
 
 python benchmarks/training.py [METHOD ...] [--preset small] [--steps 30] [--repeat 3]
 

@@ -1,4 +1,4 @@
-"""How far a measured accuracy may be from the true one, and a mean over seeds from that of all."""
+"""Confidence intervals of accuracies, of their differences and of means over seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong at a user's hands: what arrived, what was expected, what to try, in one line.
+"""Errors at a user's hands. Each says in one line what arrived, what was expected, what to try.
 
 Everything derives from ``RepsimError``. This module knows nothing of the command line; the
 command line maps ``UsageError`` to exit status 2 and the rest to 1.

@@ -108,7 +108,7 @@ def split_patterns(patterns: str | Sequence[str]) -> list[str]:
 
 
 def fits(pattern: str, module: str, kinds: Sequence[str] | None) -> bool:
-    """Whether the address of a module, of classes named ``kinds``, is one that ``pattern`` means.
+    """True if ``pattern`` means a module of this address, of classes named ``kinds``.
 
     Raises:
         UsageError: ``depth:`` without a number.
@@ -125,7 +125,7 @@ def fits(pattern: str, module: str, kinds: Sequence[str] | None) -> bool:
 
 
 def path_fits(pattern: str, path: str) -> bool:
-    """Whether ``path`` is, or lies within, what ``pattern`` means."""
+    """True if ``path`` matches ``pattern``, or lies within a path that does."""
     return fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}.*")
 
 
@@ -151,7 +151,7 @@ def unknown_layer(
 
 
 def _part(wanted: Address, address: Address) -> bool:
-    """Whether the call and path of ``address`` are those that ``wanted`` asks for."""
+    """True if ``wanted`` asks for the call and path of ``address``."""
     return (
         wanted.input == address.input
         and (wanted.call is None or fnmatchcase(address.call or "0", wanted.call))

@@ -31,7 +31,7 @@ def optional(module: str) -> ModuleType:
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed, in one line; of a failed import, what failed first."""
+    """The reason of a failure in one line; of a failed import, its first cause."""
     while isinstance(error, ImportError) and error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

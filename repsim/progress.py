@@ -1,4 +1,4 @@
-"""How long work reports its progress."""
+"""Progress of long work, as its caller is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine reads: named layers of rows, one row an example."""
+"""Sources of activations, as the engine reads them: named layers, one row an example."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ActivationSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the source in a table or a figure."""
+        """The name of the source in a table or a figure."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ class ActivationSource(Protocol):
         """Rows start..stop of a layer: array or tensor (stop - start, ...)."""
 
     def provenance(self) -> dict[str, Any]:
-        """Where the activations come from; JSON values."""
+        """A record of where the activations come from; JSON values."""
 
 
 class ArraySource:
@@ -95,7 +95,7 @@ class ArraySource:
 
     @property
     def device(self) -> torch.device:
-        """Where to compute: where the first tensor lies; the CPU for arrays."""
+        """The device to compute on: the first tensor's, or the CPU for arrays."""
         tensors = (array for array in self._arrays.values() if isinstance(array, torch.Tensor))
         return float64_device(next((tensor.device for tensor in tensors), "cpu"))
 

@@ -11,7 +11,7 @@ from repsim.cli.main import main
 
 
 class Stop(Exception):
-    """What interrupts a training."""
+    """The exception that interrupts a training."""
 
 
 def stop_at(step: int) -> Callable[..., None]:

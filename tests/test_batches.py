@@ -1,4 +1,4 @@
-"""What loaders give, and how networks are fed with it."""
+"""Batches of all kinds of loaders, and networks that are fed with them."""
 
 from __future__ import annotations
 

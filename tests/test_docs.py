@@ -292,7 +292,7 @@ def test_images_are_small_and_used() -> None:
 
 
 def files_of_the_project() -> list[Path]:
-    """What git tracks or would, otherwise every file that is not made by a tool."""
+    """Files that git tracks or would; without git, all that no tool has made."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout.decode()

@@ -1,4 +1,4 @@
-"""What the engine refuses, and the input on which float32 would not do."""
+"""Input that the engine refuses, and input for which float32 would not do."""
 
 from __future__ import annotations
 

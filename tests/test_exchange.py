@@ -1,4 +1,4 @@
-"""What other programs wrote comes in, what they read goes out, and nothing is lost on the way."""
+"""Files of other programs come in, files that they read go out, and nothing is lost."""
 
 from __future__ import annotations
 

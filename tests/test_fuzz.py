@@ -152,7 +152,7 @@ def work(folder: Path, start: int, first: int, last: int, *compressions: str) ->
 def outcomes(
     folder: Path, compressions: Sequence[str], first: int, last: int
 ) -> dict[str, collections.Counter[str]]:
-    """How often each outcome was, over some seeds; a process that dies is ``crashed``.
+    """Counts of the outcomes over some seeds; a process that dies is ``crashed``.
 
     One process for all compressions, as it takes seconds to start, and one more after each crash.
     """

@@ -1,4 +1,4 @@
-"""Which layer a measure takes for the counterpart: counted by hand, ties, gaps, directions."""
+"""Layers that a measure takes for the counterpart: counted by hand, ties, gaps, directions."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def test_a_gram_tile_is_computed_once_for_each_layer_and_not_for_each_pair(
 
 
 def told(*arguments: Any, **options: Any) -> list[tuple[int, int]]:
-    """What a map tells its progress: steps done and in all."""
+    """The calls that a map makes of its progress: steps done and in all."""
     steps: list[tuple[int, int]] = []
     cka_map(*arguments, progress=lambda done, total, note: steps.append((done, total)), **options)
     return steps

@@ -1,4 +1,4 @@
-"""What is kept of a layer: each reduction against what it says of itself."""
+"""Reductions of a layer, each against its own description."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from repsim.training.presets import read_preset
 
 
 class Stop(Exception):
-    """What interrupts a reproduction."""
+    """The exception that interrupts a reproduction."""
 
 
 def recipe_of(paper: str, folder: Path, **options: object) -> Recipe:
@@ -248,7 +248,7 @@ def test_nothing_learns_from_what_is_held_out(
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two splits such as ``train[:200]`` have images in common."""
+    """True if two splits such as ``train[:200]`` have images in common."""
     (name, low, high), (other_name, other_low, other_high) = map(bounds, (one, other))
     return name == other_name and low < other_high and other_low < high
 
@@ -281,7 +281,7 @@ def contents(folder: Path, *suffixes: str) -> dict[str, bytes]:
 
 
 def written(recipe: Recipe) -> dict[Path, int]:
-    """When each finished task was: the file that comes last."""
+    """The time at which each task finished, by the file that comes last."""
     done = [task for task in recipe.tasks if task.done]
     files = [task.run.checkpoint if isinstance(task, Training) else task.path for task in done]
     return {file: file.stat().st_mtime_ns for file in files}

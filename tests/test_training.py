@@ -41,7 +41,7 @@ def settings(method: str, **more: Any) -> Any:
 
 
 def whole(run: Run) -> dict[str, bytes]:
-    """What must not depend on an interruption."""
+    """The outcome of a run that must not depend on an interruption."""
     return {name: (run.path / name).read_bytes() for name in ("checkpoint.pt", "config.json")}
 
 

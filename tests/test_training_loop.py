@@ -1,4 +1,4 @@
-"""What the loop does for every method: parts of batches, averages, series, stops, sheets, logs."""
+"""The loop, for every method: parts of batches, averages, series, stops, sheets, logs."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_scaled_losses_give_the_steps_of_unscaled_ones(parts: int) -> None:
 
 
 def scaled(scaler: torch.amp.GradScaler, **weights: nn.Parameter) -> StepContext:
-    """What a method gets where losses are float16."""
+    """The context of a step whose losses are float16."""
     steppers = {
         name: Stepper(torch.optim.SGD([weight], lr=0.1), scaler=scaler)
         for name, weight in weights.items()

@@ -1,4 +1,4 @@
-"""What training refuses, before it costs anything, and what it says of files that are damaged."""
+"""Settings that training refuses before they cost anything, and files that are damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far to trust a value: without each example, standard errors, intervals, permutations."""
+"""Uncertainty of a value: leave-one-out, standard errors, intervals, permutations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def related(rng: np.random.Generator, n: int, noise: float = 1.0) -> tuple[np.nd
 
 
 def sums_of(x: np.ndarray, y: np.ndarray, kernel: Kernel, algebra: Any = "gram") -> GramSums:
-    """What the engine keeps of two layers, with the terms of the examples."""
+    """The sums that the engine keeps of two layers, with the terms of the examples."""
     source = ArraySource({"x": x, "y": y})
     cpu = torch.device("cpu")
     layers = [prepare_layer(source, name, kernel, cpu, torch.float64) for name in "xy"]
@@ -301,7 +301,7 @@ POPULATIONS: dict[str, tuple[Callable[[], tuple[Draw, np.ndarray]], Any]] = {
 
 @functools.cache
 def simulated() -> dict[str, dict[str, np.ndarray]]:
-    """What ``simulate`` finds of each population and the values that it has; and p-values.
+    """The estimates that ``simulate`` finds of each population, the true values, and p-values.
 
     In a process of its own, where shapes are not checked at each of thousands of calls; in one for
     all, since to start it takes as long as some of them.

@@ -1,4 +1,4 @@
-"""Which algebra gives the sums over all pairs of layers for fewer operations."""
+"""The choice between Gram matrices and products of features, by counted operations."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Block:
 
     @property
     def symmetric(self) -> bool:
-        """Whether the block lies on the diagonal of a layer's own XᵀX."""
+        """True if the block lies on the diagonal of a layer's own XᵀX."""
         return self.x == self.y and self.of_x == self.of_y
 
     @property
@@ -56,7 +56,7 @@ def feature_sums(
     terms: bool = False,
     progress: Progress = silent,
 ) -> GramSums:
-    """What ``gram_sums`` gives, for linear kernels; the arguments are the same.
+    """The sums of ``gram_sums``, for linear kernels; the arguments are the same.
 
     Progress is told the blocks of rows done.
     """

@@ -117,7 +117,7 @@ def _row_sums(layer: Layer, tiles: list[tuple[slice, slice]]) -> Tensor:
 
 
 class Room(NamedTuple):
-    """How the memory is shared out: rows of a tile, and bytes for what is held."""
+    """The memory shared out: rows of a tile, and bytes for layers that are held."""
 
     tile: int
     held: int

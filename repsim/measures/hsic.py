@@ -28,7 +28,7 @@ class HSIC(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What each example adds to the sums of a pair of layers.
+    """The contribution of each example to the sums of a pair of layers.
 
     Σ_{j≠i} K_ij L_ij of Gram matrices whose rows sum to zero off the diagonal.
     """

@@ -107,7 +107,7 @@ def _check_layers(names_a: Sequence[str], names_b: Sequence[str]) -> None:
 
 
 def _reasons(found: SimilarityMap) -> list[str]:
-    """Why cells are NaN: the notes of layers, whose keys are ``NAME:LAYER``."""
+    """The reasons for cells that are NaN: the notes of layers, whose keys are ``NAME:LAYER``."""
     return [note for key, note in found.notes.items() if ":" in key]
 
 
@@ -174,7 +174,7 @@ def _share(
 def identified(
     values: Float[np.ndarray, "a b"], names_a: Sequence[str], names_b: Sequence[str]
 ) -> Bool[np.ndarray, " a"]:
-    """Which layers of a are more similar to the layer of b of their name than to every other."""
+    """Mask of the layers of a that are most similar to the layer of b of their own name."""
     found = np.zeros(len(names_a), dtype=bool)
     for k, (row, name) in enumerate(zip(values, names_a, strict=True)):
         at = names_b.index(name)

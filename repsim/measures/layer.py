@@ -110,7 +110,7 @@ class Layer:
 
     @property
     def _wide(self) -> bool:
-        """Whether K - 1 is computed in place of K, of which a wide kernel would keep few digits."""
+        """True if K - 1 is computed in place of K, of which a wide kernel would keep few digits."""
         return isinstance(self.kernel, RBF) and self.kernel.fraction >= 1
 
     def of_exponents(self, exponents: Tensor) -> Tensor:

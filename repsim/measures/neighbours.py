@@ -1,4 +1,4 @@
-"""Whether two layers give an example the same neighbours."""
+"""Neighbours of an example that two layers have in common."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def mutual_knn(x: Any, y: Any, *, k: int = 10, distance: str = "euclidean") -> f
 
 
 def _neighbours(points: Float[Tensor, "n p"], rows: slice, k: int) -> Bool[Tensor, "m n"]:
-    """Which of all points are the k nearest to those of ``rows``; k in every row."""
+    """Mask of the k points nearest to each of ``rows``; k in every row."""
     values, slack = squared_distances(points, rows)
     values.diagonal(rows.start).fill_(float("inf"))  # of rows and columns of the same example
     last = values.topk(k, largest=False).values[:, -1:]

@@ -108,7 +108,7 @@ def prepare_together(
 
 
 def outlying(norms: Float[Tensor, " n"]) -> bool:
-    """Whether a few rows outweigh the others by more than float32 can hold."""
+    """True if a few rows outweigh the others by more than float32 can hold."""
     return bool(norms.max() > OUTLYING * norms.median())
 
 

@@ -1,4 +1,4 @@
-"""How much of one layer a linear map of another explains."""
+"""Share of one layer that a linear map of another explains."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Subspace(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """How many directions there are, r."""
+        """The number of directions, r."""
         return self.basis.shape[1]
 
 

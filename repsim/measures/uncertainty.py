@@ -1,4 +1,4 @@
-"""How far to trust a CKA value: standard errors, influence of examples, permutation tests.
+"""Uncertainty of a CKA value: standard errors, influence of examples, permutation tests.
 
 Standard errors and influences follow in closed form from the terms of each example, which the sweep
 over Gram matrices or features keeps (``GramSums.terms``). Nothing is resampled for them.

@@ -1,4 +1,4 @@
-"""Where CKA is undefined, or says little: too few examples, rounding alone, the biased floor."""
+"""Checks for input on which CKA is undefined, or says little."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a linear head sees of its features, what it cannot, and what lies in either part."""
+"""The row space and the null space of a linear head, and what lies in either."""
 
 from repsim.nullspace.measure import measure
 from repsim.nullspace.report import null_space

@@ -98,7 +98,7 @@ def neighbours(
 
 @dataclass(frozen=True)
 class Frame:
-    """Where and in which unit float32 serves best: about the training mean, with spreads below 1.
+    """The origin and unit in which float32 serves best: the training mean, spreads below 1.
 
     Distances do not depend on the centre, so that it need not be the mean to the last digit. The
     unit is a power of 2, and rounds nothing; without it, squares of 1e30 would be infinite.

@@ -191,7 +191,7 @@ class Problem:
 
 @dataclass
 class _Point:
-    """Where the minimisation is; ``gap`` as the curvature of its stage estimates it."""
+    """The state of the minimisation; ``gap`` as the curvature of its stage estimates it."""
 
     weights: Tensor
     objective: float

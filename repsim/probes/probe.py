@@ -42,7 +42,7 @@ _COARSE = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class ProbeResult:
-    """How well a probe reads the labels off features.
+    """The accuracy with which a probe reads labels off features.
 
     Attributes:
         accuracy: share of held-out examples classified correctly, 0 to 1.
@@ -112,7 +112,7 @@ class Fitted(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What the solvers can be told; each reads what concerns it."""
+    """Settings of the solvers; each reads those that concern it."""
 
     l2: float | None
     k: int

@@ -27,7 +27,7 @@ Layer = tuple[Tensor, Tensor | None]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How to train a head.
+    """The schedule by which a head is trained.
 
     Attributes:
         lr: learning rate of the first step, for batches of ``batch_size``.

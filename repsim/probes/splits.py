@@ -1,4 +1,4 @@
-"""Which examples a probe learns from: stratified by class, by seed."""
+"""The examples that a probe learns from: stratified by class, by seed."""
 
 from __future__ import annotations
 

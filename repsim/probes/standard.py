@@ -15,7 +15,7 @@ from repsim.probes.features import Features
 
 @dataclass(frozen=True)
 class Standard:
-    """How to standardise features; called on rows (n, p), it does so in float64.
+    """A map that standardises features; called on rows (n, p), it does so in float64.
 
     Attributes:
         mean: (p,) of the training rows, float64.
