@@ -16,7 +16,9 @@ from torch.nn import functional as F
 from repsim.activations.analyses.layer_nullspace import layer_null_spaces
 from repsim.activations.harvesting.loaders import TensorLoader
 from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
-from repsim.nullspace.convolutions import Window, patch_energies, patch_space, patch_sums, share
+from repsim.nullspace.convolutions import patch_energies, patch_space, patch_sums
+from repsim.nullspace.shares import share
+from repsim.nullspace.windows import Window
 from repsim.results import NullSpaceEntry
 
 N = 12

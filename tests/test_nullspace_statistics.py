@@ -15,10 +15,22 @@ from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
 from repsim.measures import cka
-from repsim.nullspace import all_ones, forms, measure, random_subspaces, row_space, sides, subspace
+from repsim.nullspace import (
+    all_ones,
+    chance,
+    measure,
+    random_subspaces,
+    resampling,
+    row_space,
+    scatter,
+    subspace,
+)
 from repsim.nullspace import statistics as of
-from repsim.nullspace.forms import Forms, Moments, Population, on_subspaces, resampled, weights
-from repsim.nullspace.sides import affordable, by_chance, cost_of, split
+from repsim.nullspace.chance import affordable, by_chance, cost_of
+from repsim.nullspace.population import Population
+from repsim.nullspace.resampling import Moments, resampled, weights
+from repsim.nullspace.scatter import Forms, on_subspaces
+from repsim.nullspace.sides import split
 from repsim.nullspace.verdicts import verdicts
 from repsim.results import NullSpaceEntry, Verdict
 from repsim.training.mode_collapse import alpha
@@ -85,8 +97,8 @@ def test_random_subspaces_come_in_bounded_blocks_that_do_not_change_them(
 
 def test_draws_are_as_many_as_they_may_cost() -> None:
     assert affordable(1000, 1e6) == 1000
-    assert affordable(1000, sides.BUDGET / 100) == 100
-    assert affordable(1000, 1e15) == sides.FEWEST_DRAWS
+    assert affordable(1000, chance.BUDGET / 100) == 100
+    assert affordable(1000, 1e15) == chance.FEWEST_DRAWS
     assert affordable(5, 1e15) == 5
     wide = [Population.of(normal(40, 30), classes(40, 2))]
     assert cost_of(wide, 10) > cost_of(wide, 1) > 0
@@ -118,7 +130,7 @@ def test_shapes_are_checked_in_every_module_of_the_package() -> None:
         lambda: all_ones(normal(3), row_space(normal(3, 4))),
         lambda: Population.of(normal(3)),
         lambda: of.interval(normal(3, 2)),
-        lambda: sides.over([], 3),  # type: ignore[arg-type]
+        lambda: chance.over([], 3),  # type: ignore[arg-type]
     ):
         with pytest.raises(Exception, match=r"[Tt]ype"):
             call()
@@ -220,7 +232,8 @@ def test_blocks_of_subspaces_and_of_resamples_change_nothing(
     population = Population.of(F, LABELS)
     (bases,) = random_subspaces(D, R, 20, 0)
     wanted = on_subspaces(population.condensed(), bases), resampled(population, 20, [1])
-    monkeypatch.setattr(forms, "BLOCK", 60)
+    for module in (resampling, scatter):
+        monkeypatch.setattr(module, "BLOCK", 60)
     for (one, one_mean), (other, other_mean) in zip(
         wanted,
         (on_subspaces(population.condensed(), bases), resampled(population, 20, [1])),

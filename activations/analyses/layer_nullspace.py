@@ -21,15 +21,15 @@ from repsim.devices import float64_device
 from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
 from repsim.layers import Address, select_layers
 from repsim.nullspace.convolutions import (
-    ROUNDING,
+    MEAN_ROUNDING,
     PatchSpace,
-    Window,
     about,
     patch_energies,
     patch_space,
     patch_sums,
-    share,
 )
+from repsim.nullspace.shares import share
+from repsim.nullspace.windows import Window
 from repsim.progress import Progress, silent
 from repsim.results import NullSpaceEntry
 
@@ -351,7 +351,7 @@ def _entries(
         rows |= {name: (classes.index == k, 4) for k, name in enumerate(classes.names)}
     for name, (chosen, centred) in rows.items():
         of = records[chosen]
-        negligible = ROUNDING * float(of[:, 1].sum())
+        negligible = MEAN_ROUNDING * float(of[:, 1].sum())
         shares = {
             "layer_energy": share(of[:, 0], of[:, 1]),
             "layer_energy_centred": share(

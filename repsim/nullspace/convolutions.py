@@ -1,4 +1,4 @@
-"""What a convolutional or linear layer can and cannot see of the patches that it reads.
+"""The null space of a convolutional or linear layer, among the patches that it reads.
 
 A convolution is a linear layer on patches (Mao et al., Proposition 4, layer by layer): with its
 weight as a matrix (out, in kh kw), a patch has a part in the row space and one in the null space,
@@ -8,9 +8,7 @@ squared sum of a convolution whose filters are an orthonormal basis of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
@@ -18,87 +16,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from repsim.errors import ShapeError
-from repsim.nullspace import row_space
+from repsim.nullspace.subspace import row_space
+from repsim.nullspace.windows import Window
 
 #: Numbers that one step holds at once.
 _AT_ONCE = 1 << 24
 
-
-@dataclass(frozen=True)
-class Window:
-    """Which patches of a map a layer reads, in the words of ``torch.nn.Conv2d``.
-
-    Without arguments that of a linear layer on maps (n, features, positions, 1).
-
-    Attributes:
-        kernel: height and width.
-        stride: down and right.
-        dilation: down and right.
-        padding: left, right, top and bottom, as ``torch.nn.functional.pad`` takes them.
-        mode: what is padded with: ``zeros``, ``reflect``, ``replicate`` or ``circular``.
-        groups: into which the channels are divided.
-    """
-
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    mode: str = "zeros"
-    groups: int = 1
-
-    def positions(self, size: Sequence[int]) -> int:
-        """Patches in a map of this height and width, without its border."""
-        left, right, top, bottom = self.padding
-        rows, columns = (
-            _positions(*each)
-            for each in zip(
-                (size[0] + top + bottom, size[1] + left + right),
-                self.kernel,
-                self.stride,
-                self.dilation,
-                strict=True,
-            )
-        )
-        return rows * columns
-
-    def padded(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c H W"]:
-        """Maps with their border."""
-        if not any(self.padding):
-            return x
-        return F.pad(x, self.padding, mode="constant" if self.mode == "zeros" else self.mode)
-
-    @property
-    def border(self) -> tuple[int, int] | None:
-        """Rows above and below, and columns to either side, where they are zeros, as many each."""
-        left, right, top, bottom = self.padding
-        plain = self.mode == "zeros" and left == right and top == bottom
-        return (top, left) if plain else None
-
-    def taps(self, size: Sequence[int]) -> tuple[Float[Tensor, "kh h"], Float[Tensor, "kw w"]]:
-        """For each row of the kernel, and each column, on which of a map's it is laid how often.
-
-        Of a map without its border where that is ``border``, which adds nothing to sums; with it
-        elsewhere.
-        """
-        down, right = self.border or (0, 0)
-        rows, columns = (
-            _taps(length + 2 * edge, *each)[:, edge : edge + length]
-            for length, edge, *each in zip(
-                size, (down, right), self.kernel, self.stride, self.dilation, strict=True
-            )
-        )
-        return rows, columns
-
-
-def _positions(size: int, kernel: int, stride: int, dilation: int) -> int:
-    return (size - dilation * (kernel - 1) - 1) // stride + 1
-
-
-def _taps(size: int, kernel: int, stride: int, dilation: int) -> Tensor:
-    positions = _positions(size, kernel, stride, dilation)
-    at = stride * torch.arange(positions) + dilation * torch.arange(kernel)[:, None]
-    return torch.zeros(kernel, size, dtype=torch.float64).scatter_(1, at, 1.0)
+#: Share of the raw energy that rounding leaves about the mean where all patches are the same.
+MEAN_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -259,46 +184,3 @@ def about(
         energies.whole + (means * (n * means - 2 * sums)).sum(1),
         n,
     )
-
-
-#: Of the raw energy: what rounding leaves of ``about`` the mean where all patches are the same.
-ROUNDING = 1e-12
-
-
-class Share(NamedTuple):
-    """A ratio of sums over examples, and a 95 % interval of it."""
-
-    value: float
-    low: float
-    high: float
-
-
-def share(
-    part: Float[Tensor, " n"], whole: Float[Tensor, " m"], *, negligible: float = 0.0
-) -> Share:
-    """Σ part / Σ whole, with an interval over examples by the delta method.
-
-    The variance of a ratio estimator is n / (n - 1) Σ (part - R whole)² / (Σ whole)² for
-    independent examples (Cochran 1977, section 2.11); the interval is R ± 1.96 standard errors. It
-    may reach beyond 0 and 1. Energies about a mean may be taken as if the mean were known: what its
-    estimation adds is of second order, since the mean is where they are smallest.
-
-    Args:
-        part: energy of each example in the part.
-        whole: its energy.
-        negligible: what rounding may leave of energies about a mean that are zero.
-
-    Returns:
-        NaN where the whole is zero or negligible; for a single example the interval is.
-    """
-    n, total = len(whole), float(whole.sum())
-    if len(part) != n:
-        raise ShapeError(f"{len(part)} parts of {n} wholes; expected one of each for each example")
-    if not total > negligible:
-        return Share(*[float("nan")] * 3)
-    value = float(part.sum()) / total
-    if n < 2:
-        return Share(value, float("nan"), float("nan"))
-    squares = float((part - value * whole).square().sum())
-    reach = NormalDist().inv_cdf(0.975) * (n / (n - 1) * squares) ** 0.5 / total
-    return Share(value, value - reach, value + reach)

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from repsim.nullspace import statistics as of
-from repsim.nullspace.forms import ROUNDING, Forms, Moments, Population
+from repsim.nullspace.chance import affordable, over
 from repsim.nullspace.head import Head
-from repsim.nullspace.sides import Side, affordable, of_class, over, split
+from repsim.nullspace.population import Population
+from repsim.nullspace.resampling import Moments
+from repsim.nullspace.scatter import ROUNDING, Forms
+from repsim.nullspace.sides import Side, of_class, split
 from repsim.nullspace.subspace import BLOCK, RowSpace, all_ones, random_subspaces
 from repsim.results import NullSpaceEntry
 

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
-from repsim.nullspace.forms import Population
-from repsim.nullspace.sides import affordable, cost_of
+from repsim.nullspace.chance import affordable, cost_of
+from repsim.nullspace.population import Population
 from repsim.nullspace.subspace import RowSpace, random_subspaces, row_space
 from repsim.probes.splits import check_seed
 from repsim.sources import as_numbers, as_tensor

@@ -10,6 +10,7 @@ from torch import Tensor
 from repsim.errors import DegenerateError, ShapeError, UsageError
 from repsim.measures.prepare import varies
 from repsim.nullspace import statistics as of
+from repsim.nullspace.chance import by_chance, over
 from repsim.nullspace.entries import (
     EXAMPLES,
     SPACES,
@@ -21,9 +22,9 @@ from repsim.nullspace.entries import (
     of_logit,
     of_ones,
 )
-from repsim.nullspace.forms import Population
 from repsim.nullspace.head import Head, read_features, read_head
-from repsim.nullspace.sides import Side, by_chance, over, split
+from repsim.nullspace.population import Population
+from repsim.nullspace.sides import Side, split
 
 #: Groups that a noise cannot be named after.
 RESERVED = ("all", "generated", "real-fake")

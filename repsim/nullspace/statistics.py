@@ -1,6 +1,6 @@
 """Statistics of the split of features by a head, their intervals, and what chance gives.
 
-Each statistic is a function of quadratic forms (``repsim.nullspace.forms``) by part of the space:
+Each statistic is a function of quadratic forms (``repsim.nullspace.scatter``) by part of the space:
 ``row``, ``null``, ``full``, and of the row space ``ones``, the direction f_r1, and ``row without
 ones``. It takes c cases at once, resamples of the examples or random subspaces, and gives c values.
 """
@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from repsim.nullspace.forms import Forms, Moments
+from repsim.nullspace.resampling import Moments
+from repsim.nullspace.scatter import Forms
 
 #: Forms by part of the space, of a row space or of a random subspace and its complement.
 Parts = Mapping[str, Forms]
