@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repsim.cli.options import bar, json_option, say, show_json, show_table
+from repsim.cli.options import json_option
+from repsim.cli.reporting import bar, say, show_json, show_table
 from repsim.errors import RepsimError
 
 if TYPE_CHECKING:

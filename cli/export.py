@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from repsim.cli.options import (
-    bar,
     data_dir_option,
     data_option,
     layers_option,
     overwrite_option,
     runs_option,
-    show_files,
     split_option,
 )
+from repsim.cli.reporting import bar, show_files
 from repsim.errors import UsageError
 
 
@@ -53,19 +51,19 @@ def export(
     the folder back.
     """
     from repsim.activations.store.exchange import export_layers
-    from repsim.cli.workspace import open_activations
+    from repsim.cli.names import Places, find_one
 
     if reference.endswith(".npy"):
         raise UsageError(f"{reference} is a .npy file already; expected a run or a store")
-    where: dict[str, Any] = {"split": split, "data": data, "data_dir": data_dir}
+    found = find_one(reference, Places(runs, data, data_dir))
     with (
-        open_activations(reference, runs, **where) as store,
+        found.open(split) as store,
         bar(f"export {store.name}") as progress,
     ):
         written = export_layers(
             store,  # type: ignore[arg-type]
             output,
-            layers=layers,
+            layers=layers or found.layers,
             overwrite=overwrite,
             progress=progress,
         )

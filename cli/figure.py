@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repsim.cli.options import (
-    estimator_option,
-    overwrite_option,
-    runs_option,
-    show_files,
-    style_option,
-)
+from repsim.cli.options import estimator_option, overwrite_option, runs_option, style_option
+from repsim.cli.reporting import show_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +71,7 @@ def _of_result(
 
 def _of_run(name: str, runs: Path, style: str) -> tuple[Path, dict[str, Figure], dict[str, Any]]:
     from repsim import figures
-    from repsim.cli.workspace import find_run
+    from repsim.cli.names import find_run
 
     run = find_run(name, runs)
     drawn = {"curves": figures.training_curves(run.metrics(), style=style)}

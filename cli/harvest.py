@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repsim.cli.options import (
-    bar,
     data_dir_option,
     device_option,
     layers_option,
     overwrite_option,
     resume_option,
     runs_option,
-    say,
-    show_table,
 )
+from repsim.cli.reporting import bar, say, show_table
 from repsim.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +37,7 @@ class Job:
     loader: Loader
     path: Path
     provenance: dict[str, Any]
+    layers: str | None = None  #: where its name chooses them
 
 
 @click.command()
@@ -186,10 +185,12 @@ def harvest(
                 "name one RUN:EXTRACTOR and one --split"
             )
         jobs = [replace(jobs[0], path=output)]
-    what: dict[str, Any] = {"layers": layers, "pooling": pooling, "dtype": dtype}
+    jobs = [replace(job, layers=job.layers or layers) for job in jobs]
+    what: dict[str, Any] = {"pooling": pooling, "dtype": dtype}
     if dry_run:
         for job in jobs:
-            _show(job, plan_harvest(job.model, job.loader, device=device, **what))
+            plan = plan_harvest(job.model, job.loader, device=device, layers=job.layers, **what)
+            _show(job, plan)
         return
     processes = start_processes(device, devices)
     first = processes.rank == 0
@@ -202,6 +203,7 @@ def harvest(
                     job.loader,
                     job.path,
                     processes,
+                    layers=job.layers,
                     provenance=job.provenance,
                     compression=compression,
                     seed=seed,
@@ -239,12 +241,12 @@ def _jobs_of_runs(
     from repsim.activations.harvesting.loaders import ImageLoader
     from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
     from repsim.activations.harvesting.runs import store_path
-    from repsim.cli.workspace import expand_references
+    from repsim.cli.names import Places, find
     from repsim.data import load
 
-    chosen = expand_references(references, runs)
+    chosen = find(references, Places(runs, data, data_dir))
     # All parts are read before the first is harvested: a wrong name is no reason to stop half way.
-    names = {data or extractor.run.config.data for extractor in chosen}
+    names = {each.data() for each in chosen}
     parts = {(name, s): load(name, s, data_dir=data_dir) for s in splits for name in names}
     return [
         Job(
@@ -254,10 +256,11 @@ def _jobs_of_runs(
             ImageLoader(images, batch_size),
             store_path(extractor, images.slug),
             {**extractor_provenance(extractor), **data_provenance(images)},
+            each.layers,
         )
         for split in dict.fromkeys(splits)
-        for extractor in chosen
-        for images in [parts[data or extractor.run.config.data, split]]
+        for each in chosen
+        for extractor, images in [(each.running(), parts[each.data(), split])]
     ]
 
 
@@ -279,7 +282,7 @@ def _jobs_of_model(
     max_length: int,
 ) -> list[Job]:
     from repsim.activations.harvesting.provenance import data_provenance
-    from repsim.cli.workspace import check_name
+    from repsim.cli.names import check_name
     from repsim.data.text import SUFFIXES, TextLoader, load_texts, load_tokenizer
     from repsim.files import sha256
     from repsim.networks.external import load_network, parse_arguments

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from repsim.cli.options import bar, json_option, layers_option, overwrite_option, show_json
+from repsim.cli.options import json_option, layers_option, overwrite_option
+from repsim.cli.reporting import bar, show_json
 from repsim.errors import UsageError
 
 

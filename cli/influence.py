@@ -14,11 +14,9 @@ from repsim.cli.options import (
     kernel_option,
     overwrite_option,
     runs_option,
-    show_files,
-    show_json,
-    show_table,
     split_option,
 )
+from repsim.cli.reporting import show_files, show_json, show_table
 
 
 @click.command()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repsim.cli.options import bar, json_option, runs_option, show_json, show_table
+from repsim.cli.options import json_option, runs_option
+from repsim.cli.reporting import bar, show_json, show_table
 from repsim.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def info(target: str, runs: Path, networks: bool, verify: bool, as_json: bool) -
 def _verify(target: str, as_json: bool) -> None:
     """Say whether a store is as it was written; leaves with status 1 if it is not."""
     from repsim.activations import open_store
-    from repsim.cli.workspace import matching
+    from repsim.cli.names import matching
 
     if not target.endswith((".h5", ".hdf5")):
         raise UsageError(f"--verify is for stores (.h5); {target!r} is none")
@@ -131,7 +132,7 @@ def _about(table: Table) -> dict[str, str]:
 
 
 def _of_run(name: str, runs: Path, networks: bool) -> tuple[dict, list]:
-    from repsim.cli.workspace import find_run
+    from repsim.cli.names import find_run
 
     run = find_run(name, runs)
     described = run.describe()

@@ -14,14 +14,12 @@ from repsim._version import __version__
 from repsim.cli.options import Suggesting
 from repsim.errors import RepsimError, RepsimWarning, UsageError
 
+#: Commands that have a module of their name here; those of analyses are found beside them.
 COMMANDS = {
     "demo": "See the whole pipeline on handwritten digits, in three minutes.",
     "train": "Train an extractor: simclr, supervised, gan, wgan, mgan, autoencoder, untrained.",
     "harvest": "Store the activations of a run's layers.",
-    "cka": "Compare the layers of two networks.",
-    "influence": "Find the images that drive the similarity of two layers.",
-    "probe": "Measure how much each layer knows about the classes.",
-    "nullspace": "Split features into what a head sees and what it cannot.",
+    "cka": "Compare the layers of two networks by CKA.",
     "reproduce": "Reproduce the figures, tables and claims of a paper.",
     "figure": "Draw the figures of a result, or the curves of a training.",
     "info": "Say what is in a run, a store or a result.",
@@ -31,21 +29,42 @@ COMMANDS = {
 }
 
 
+def analyses() -> dict[str, tuple[str, str]]:
+    """The commands of analyses: the module of each, and its summary."""
+    from repsim.activations.analyses import analysis_summaries
+
+    found = analysis_summaries().items()
+    return {module.replace("_", "-"): (module, summary) for module, summary in found}
+
+
 class LazyGroup(Suggesting):
-    """Commands are the modules of ``repsim.cli``, imported when they are called."""
+    """Commands are modules of ``repsim.cli`` and analyses, imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.summaries())
+
+    def summaries(self) -> dict[str, str]:
+        """Every command with its summary, in the order in which work goes on."""
+        found = {}
+        for name, summary in COMMANDS.items():
+            found[name] = summary
+            if name == "cka":
+                found |= {each: about for each, (_, about) in analyses().items()}
+        return found
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        module = f"{name}_" if keyword.iskeyword(name) else name
-        return getattr(importlib.import_module(f"repsim.cli.{module}"), module)
+        if name in COMMANDS:
+            module = f"{name}_" if keyword.iskeyword(name) else name
+            return getattr(importlib.import_module(f"repsim.cli.{module}"), module)
+        if name in analyses():
+            from repsim.cli.analysis import analysis_command
+
+            return analysis_command(analyses()[name][0])
+        return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self.summaries().items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,7 +10,6 @@ import click
 
 from repsim.cli.cka import claim
 from repsim.cli.options import (
-    bar,
     data_dir_option,
     device_option,
     json_option,
@@ -19,10 +18,8 @@ from repsim.cli.options import (
     overwrite_option,
     page_style_option,
     runs_option,
-    show_files,
-    show_json,
-    show_table,
 )
+from repsim.cli.reporting import bar, show_files, show_json, show_table
 from repsim.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,21 +1,16 @@
-"""Options that several commands share, and how commands report."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from repsim.errors import UsageError, choices
-from repsim.progress import Progress
 
 runs_option = click.option(
     "--runs",
@@ -97,7 +92,8 @@ estimator_option = click.option(
 )
 
 
-def _style_option(default: str) -> Callable[[Any], Any]:
+def sized(default: str) -> Callable[[Any], Any]:
+    """``--style`` of a command whose figures usually have the size ``default``."""
     return click.option(
         "--style",
         type=click.Choice(["column", "page", "slide"]),
@@ -107,9 +103,9 @@ def _style_option(default: str) -> Callable[[Any], Any]:
     )
 
 
-style_option = _style_option("column")
+style_option = sized("column")
 #: Of commands whose figures have several panels.
-page_style_option = _style_option("page")
+page_style_option = sized("page")
 
 
 data_option = click.option(
@@ -127,52 +123,6 @@ def output_option(default: str) -> Callable[[Any], Any]:
     )
 
 
-@contextmanager
-def bar(description: str) -> Iterator[Progress]:
-    """Progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""
-    if not sys.stderr.isatty():
-        yield _lines(description)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
-    )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(description, total=None, note="")
-
-        def report(done: int, total: int, note: str = "") -> None:
-            bars.update(task, completed=done, total=total, note=note)
-
-        yield report
-
-
-def _lines(description: str, every: float = 5.0) -> Progress:
-    started = last = time.monotonic()
-
-    def report(done: int, total: int, note: str = "") -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < every or not 0 < done < total:
-            return
-        last = now
-        left = (now - started) / done * (total - done)
-        click.echo(f"{description}: {100 * done // total} %, {left:.0f} s left  {note}", err=True)
-
-    return report
-
-
-def listed(text: str) -> list[str]:
-    """The parts of an option that commas separate, each once."""
-    return list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
-
-
 class Suggesting(click.Group):
     """A group that answers an unknown command with the nearest one."""
 
@@ -185,44 +135,3 @@ class Suggesting(click.Group):
         if args and args[0] not in known and not args[0].startswith("-"):
             raise UsageError(f"there is no {self.item} {args[0]!r}; {choices(args[0], known)}")
         return super().resolve_command(ctx, args)
-
-
-def say(message: str) -> None:
-    """A line about what is going on, on stderr."""
-    click.echo(message, err=True)
-
-
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on stdout; numbers to the right, NaN as a dash."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        numeric = all(isinstance(row[index], (int, float)) or row[index] is None for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(_cell, row))
-    width = None if sys.stdout.isatty() else 200  # a pipe has no width to fit
-    console = Console(width=width, highlight=False, markup=False)
-    if title:  # not the table's own, which would break where the table is narrow
-        console.print(title, style="bold")
-    console.print(table)
-
-
-def show_json(content: Any) -> None:
-    """JSON on stdout."""
-    click.echo(json.dumps(content, indent=1))
-
-
-def show_files(paths: Sequence[Path], *, as_json: bool = False) -> None:
-    """The files that a command wrote, on stdout; on stderr where stdout is JSON."""
-    for path in paths:
-        click.echo(f"wrote {path}", err=as_json)
-
-
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -9,7 +9,6 @@ import click
 
 from repsim.cli.cka import claim
 from repsim.cli.options import (
-    bar,
     data_dir_option,
     data_option,
     device_option,
@@ -19,11 +18,9 @@ from repsim.cli.options import (
     output_option,
     overwrite_option,
     runs_option,
-    show_files,
-    show_json,
-    show_table,
     style_option,
 )
+from repsim.cli.reporting import bar, show_files, show_json, show_table
 from repsim.errors import UsageError
 
 

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repsim.cli.options import (
-    bar,
-    data_dir_option,
-    device_option,
-    json_option,
-    page_style_option,
-    say,
-    show_files,
-    show_json,
-    show_table,
-)
+from repsim.cli.options import data_dir_option, device_option, json_option, page_style_option
+from repsim.cli.reporting import bar, say, show_files, show_json, show_table
 
 if TYPE_CHECKING:
     from repsim.figures.papers.claims import Claim

@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
-from repsim.cli.options import (
-    Suggesting,
-    bar,
-    data_dir_option,
-    overwrite_option,
-    runs_option,
-    say,
-    show_table,
-)
+from repsim.cli.options import Suggesting, data_dir_option, overwrite_option, runs_option
+from repsim.cli.reporting import bar, say, show_table
 from repsim.errors import RepsimError, UsageError
 from repsim.progress import silent
 
@@ -145,7 +138,7 @@ def _train(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    from repsim.cli.workspace import check_name
+    from repsim.cli.names import check_name
     from repsim.configuration import to_toml
     from repsim.launch import is_leader
     from repsim.training.loop import train

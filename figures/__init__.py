@@ -1,7 +1,7 @@
 """From results to matplotlib figures. Every number is computed before it arrives here."""
 
 from repsim.figures.curves import probe_curves, similarity_curves
-from repsim.figures.draw import draw, save
+from repsim.figures.draw import draw, draw_together, save
 from repsim.figures.heatmap import heatmap, heatmaps
 from repsim.figures.null_space import (
     alpha_curves,
@@ -20,6 +20,7 @@ __all__ = [
     "STYLES",
     "alpha_curves",
     "draw",
+    "draw_together",
     "heatmap",
     "heatmaps",
     "noise_curves",

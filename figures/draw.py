@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from repsim._version import __version__
 from repsim.figures.curves import probe_curves, similarity_curves
 from repsim.figures.heatmap import heatmap
-from repsim.figures.null_space import null_space_figures
+from repsim.figures.null_space import null_space_bars, null_space_figures
 from repsim.figures.panels import panels
 from repsim.figures.style import WRITING
 from repsim.files import atomic_path, refuse_existing, table, write_atomic
@@ -28,6 +29,12 @@ from repsim.results import (
     facts,
 )
 from repsim.results.figure import table_panel
+
+
+def draw_together(results: Sequence[Result], *, style: str = "page") -> dict[str, Figure]:
+    """The figures that belong to several results of a kind together, as ``draw`` gives them."""
+    reports = [result for result in results if isinstance(result, NullSpaceReport)]
+    return {"bars": null_space_bars(reports, style=style)} if reports else {}
 
 
 class Captioned(Protocol):

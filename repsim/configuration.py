@@ -45,6 +45,8 @@ class Setting:
         decides: False of a setting on which no result depends.
         tag: how a value enters the name of a file; ``{}`` stands for the value.
         metavar: how a help text writes the value; None for the usual word of its type.
+        unset: how a help text says the default; None for the default itself.
+        in_model: of a pydantic model, which takes and checks values itself.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Setting:
     decides: bool = True
     tag: str | None = None
     metavar: str | None = None
+    unset: str | None = None
+    in_model: bool = False
 
     def check(self, value: Any) -> None:
         """Raise ``UsageError`` where a value is none of the choices or out of bounds."""
@@ -130,6 +134,7 @@ def _of_model(name: str, found: Any) -> Setting:
     """A field of a pydantic model, which checks bounds itself."""
     extra = found.json_schema_extra if isinstance(found.json_schema_extra, Mapping) else {}
     about = {key: extra[key] for key in ("before", "decides", "tag") if key in extra}
+    about["in_model"] = True
     listed = _listed(found.annotation)
     return Setting(name, found.annotation, found.default, found.description or "", listed, **about)
 
@@ -169,9 +174,8 @@ def build_config(kind: type[C], values: Mapping[str, Any], source: str) -> C:
             raise UsageError(f"{source}: unknown key {key!r}; {choices(key, known)}")
     if hasattr(kind, "model_fields"):
         return _build_model(kind, values, source)
-    taken = {key: _coerced(known[key], value, source) for key, value in values.items()}
     try:
-        return kind(**taken)
+        return kind(**{key: coerced(known[key], value) for key, value in values.items()})
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from None
 
@@ -187,19 +191,23 @@ def _build_model(kind: type[C], values: Mapping[str, Any], source: str) -> C:
         raise UsageError(f"{source}: {_about(key, values, first['msg'])}") from None
 
 
-def _coerced(known: Setting, value: Any, source: str) -> Any:
-    """A value as the type of its setting has it; commas separate the elements of a list."""
+def coerced(known: Setting, value: Any) -> Any:
+    """A value as the type of its setting has it; commas separate the elements of a list.
+
+    Raises:
+        UsageError: it is no such value.
+    """
     from pydantic import TypeAdapter, ValidationError
 
+    shown = {known.name: value}
     if get_origin(known.annotation) is tuple and isinstance(value, str):
         value = tuple(dict.fromkeys(each.strip() for each in value.split(",") if each.strip()))
     if isinstance(value, bool) and known.annotation is not bool:
-        raise UsageError(f"{source}: {known.name} = {value!r}; expected no truth value")
+        raise UsageError(f"{known.name} = {value!r}; expected no truth value")
     try:
         return TypeAdapter(known.annotation).validate_python(value)
     except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        raise UsageError(f"{source}: {_about(known.name, {known.name: value}, message)}") from None
+        raise UsageError(_about(known.name, shown, error.errors()[0]["msg"])) from None
 
 
 def _about(key: str, values: Mapping[str, Any], message: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import repsim
+from repsim.activations.analyses import find_analysis
 from repsim.cli import demo
 from repsim.cli.main import main
 
@@ -146,7 +147,7 @@ def test_a_run_is_drawn_and_its_epochs_are_compared(
 
     for wrong, words in (
         ("supervised@7", ["no checkpoint of epoch 7", "there is: 0, 1"]),
-        ("supervised@last", ["'supervised@last' names no epoch", "RUN@3", "RUN@all"]),
+        ("supervised@last", ["ResNet has no layer 'last'"]),
         ("simclr@all", ["kept no checkpoints", "--save-every"]),
         ("supervised@0:head", ["no extractor 'head'"]),
     ):
@@ -213,18 +214,18 @@ def test_cka_with_errors_permutations_and_a_bound_on_memory(
 def test_a_store_alone_is_opened_once(
     run_repsim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # type: ignore[no-untyped-def]
-    from repsim.cli import workspace
+    from repsim.cli import names
 
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.random.default_rng(0).normal(size=(20, 5)))
     opened: list[str] = []
-    original = workspace.open_activations
+    original = names.open_file
 
-    def opening(reference: str, *arguments: object, **options: object):  # type: ignore[no-untyped-def]
+    def opening(reference: str):  # type: ignore[no-untyped-def]
         opened.append(reference)
-        return original(reference, *arguments, **options)
+        return original(reference)
 
-    monkeypatch.setattr(workspace, "open_activations", opening)
+    monkeypatch.setattr(names, "open_file", opening)
     assert run_repsim("cka", "--a", "x.npy").status == 0
     assert opened == ["x.npy"]
     assert Path("results/cka-x-x.json").is_file()
@@ -232,14 +233,12 @@ def test_a_store_alone_is_opened_once(
     assert opened == ["x.npy"] * 3
 
 
-def test_a_counterpart_by_rounding_alone_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    from repsim.cli.cka import show_similarity
-
+def test_a_counterpart_by_rounding_alone_is_none() -> None:
     values = np.array([[0.5, 0.5 - 1e-12], [0.1, 0.9]])
     made = repsim.SimilarityMap(("x", "y"), ("x", "y"), values, None, 9, "a", "b", "linear")
     assert repsim.layer_identification(made) == 0.5
-    show_similarity(made, "unbiased")
-    assert "1 of 2 layers are most similar to their counterpart" in capsys.readouterr().out
+    lines = list(find_analysis("similarity")().report(made))
+    assert lines[-1] == "1 of 2 layers are most similar to their counterpart"
 
 
 def test_cka_of_arrays_in_numpy_files(
@@ -727,12 +726,12 @@ def test_an_interrupted_training_says_how_to_continue(
 
 
 def test_our_own_mistakes_keep_their_traceback(run_repsim, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    import repsim.cli.workspace as workspace
+    import repsim.cli.names as names
 
     def bug(*arguments: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(workspace, "find_run", bug)
+    monkeypatch.setattr(names, "find_run", bug)
     monkeypatch.setattr(sys, "argv", ["repsim", "info", "x"])
     with pytest.raises(ZeroDivisionError):
         main()

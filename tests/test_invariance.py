@@ -260,7 +260,7 @@ def inside(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_invariance_of_a_run(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ("cka", "--a", "simclr", "--invariance", "--split", "test[:40]", "--batch-size", 20)
+    command = ("invariance", "simclr", "--split", "test[:40]", "--batch-size", 20)
     command += ("--layers", "pooled,head")
     assert run_command(*command) == 0
     out = capsys.readouterr().out
@@ -268,7 +268,7 @@ def test_invariance_of_a_run(inside: Path, capsys: pytest.CaptureFixture[str]) -
     assert "simclr augmentation" in out
     assert "invariance" in out
     assert "95 % interval" in out
-    stem = inside / "results" / "invariance-simclr-test-40-pooled-head"
+    stem = inside / "results" / "invariance-simclr-test-40-pooled-head-batch-size-20"
     assert Path(f"{stem}-curves.png").is_file()
     assert Path(f"{stem}-heatmap.pdf").is_file()
     found = repsim.SimilarityMap.load(f"{stem}.json")
@@ -283,7 +283,7 @@ def test_invariance_of_a_run(inside: Path, capsys: pytest.CaptureFixture[str]) -
     # Its own augmentation is the standard one here, and the file another.
     assert run_command(*command, "--augmentation", "own") == 0
     own = repsim.SimilarityMap.load(
-        inside / "results" / "invariance-simclr-own-test-40-pooled-head.json"
+        inside / "results" / "invariance-simclr-own-test-40-pooled-head-batch-size-20.json"
     )
     assert np.array_equal(own.unbiased, found.unbiased)
     assert "simclr's own augmentation" in capsys.readouterr().out
@@ -300,13 +300,13 @@ def test_runs_on_the_same_augmented_images(inside: Path) -> None:
 
 
 def test_a_run_against_its_classes(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ("cka", "--a", "simclr", "--against-classes", "--split", "test[:50]")
+    command = ("classes", "simclr", "--split", "test[:50]")
     assert run_command(*command, "--layers", "pooled,head", "--permutations", 19) == 0
     out = capsys.readouterr().out
     assert "CKA with the classes" in out
     assert "averaged maps" in out
     assert "p, all pairs" in out
-    stem = inside / "results" / "classes-simclr-test-50-pooled-head"
+    stem = inside / "results" / "classes-simclr-test-50-pooled-head-permutations-19"
     assert Path(f"{stem}-curves.pdf").is_file()
     assert not Path(f"{stem}-heatmap.pdf").exists()
     found = repsim.SimilarityMap.load(f"{stem}.json")
@@ -319,42 +319,32 @@ def test_a_run_against_its_classes(inside: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("command", "message"),
     [
-        (["--invariance", "--b", "untrained"], "--invariance is of one network"),
-        (["--against-classes", "--b", "untrained"], "--against-classes is of one network"),
-        (["--against-classes", "--invariance"], "--against-classes reads a store"),
-        (["--against-classes", "--augmentation", "own"], "--against-classes reads a store"),
-        (["--invariance", "--permutations", "9"], "--permutations is about stores"),
-        (["--invariance", "--memory", "1G"], "--memory is about stores"),
-        (["--invariance", "--no-stderr"], "--stderr is about stores"),
-        (["--invariance", "--estimator", "biased"], "no biased estimate from batches"),
-        (["--batch-size", "32"], "--batch-size is of --invariance"),
-        (["--invariance", "--batch-size", "4"], "4 is not in the range x>=8"),
-        (["--invariance", "--augmentation", "blur"], "'blur' is not one of"),
-        (["--invariance", "--layers", "nowhere"], "nowhere"),
+        ("cka --a simclr --invariance", "a command of its own now: repsim invariance RUN"),
+        ("cka --invariance", "a command of its own now: repsim invariance RUN"),
+        ("cka --a simclr --against-classes", "a command of its own now: repsim classes RUN"),
+        ("invariance simclr --b untrained", "No such option '--b'"),
+        ("invariance simclr --permutations 9", "No such option '--permutations'"),
+        ("invariance simclr --batch-size 4", "--batch-size is 4; expected at least 8"),
+        ("invariance simclr --augmentation blur", "'blur' is not one of"),
+        ("invariance simclr --split test[:40] --layers nowhere", "nowhere"),
+        ("invariance simclr@nowhere --split test[:40]", "nowhere"),
+        ("classes simclr --augmentation none --permutations 9", "permutations need all examples"),
+        ("cka --a simclr --augmentation own --estimator biased", "no biased estimate"),
+        ("cka --a simclr --measure cka", "No such option '--measure'"),
+        ("similarity --a simclr --measure procrustes", "repsim.measures.procrustes_distance"),
+        ("invariance untrained --augmentation own", "no augmentation of its own"),
+        ("invariance store.h5", "store.h5 is a file of activations"),
+        ("classes layer.npy", "layer has no labels"),
+        ("invariance simcrl", "there is no run 'simcrl' in runs; did you mean 'simclr'"),
     ],
 )
-def test_options_that_make_no_sense_are_one_line(
-    inside: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
-    status = run_command("cka", "--a", "simclr", "--split", "test[:40]", *arguments)
-    one_line(status, message, capsys)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["untrained", "--invariance", "--augmentation", "own"], "no augmentation of its own"),
-        (["store.h5", "--invariance"], "store.h5 is a file of activations"),
-        (["layer.npy", "--against-classes"], "layer has no labels"),
-    ],
-)
-def test_networks_that_will_not_do_are_one_line(
-    inside: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+def test_mistakes_are_one_line(
+    inside: Path, capsys: pytest.CaptureFixture[str], command: str, message: str
 ) -> None:
     np.save("layer.npy", np.eye(5))
-    one_line(run_command("cka", "--a", *arguments), message, capsys)
+    one_line(run_command(*command.split()), message, capsys)
 
 
 def one_line(status: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:

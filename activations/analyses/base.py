@@ -74,11 +74,12 @@ class Inputs:
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """A table as a command prints it."""
+    """A table as a command prints it, with a remark below it."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    footnote: str = ""
 
 
 class Analysis(Generic[C]):
@@ -94,12 +95,26 @@ class Analysis(Generic[C]):
             for the part that a network was trained on. The first is the option ``--split``, others
             are ``--NAME-split``.
         result: the kind of its result.
+        joins: whether the results of several networks become one, by ``join``.
+        layer_settings: the settings that take the layers of each network's name.
+        leading: settings that come first in the name of a result.
+        figures: the figures that a result may have, by the suffix of their files.
+        joint_figures: those of several results together.
+        style: the usual size of the figures.
+        uses: parts of the context that it asks users for: ``memory``, ``device``.
     """
 
     config_class: ClassVar[type[Config]] = Config
     networks: ClassVar[Networks] = "one"
     parts: ClassVar[Mapping[str, str | None]] = {"compared": "test"}
     result: ClassVar[type[Result]]
+    joins: ClassVar[bool] = False
+    layer_settings: ClassVar[tuple[str, ...]] = ("layers",)
+    leading: ClassVar[tuple[str, ...]] = ()
+    figures: ClassVar[tuple[str, ...]] = ()
+    joint_figures: ClassVar[tuple[str, ...]] = ()
+    style: ClassVar[str] = "column"
+    uses: ClassVar[tuple[str, ...]] = ("device",)
 
     def __init__(self, config: C | None = None) -> None:
         self.config: C = self.config_class() if config is None else config  # type: ignore[assignment]
@@ -129,6 +144,10 @@ class Analysis(Generic[C]):
         """Compute the result, in a subclass."""
         raise NotImplementedError
 
+    def join(self, results: Sequence[Any]) -> Any:
+        """The results of several networks as one."""
+        raise NotImplementedError
+
     # --- cost
 
     def images_shown(self, sizes: Mapping[str, int]) -> int:
@@ -149,17 +168,15 @@ class Analysis(Generic[C]):
         """The first word of the name of its result."""
         return self.name()
 
-    def tags(self) -> list[str]:
-        """What the name of a result says of the settings: those that differ from their defaults."""
-        found = []
-        for each in settings_of(type(self.config)):
-            value = getattr(self.config, each.name)
-            if value != each.default:
-                found.append(tag(each, value))
-        return found
+    def tags(self) -> dict[str, str]:
+        """Words in the name of a result by setting: of those that differ from their defaults."""
+        values = {each: getattr(self.config, each.name) for each in settings_of(type(self.config))}
+        return {
+            each.name: tag(each, value) for each, value in values.items() if value != each.default
+        }
 
     def split_tags(self, splits: Mapping[str, str | None]) -> list[str]:
-        """What the name of a result says of the splits, unless all are the usual ones."""
+        """Words in the name of a result for the splits, unless all are the usual ones."""
         if all(splits.get(part, split) == split for part, split in self.parts.items()):
             return []
         return ["-".join(split for split in splits.values() if split)]
@@ -172,15 +189,26 @@ class Analysis(Generic[C]):
             data: the image set, where it is not the one that they were trained on.
             splits: the split of each part.
         """
-        about = [*([data] if data else []), *self.split_tags(splits), *self.tags()]
-        words = [self.prefix, *names, *(word for word in about if word)]
-        return "-".join(map(slug, words))
+        tags = self.tags()
+        first = [tags.pop(key) for key in self.leading if key in tags]
+        about = [*first, data or "", *self.split_tags(splits), *tags.values()]
+        return "-".join(map(slug, [self.prefix, *names, *filter(None, about)]))
 
     # --- what users see
 
-    def figure_names(self) -> tuple[str, ...]:
-        """The figures that its result may have, by the suffix of their files."""
-        return ()
+    def drawing(self) -> dict[str, Any]:
+        """Settings that the figures of a result take."""
+        return {}
+
+    def content(self, results: Sequence[Any]) -> Any:
+        """The results as a command prints them as JSON."""
+        found = [result.to_dict() for result in results]
+        return found if len(found) > 1 else found[0]
+
+    def report_all(self, results: Sequence[Any]) -> Iterator[PrintedTable | str]:
+        """The tables and lines that a command prints of all results."""
+        for result in results:
+            yield from self.report(result)
 
     def report(self, result: Any) -> Iterator[PrintedTable | str]:
         """The tables and lines that a command prints of a result."""
@@ -198,11 +226,10 @@ class Analysis(Generic[C]):
         Args:
             patterns: of each network; None leaves its layers as the settings have them.
         """
-        keys = ("layers",) if self.networks == "one" else ("layers_a", "layers_b")
-        changed = {key: value for key, value in zip(keys, patterns, strict=False) if value}
-        known = {each.name for each in settings_of(type(self.config))}
-        if not changed.keys() <= known:
+        if any(patterns) and not self.layer_settings:
             raise UsageError(f"{self.name()} takes no layers; leave out @LAYERS")
+        chosen = zip(self.layer_settings, patterns, strict=False)
+        changed = {key: pattern for key, pattern in chosen if pattern}
         return type(self)(replace(self.config, **changed)) if changed else self
 
 

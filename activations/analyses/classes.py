@@ -1,4 +1,12 @@
-"""Compare each layer of a network with the classes of its images."""
+"""Compare each layer of a network with the classes of its images.
+
+    repsim classes simclr
+    repsim classes simclr supervised --layers even
+    repsim classes simclr --augmentation none
+
+CKA of every layer with the classes, exact, on the activations that were harvested with labels, or
+batch by batch on a network that runs.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +52,12 @@ class Config(base.Config):
     augmentation: str | None = setting(
         None,
         "run the network on images that are augmented: by simclr, supervised or own, as it was "
-        "trained; none shows them as they are; without it, what was harvested is read",
+        "trained; none shows them as they are",
         choices=("none", *AUGMENTATIONS),
         tag="{}",
+        unset="read what was harvested",
     )
-    layers: str | None = setting(None, base.LAYERS, tag="{}", metavar="PATTERN")
+    layers: str | None = setting(None, base.LAYERS, tag="{}", metavar="PATTERN", unset="all")
     kernel: str = setting("linear", base.KERNEL, tag="{}")
     estimator: str = setting(
         "unbiased", base.ESTIMATOR, choices=("unbiased", "biased"), decides=False, tag="{}"
@@ -127,6 +136,9 @@ class Classes(Analysis[Config]):
 
     config_class = Config
     result = SimilarityMap
+    leading = ("augmentation",)
+    figures = ("curves",)
+    uses = ("memory", "device")
 
     @property
     def reads_stores(self) -> bool:
@@ -166,11 +178,11 @@ class Classes(Analysis[Config]):
         result = result if config.stderr else replace(result, stderr=None)
         return describe_shown(result, inputs, name, batch_size=config.batch_size, seed=config.seed)
 
+    def drawing(self) -> dict[str, Any]:
+        return {"estimator": self.config.estimator}
+
     def images_shown(self, sizes: Mapping[str, int]) -> int:
         return 2 * sizes["compared"]
-
-    def figure_names(self) -> tuple[str, ...]:
-        return ("curves",)
 
     def report(self, result: SimilarityMap) -> Iterator[PrintedTable | str]:
         places = (0,) * len(result.layers_a)

@@ -1,4 +1,12 @@
-"""Measure how little each layer sees of an augmentation."""
+"""Measure how little each layer sees of an augmentation.
+
+    repsim invariance simclr
+    repsim invariance simclr supervised --augmentation own --layers even
+
+CKA of each layer between two augmented copies of the same images: 1 where the layer does not see
+what the augmentation changes, near 0 where two copies are no more alike than two images. Runs the
+networks batch by batch; nothing needs to be harvested.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +47,7 @@ class Config(base.Config):
         choices=AUGMENTATIONS,
         tag="{}",
     )
-    layers: str | None = setting(None, base.LAYERS, tag="{}", metavar="PATTERN")
+    layers: str | None = setting(None, base.LAYERS, tag="{}", metavar="PATTERN", unset="all")
     kernel: str = setting("linear", base.KERNEL, tag="{}")
     batch_size: int = setting(256, "images at a time", ge=8)
     seed: int = setting(0, "of the order and augmentations of the images", ge=0)
@@ -105,6 +113,8 @@ class Invariance(Analysis[Config]):
 
     config_class = Config
     result = SimilarityMap
+    leading = ("augmentation",)
+    figures = ("heatmap", "curves")
 
     def compute(self, inputs: Inputs, context: Context) -> SimilarityMap:
         config = self.config
@@ -127,9 +137,6 @@ class Invariance(Analysis[Config]):
 
     def images_shown(self, sizes: Mapping[str, int]) -> int:
         return 2 * sizes["compared"]
-
-    def figure_names(self) -> tuple[str, ...]:
-        return ("heatmap", "curves")
 
     def report(self, result: SimilarityMap) -> Iterator[PrintedTable | str]:
         yield map_column(result, "invariance", range(len(result.layers_a)))

@@ -1,4 +1,15 @@
-"""Compare the layers of two networks."""
+"""Compare the layers of two networks.
+
+    repsim similarity --a simclr --b supervised --layers even
+    repsim similarity --a simclr@bg4.* --b mgan:classifier@features
+    repsim similarity --a simclr --b supervised --augmentation supervised
+
+Centered kernel alignment (CKA) of all pairs of layers, exact, on the same images, with its standard
+errors. Prints each layer's counterpart and most similar layer; writes the result, its CSV, the
+heatmap and the curves. A network may also be a store, or a .npy file of one layer's activations.
+
+With --augmentation runs are shown augmented images, batch by batch; they need no harvest.
+"""
 
 from __future__ import annotations
 
@@ -42,17 +53,17 @@ class Config(base.Config):
     augmentation: str | None = setting(
         None,
         "run the networks on images that are augmented alike for both: by simclr, supervised or "
-        "own, as the first was trained; none shows them as they are; without it, what was "
-        "harvested is read",
+        "own, as the first was trained; none shows them as they are",
         choices=("none", *AUGMENTATIONS),
         tag="{}",
+        unset="read what was harvested",
     )
-    layers: str | None = setting(None, base.LAYERS, tag="{}", metavar="PATTERN")
+    layers: str | None = setting(None, base.LAYERS, tag="{}", metavar="PATTERN", unset="all")
     layers_a: str | None = setting(
-        None, "layers of the first network", tag="a-{}", metavar="PATTERN"
+        None, "layers of the first network alone", tag="a-{}", metavar="PATTERN", unset=""
     )
     layers_b: str | None = setting(
-        None, "layers of the second network", tag="b-{}", metavar="PATTERN"
+        None, "layers of the second network alone", tag="b-{}", metavar="PATTERN", unset=""
     )
     kernel: str = setting("linear", base.KERNEL, tag="{}")
     estimator: str = setting(
@@ -148,6 +159,10 @@ class Similarity(Analysis[Config]):
     config_class = Config
     networks = "pair"
     result = SimilarityMap
+    layer_settings = ("layers_a", "layers_b")
+    leading = ("augmentation",)
+    figures = ("heatmap", "curves")
+    uses = ("memory", "device")
 
     @property
     def prefix(self) -> str:
@@ -202,11 +217,11 @@ class Similarity(Analysis[Config]):
         result = result if config.stderr else replace(result, stderr=None)
         return describe_shown(result, inputs, name, batch_size=config.batch_size, seed=config.seed)
 
+    def drawing(self) -> dict[str, Any]:
+        return {"estimator": self.config.estimator}
+
     def images_shown(self, sizes: Mapping[str, int]) -> int:
         return 3 * sizes["compared"]
-
-    def figure_names(self) -> tuple[str, ...]:
-        return ("heatmap", "curves")
 
     def report(self, result: SimilarityMap) -> Iterator[PrintedTable | str]:
         estimator = self.config.estimator

@@ -1,0 +1,280 @@
+"""Commands of analyses, each made from the class of its module in ``repsim.activations.analyses``.
+
+An analysis says what it reads, computes and prints; its settings are the options. A command finds
+the inputs, reserves its outputs, runs, saves, draws and prints.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from repsim.cli.names import Named, Places, check_distinct, find, find_one
+from repsim.cli.options import (
+    data_dir_option,
+    data_option,
+    device_option,
+    json_option,
+    memory_option,
+    output_option,
+    overwrite_option,
+    runs_option,
+    sized,
+)
+from repsim.cli.reporting import bar
+from repsim.cli.settings import flag_of, given, option_of
+from repsim.cli.writing import Outlet, check_paths
+
+if TYPE_CHECKING:
+    from repsim.activations.analyses.base import Analysis, Context, Inputs
+
+
+@dataclass(frozen=True)
+class Job:
+    """An analysis of one network, or of two.
+
+    Attributes:
+        analysis: with the layers that the names ask for.
+        networks: one, or two where they are compared.
+    """
+
+    analysis: Analysis[Any]
+    networks: Sequence[Named]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the networks."""
+        return tuple(each.label for each in self.networks)
+
+
+# --- from an analysis to a command
+
+
+def analysis_command(
+    name: str, *, called: str | None = None, fixed: Mapping[str, Any] | None = None
+) -> click.Command:
+    """The command of an analysis.
+
+    Args:
+        name: of the analysis, as its module is called.
+        called: the command's own name, where it is another.
+        fixed: settings that the command does not ask for.
+    """
+    from repsim.activations.analyses import find_analysis
+    from repsim.configuration import build_config, settings_of
+
+    kind, command = find_analysis(name), called or name.replace("_", "-")
+    settings = [each for each in settings_of(kind.config_class) if each.name not in (fixed or {})]
+
+    def run(**options: Any) -> None:
+        chosen = {each.name: options.pop(each.name) for each in settings}
+        config = build_config(kind.config_class, {**(fixed or {}), **given(chosen)}, "options")
+        _run(kind(config), **options)
+
+    made = click.Command(command, callback=run, params=[], help=_help(kind, command))
+    shared = (
+        *_inputs(kind),
+        runs_option,
+        data_option,
+        data_dir_option,
+        *(_split_option(kind, part) for part in kind.parts),
+    )
+    for option in shared:
+        made = option(made)
+    made.params += [option_of(each) for each in settings]
+    for option in (*_uses(kind), *_outputs(kind, command)):
+        made = option(made)
+    return made
+
+
+def _uses(kind: type[Analysis[Any]]) -> list[Any]:
+    known = {"memory": memory_option, "device": device_option}
+    return [known[each] for each in kind.uses]
+
+
+def _outputs(kind: type[Analysis[Any]], command: str) -> list[Any]:
+    usual = f"results/{command}-{'A-B' if kind.networks == 'pair' else 'RUN'}.json"
+    style = [sized(kind.style)] if kind.figures else []
+    return [*style, output_option(usual), overwrite_option, json_option]
+
+
+def _inputs(kind: type[Analysis[Any]]) -> list[Any]:
+    if kind.networks == "one":
+        return [click.argument("references", metavar="RUN...", nargs=-1, required=True)]
+    return [
+        click.option("--a", required=True, metavar="NAME", help="Rows: a run or a store."),
+        click.option("--b", metavar="NAME", help="Columns.  [default: the same as --a]"),
+    ]
+
+
+def _split_key(kind: type[Analysis[Any]], part: str) -> str:
+    return "split" if part == next(iter(kind.parts)) else f"{part}_split"
+
+
+def _split_option(kind: type[Analysis[Any]], part: str) -> Any:
+    usual = kind.parts[part]
+    only = len(kind.parts) == 1
+    return click.option(
+        flag_of(_split_key(kind, part)),
+        default=usual,
+        show_default=usual is not None,
+        help=f"Part of the data set{'' if only else f', the {part} one'}; slices as in test[:1000]."
+        + ("" if usual else "  [default: the part that the run was trained on]"),
+    )
+
+
+def _help(kind: type[Analysis[Any]], command: str) -> str:
+    """The docstring of the module: its examples first, then its text."""
+    first, _, rest = (inspect.getdoc(sys.modules[kind.__module__]) or "").partition("\n\n")
+    text = rest or first
+    example = f"repsim {command} " + ("RUN" if kind.networks == "one" else "--a RUN --b RUN")
+    if text.startswith("    "):
+        block, _, text = text.partition("\n\n")
+        example = inspect.cleandoc(block).replace("repsim similarity ", f"repsim {command} ")
+    return f"\b\n{example}\n\n{text}"
+
+
+# --- the networks
+
+
+def _pair(analysis: Analysis[Any], names: Sequence[str], where: Places) -> Job:
+    found = [find_one(each, where) for each in names]
+    return Job(analysis.with_layers([found[0].layers, found[-1].layers]), found)
+
+
+def _each(analysis: Analysis[Any], names: Sequence[str], where: Places) -> list[Job]:
+    found = find(names, where)
+    check_distinct(found)
+    return [Job(analysis.with_layers([each.layers]), [each]) for each in found]
+
+
+@contextmanager
+def _opened(job: Job, splits: Mapping[str, str | None], where: Places) -> Iterator[Inputs]:
+    """The inputs of a job: activations, or networks and images."""
+    from repsim.activations.analyses.base import Inputs
+
+    if not job.analysis.reads_stores:
+        yield _running(job, splits, where)
+        return
+    with ExitStack() as stack:
+        stores = []
+        for each in job.networks:
+            parts = {part: split or "train" for part, split in splits.items()}
+            stores.append({p: stack.enter_context(each.open(s)) for p, s in parts.items()})
+        first = next(iter(splits))
+        names = tuple(store[first].name for store in stores)
+        yield Inputs(names=names, stores=tuple(stores), data=where.data)
+
+
+def _running(job: Job, splits: Mapping[str, str | None], where: Places) -> Inputs:
+    from repsim.activations.analyses.base import Inputs
+    from repsim.data import load
+
+    extractors = tuple(each.running() for each in job.networks)
+    data, own = job.networks[0].data(), extractors[0].run.config.split
+    trained = own if where.data is None else "train"
+    images = {p: load(data, s or trained, data_dir=where.data_dir) for p, s in splits.items()}
+    return Inputs(names=job.labels, extractors=extractors, images=images, data=data)
+
+
+# --- running
+
+
+def _run(
+    analysis: Analysis[Any],
+    *,
+    runs: Path,
+    data: str | None,
+    data_dir: Path | None,
+    references: Sequence[str] = (),
+    a: str | None = None,
+    b: str | None = None,
+    memory: int | None = None,
+    device: str = "auto",
+    style: str = "column",
+    output: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    **splits: str | None,
+) -> None:
+    """Find the networks, run, save, draw and print."""
+    from repsim.activations.analyses.base import Context
+
+    where = Places(runs, data, data_dir)
+    parts = {part: splits[_split_key(type(analysis), part)] for part in analysis.parts}
+    outlet = Outlet(analysis, parts, data, style, output, overwrite)
+    context = Context(device, memory)
+    if analysis.networks == "pair":
+        job = _pair(analysis, [each for each in (a, b) if each], where)
+        results = [_run_pair(job, parts, where, context, outlet)]
+    else:
+        jobs = _each(analysis, references, where)
+        run = _run_joined if analysis.joins else _run_each
+        results = run(jobs, references, parts, where, context, outlet)
+    outlet.show(results, as_json=as_json)
+
+
+def _run_pair(
+    job: Job, parts: Mapping[str, str | None], where: Places, context: Context, outlet: Outlet
+) -> Any:
+    with _opened(job, parts, where) as inputs:
+        outlet = outlet.of(job.analysis)
+        names = inputs.names if len(inputs.names) > 1 else inputs.names * 2
+        path = outlet.reserve(names)
+        with bar(job.analysis.prefix) as progress:
+            result = job.analysis.run(inputs, replace(context, progress=progress))
+    outlet.save(result, path)
+    return result
+
+
+def _run_each(
+    jobs: Sequence[Job],
+    references: Sequence[str],
+    parts: Mapping[str, str | None],
+    where: Places,
+    context: Context,
+    outlet: Outlet,
+) -> list[Any]:
+    """A result of each network, and the figures of all of them together."""
+    outlet.check_one_name(len(jobs))
+    outlets = [outlet.of(job.analysis) for job in jobs]
+    paths = [each.reserve(job.labels) for each, job in zip(outlets, jobs, strict=True)]
+    check_paths(paths, [job.labels[0] for job in jobs])
+    joint = outlet.reserve_joint(references)
+    results = []
+    for job, each, path in zip(jobs, outlets, paths, strict=True):
+        results.append(_run_one(job, parts, where, context))
+        each.save(results[-1], path)
+    outlet.save_joint(results, joint)
+    return results
+
+
+def _run_joined(
+    jobs: Sequence[Job],
+    references: Sequence[str],
+    parts: Mapping[str, str | None],
+    where: Places,
+    context: Context,
+    outlet: Outlet,
+) -> list[Any]:
+    """One result of all networks."""
+    path = outlet.reserve(references)
+    found = [_run_one(job, parts, where, context) for job in jobs]
+    result = outlet.analysis.join(found)
+    outlet.save(result, path)
+    return [result]
+
+
+def _run_one(job: Job, parts: Mapping[str, str | None], where: Places, context: Context) -> Any:
+    with (
+        _opened(job, parts, where) as inputs,
+        bar(f"{job.analysis.name()} {inputs.names[0]}") as progress,
+    ):
+        return job.analysis.run(inputs, replace(context, progress=progress))

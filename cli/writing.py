@@ -1,0 +1,139 @@
+"""The files of a command's results: where they go, and that they are free before work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from repsim.cli.reporting import say, show_files, show_json, show_table
+from repsim.errors import UsageError
+from repsim.files import refuse_existing
+
+if TYPE_CHECKING:
+    from repsim.activations.analyses.base import Analysis
+
+
+@dataclass(frozen=True)
+class Outlet:
+    """Where results of an analysis go, and how they are shown.
+
+    Attributes:
+        analysis: of which results are.
+        splits: the part of the image set, by the name of the part.
+        data: the image set, where it is not the networks' own.
+        style: of the figures.
+        output: the file that was asked for; None for the usual name.
+        overwrite: replace files that exist.
+        written: the files so far.
+    """
+
+    analysis: Analysis[Any]
+    splits: Mapping[str, str | None]
+    data: str | None
+    style: str
+    output: Path | None
+    overwrite: bool
+    written: list[Path] = field(default_factory=list)
+
+    def of(self, analysis: Analysis[Any]) -> Outlet:
+        """The same of an analysis with other settings."""
+        return replace(self, analysis=analysis)
+
+    def path(self, names: Sequence[str]) -> Path:
+        """The file of a result about networks of these names."""
+        from repsim.results import result_file
+
+        if self.output is not None:
+            return result_file(self.output)
+        return Path("results") / f"{self.analysis.stem(names, self.data, self.splits)}.json"
+
+    def reserve(self, names: Sequence[str]) -> Path:
+        """The file of a result, once all that goes with it is known to be free.
+
+        Raises:
+            UsageError: a file exists.
+        """
+        path = self.path(names)
+        for file in (path, path.with_suffix(".csv"), *_figures(path, self.analysis.figures)):
+            refuse_existing(file, self.overwrite)
+        return path
+
+    def reserve_joint(self, names: Sequence[str]) -> Path:
+        """The file whose name the figures of several results take; it is not written itself."""
+        path = self.path(names)
+        for file in _figures(path, self.analysis.joint_figures):
+            refuse_existing(file, self.overwrite)
+        return path
+
+    def check_one_name(self, count: int) -> None:
+        """Raise ``UsageError`` where one file was named for several results."""
+        if self.output is not None and count > 1:
+            raise UsageError(
+                f"--output names one file, but {count} extractors were asked for; leave it out, or "
+                "name one RUN:EXTRACTOR"
+            )
+
+    def save(self, result: Any, path: Path) -> None:
+        """Write a result, its table and its figures."""
+        from repsim import figures
+
+        self.written.extend(result.save(path, overwrite=self.overwrite))
+        if self.analysis.figures:
+            drawn = figures.draw(result, style=self.style, **self.analysis.drawing())
+            self._draw(drawn, result, path)
+
+    def save_joint(self, results: Sequence[Any], path: Path) -> None:
+        """Write the figures of several results together."""
+        from repsim import figures
+
+        if self.analysis.joint_figures:
+            self._draw(figures.draw_together(results, style=self.style), results[0], path)
+
+    def _draw(self, drawn: Mapping[str, Any], result: Any, path: Path) -> None:
+        from repsim import figures
+
+        for suffix, figure in drawn.items():
+            stem = path.with_name(f"{path.stem}-{suffix}")
+            self.written.extend(
+                figures.save(figure, stem, provenance=result.provenance, overwrite=self.overwrite)
+            )
+
+    def show(self, results: Sequence[Any], *, as_json: bool) -> None:
+        """Print remarks, then tables or JSON, then the files."""
+        from repsim.activations.analyses.base import PrintedTable
+
+        for result in results:
+            for note in self.analysis.notes(result):
+                say(f"note: {note}")
+        if as_json:
+            show_json(self.analysis.content(results))
+        for shown in () if as_json else self.analysis.report_all(results):
+            if isinstance(shown, PrintedTable):
+                show_table(shown.title, shown.columns, shown.rows)
+                if shown.footnote:
+                    say(shown.footnote)
+            else:
+                click.echo(shown)
+        show_files(self.written, as_json=as_json)
+
+
+def check_paths(paths: Sequence[Path], labels: Sequence[str]) -> None:
+    """Raise ``UsageError`` where two results would have one file."""
+    for path in paths:
+        if paths.count(path) > 1:
+            same = [label for label, each in zip(labels, paths, strict=True) if each == path]
+            raise UsageError(
+                f"the results of {' and '.join(same)} would both be {path}; report on them apart"
+            )
+
+
+def _figures(path: Path, suffixes: Iterable[str]) -> list[Path]:
+    return [
+        path.with_name(f"{path.stem}-{suffix}{ending}")
+        for suffix in suffixes
+        for ending in (".png", ".pdf")
+    ]
