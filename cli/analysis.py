@@ -119,14 +119,12 @@ def _split_key(kind: type[Analysis[Any]], part: str) -> str:
 
 
 def _split_option(kind: type[Analysis[Any]], part: str) -> Any:
-    usual = kind.parts[part]
-    only = len(kind.parts) == 1
+    found = kind.parts[part]
+    usual = found.usual or "the part that the run was trained on"
     return click.option(
         flag_of(_split_key(kind, part)),
-        default=usual,
-        show_default=usual is not None,
-        help=f"Part of the data set{'' if only else f', the {part} one'}; slices as in test[:1000]."
-        + ("" if usual else "  [default: the part that the run was trained on]"),
+        default=found.usual,
+        help=f"{found.description[:1].upper()}{found.description[1:]}.  [default: {usual}]",
     )
 
 
@@ -151,6 +149,9 @@ def _pair(analysis: Analysis[Any], names: Sequence[str], where: Places) -> Job:
 
 def _each(analysis: Analysis[Any], names: Sequence[str], where: Places) -> list[Job]:
     found = find(names, where)
+    if not analysis.reads_stores:
+        for each in found:
+            each.running()
     check_distinct(found)
     return [Job(analysis.with_layers([each.layers]), [each]) for each in found]
 
@@ -161,7 +162,7 @@ def _opened(job: Job, splits: Mapping[str, str | None], where: Places) -> Iterat
     from repsim.activations.analyses.base import Inputs
 
     if not job.analysis.reads_stores:
-        yield _running(job, splits, where)
+        yield _running(job, splits)
         return
     with ExitStack() as stack:
         stores = []
@@ -173,15 +174,16 @@ def _opened(job: Job, splits: Mapping[str, str | None], where: Places) -> Iterat
         yield Inputs(names=names, stores=tuple(stores), data=where.data)
 
 
-def _running(job: Job, splits: Mapping[str, str | None], where: Places) -> Inputs:
+def _running(job: Job, splits: Mapping[str, str | None]) -> Inputs:
     from repsim.activations.analyses.base import Inputs
-    from repsim.data import load
 
-    extractors = tuple(each.running() for each in job.networks)
-    data, own = job.networks[0].data(), extractors[0].run.config.split
-    trained = own if where.data is None else "train"
-    images = {p: load(data, s or trained, data_dir=where.data_dir) for p, s in splits.items()}
-    return Inputs(names=job.labels, extractors=extractors, images=images, data=data)
+    first = job.networks[0]
+    return Inputs(
+        names=job.labels,
+        extractors=tuple(each.running() for each in job.networks),
+        images={part: first.images(split) for part, split in splits.items()},
+        data=first.data(),
+    )
 
 
 # --- running

@@ -65,21 +65,23 @@ def influence(
     What each example adds to the unbiased CKA of two layers: the value less the value without it,
     exact. Prints the examples that make the layers most alike, and those that set them most apart.
     """
-    from repsim.cli.workspace import open_activations, result_path
+    from repsim.activations.analyses.base import slug
+    from repsim.cli.names import Places, find_one
     from repsim.files import refuse_existing, table, write_atomic
     from repsim.measures import influence as influence_of
     from repsim.sources import check_comparable, id_text
 
-    where: dict[str, Any] = {"split": split, "data": data, "data_dir": data_dir}
+    where = Places(runs, data, data_dir)
     with (
-        open_activations(a, runs, **where) as source_a,
-        open_activations(b, runs, **where) as source_b,
+        find_one(a, where).open(split) as source_a,
+        find_one(b, where).open(split) as source_b,
     ):
         names = [source_a.name, source_b.name]
         chosen = [layer, layer_b or layer]
         qualifiers = [*dict.fromkeys(chosen), data, None if split == "test" else split]
         qualifiers.append(None if kernel == "linear" else kernel)
-        default = result_path(None, "influence", names, *qualifiers).with_suffix(".csv")
+        words = ["influence", *names, *filter(None, qualifiers)]
+        default = Path("results") / f"{'-'.join(map(slug, words))}.csv"
         path = default if output is None else output
         refuse_existing(path, overwrite)
         check_comparable(source_a, source_b)

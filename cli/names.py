@@ -21,6 +21,7 @@ from repsim.errors import StoreError, UsageError, choices
 
 if TYPE_CHECKING:
     from repsim.activations import ActivationStore
+    from repsim.data import ImageSet
     from repsim.sources import ActivationSource
     from repsim.training.run import Extractor, Run
 
@@ -112,6 +113,23 @@ class Named:
     def data(self) -> str:
         """The image set to show it."""
         return self.places.data or self.running().run.config.data
+
+    def images(self, split: str | None) -> ImageSet:
+        """A part of that set, at the size that the network takes; None for what it was trained on.
+
+        The labels are of the target that it was trained on, where the set is its own.
+        """
+        from repsim.data import load
+
+        config = self.running().run.config
+        own = self.places.data is None
+        return load(
+            self.data(),
+            split or (config.split if own else "train"),
+            data_dir=self.places.data_dir,
+            image_size=config.image_size,
+            target=config.target if own else "",
+        )
 
 
 def find(references: Sequence[str], places: Places) -> list[Named]:
@@ -265,8 +283,9 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> Activati
     from repsim.activations.store.format import part_path
 
     shown = "" if places.data is None else f" --data {shlex.quote(places.data)}"
-    data = places.data or extractor.run.config.data
-    path = store_path(extractor, slug_of(data, split, places.data_dir))
+    config = extractor.run.config
+    data = places.data or config.data
+    path = store_path(extractor, slug_of(data, split, places.data_dir, config.image_size))
     if not path.is_file() and not part_path(path).is_file():
         name = extractor.label.partition(":")[0]
         reduced = " --pooling avg" if split.startswith("train") else ""
@@ -285,15 +304,15 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> Activati
     return store
 
 
-def slug_of(data: str, split: str, data_dir: Path | None) -> str:
+def slug_of(data: str, split: str, data_dir: Path | None, image_size: str) -> str:
     """The part of a store's file name that says which images it shows."""
-    from repsim.data import SETS, Split, load
+    from repsim.data import Split, find_set, load
     from repsim.data.imageset import slug
 
-    parsed = Split.parse(split)
-    if data in SETS and str(parsed) == parsed.base in SETS[data].SIZES:
-        return slug(data, split)  # a whole split of a named set: no need to read it
-    return load(data, split, data_dir=data_dir).slug
+    parsed, named = Split.parse(split), find_set(data)
+    if named is not None and not image_size and str(parsed) == parsed.base in named.sizes:
+        return slug(named.name, split)  # a whole split of a named set: no need to read it
+    return load(data, split, data_dir=data_dir, image_size=image_size).slug
 
 
 # --- networks that are no runs

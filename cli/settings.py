@@ -30,6 +30,8 @@ def option_of(setting: Setting) -> click.Option:
 
 def _default(setting: Setting) -> str:
     default = setting.default if setting.unset is None else setting.unset
+    if isinstance(default, bool) and not setting.in_model:
+        default = ("" if default else "no-") + setting.name.replace("_", "-")
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
     return "" if default == "" else f"  [default: {default}]"

@@ -84,7 +84,8 @@ class Outlet:
         self.written.extend(result.save(path, overwrite=self.overwrite))
         if self.analysis.figures:
             drawn = figures.draw(result, style=self.style, **self.analysis.drawing())
-            self._draw(drawn, result, path)
+            known = {key: drawn[key] for key in self.analysis.figures if key in drawn}
+            self._draw(known, result, path)
 
     def save_joint(self, results: Sequence[Any], path: Path) -> None:
         """Write the figures of several results together."""

@@ -80,9 +80,9 @@ class Setting:
     def _check_bounds(self, value: Any) -> None:
         bounds = (
             (self.ge, "at least", lambda a, b: a >= b),
-            (self.gt, "more than", lambda a, b: a > b),
+            (self.gt, "above", lambda a, b: a > b),
             (self.le, "at most", lambda a, b: a <= b),
-            (self.lt, "less than", lambda a, b: a < b),
+            (self.lt, "below", lambda a, b: a < b),
         )
         for bound, words, holds in bounds:
             if bound is not None and not holds(value, bound):

@@ -147,11 +147,12 @@ def test_a_run_is_drawn_and_its_epochs_are_compared(
 
     for wrong, words in (
         ("supervised@7", ["no checkpoint of epoch 7", "there is: 0, 1"]),
-        ("supervised@last", ["ResNet has no layer 'last'"]),
         ("simclr@all", ["kept no checkpoints", "--save-every"]),
         ("supervised@0:head", ["no extractor 'head'"]),
     ):
         one_line(run_repsim("harvest", wrong, "--split", "test[:100]"), 2, *words)
+    unknown = run_repsim("harvest", "supervised@last", "--split", "test[:7]")
+    one_line(unknown, 2, "no layer 'last'")
     several = run_repsim("cka", "--a", "supervised@all", "--split", "test[:100]")
     one_line(several, 2, "names 2 extractors", "supervised@0 or supervised@1")
     missing = run_repsim("cka", "--a", "supervised@0", "--split", "test[:50]")
@@ -530,9 +531,9 @@ def test_results_of_other_probes_have_other_names(inside: Path, run_repsim) -> N
         (["--component", "null", "--layers", "stem"], ["feeds no linear head", "null components"]),
         (["--label-fraction", "0"], ["label_fraction is 0.0", "above 0 and at most 1"]),
         (["--label-fraction", "2"], ["label_fraction is 2.0"]),
-        (["--label-fraction", "half"], ["--label-fraction is 'half'", "as in 1,0.1"]),
+        (["--label-fraction", "half"], ["--label-fraction = 'half'", "valid number"]),
         (["--l2", "0"], ["l2 is 0.0; expected above 0"]),
-        (["--seeds", "0"], ["--seeds", "x>=1"]),
+        (["--seeds", "0"], ["--seeds is 0; expected at least 1"]),
         (["--pooling", "mean"], ["unknown pooling 'mean'"]),
         (["--pooling", "none"], ["was harvested with pooling avg", "probe it with avg"]),
         (["--solver", "knn", "--k", "201"], ["k is 201; expected 1 to 200"]),

@@ -42,8 +42,8 @@ def test_values_from_text_get_their_types() -> None:
     [
         ({"kernal": "rbf"}, "here: unknown key 'kernal'; did you mean 'kernel'"),
         ({"count": 0}, "here: count is 0; expected at least 1"),
-        ({"count": 100}, "here: count is 100; expected less than 100"),
-        ({"shares": "1,0"}, "here: shares is 0.0; expected more than 0"),
+        ({"count": 100}, "here: count is 100; expected below 100"),
+        ({"shares": "1,0"}, "here: shares is 0.0; expected above 0"),
         ({"shares": [2]}, "here: shares is 2.0; expected at most 1"),
         ({"count": "many"}, "here: count = 'many'; input should be a valid integer"),
         ({"count": True}, "here: count = True; expected no truth value"),

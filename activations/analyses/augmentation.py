@@ -25,8 +25,9 @@ def find_augmentation(name: str, inputs: Inputs) -> nn.Module | None:
     if name == "own":
         return (inputs.own or inputs.extractors[0]).run.augmentation()
     images = inputs.images["compared"]
-    size = images.images.shape[-1]
-    return standard(name, images.channels, size, flip=flips(inputs.data or images.name))
+    height, width = images.images.shape[-2:]
+    flip = flips(inputs.data or images.name)
+    return standard(name, images.channels, (height, width), flip=flip)
 
 
 def describe_shown(result: SimilarityMap, inputs: Inputs, name: str, **facts: Any) -> SimilarityMap:

@@ -22,10 +22,10 @@ C = TypeVar("C", bound=Config)
 
 #: Descriptions of settings that several analyses have.
 LAYERS = (
-    "all, odd, even, or addresses, globs, depth:N and, where a network runs, type:CLASS, "
+    "layers: all, odd, even, or addresses, globs, depth:N and, where a network runs, type:CLASS, "
     "separated by commas"
 )
-KERNEL = "linear, rbf, or rbf:FRACTION"
+KERNEL = "kernel of the layers: linear, rbf, or rbf:FRACTION"
 ESTIMATOR = "values to show; the result of stored activations holds both"
 PERMUTATIONS = (
     "p-values from so many permutations of the examples of stored activations; all Gram matrices "
@@ -34,6 +34,19 @@ PERMUTATIONS = (
 
 #: Networks of an analysis: one, or two that are compared.
 Networks = Literal["one", "pair"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an image set that an analysis needs.
+
+    Attributes:
+        usual: its split unless another is given; None for the part a network was trained on.
+        description: a phrase for help texts.
+    """
+
+    usual: str | None
+    description: str
 
 
 @dataclass(frozen=True)
@@ -91,10 +104,11 @@ class Analysis(Generic[C]):
     Attributes:
         config_class: its settings.
         networks: ``one``, or ``pair`` for two that are compared.
-        parts: the parts of an image set that it needs, by name, each with its usual split; None
-            for the part that a network was trained on. The first is the option ``--split``, others
-            are ``--NAME-split``.
+        parts: the parts of an image set that it needs, by name. The first is the option
+            ``--split``, others are ``--NAME-split``.
         result: the kind of its result.
+        reads_stores: whether it reads activations that were harvested, or else runs the networks;
+            a property where that depends on the settings.
         joins: whether the results of several networks become one, by ``join``.
         layer_settings: the settings that take the layers of each network's name.
         leading: settings that come first in the name of a result.
@@ -106,8 +120,11 @@ class Analysis(Generic[C]):
 
     config_class: ClassVar[type[Config]] = Config
     networks: ClassVar[Networks] = "one"
-    parts: ClassVar[Mapping[str, str | None]] = {"compared": "test"}
+    parts: ClassVar[Mapping[str, Part]] = {
+        "compared": Part("test", "part of the data set; slices as in test[:1000]")
+    }
     result: ClassVar[type[Result]]
+    reads_stores: Any = False
     joins: ClassVar[bool] = False
     layer_settings: ClassVar[tuple[str, ...]] = ("layers",)
     leading: ClassVar[tuple[str, ...]] = ()
@@ -123,11 +140,6 @@ class Analysis(Generic[C]):
     def name(cls) -> str:
         """Its name: that of its module."""
         return cls.__module__.rpartition(".")[2]
-
-    @property
-    def reads_stores(self) -> bool:
-        """Whether it reads activations that were harvested; otherwise it runs the networks."""
-        return False
 
     @property
     def pooling(self) -> str:
@@ -177,7 +189,7 @@ class Analysis(Generic[C]):
 
     def split_tags(self, splits: Mapping[str, str | None]) -> list[str]:
         """Words in the name of a result for the splits, unless all are the usual ones."""
-        if all(splits.get(part, split) == split for part, split in self.parts.items()):
+        if all(splits[name] == part.usual for name, part in self.parts.items()):
             return []
         return ["-".join(split for split in splits.values() if split)]
 
@@ -238,8 +250,12 @@ def tag(setting: Setting, value: Any) -> str:
     name = setting.name.replace("_", "-")
     if isinstance(value, bool):
         return name if value else f"no-{name}"
-    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = ",".join(str(each).removesuffix(".0") for each in _each(value))
     return (f"{name}-{{}}" if setting.tag is None else setting.tag).format(text)
+
+
+def _each(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def slug(word: str) -> str:

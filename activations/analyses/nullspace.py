@@ -1,16 +1,27 @@
-"""The null-space report of a run, straight from its checkpoint and images."""
+"""Split features into what a head sees and what it cannot.
+
+    repsim nullspace mgan
+    repsim nullspace mgan:classifier --noise gaussian:0.25,gaussian:0.5 --no-layers
+
+Split the features that feed a linear head into its row space, which its outputs depend on, and
+its null space, which they cannot see; on held-out, noisy and generated images, against chance
+and the untrained network. A run with several extractors gives a report for each. Runs the
+networks themselves: nothing needs to be harvested.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from repsim.activations.analyses import base
+from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, PrintedTable
 from repsim.activations.analyses.layer_nullspace import layer_null_spaces
 from repsim.activations.harvesting.heads import (
     Generated,
@@ -20,8 +31,10 @@ from repsim.activations.harvesting.heads import (
 )
 from repsim.activations.harvesting.loaders import ImageLoader
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
+from repsim.configuration import setting
 from repsim.data.noise import Noise
-from repsim.errors import MismatchError
+from repsim.devices import find_device
+from repsim.errors import MismatchError, UsageError
 from repsim.nullspace import null_space
 from repsim.nullspace.report import judged, with_layers
 from repsim.progress import Progress, silent
@@ -29,6 +42,7 @@ from repsim.results import Alpha, NullSpaceReport
 
 if TYPE_CHECKING:
     from repsim.data import ImageSet
+    from repsim.results import NullSpaceEntry
     from repsim.training.run import Extractor
 
 #: Noise that is put on held-out images, in units of their range from -1 to 1 and in shares.
@@ -39,6 +53,39 @@ NOISES = (
 
 #: Images that other layers than the head are looked at with: their patches are many.
 LAYER_IMAGES = 500
+
+
+@dataclass(frozen=True)
+class Config(base.Config):
+    """Settings of a null-space report.
+
+    Raises:
+        UsageError: noise that is not understood, or none that is named ``none``.
+    """
+
+    noise: tuple[str, ...] = setting(
+        NOISES,
+        "gaussian:SD and salt-and-pepper:SHARE, on images from -1 to 1; none for no noise",
+        metavar="KIND:LEVEL,...",
+        unset="four levels of each",
+    )
+    control: bool = setting(True, "compare with the run's own network before training")
+    layers: bool = setting(
+        True, "report on the convolutions and linear layers before the head, too"
+    )
+    seed: int = setting(0, "of noise, generated images and resampling", ge=0, le=(1 << 63) - 1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.noise:
+            raise UsageError("noise is empty; expected such as gaussian:0.25, or none")
+        for each in self.noises:
+            Noise.parse(each)
+
+    @property
+    def noises(self) -> tuple[str, ...]:
+        """The kinds and levels of noise; none for ``none``."""
+        return () if self.noise == ("none",) else self.noise
 
 
 def null_space_of_run(
@@ -191,3 +238,96 @@ def _alpha(extractor: Extractor) -> list[Alpha]:
         return []
     last = math.inf if extractor.epoch is None else extractor.epoch
     return [Alpha(**{key: row[key] for key in keys}) for row in rows if row["epoch"] <= last]
+
+
+class Nullspace(Analysis[Config]):
+    """The report on the head of each network, and bars of all of them."""
+
+    config_class = Config
+    parts: ClassVar[Mapping[str, Part]] = {
+        "train": Part(None, "part to train probes on"),
+        "test": Part("test", "part to report on"),
+    }
+    result = NullSpaceReport
+    layer_settings = ()
+    figures = ("strips", "histogram", "noise", "alpha", "layers")
+    joint_figures = ("bars",)
+    style = "page"
+
+    def compute(self, inputs: Inputs, context: Context) -> NullSpaceReport:
+        config = self.config
+        return null_space_of_run(
+            inputs.extractors[0],
+            inputs.images["train"],
+            inputs.images["test"],
+            noises=config.noises,
+            control=config.control,
+            layers=config.layers,
+            seed=config.seed,
+            device=find_device(context.device),
+            progress=context.progress,
+        )
+
+    def images_shown(self, sizes: Mapping[str, int]) -> int:
+        networks = 2 if self.config.control else 1
+        return networks * (sizes["train"] + (2 + len(self.config.noises)) * sizes["test"])
+
+    def seconds(self, sizes: Mapping[str, int]) -> float:
+        return 10.0
+
+    def split_tags(self, splits: Mapping[str, str | None]) -> list[str]:
+        given = {part: split for part, split in splits.items() if split != self.parts[part].usual}
+        return [split for split in given.values() if split]
+
+    def content(self, results: Sequence[NullSpaceReport]) -> list[dict[str, Any]]:
+        return [report.to_dict() for report in results]
+
+    def report_all(self, results: Sequence[NullSpaceReport]) -> Iterator[PrintedTable | str]:
+        for k in range(0, len(results), 2):  # of more, a terminal has no room
+            yield _summary(results[k : k + 2])
+        for report in results:
+            if report.claims:
+                yield _verdicts(report)
+
+
+def _summary(reports: Sequence[NullSpaceReport]) -> PrintedTable:
+    """Each network with its intervals, chance and the untrained one; a row a quantity."""
+    ranks = [(f"{report.rank} / {report.dim}", "", "") for report in reports]
+    rows = [("rank of the head / features", *(cell for each in ranks for cell in each))]
+    summaries = [dict(report.summary()) for report in reports]
+    for name, *_ in reports[0].SUMMARY:
+        if any(name in each for each in summaries):
+            rows.append((name, *(cell for each in summaries for cell in _cells(each.get(name)))))
+    columns = [title for report in reports for title in (report.name, "chance", "untrained")]
+    title = f"row space and null space, n = {reports[0].n:,}"
+    return PrintedTable(title, ("", *columns), rows)
+
+
+def _verdicts(report: NullSpaceReport) -> PrintedTable:
+    """The verdict on each claim, by the interval of a number; the result has whole sentences."""
+    rows = []
+    for each in report.claims:
+        value, _, control = _cells(report.find(each.quantity, each.part, each.group))
+        group = {"all": "", "clean": ""}.get(each.group, f", {each.group}")
+        bound = f"{each.side} {_number(each.against)}"
+        name = f"{each.quantity.replace('_', ' ')}, {each.part}{group}"
+        rows.append((each.claim, name, value, bound, control, each.verdict))
+    columns = ("claim", "number", "value", "to be", "untrained", "verdict")
+    return PrintedTable(f"claims of Mao et al. on {report.name}", columns, rows)
+
+
+def _cells(entry: NullSpaceEntry | None) -> tuple[str, str, str]:
+    if entry is None:
+        return "-", "-", "-"
+    ends = [_number(end) for end in (entry.low, entry.high)]
+    interval = "" if "-" in ends else f" ({ends[0]} to {ends[1]})"
+    return _number(entry.value) + interval, _number(entry.chance), _number(entry.control)
+
+
+def _number(value: float) -> str:
+    if value != value:
+        return "-"
+    return f"{value:.3f}" if 1e-3 <= abs(value) < 1000 or value == 0 else f"{value:.2e}"
+
+
+ANALYSIS = Nullspace

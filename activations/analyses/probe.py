@@ -1,18 +1,27 @@
-"""Stores into probe curves."""
+"""Measure how much each layer knows about the classes.
+
+    repsim probe simclr supervised untrained
+    repsim probe mgan@features --solver lbfgs,sgd:mao2022,knn --seeds 3
+
+Train probes for the classes on every layer's features, and score them on held-out images. Needs
+the activations of both parts: repsim harvest RUN --split train --split test --pooling avg.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
+from repsim.activations.analyses import base
+from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, PrintedTable
 from repsim.activations.capture.pooling import Reduction
-from repsim.activations.store.parts import JoinedStore
-from repsim.activations.store.reader import ActivationStore
+from repsim.configuration import setting
+from repsim.devices import float64_device
 from repsim.errors import MismatchError, UsageError, choices
 from repsim.layers import select_layers
 from repsim.nullspace import RowSpace, row_space
@@ -22,7 +31,11 @@ from repsim.probes.splits import check_fraction
 from repsim.progress import Progress, silent
 from repsim.results import ProbeCurve, ProbeEntry
 
-Store = ActivationStore | JoinedStore
+if TYPE_CHECKING:
+    from repsim.activations.store.parts import JoinedStore
+    from repsim.activations.store.reader import ActivationStore
+
+    Store = ActivationStore | JoinedStore
 
 #: Parts of the features that a probe can be shown.
 COMPONENTS = ("full", "row", "null")
@@ -30,7 +43,7 @@ COMPONENTS = ("full", "row", "null")
 
 @dataclass(frozen=True)
 class ProbePlan:
-    """Which probes to train at every layer: each combination of these.
+    """The probes to train at every layer: each combination of these.
 
     Attributes:
         solvers: names, ``sgd`` and ``mlp`` also with a schedule as in ``sgd:mao2022``.
@@ -71,6 +84,72 @@ class ProbePlan:
         keys = ("solver", "component", "label_fraction", "labels", "seed")
         each = (self.solvers, self.components, self.label_fractions, labels, self.seeds)
         return [dict(zip(keys, values, strict=True)) for values in product(*each)]
+
+
+@dataclass(frozen=True)
+class Config(base.Config):
+    """Settings of probes of every layer.
+
+    Raises:
+        UsageError: an unknown solver, component or reduction, or a share that cannot be.
+    """
+
+    layers: str | None = setting(None, base.LAYERS, tag="{}", metavar="PATTERN", unset="all")
+    solver: tuple[str, ...] = setting(
+        ("lbfgs",),
+        "lbfgs, logistic regression to convergence; sgd, the same on a published schedule, as in "
+        "sgd:mao2022; mlp, a perceptron; ridge, in closed form; knn, the nearest neighbours",
+        tag="{}",
+        metavar="SOLVER[:SCHEDULE],...",
+    )
+    component: tuple[str, ...] = setting(
+        ("full",),
+        "full features, or of the layer that feeds a linear head its row and null components",
+        tag="{}",
+        metavar="PART,...",
+    )
+    label_fraction: tuple[float, ...] = setting(
+        (1.0,),
+        "share of each class's training examples, such as 1,0.1,0.05",
+        tag="labels-{}",
+        metavar="FRACTION,...",
+    )
+    seeds: int = setting(
+        1, "repetitions with other label fractions, validation splits and initial weights", ge=1
+    )
+    seed: int = setting(0, "the first of the seeds", ge=0, le=1 << 62)
+    random_labels: bool = setting(False, "train each probe on permuted labels too, as a control")
+    l2: float | None = setting(
+        None,
+        "penalty of lbfgs or ridge",
+        gt=0,
+        unset="the best on a fifth of the training part",
+    )
+    k: int = setting(1, "neighbours of knn", ge=1)
+    hidden: int = setting(1000, "hidden units of mlp", ge=1)
+    dropout: float = setting(0.0, "dropout of mlp's hidden units", ge=0, lt=1)
+    pooling: str = setting(
+        "avg",
+        "reduction of a map before a probe sees it: avg, its average over positions; none, every "
+        "value; grid:K, averages over K x K cells",
+        tag="{}",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.plan()
+
+    def plan(self) -> ProbePlan:
+        """The probes of every layer."""
+        return ProbePlan(
+            solvers=self.solver,
+            components=self.component,
+            label_fractions=self.label_fraction,
+            seeds=range(self.seed, self.seed + self.seeds),
+            random_labels=self.random_labels,
+            pooling=self.pooling,
+            options={"l2": self.l2, "k": self.k, "hidden": self.hidden, "dropout": self.dropout},
+        )
 
 
 def probe_layers(
@@ -248,3 +327,72 @@ def _component(rows: Features, component: str, space: RowSpace | None) -> Featur
     assert space is not None
     moved = space._replace(basis=space.basis.to(rows.device))
     return rows.map(lambda x: moved.part(x.double(), component), dtype=torch.float64)
+
+
+class Probe(Analysis[Config]):
+    """Probes of every layer, trained on one part of the images and scored on another."""
+
+    config_class = Config
+    parts: ClassVar[Mapping[str, Part]] = {
+        "train": Part("train", "part to train probes on"),
+        "test": Part("test", "part to score them on"),
+    }
+    result = ProbeCurve
+    joins = True
+    figures = ("curves",)
+    reads_stores = True
+
+    @property
+    def pooling(self) -> str:
+        return self.config.pooling
+
+    def compute(self, inputs: Inputs, context: Context) -> ProbeCurve:
+        stores: Any = inputs.stores[0]
+        return probe_layers(
+            stores["train"],
+            stores["test"],
+            layers=self.config.layers,
+            plan=self.config.plan(),
+            device=float64_device(context.device),
+            progress=context.progress,
+        )
+
+    def join(self, results: Sequence[ProbeCurve]) -> ProbeCurve:
+        return ProbeCurve.join(results)
+
+    def seconds(self, sizes: Mapping[str, int]) -> float:
+        layers = 1 if self.config.layers else 10
+        return 1 + layers * len(self.config.plan().probes()) * sizes["train"] / 4000
+
+    def tags(self) -> dict[str, str]:
+        config, found = self.config, super().tags()
+        span = f"seeds-{config.seed}-{config.seed + config.seeds - 1}"
+        if config.pooling == "none":
+            found["pooling"] = "unpooled"
+        return {
+            ("seeds" if key == "seed" else key): span if key in ("seed", "seeds") else word
+            for key, word in found.items()
+        }
+
+    def report(self, result: ProbeCurve) -> Iterator[PrintedTable | str]:
+        """The layers and accuracies of every series."""
+        points = [(series.label, point) for series in result.series() for point in series.points]
+        seeds = max(point.seeds for _, point in points)
+        stopped = not all(point.converged for _, point in points)
+        rows: list[tuple[Any, ...]] = []
+        for label, p in points:
+            interval = f"{p.low:.3f} to {p.high:.3f}{'' if p.converged else ' *'}"
+            row = (label, p.layer, p.features, p.train_accuracy, p.accuracy, interval, p.sd)
+            rows.append(row if seeds > 1 else row[:-1])
+        columns = ("network", "layer", "features", "train accuracy", "accuracy", "95 % interval")
+        yield PrintedTable(
+            f"held-out accuracy of {result.solver} probes, n = {result.n_train:,} + "
+            f"{result.n_test:,}, chance {1 / result.classes:.2f}"
+            + (f", mean of {seeds} seeds" if seeds > 1 else ""),
+            (*columns, "sd") if seeds > 1 else columns,
+            rows,
+            "* the solver stopped before it met its tolerance" if stopped else "",
+        )
+
+
+ANALYSIS = Probe

@@ -49,7 +49,9 @@ class Config(base.Config):
         UsageError: another measure than CKA, or p-values of images that are seen in batches.
     """
 
-    measure: str = setting("cka", "cka; other measures are functions of repsim.measures", tag="")
+    measure: str = setting(
+        "cka", "measure of similarity: cka; others are functions of repsim.measures", tag=""
+    )
     augmentation: str | None = setting(
         None,
         "run the networks on images that are augmented alike for both: by simclr, supervised or "
