@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from repsim.activations.harvesting.harvest import Plan
     from repsim.activations.harvesting.processes import Loader
+    from repsim.data import ImageSet
 
 
 @dataclass(frozen=True)
@@ -242,12 +244,13 @@ def _jobs_of_runs(
     from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
     from repsim.activations.harvesting.runs import store_path
     from repsim.cli.names import Places, find
-    from repsim.data import load
 
     chosen = find(references, Places(runs, data, data_dir))
     # All parts are read before the first is harvested: a wrong name is no reason to stop half way.
-    names = {each.data() for each in chosen}
-    parts = {(name, s): load(name, s, data_dir=data_dir) for s in splits for name in names}
+    parts: dict[Any, ImageSet] = {}
+    for each, split in product(chosen, dict.fromkeys(splits)):
+        if (each.shown(), split) not in parts:
+            parts[each.shown(), split] = each.images(split)
     return [
         Job(
             extractor.label,
@@ -260,7 +263,7 @@ def _jobs_of_runs(
         )
         for split in dict.fromkeys(splits)
         for each in chosen
-        for extractor, images in [(each.running(), parts[each.data(), split])]
+        for extractor, images in [(each.running(), parts[each.shown(), split])]
     ]
 
 

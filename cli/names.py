@@ -114,6 +114,11 @@ class Named:
         """The image set to show it."""
         return self.places.data or self.running().run.config.data
 
+    def shown(self) -> tuple[str, str, str]:
+        """The image set, the size of its images and the target of their labels."""
+        config = self.running().run.config
+        return self.data(), config.image_size, config.target if self.places.data is None else ""
+
     def images(self, split: str | None) -> ImageSet:
         """A part of that set, at the size that the network takes; None for what it was trained on.
 
@@ -121,14 +126,14 @@ class Named:
         """
         from repsim.data import load
 
-        config = self.running().run.config
-        own = self.places.data is None
+        data, image_size, target = self.shown()
+        trained = self.running().run.config.split if self.places.data is None else "train"
         return load(
-            self.data(),
-            split or (config.split if own else "train"),
+            data,
+            split or trained,
             data_dir=self.places.data_dir,
-            image_size=config.image_size,
-            target=config.target if own else "",
+            image_size=image_size,
+            target=target,
         )
 
 
