@@ -128,7 +128,7 @@ def store_bytes(path: Path) -> int:
 
 
 def memory(path: Path, images: int, width: int) -> list[tuple[str, str]]:
-    """Peak of processes of their own, less that of forward passes; where Linux says it."""
+    """Peak memory of a process, less the peak of forward passes alone; where Linux says it."""
     if not Path("/proc/self/status").exists():
         return []
     peaks = []

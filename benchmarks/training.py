@@ -2,8 +2,8 @@
 
 python benchmarks/training.py [METHOD ...] [--preset small] [--steps 30] [--repeat 3]
 
-Steps are those of the training loop, with the batch size, network and images of a preset. Time
-inside the networks is that of their forward passes and of all backward passes. On CUDA the device
+Steps are taken by the training loop, with the batch size, network and images of a preset. Time
+inside the networks is spent in their forward passes and in all backward passes. On CUDA the device
 is waited for before and after each, which the loop itself does not do.
 """
 

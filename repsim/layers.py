@@ -45,7 +45,7 @@ class Address(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, modules: Collection[str] = ()) -> Address:
-        """``text`` taken apart; those of ``modules`` may have ``@``, ``#`` or ``:`` in them."""
+        """``text`` taken apart; names in ``modules`` may have ``@``, ``#`` or ``:`` in them."""
         ends = [len(text), *(i for i in reversed(range(len(text))) if text[i] in "@#:")]
         for end in ends:
             if text[:end] in modules and (found := re.fullmatch(_SUFFIX, text[end:])):
@@ -64,7 +64,7 @@ def select_layers(
     """The addresses that match, in the order of the patterns and then their own, each once.
 
     Args:
-        addresses: what there is.
+        addresses: all that there are.
         patterns: None or ``"all"``; ``"odd"`` or ``"even"`` for the points of that name in residual
             blocks; otherwise addresses or globs, ``type:CLASS`` or ``depth:NUMBER``, as a list or
             separated by commas. A module's address alone chooses all its calls and outputs.

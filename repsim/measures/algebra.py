@@ -63,7 +63,7 @@ def pair_sums(
 
     Args:
         layers_a: layers from ``prepare_layer``.
-        layers_b: those of the other side, or None to pair ``layers_a`` with itself.
+        layers_b: layers of the other side, or None to pair ``layers_a`` with itself.
         memory: bytes that rows, matrices and tiles may take.
         terms: keep the terms of each example, from which the standard errors follow.
         algebra: the one to use; it has no influence on the values.

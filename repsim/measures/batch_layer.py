@@ -50,7 +50,7 @@ class BatchLayer:
 
 
 def _batch_layer(source: ArraySource, kernel: Kernel, scratch: Scratch) -> Layer:
-    """The only layer of ``source``, of which it then needs nothing more."""
+    """The only layer of ``source``, which is not needed afterwards."""
     (name,), n = source.layers, source.n
     x = as_floats(source.rows(name, 0, n)).flatten(1)
     layer = None

@@ -130,7 +130,7 @@ def _leading(space: Subspace, variance: float) -> Subspace:
 
 
 def _canonical(x: Subspace, y: Subspace) -> tuple[Float[Tensor, "r c"], Float[Tensor, " c"]]:
-    """The canonical variables of x in its basis, and their correlations with those of y."""
+    """The canonical variables of x in its basis, and their correlations with the variables of y."""
     n, most = len(x.basis), max(x.rank, y.rank)
     if most >= n - 1:
         raise DegenerateError(

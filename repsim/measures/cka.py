@@ -142,7 +142,7 @@ def _differentiable(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) 
             raise DegenerateError(f"{name}: it is the same for every example")
         try:
             # At mean squared norm 1, to which the bound on the noise applies. CKA does not depend
-            # on the scale, so the gradient is right without that of the scale.
+            # on the scale, so the gradient is right if the scale has none.
             grams.append(_gram(centred / (spread / len(rows)) ** 0.5, kernel))
         except DegenerateError as error:
             raise DegenerateError(f"{name}: {error}") from None

@@ -2,7 +2,7 @@
 
 Where layers have few features beside the examples, XᵀY costs less than Gram matrices do. It is
 summed over rows block by block, so each row is read once, or twice where the terms of each example
-are wanted. Memory is that of the products of features, whatever n is.
+are wanted. Memory holds the products of features, whatever n is.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def gram_sums(
 
     Args:
         layers_a: layers from ``prepare_layer``.
-        layers_b: those of the other side, or None to pair ``layers_a`` with itself.
+        layers_b: layers of the other side, or None to pair ``layers_a`` with itself.
         memory: bytes that rows, Gram matrices and tiles may take.
         terms: keep the terms of each example, from which the standard errors follow.
         progress: told the steps done: one a layer that is held as a Gram matrix, one a tile.
@@ -45,7 +45,7 @@ def gram_sums(
     a = slice(0, len(layers_a))
     b = a if layers_b is None else slice(len(layers_a), count)
     device, dtype = layers[0].device, layers[0].dtype
-    room = plan_memory(layers, memory)
+    room = share_memory(layers, memory)
     tiles = upper_tiles(n, room.tile)
     done = hold(layers, room, progress, len(tiles))
     if terms:
@@ -124,7 +124,7 @@ class Room(NamedTuple):
     step: int  #: rows that are read at once of a layer that is not held
 
 
-def plan_memory(layers: list[Layer], memory: int) -> Room:
+def share_memory(layers: list[Layer], memory: int) -> Room:
     """Tiles that fit in a processor's reach where all layers can be held, and otherwise as large as
     half of the memory allows: each tile reads its rows again."""
     n, size, count = layers[0].n, layers[0].dtype.itemsize, len(layers)

@@ -140,7 +140,7 @@ def _of_all_pairs(
 
 
 def _repeat(caught: list[warnings.WarningMessage]) -> None:
-    """Warn again of what was caught, but of each kind of care in one line, not one for a pair."""
+    """Warn again of what was caught: in one line for each kind, not one for each pair."""
     ours = [warning for warning in caught if issubclass(warning.category, RepsimWarning)]
     for warning in caught:
         if warning not in ours:

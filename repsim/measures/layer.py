@@ -16,7 +16,7 @@ from repsim.sources import ActivationSource, as_floats
 
 @dataclass
 class Layer:
-    """A layer of n examples and p features, of which CKA sees K_ij - u_i - u_j.
+    """A layer of n examples and p features, which enters CKA as K_ij - u_i - u_j.
 
     Rows are centred, and scaled to mean squared norm 1 (linear kernel) or to bandwidth 1 (RBF); CKA
     depends on neither. That keeps float32 accurate for features whose mean is large beside their
@@ -110,7 +110,7 @@ class Layer:
 
     @property
     def _wide(self) -> bool:
-        """True if K - 1 is computed in place of K, of which a wide kernel would keep few digits."""
+        """True if K - 1 is computed in place of K, whose digits a wide kernel would lose."""
         return isinstance(self.kernel, RBF) and self.kernel.fraction >= 1
 
     def of_exponents(self, exponents: Tensor) -> Tensor:

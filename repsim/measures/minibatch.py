@@ -75,7 +75,7 @@ class MinibatchCKA:
         A batch of fewer than four examples has no unbiased HSIC; it is counted and left out.
 
         Args:
-            a: activations, or what ``reduce`` made of them, of at least ``layers_a``.
+            a: activations, or layers that ``reduce`` made of them, of at least ``layers_a``.
             b: of ``layers_b``.
 
         Raises:
@@ -109,7 +109,7 @@ class MinibatchCKA:
         self.examples += n
 
     def merge(self, other: MinibatchCKA) -> None:
-        """Add what ``other`` has seen: the result is that of one pass over both streams.
+        """Add the sums of ``other``, as if one pass had gone over both streams.
 
         Raises:
             MismatchError: it is of other layers, of another kernel or of layers of other widths.

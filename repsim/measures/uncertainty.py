@@ -62,7 +62,7 @@ def permutation_test(
 
     Args:
         layers_a: layers from ``prepare_layer``; their Gram matrices are held.
-        layers_b: those of the other side.
+        layers_b: layers of the other side.
         permutations: how many.
         seed: of the permutations.
         memory: bytes that the Gram matrices may take.

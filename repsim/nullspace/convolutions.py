@@ -35,7 +35,7 @@ class PatchSpace:
         basis: (groups, in kh kw / groups, k) orthonormal columns for each group, and columns of
             zeros where another group has more. Of the row space or of the null space, whichever is
             smaller; of the type that convolutions are taken in.
-        of_null: whether the basis is that of the null space.
+        of_null: whether the basis spans the null space.
         rank: of the weight, over all groups.
         dim: numbers in a patch, in kh kw.
     """

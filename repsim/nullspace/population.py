@@ -70,7 +70,7 @@ class Population:
     def condensed(self) -> Population:
         """The same scatter of each stratum in at most d rows: R of a QR decomposition, RᵀR = S.
 
-        Their number is no longer that of the examples; ``counts`` still is.
+        There are fewer rows than examples then; ``counts`` still counts examples.
         """
         parts = [
             torch.linalg.qr(part, mode="r").R if len(part) > part.shape[1] else part

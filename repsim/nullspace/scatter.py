@@ -75,7 +75,7 @@ class Forms:
         return Forms(self.counts, *rest).cleared(self)
 
     def cleared(self, whole: Forms) -> Forms:
-        """Zero where a form is so small beside that of the whole space that it is rounding."""
+        """Zero where a form is rounding, so small beside the whole space's."""
         pairs = zip(self._cases(), whole._cases(), strict=True)
         return Forms(
             self.counts,

@@ -12,7 +12,7 @@ from repsim.nullspace.resampling import resampled
 from repsim.nullspace.scatter import Forms
 from repsim.nullspace.subspace import RowSpace
 
-#: A class of fewer examples has no entries of its own; it counts in those of all.
+#: A class of fewer examples has no entries of its own; it counts among all examples.
 FEWEST = 5
 
 
@@ -22,7 +22,7 @@ class Side:
 
     Attributes:
         group: ``all``, ``generated`` or the name of the noise.
-        seed: what tells its resamples from those of another side.
+        seed: a number that gives every side resamples of its own.
         population: the examples in strata.
         parts: forms of ``full`` and, unless empty, ``row`` and ``null``, over resamples.
         centres: means of all examples in the coordinates of ``full`` and ``row``, over resamples.

@@ -1,4 +1,4 @@
-"""Statistics of the split of features by a head, their intervals, and what chance gives.
+"""Statistics of the split of features by a head, their intervals and percentiles by chance.
 
 Each statistic is a function of quadratic forms (``repsim.nullspace.scatter``) by part of the space:
 ``row``, ``null``, ``full``, and of the row space ``ones``, the direction f_r1, and ``row without
@@ -93,7 +93,7 @@ def gap(real: Forms, generated: Forms, apart: Float[Tensor, " c"]) -> Float[Tens
 
     Args:
         real: forms of real images on the subspace.
-        generated: those of generated images.
+        generated: forms of generated images.
         apart: |BᵀΔμ|², Δμ the difference of the means.
     """
     pooled = (real.scatter + generated.scatter) / (real.n + generated.n - 2)
@@ -137,7 +137,7 @@ def interval(cases: Float[Tensor, " c"], scale: str = "plain") -> tuple[float, f
     compares with chance, which is taken on the same examples.
 
     Args:
-        cases: the value, then that of each resample; resamples in which it is undefined drop out.
+        cases: the value, then the value of each resample; undefined ones drop out.
         scale: ``plain``, ``log`` for what is positive, ``square`` for what may be near 0.
 
     Returns:

@@ -70,10 +70,10 @@ def neighbours(
 ) -> Iterator[tuple[slice, Float[Tensor, "rows k"], Int[Tensor, "rows k"]]]:
     """The k nearest training rows of every test row, nearest first; equally near, in their order.
 
-    They are those of float64 distances, in float32 as in float64. As many test rows at once as fit
-    in half of ``default_memory``, and for each such part the training rows are read once. Where
-    many training rows are equally near, and not at distance 0, all have to be looked at, which
-    takes longer.
+    They are the neighbours by float64 distances, in float32 as in float64. Test rows come as many
+    at once as fit in half of ``default_memory``, and for each such part the training rows are read
+    once. Where many training rows are equally near, and not at distance 0, all have to be looked
+    at, which takes longer.
 
     Yields:
         Test rows; their distances, float64; and the places of the neighbours in ``train``, int64.

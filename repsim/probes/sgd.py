@@ -1,6 +1,6 @@
 """A linear head or a perceptron trained by minibatches, on the schedules of published probes.
 
-A schedule stops where it stops: its accuracy depends on it, unlike that of the converged solvers.
+A schedule stops where it stops: the accuracy depends on that point, unlike a converged solver's.
 """
 
 from __future__ import annotations

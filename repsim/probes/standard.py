@@ -48,7 +48,7 @@ class Moments:
 
 
 def moments(blocks: Iterable[Float[Tensor, "_ p"]], *, full: bool = False) -> Moments:
-    """Those of all rows in one pass, as Chan, Golub and LeVeque (1979) join those of parts.
+    """Means and deviations of all rows in one pass, joined over parts (Chan et al. 1979).
 
     Raises:
         NonFiniteError: numbers whose squares are too large, or too small, for float64.
