@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from repsim.configuration import build_config
 from repsim.training import parallel
+from repsim.training.compose import configure
 from repsim.training.config import TrainConfig
 from repsim.training.loaders import Feed, feed, open_images, spec_of
 from repsim.training.methods import find_method
@@ -56,7 +56,7 @@ class Clock:
 def set_up(method: str, preset: str, steps: int, device: str) -> tuple[Trainer, Feed]:
     """A trainer whose epoch is ``steps`` steps, and its images."""
     kind = find_method(method)
-    config: TrainConfig = build_config(kind.config_class, read_preset(method, preset), preset)
+    config: TrainConfig = configure(method, read_preset(method, preset), preset)
     split = f"train[:{steps * config.batch_size}]"
     config = config.model_copy(update={"device": device, "split": split, "epochs": 10_000})
     images = open_images(config.data, split, None)

@@ -40,8 +40,8 @@ def plan(fast: bool) -> Plan:
             "simclr": ("simclr", {**resnet, "epochs": 2 if fast else 20}),
             "gan": ("gan", {"width": width, "epochs": 3 if fast else 15}),
             "mgan": ("mgan", {"width": width, "epochs": 2 if fast else 15}),
-            "untrained": ("untrained", resnet),
-            "untrained-discriminator": ("untrained", {"of": "gan", "width": width}),
+            "untrained": ("supervised", {**resnet, "epochs": 0}),
+            "untrained-discriminator": ("gan", {"width": width, "epochs": 0}),
         }
     )
 
@@ -100,13 +100,12 @@ def demo(fast: bool, output: Path | None, as_json: bool) -> None:
 
 def train_all(plan: Plan, folder: Path) -> dict[str, Run]:
     """Train, or find trained, every run of the plan."""
-    from repsim.configuration import build_config
+    from repsim.training.compose import configure
     from repsim.training.loop import train
-    from repsim.training.methods import find_method
 
     runs = {}
     for name, (method, settings) in plan.runs.items():
-        config = build_config(find_method(method).config_class, settings, "demo")
+        config = configure(method, settings, "demo")
         say(f"train {name}")
         with bar(f"train {name}") as progress:
             runs[name] = train(method, config, folder / name, resume=True, progress=progress)

@@ -17,7 +17,7 @@ from repsim.errors import RepsimError, RepsimWarning, UsageError
 #: Commands that have a module of their name here; those of analyses are found beside them.
 COMMANDS = {
     "demo": "See the whole pipeline on handwritten digits, in three minutes.",
-    "train": "Train an extractor: simclr, supervised, gan, wgan, mgan, autoencoder, untrained.",
+    "train": "Train an extractor: simclr, supervised, gan, wgan, mgan, autoencoder.",
     "harvest": "Store the activations of a run's layers.",
     "cka": "Compare the layers of two networks by CKA.",
     "influence": "Find the images that drive the similarity of two layers.",

@@ -16,6 +16,8 @@ from repsim.errors import RepsimError, UsageError
 from repsim.progress import silent
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from repsim.training.config import TrainConfig
     from repsim.training.run import Run
 
@@ -31,7 +33,16 @@ class Methods(Suggesting):
         return method_names()
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return _command(name) if name in self.list_commands(ctx) else None
+        return MethodCommand(name) if name in self.list_commands(ctx) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] == "untrained":
+            from repsim.training.earlier import instead_of_untrained
+
+            raise UsageError(instead_of_untrained(args[1:]))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from repsim.training.methods import method_summary
@@ -49,26 +60,96 @@ def train() -> None:
     """
 
 
-def _command(method: str) -> click.Command:
-    from repsim.training.methods import find_method, method_summary
+class MethodCommand(click.Command):
+    """A method, with an option for each of its settings and of those of the network it trains.
+
+    The settings of other families are options too, hidden ones, so that one line can say whose they
+    are, and since a file or a run that is resumed may name another family than the command line.
+    """
+
+    def __init__(self, method: str) -> None:
+        from repsim.training.methods import find_method, method_summary
+
+        self.method = method
+        self.default = find_method(method).network
+        super().__init__(
+            method,
+            callback=self.run,
+            params=_shared(method),
+            help=f"\b\nrepsim train {method} --data digits --name {method}\n\n"
+            + method_summary(method),
+        )
+        self.shared = list(self.params)
+        self.params += self._settings(self.default)
+
+    def run(self, **options: Any) -> None:
+        """Train."""
+        _train(self.method, **options)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if network := _value_of("--network", args):
+            self.params = self.shared + self._settings(network)
+        return super().parse_args(ctx, args)
+
+    def _settings(self, network: str | None) -> list[click.Parameter]:
+        """Options for the settings of the method, of ``network``, and hidden ones of others."""
+        from repsim.networks.families import find_family
+        from repsim.training.compose import config_for, networks_for
+
+        config = config_for(self.method, network)
+        options = {name: _option(name, field) for name, field in config.model_fields.items()}
+        others = networks_for(self.method) if network else []
+        for other in others:
+            for name, field in find_family(other).settings.model_fields.items():
+                options.setdefault(name, _option(name, field, hidden=True))
+        if network:
+            options["network"] = NetworkOption(network, self.default, others)
+        return list(options.values())
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The settings of the network stand under a heading of their own."""
+        from repsim.networks.families import find_family
+
+        network = next(
+            (each.network for each in self.params if isinstance(each, NetworkOption)), None
+        )
+        of_network = set(find_family(network).settings.model_fields) if network else set()
+        own = [each for each in self.params if each.name in of_network]
+        for title, options in (
+            ("Options", [each for each in self.get_params(ctx) if each not in own]),
+            (f"Settings of the network {network}", own),
+        ):
+            records = [each.get_help_record(ctx) for each in options]
+            if shown := [record for record in records if record is not None]:
+                with formatter.section(title):
+                    formatter.write_dl(shown)
+
+
+class NetworkOption(click.Option):
+    """``--network``, which knows the family whose settings the other options have."""
+
+    def __init__(self, network: str, default: str | None, known: Sequence[str]) -> None:
+        self.network = network
+        listed = f"Family of networks: {', '.join(known)}.  [default: {default}]"
+        super().__init__(["--network"], help=listed)
+
+
+def _value_of(option: str, args: Sequence[str]) -> str | None:
+    """The value of an option on a command line that is not parsed yet; the last one counts."""
+    found = None
+    for arg, following in zip(args, (*args[1:], None), strict=False):
+        name, equals, value = arg.partition("=")
+        if name == option:
+            found = value if equals else following
+    return found
+
+
+def _shared(method: str) -> list[click.Parameter]:
+    """The options that are no settings."""
     from repsim.training.presets import PRESETS
 
-    config = find_method(method).config_class
-
-    def run(**options: Any) -> None:
-        _train(method, **options)
-
-    options: list[click.Parameter] = [
-        _option(name, field.annotation, field.default, field.description or "")
-        for name, field in config.model_fields.items()
-    ]
-    own = click.Command(
-        method,
-        callback=run,
-        params=[],
-        help=f"\b\nrepsim train {method} --data digits --name {method}\n\n{method_summary(method)}",
-    )
-    shared = (
+    bare = click.Command(method)
+    for option in (
         click.option("--name", help=f"Name of the run.  [default: {method}]"),
         click.option(
             "--preset",
@@ -88,27 +169,27 @@ def _command(method: str) -> click.Command:
         data_dir_option,
         click.option("--resume", is_flag=True, help="Continue a run, with the settings it has."),
         overwrite_option,
-    )
-    for option in shared:
-        own = option(own)
-    own.params += options  # after what is said of any run
-    return own
+    ):
+        bare = option(bare)
+    return bare.params
 
 
-def _option(name: str, annotation: Any, default: Any, description: str) -> click.Option:
+def _option(name: str, field: FieldInfo, *, hidden: bool = False) -> click.Option:
     """A click option for one field; None stands for 'not given', so that TOML can speak."""
     flag = f"--{name.replace('_', '-')}"
-    shown = "" if default == "" else f"  [default: {default}]"
+    description = field.description or ""
+    shown = "" if field.default == "" else f"  [default: {field.default}]"
     return click.Option(
-        [f"{flag}/--no-{flag[2:]}" if annotation is bool else flag],
-        type=_kind(annotation),
+        [f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag],
+        type=_kind(field.annotation),
         default=None,
         help=f"{description[:1].upper()}{description[1:]}.{shown}",
+        hidden=hidden,
     )
 
 
 def _kind(annotation: Any) -> Any:
-    """What click makes of an option's text; of anything but one plain value, the field does."""
+    """The click type of a field; a text where the field itself has to read the value."""
     if get_origin(annotation) is Literal:
         return OneOf(get_args(annotation))
     return annotation if annotation in (bool, int, float, str) else str
@@ -192,22 +273,24 @@ def _settings(
     preset: str | None,
     resumed: Run | None,
 ) -> TrainConfig:
-    """The options, before the file, before the preset, before what a run to resume has."""
-    from repsim.configuration import build_config, read_toml
-    from repsim.training.methods import find_method
+    """The options, before the file, before the preset, before the settings of a run to resume."""
+    from repsim.configuration import read_toml
+    from repsim.training.compose import configure, without_network
     from repsim.training.presets import read_preset
 
-    kind = find_method(method).config_class
-    layers = [({} if resumed is None else resumed.config.model_dump(), "the run")]
+    base: list[tuple[dict[str, Any], str]] = []
+    if resumed is not None:
+        base.append((resumed.config.model_dump(), "the run"))
     if preset is not None:
-        layers.append((read_preset(method, preset), f"preset {preset}"))
-    if config_file is not None:
-        layers.append((read_toml(config_file), str(config_file)))
-    layers.append((given, "options"))
-    values: dict[str, Any] = {}
+        base.append((read_preset(method, preset), f"preset {preset}"))
+    file = {} if config_file is None else read_toml(config_file)
+    network = given.get("network", file.get("network"))
+    layers = [(without_network(settings, method, network), source) for settings, source in base]
+    layers += [(file, str(config_file)), (given, "options")]
+    values: dict[str, Any] = {} if network is None else {"network": network}
     for settings, source in layers:
         values |= settings
-        config = build_config(kind, values, source)
+        config = configure(method, values, source)
     return config
 
 

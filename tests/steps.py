@@ -13,10 +13,10 @@ import sys
 
 import torch
 
-from repsim.configuration import build_config
 from repsim.launch import is_leader
 from repsim.networks.image_spec import ImageSpec
 from repsim.training import parallel
+from repsim.training.compose import configure
 from repsim.training.loaders import feed, open_images
 from repsim.training.methods import find_method
 from repsim.training.trainer import Trainer
@@ -24,11 +24,12 @@ from repsim.training.trainer import Trainer
 
 def losses(method: str) -> list[float]:
     values = {"batch_size": 40, "split": "train[:40]", "epochs": 20, "depth": 10, "width": 4}
-    kind = find_method(method)
-    config = build_config(kind.config_class, {**values, "device": "cpu"}, "test")
+    config = configure(method, {**values, "device": "cpu"}, "test")
     config = config.model_copy(update={"precision": "64-true"})  # Fabric's, not for users
     torch.manual_seed(config.seed_for("initialisation"))
-    built = kind(config, ImageSpec(channels=1, classes=10, height=32, width=32, flips=False))
+    built = find_method(method)(
+        config, ImageSpec(channels=1, classes=10, height=32, width=32, flips=False)
+    )
     fabric = parallel.start(config)
     source = feed(open_images("digits", config.split, None), fabric.device, 0)
     trainer = Trainer(built, fabric, len(source))

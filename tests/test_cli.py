@@ -610,9 +610,9 @@ def test_info_shows_the_layers_of_the_networks_of_a_run(inside: Path, run_repsim
             ["no configuration no.toml"],
         ),
         (["train", "supervised"], 2, ["exists and is finished", "--overwrite"]),
-        (["train", "untrained", "--name", "../x"], 2, ["cannot be called '../x'"]),
-        (["train", "untrained", "--name", "a:b"], 2, ["cannot be called 'a:b'"]),
-        (["train", "untrained", "--name", ""], 2, ["cannot be called ''"]),
+        (["train", "simclr", "--name", "../x"], 2, ["cannot be called '../x'"]),
+        (["train", "simclr", "--name", "a:b"], 2, ["cannot be called 'a:b'"]),
+        (["train", "simclr", "--name", ""], 2, ["cannot be called ''"]),
         (["cka", "--a", "simclr", "--split", "test[:100]", "-o", ""], 2, ["names no file"]),
         (
             ["cka", "--a", "simclr", "--split", "test[:100]", "--device", "mps"],
@@ -702,11 +702,11 @@ def test_settings_come_from_toml_and_options_go_before_them(
 ) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "s.toml").write_text("width = 8\ndepth = 10\nseed = 5\n")
     done = run_repsim(
-        *("train", "untrained", "--config", tmp_path / "s.toml", "--width", "4"),
-        *("--runs", tmp_path),
+        *("train", "simclr", "--config", tmp_path / "s.toml", "--width", "4"),
+        *("--epochs", "0", "--runs", tmp_path),
     )
     assert done.status == 0, done.err
-    config = json.loads((tmp_path / "untrained" / "config.json").read_text())["config"]
+    config = json.loads((tmp_path / "simclr" / "config.json").read_text())["config"]
     assert (config["width"], config["depth"], config["seed"]) == (4, 10, 5)
 
 

@@ -18,8 +18,8 @@ from repsim.configuration import (
     to_toml,
 )
 from repsim.errors import UsageError
+from repsim.training.compose import config_for
 from repsim.training.config import TrainConfig
-from repsim.training.methods.simclr import Config as SimCLR
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def test_one_function_reads_settings_of_both_kinds() -> None:
     small = {each.name: each for each in settings_of(Small)}
     assert small["mode"].choices == ("fast", "slow")
     assert small["shares"].annotation == tuple[float, ...]
-    trained = {each.name: each for each in settings_of(SimCLR)}
+    trained = {each.name: each for each in settings_of(config_for("simclr"))}
     assert trained["depth"].choices == (10, 18, 34, 50)
     assert trained["epochs"].default == 30
     assert trained["epochs"].description == "passes over the training part"

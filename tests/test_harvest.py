@@ -467,11 +467,13 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run and ``one.h5``, its harvest by one process."""
     from repsim.activations import harvest_run
     from repsim.data import load
+    from repsim.training.compose import configure
     from repsim.training.loop import train
-    from repsim.training.methods.untrained import METHOD
 
     folder = tmp_path_factory.mktemp("single")
-    run = train("untrained", METHOD.config_class(data="digits", width=4), folder / "runs" / "u")
+    run = train(
+        "supervised", configure("supervised", {"width": 4, "epochs": 0}), folder / "runs" / "u"
+    )
     images = load("digits", "test[:100]")
     harvest_run(run, images, path=folder / "one.h5", batch_size=24).close()
     return folder

@@ -247,7 +247,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         patch.setattr(sys, "argv", sys.argv)
         assert run_command("train", "simclr", "--epochs", 0, *tiny) == 0
-        assert run_command("train", "untrained", "--of", "simclr", *tiny) == 0
+        assert run_command("train", "supervised", "--epochs", 0, "--name", "untrained", *tiny) == 0
+        assert run_command("train", "gan", "--epochs", 0, *tiny) == 0
         assert run_command("harvest", "simclr", "--split", "test[:50]", "--pooling", "avg") == 0
     return folder
 
@@ -296,7 +297,7 @@ def test_runs_on_the_same_augmented_images(inside: Path) -> None:
     found = repsim.SimilarityMap.load(inside / "results" / name)
     assert (found.name_a, found.name_b) == ("simclr", "untrained")
     assert found.augmented == ", supervised augmentation"
-    assert found.provenance["b"]["method"] == "untrained"
+    assert found.provenance["b"]["method"] == "supervised"
 
 
 def test_a_run_against_its_classes(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,7 +335,7 @@ def test_a_run_against_its_classes(inside: Path, capsys: pytest.CaptureFixture[s
         ("cka --a simclr --augmentation own --estimator biased", "no biased estimate"),
         ("cka --a simclr --measure cka", "No such option '--measure'"),
         ("similarity --a simclr --measure procrustes", "repsim.measures.procrustes_distance"),
-        ("invariance untrained --augmentation own", "no augmentation of its own"),
+        ("invariance gan --augmentation own", "no augmentation of its own"),
         ("invariance store.h5", "store.h5 is a file of activations"),
         ("classes layer.npy", "layer has no labels"),
         ("invariance simcrl", "there is no run 'simcrl' in runs; did you mean 'simclr'"),

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
-from repsim.configuration import build_config
 from repsim.data import load
 from repsim.errors import UsageError
 from repsim.networks.families.dcgan import LATENT
 from repsim.networks.image_spec import ImageSpec
 from repsim.training import methods
+from repsim.training.compose import configure
 from repsim.training.lars import LARS
 from repsim.training.loop import train
 from repsim.training.losses import fake_logits, real_logits
@@ -42,10 +42,9 @@ SMALL: dict[str, dict[str, Any]] = {
 
 def make(method: str, seed: int = 0, **settings: Any) -> Any:
     """A small method of a seed; ``settings`` go before those of ``SMALL``."""
-    kind = find_method(method)
-    config = build_config(kind.config_class, {**SMALL.get(method, {}), **settings}, "test")
+    config = configure(method, {**SMALL.get(method, {}), **settings}, "test")
     torch.manual_seed(seed)
-    return kind(config, SPEC)
+    return find_method(method)(config, SPEC)
 
 
 def batch(n: int) -> Batch:
@@ -72,49 +71,7 @@ def gradient_descent(method: Method, **rates: float) -> StepContext:
 
 
 def test_every_method_is_tested_here() -> None:
-    assert sorted([*SMALL, "untrained"]) == method_names()
-
-
-# --- the control
-
-
-@pytest.mark.parametrize(
-    "of",
-    [f"{m}:{e}" for m in SMALL for e in find_method(m).extractors],
-)
-def test_the_control_is_where_its_method_begins_bit_for_bit(of: str, tmp_path: Path) -> None:
-    name, _, extractor = of.partition(":")
-    kind, control = find_method(name), find_method("untrained")
-    common = {"split": "train[:400]", "test": "test[:20]", "seed": 5, "epochs": 0, **SMALL[name]}
-    begun = train(name, build_config(kind.config_class, common, "test"), tmp_path / "begun")
-    settings = build_config(control.config_class, {**common, "of": of}, "test")
-    untrained = train("untrained", settings, tmp_path / "control").load_extractor()
-    expected = begun.load_extractor(extractor).state_dict()
-    assert list(untrained.state_dict()) == list(expected)
-    for key, value in untrained.state_dict().items():
-        assert torch.equal(value, expected[key]), key
-
-
-def test_a_method_alone_stands_for_its_first_extractor() -> None:
-    first, second, other = (
-        make("untrained", of=of, width=4, seed=seed).networks["encoder"]
-        for of, seed in (("mgan", 0), ("mgan:discriminator", 0), ("mgan", 1))
-    )
-    assert torch.equal(first.head.weight, second.head.weight)
-    assert not torch.equal(first.head.weight, other.head.weight)
-
-
-@pytest.mark.parametrize(
-    ("of", "message"),
-    [
-        ("gna", "unknown method 'gna'; did you mean 'gan'"),
-        ("untrained", "of is 'untrained'; expected a method that is trained"),
-        ("gan:generator", "of is 'gan:generator'; expected .* METHOD:EXTRACTOR"),
-    ],
-)
-def test_controls_of_nothing(of: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        make("untrained", of=of)
+    assert sorted(SMALL) == method_names()
 
 
 # --- SimCLR and supervised
@@ -319,10 +276,9 @@ def test_the_penalty_alone_brings_slopes_towards_one() -> None:
 
 
 def test_the_penalty_is_taken_at_full_precision_in_mixed_training(tmp_path: Path) -> None:
-    kind = find_method("wgan")
     settings = {"constraint": "penalty", "precision": "bf16-mixed", "batch_size": 100, "width": 4}
     where = {"split": "train[:200]", "test": "test[:20]", "epochs": 1}
-    config = build_config(kind.config_class, {**settings, **where}, "test")
+    config = configure("wgan", {**settings, **where}, "test")
     run = train("wgan", config, tmp_path / "run")
     assert math.isfinite(run.last_metrics()["penalty"])
 
@@ -424,8 +380,8 @@ def test_the_example_is_a_method_by_being_there(added: str, tmp_path: Path) -> N
     run = methods_run(tmp_path / "runs" / added)
     assert run.load_extractor().layer_names()[-1] == "head"
     assert 0 < run.last_metrics()["loss"] < math.log(4)
-    command.main(["untrained", "--of", added, *size, *runs], standalone_mode=False)
-    control = methods_run(tmp_path / "runs" / "untrained").load_extractor()
+    command.main([added, *size, *runs, "--epochs", "0", "--name", "u"], standalone_mode=False)
+    control = methods_run(tmp_path / "runs" / "u").load_extractor()
     assert control.head.weight.shape == (4, 32)
 
 

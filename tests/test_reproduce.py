@@ -161,7 +161,7 @@ def test_a_changed_setting_is_another_run_and_another_result(tmp_path: Path) -> 
 def test_a_result_is_made_again_when_it_or_its_network_is_another(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, device="cpu")
     panel = table_panel("", ["a"], [["b"]])
-    run = Training(workspace, "a", "untrained", read_preset("untrained", "tiny"))
+    run = Training(workspace, "a", "gan", {**read_preset("gan", "tiny"), "epochs": 0})
     result = Analysis(
         workspace, "r", FigureData, {}, [run], lambda progress: FigureData("", "", [panel])
     )

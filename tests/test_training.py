@@ -14,9 +14,10 @@ import pytest
 import torch
 from driving import Stop, run_command, stop_at
 
-from repsim.configuration import build_config, read_toml
+from repsim.configuration import read_toml
 from repsim.errors import StoreError, TrainingError, UsageError
 from repsim.training import mode_collapse
+from repsim.training.compose import configure
 from repsim.training.loop import train
 from repsim.training.methods import find_method, method_names, method_summary
 from repsim.training.run import Run
@@ -30,14 +31,12 @@ TINY: dict[str, dict[str, Any]] = {
     "wgan": {"width": 4, "batch_size": 50, "coverage": 0, "sheet": 16},
     "mgan": {"width": 4, "batch_size": 50, "coverage": 0, "sheet": 20},
     "autoencoder": {"width": 4, "batch_size": 50},
-    "untrained": {"depth": 10, "width": 4},
 }
 
 
 def settings(method: str, **more: Any) -> Any:
-    epochs = {} if method == "untrained" else {"epochs": 3}
-    values = {"split": "train[:100]", "test": "test[:50]", **epochs, **TINY[method], **more}
-    return build_config(find_method(method).config_class, values, "test")
+    values = {"split": "train[:100]", "test": "test[:50]", "epochs": 3, **TINY[method], **more}
+    return configure(method, values, "test")
 
 
 def whole(run: Run) -> dict[str, bytes]:
@@ -65,14 +64,10 @@ def test_a_method_trains_and_its_extractors_load(method: str, tmp_path: Path) ->
         assert all(layer in addresses for layer in network.layer_names())
     state = torch.load(run.checkpoint, weights_only=True)
     assert set(state["networks"]) == set(run.build().networks)
-    if method == "untrained":
-        assert not (run.path / "metrics.csv").exists()
-    else:
-        assert len((run.path / "metrics.csv").read_text().splitlines()) == 4
-        torch.manual_seed(run.config.seed_for("initialisation"))
-        for name, network in run.build().networks.items():
-            trained = state["networks"][name]
-            assert any(not torch.equal(v, trained[k]) for k, v in network.state_dict().items())
+    assert len((run.path / "metrics.csv").read_text().splitlines()) == 4
+    for name, network in run.build().networks.items():
+        trained = state["networks"][name]
+        assert any(not torch.equal(v, trained[k]) for k, v in network.state_dict().items())
 
 
 @pytest.mark.parametrize("method", ["supervised", "simclr", "mgan"])
@@ -118,12 +113,15 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tmp_path: P
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_the_untrained_network_is_where_the_supervised_one_began(tmp_path: Path) -> None:
-    control = train("untrained", settings("untrained"), tmp_path / "u").load_extractor()
-    config = settings("supervised", epochs=0)
-    begun = train("supervised", config, tmp_path / "s").load_extractor()
-    for name, value in begun.state_dict().items():
-        assert torch.equal(value, control.state_dict()[name]), name
+@pytest.mark.parametrize("method", TINY)
+def test_a_run_without_epochs_is_where_a_longer_one_began(method: str, tmp_path: Path) -> None:
+    control = train(method, settings(method, epochs=0), tmp_path / "untrained")
+    assert not (control.path / "metrics.csv").exists()
+    trained = train(method, settings(method, epochs=1, save_every=(0,)), tmp_path / "trained")
+    for name in control.extractors:
+        begun = trained.load_extractor(name, epoch=0).state_dict()
+        for key, value in control.load_extractor(name).state_dict().items():
+            assert torch.equal(value, begun[key]), key
 
 
 def test_a_finished_run_stays_unless_told_otherwise(tmp_path: Path) -> None:
@@ -241,7 +239,7 @@ def test_mgan_shares_what_it_says(tmp_path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
-    run = train("untrained", settings("untrained"), tmp_path / "run")
+    run = train("supervised", settings("supervised", epochs=0), tmp_path / "run")
     content = run.checkpoint.read_bytes()
     run.checkpoint.write_bytes(content[: len(content) // 2])
     with pytest.raises(StoreError, match="damaged or not a checkpoint"):
@@ -249,7 +247,7 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_never_runs_code(tmp_path: Path) -> None:
-    run = train("untrained", settings("untrained"), tmp_path / "run")
+    run = train("supervised", settings("supervised", epochs=0), tmp_path / "run")
     marker = tmp_path / "ran"
 
     class Hostile:
@@ -263,13 +261,12 @@ def test_a_checkpoint_never_runs_code(tmp_path: Path) -> None:
 
 
 def test_configurations_say_what_is_wrong(tmp_path: Path) -> None:
-    kind = find_method("simclr").config_class
     with pytest.raises(UsageError, match="unknown key 'temprature'; did you mean 'temperature'"):
-        build_config(kind, {"temprature": 1}, "options")
+        configure("simclr", {"temprature": 1}, "options")
     with pytest.raises(UsageError, match="options: temperature = -1; input should be greater than"):
-        build_config(kind, {"temperature": -1}, "options")
+        configure("simclr", {"temperature": -1}, "options")
     with pytest.raises(UsageError, match="depth = 19"):
-        build_config(kind, {"depth": 19}, "options")
+        configure("simclr", {"depth": 19}, "options")
     with pytest.raises(UsageError, match="unknown method 'simcrl'; did you mean 'simclr'"):
         find_method("simcrl")
     (tmp_path / "broken.toml").write_text("epochs = ")

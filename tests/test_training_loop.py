@@ -16,9 +16,10 @@ from driving import Stop, run_command, stop_at
 from PIL import Image
 
 from repsim.cli.main import main
-from repsim.configuration import build_config, read_toml, to_toml
+from repsim.configuration import read_toml, to_toml
 from repsim.errors import TrainingError, UsageError
 from repsim.training import methods, mode_collapse
+from repsim.training.compose import config_for, configure
 from repsim.training.config import TrainConfig
 from repsim.training.loop import train
 from repsim.training.methods import find_method, method_names
@@ -29,7 +30,7 @@ PART = {"split": "train[:200]", "test": "test[:100]", "device": "cpu"}
 
 
 def configured(method: str, **values: Any) -> Any:
-    return build_config(find_method(method).config_class, {**PART, **values}, "test")
+    return configure(method, {**PART, **values}, "test")
 
 
 @pytest.fixture
@@ -309,8 +310,7 @@ def test_a_replacement_that_stops_leaves_nothing_but_the_run_it_was_to_replace(
 @pytest.mark.parametrize("method", method_names())
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_load(method: str, preset: str) -> None:
-    kind = find_method(method).config_class
-    config = build_config(kind, read_preset(method, preset), preset)
+    config = configure(method, read_preset(method, preset), preset)
     assert (FOLDER / f"{method}.{preset}.toml").read_text().startswith("# ")
     assert config.data == "digits" or preset != "tiny"
 
@@ -318,11 +318,8 @@ def test_presets_load(method: str, preset: str) -> None:
 @pytest.mark.parametrize("method", method_names())
 def test_the_papers_presets_leave_nothing_to_a_default_that_may_change(method: str) -> None:
     """All that the method itself sets, and the data, epochs and batch size of whoever trains."""
-    kind = find_method(method).config_class
-    own = set(kind.model_fields) - set(TrainConfig.model_fields)
-    told = {"data", "split", "test", "epochs"}
-    if build_config(kind, {}, "").epochs:
-        told |= {"batch_size"}
+    own = set(config_for(method).model_fields) - set(TrainConfig.model_fields)
+    told = {"data", "split", "test", "epochs", "batch_size"}
     assert own | told <= set(read_preset(method, "paper"))
 
 
@@ -339,7 +336,7 @@ def test_the_options_of_any_run_come_before_those_of_the_method() -> None:
     command = group.get_command(None, "mgan")  # type: ignore[arg-type]
     names = [parameter.name for parameter in command.params]
     assert names[:4] == ["name", "preset", "config_file", "print_config"]
-    fields = list(find_method("mgan").config_class.model_fields)
+    fields = list(config_for("mgan").model_fields)
     assert names[-len(fields) :] == fields
 
 
@@ -360,8 +357,7 @@ def test_the_printed_configuration_is_toml_that_repeats_the_run(
     printed = capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "run.toml").write_text(printed)
-    kind = find_method("supervised").config_class
-    assert set(read_toml(tmp_path / "run.toml")) == set(kind.model_fields)
+    assert set(read_toml(tmp_path / "run.toml")) == set(config_for("supervised").model_fields)
     shared = ("--runs", tmp_path)
     assert run_command("train", "supervised", *options, *shared, "--name", "a") == 0
     config = ("--config", tmp_path / "run.toml")

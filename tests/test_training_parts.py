@@ -13,15 +13,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 import repsim.training.loaders as feeding
-from repsim.configuration import build_config
 from repsim.data import load
 from repsim.data.folder import ImageFiles
 from repsim.training.batchnorm import BatchNormOfAll, synchronise
+from repsim.training.compose import configure
 from repsim.training.image_grid import GAP, pairs, sheet
 from repsim.training.loaders import Resident, feed, open_images, rows_of_epoch
 from repsim.training.loop import train
 from repsim.training.method import StepContext
-from repsim.training.methods import find_method
 from repsim.training.metrics import Diverged, Means, check_weights
 from repsim.training.mode_collapse import Coverage, alpha, classes_seen
 from repsim.training.stepping import MovingAverage, Stepper
@@ -249,7 +248,7 @@ def test_streamed_training_is_that_from_memory(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = {"data": str(folder), "epochs": 2, "batch_size": 10, "depth": 10, "width": 4}
-    config = build_config(find_method("supervised").config_class, values, "test")
+    config = configure("supervised", values, "test")
     memory = train("supervised", config, tmp_path / "memory")
     monkeypatch.setattr(feeding, "default_memory", lambda device: 0)
     streamed = train("supervised", config, tmp_path / "streamed")

@@ -17,11 +17,10 @@ import pytest
 import torch
 from driving import Stop, run_command, stop_at
 
-from repsim.configuration import build_config
 from repsim.errors import RepsimError, StoreError, UsageError
 from repsim.training import loop
+from repsim.training.compose import configure
 from repsim.training.loop import train
-from repsim.training.methods import find_method
 from repsim.training.run import Run
 
 TINY = {"split": "train[:100]", "test": "test[:50]", "epochs": 1, "batch_size": 50, "width": 4}
@@ -31,7 +30,7 @@ def configured(method: str, **values: Any) -> Any:
     depth = {"depth": 10} if method in ("supervised", "simclr") else {"sheet": 0, "coverage": 0}
     if method == "autoencoder":
         depth = {"sheet": 0}
-    return build_config(find_method(method).config_class, {**TINY, **depth, **values}, "test")
+    return configure(method, {**TINY, **depth, **values}, "test")
 
 
 def arrays(path: Path, **replaced: Any) -> str:
@@ -269,7 +268,7 @@ def test_damaged_metrics(trained: tuple[Path, Path], tmp_path: Path, text: Any) 
         ({"config": []}, r"config.json is damaged: config is \[\]"),
         ({"facts": None}, "config.json is damaged: facts is None"),
         ({"facts": {"colour": 1}}, "config.json is damaged: "),
-        ({"format_version": 99}, "of format version 99; this repsim reads version 1"),
+        ({"format_version": 99}, "of format version 99; this repsim reads versions 1 and 2"),
     ],
 )
 def test_damaged_descriptions(

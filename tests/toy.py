@@ -25,7 +25,7 @@ class Config(TrainConfig):
 class Toy(Method):
     """``loss_a`` comes first in the dictionary, ``loss_b`` goes first."""
 
-    config_class = Config
+    settings = Config
     extractors = ("net",)
     config: Config
 
@@ -42,14 +42,14 @@ class Toy(Method):
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
         return warmup_cosine(step, steps, steps_per_epoch)
 
-    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
+    def step(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         for _ in range(2 if self.config.twice else 1):
-            logits = training.networks["net"](batch.images)
+            logits = context.networks["net"](batch.images)
             loss_a = F.cross_entropy(logits, batch.labels)
             loss_b = logits.square().mean()
             if self.steps == self.config.nan_at:
                 loss_b = loss_b * torch.nan
-            training.descend(loss_a + 0.01 * loss_b, "net")
+            context.descend(loss_a + 0.01 * loss_b, "net")
         self.steps += 1
         return {"loss_a": loss_a.detach(), "loss_b": loss_b.detach()}
 

@@ -113,8 +113,8 @@ def null_space_of_run(
         train: images that the probes are trained on.
         test: held-out images, which every number is of.
         noises: as ``Noise.parse`` reads them.
-        control: whether to compare with the untrained network; a run of the method ``untrained``
-            is one, and has no other.
+        control: whether to compare with the untrained network; a run without epochs is one, and
+            has no other.
         layers: whether to report on the convolutions and linear layers before the head as well.
         seed: of noise, generated images, resamples and random subspaces.
         device: where the networks run.

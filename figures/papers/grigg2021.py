@@ -42,7 +42,7 @@ from repsim.results.figure import FigureData, Look, heatmap_panel, line, line_pa
 
 #: What is changed of the presets of a scale.
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
-    "tiny": {"simclr": {}, "supervised": {}, "untrained": {}},
+    "tiny": {"simclr": {}, "supervised": {}},
     "small": {
         # Blocks in groups of 3, 4, 6 and 3, as in the paper's ResNet-50, at an eighth of its width.
         "simclr": {
@@ -54,9 +54,8 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "width": 8,
         },
         "supervised": {"split": "train[:20000]", "epochs": 10, "depth": 34, "width": 8},
-        "untrained": {"split": "train[:20000]", "depth": 34, "width": 8},
     },
-    "paper": {"simclr": {}, "supervised": {}, "untrained": {}},
+    "paper": {"simclr": {}, "supervised": {}},
 }
 
 #: Training images that probes learn from.
@@ -115,12 +114,15 @@ class Grigg2021(Recipe):
     def runs(self) -> dict[str, list[Training]]:
         """The runs by method."""
         return {
-            method: [
-                self.training(f"{method}-{seed}", method, seed, **SETTINGS[self.scale][method])
-                for seed in self.seeds
-            ]
-            for method in NAMES
+            **{name: self._trained(name, name) for name in SETTINGS[self.scale]},
+            # The initialisation that SimCLR and supervised training share.
+            "untrained": self._trained("untrained", "simclr", epochs=0),
         }
+
+    def _trained(self, name: str, method: str, **changes: Any) -> list[Training]:
+        """A run of a method for each seed, with the settings of the scale but for ``changes``."""
+        settings = {**SETTINGS[self.scale][method], **changes}
+        return [self.training(f"{name}-{seed}", method, seed, **settings) for seed in self.seeds]
 
     @cached_property
     def similar(self) -> dict[tuple[str, str], list[Analysis]]:

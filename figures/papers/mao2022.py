@@ -121,14 +121,9 @@ class Mao2022(Recipe):
 
     @cached_property
     def untrained(self) -> list[Training]:
-        """The discriminator before training, one a seed."""
-        trained = self.runs[0][0].config.model_dump()
-        settings = {key: trained[key] for key in ("split", "width")}
-        name = "untrained-discriminator"
-        return [
-            self.training(f"{name}-{seed}", "untrained", seed, of="mgan:discriminator", **settings)
-            for seed in self.seeds
-        ]
+        """The M-GAN before training, one a seed."""
+        settings = {**SETTINGS[self.scale][self.data], "epochs": 0}
+        return [self.training(f"untrained-{seed}", "mgan", seed, **settings) for seed in self.seeds]
 
     @cached_property
     def heads(self) -> dict[tuple[str, int], list[Analysis]]:
@@ -142,7 +137,7 @@ class Mao2022(Recipe):
     @cached_property
     def controls(self) -> list[Analysis]:
         """New heads on the features of untrained discriminators."""
-        return [self._heads(run, None) for run in self.untrained]
+        return [self._heads(run, "discriminator") for run in self.untrained]
 
     @cached_property
     def reports(self) -> dict[str, list[Analysis]]:
@@ -185,7 +180,7 @@ class Mao2022(Recipe):
         count = counts.get(self.scale)
         return self.known if count is None else f"train[:{count}]"
 
-    def _heads(self, run: Training, extractor: str | None) -> Analysis:
+    def _heads(self, run: Training, extractor: str) -> Analysis:
         known, solvers = self._known(HEADS), list(SOLVERS)
 
         def compute(progress: Progress) -> ProbeCurve:
@@ -210,7 +205,7 @@ class Mao2022(Recipe):
                 )
 
         return self._analysis(
-            "-".join(["heads", run.name, *([extractor] if extractor else [])]),
+            f"heads-{run.name}-{extractor}",
             ProbeCurve,
             run,
             compute,

@@ -21,7 +21,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from repsim.confidence import mean_interval
-from repsim.configuration import build_config
 from repsim.data import ImageSet, load
 from repsim.errors import StoreError, UsageError, choices
 from repsim.figures.papers.claims import Claim
@@ -29,6 +28,7 @@ from repsim.files import exclusive, sha256, write_atomic
 from repsim.progress import Progress
 from repsim.results import NullSpaceReport, Result
 from repsim.results.figure import FigureData, Look, line
+from repsim.training.compose import configure
 from repsim.training.config import TrainConfig
 from repsim.training.loaders import spec_of
 from repsim.training.loop import train
@@ -133,15 +133,13 @@ class Training(Task):
         self, workspace: Workspace, name: str, method: str, settings: Mapping[str, Any]
     ) -> None:
         self.workspace, self.name, self.method = workspace, name, method
-        kind = find_method(method).config_class
-        self.config: TrainConfig = build_config(
-            kind, {"device": workspace.device, **settings}, f"the recipe of {name}"
+        self.config: TrainConfig = configure(
+            method, {"device": workspace.device, **settings}, f"the recipe of {name}"
         )
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        config = self.config.model_dump(mode="json")
-        return {"method": self.method, **{k: v for k, v in config.items() if k not in WHERE}}
+        return {"method": self.method, **self.config.identity()}
 
     @property
     def path(self) -> Path:

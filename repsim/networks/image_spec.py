@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,17 +24,3 @@ class ImageSpec:
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width: one image, without the batch."""
         return self.channels, self.height, self.width
-
-    @classmethod
-    def read(cls, content: Mapping[str, Any]) -> ImageSpec:
-        """The facts as ``config.json`` of a run has them, of whatever version.
-
-        The first version had one ``size`` for height and width.
-
-        Raises:
-            TypeError: other keys than these.
-        """
-        if "size" in content:
-            others = {key: value for key, value in content.items() if key != "size"}
-            return cls(height=content["size"], width=content["size"], **others)
-        return cls(**content)

@@ -46,7 +46,11 @@ Epochs = Annotated[Epoch | tuple[Epoch, ...], BeforeValidator(_epochs)]
 
 
 class TrainConfig(BaseModel):
-    """What every method needs. A method adds its own settings in a subclass."""
+    """The settings of every method, which adds its own in a subclass.
+
+    A setting that came later says in ``json_schema_extra`` under which value runs were made
+    ``before`` it was there.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -163,7 +167,7 @@ class TrainConfig(BaseModel):
 
     @property
     def lr_scale(self) -> float:
-        """What the method's learning rates are multiplied by for this batch size.
+        """Factor of the method's learning rates for this batch size.
 
         Linear after Goyal et al. (2017), by the square root after Chen et al. (2020), B.1.
         """
@@ -171,31 +175,7 @@ class TrainConfig(BaseModel):
         return (self.batch_size / self.lr_batch) ** power
 
     def is_kept(self, epoch: int) -> bool:
-        """Whether the networks after ``epoch`` epochs belong to the series of checkpoints."""
+        """Tell if the networks after ``epoch`` epochs belong to the series of checkpoints."""
         if isinstance(self.save_every, tuple):
             return epoch in self.save_every
         return self.save_every > 0 and (epoch % self.save_every == 0 or epoch == self.epochs)
-
-
-class ResNetConfig(TrainConfig):
-    """Settings of the methods that train a residual network."""
-
-    depth: Literal[10, 18, 34, 50] = Field(18, description="layers of the residual network")
-    width: int = Field(16, ge=1, description="channels of its first block group; 64 is standard")
-    stem: Literal["cifar", "imagenet"] = Field(
-        "cifar", description="3 x 3 of stride 1, or 7 x 7 of stride 2 and max-pool"
-    )
-    representation: int = Field(
-        0, ge=0, description="size of a linear layer after pooling; 0 for none"
-    )
-    zero_init: bool = Field(False, description="start the last BN of each block at 0")
-
-
-class GANConfig(TrainConfig):
-    """Settings of the adversarial methods, with the values of Mao et al. (section 4)."""
-
-    epochs: int = Field(20, ge=0, description="passes over the training part")
-    batch_size: int = Field(120, ge=2, description="real images a step, and as many generated")
-    width: int = Field(32, ge=1, description="channels of the first convolution; 128 in the paper")
-    lr: float = Field(2e-4, gt=0, description="learning rate of Adam")
-    beta1: float = Field(0.5, ge=0, lt=1, description="first momentum of Adam")

@@ -19,6 +19,7 @@ from repsim.errors import DataError, StoreError, UsageError
 from repsim.networks.image_spec import ImageSpec
 from repsim.progress import Progress, silent
 from repsim.training import parallel
+from repsim.training.compose import fits
 from repsim.training.config import TrainConfig
 from repsim.training.loaders import Feed, feed, open_images, spec_of
 from repsim.training.method import Method
@@ -54,7 +55,7 @@ def train(
 
     Args:
         method: name of a module of ``repsim.training.methods``.
-        config: an instance of that method's ``config_class``.
+        config: of that method, as ``repsim.training.compose.configure`` makes it.
         path: the run folder.
         data_dir: where data sets lie, as for ``repsim.data.load``.
         resume: continue where the run stopped; a finished one is left as it is.
@@ -67,10 +68,10 @@ def train(
             ``overwrite`` the run that was to be replaced.
     """
     kind = find_method(method)
-    if not isinstance(config, kind.config_class):
+    if not fits(config, method):
         raise UsageError(
             f"method {method!r} takes a configuration of its own, got {type(config).__module__}."
-            f"{type(config).__name__}"
+            f"{type(config).__name__}; make one with configure({method!r}, {{...}})"
         )
     run = Run(Path(path))
     # In each process, before any can write: all of them see the same folder.
@@ -101,10 +102,9 @@ def train(
     source = feed(images, fabric.device, config.workers)
     with ExitStack() as stack:
 
-        def claim() -> bool:
-            """Take hold of the folder; whether there is something to do in it."""
+        def enter() -> bool:
+            """Lock the folder; False where another process has just finished the run."""
             stack.enter_context(alone(run))
-            # What may have changed since: another process may just have ended.
             check_free(run, method, config, resume=resume, overwrite=overwrite)
             if resume and run.complete:
                 return False
@@ -112,7 +112,7 @@ def train(
             _describe(run, method, config, spec, source, fabric.world_size)
             return True
 
-        if parallel.agree(fabric, claim):
+        if parallel.agree(fabric, enter):
             session = _Session(run, method, Trainer(built, fabric, len(source)), source)
             session.train(progress)
             parallel.agree(fabric, session.finish, held_out)

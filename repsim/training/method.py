@@ -1,7 +1,8 @@
-"""What a method is to the loop."""
+"""A method of training, and what the loop hands to its steps."""
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from repsim.networks.families import find_family
+from repsim.networks.family import Family
 from repsim.networks.image_spec import ImageSpec
+from repsim.training.compose import config_for
 from repsim.training.config import TrainConfig
 
 
@@ -23,7 +27,7 @@ class Batch:
 
 
 class Steps(Protocol):
-    """What a method does with an optimiser."""
+    """The part of an optimiser that a method uses."""
 
     @property
     def param_groups(self) -> list[dict[str, Any]]: ...
@@ -54,7 +58,7 @@ class StepContext:
             differentiable. For losses that compare the images of a batch with each other.
         augment: ``augment(transform, images)`` is ``transform(images)``. With several processes
             each image is transformed as one process would, whatever process it is on.
-        settle: what is left to do once all optimisers have stepped on a loss.
+        settle: called once all optimisers have stepped on a loss.
         rank: this process, from 0.
         world: number of processes; each is given its share of every batch.
     """
@@ -71,7 +75,7 @@ class StepContext:
     def descend(self, loss: Tensor, *names: str) -> None:
         """One step of the optimisers called ``names`` on a loss, mean over the batch.
 
-        What other parameters the loss depends on get no gradient: where generators learn from a
+        Other parameters that the loss depends on get no gradient: where generators learn from a
         discriminator, nobody waits for the discriminator's.
         """
         steppers = [self.optimizers[name] for name in names]
@@ -85,20 +89,41 @@ class StepContext:
         self.settle()
 
 
+class _ConfigClass:
+    """The class of a method's configurations, under the name by which it was taught."""
+
+    def __get__(self, instance: Method | None, owner: type[Method]) -> type[TrainConfig]:
+        name = owner.__module__.rpartition(".")[2]
+        message = (
+            "config_class of a method is now repsim.training.compose.config_for(method); "
+            "the old name goes with the next release"
+        )
+        warnings.warn(message, FutureWarning, stacklevel=2)
+        return config_for(name)
+
+
 class Method(ABC):
     """Networks and losses of one way to train; subclasses are final.
 
     A method builds its networks in ``__init__``, from the global random state that the loop seeds.
+    It takes them from ``family``, which can be all of its ``roles``.
 
     Attributes:
+        settings: the settings that it has beside those of the family.
+        network: name of the family that is trained by default; None of a method that builds its
+            networks itself.
+        roles: the roles of ``Family`` that it needs.
         networks: every trained module, by name. Modules may share parameters.
         extractors: names of those whose activations are of interest, the first being the default.
         augment: from a batch of images to what the networks train on, at random; None where they
             train on the images as they are.
     """
 
-    config_class: ClassVar[type[TrainConfig]]
+    settings: ClassVar[type[TrainConfig]]
+    network: ClassVar[str | None] = None
+    roles: ClassVar[tuple[str, ...]] = ()
     extractors: ClassVar[tuple[str, ...]]
+    config_class = _ConfigClass()
     networks: dict[str, nn.Module]
     augment: nn.Module | None = None
 
@@ -106,19 +131,24 @@ class Method(ABC):
         self.config = config
         self.spec = spec
 
+    @property
+    def family(self) -> Family:
+        """The family of networks that the configuration names, with its settings."""
+        return find_family(self.config.network)(self.config)
+
     @abstractmethod
     def optimizers(self) -> dict[str, Optimizer]:
         """Optimisers by name; none means that nothing is trained."""
 
     @abstractmethod
-    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
+    def step(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """One training step, optimisers included; returns losses and indicators (0-d tensors).
 
-        Losses are means over the batch, and optimisers step by ``training.descend``.
+        Losses are means over the batch, and optimisers step by ``context.descend``.
         """
 
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
-        """What the base learning rates are multiplied by at ``step`` of ``steps``."""
+        """Factor of the base learning rates at ``step`` of ``steps``."""
         return 1.0
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
@@ -133,7 +163,7 @@ class Method(ABC):
         return None
 
     def reconstructions(self, images: Tensor) -> Tensor | None:
-        """What an autoencoder makes of ``images``, of their shape; None for other methods."""
+        """Images as an autoencoder reconstructs them, of their shape; None for other methods."""
         return None
 
     def realness(self, images: Tensor) -> Tensor | None:

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim.configuration import build_config
 from repsim.errors import StoreError, UsageError, choices
 from repsim.files import sha256, write_atomic
 from repsim.networks.image_spec import ImageSpec
+from repsim.training import earlier
+from repsim.training.compose import configure
 from repsim.training.config import TrainConfig
 from repsim.training.method import Method
 from repsim.training.methods import find_method
@@ -89,7 +90,7 @@ class Run:
         return self.checkpoint.is_file()
 
     def describe(self) -> dict[str, Any]:
-        """The content of ``config.json``.
+        """The content of ``config.json``, in today's terms whatever the version that wrote it.
 
         Raises:
             StoreError: absent, cut short or of another format.
@@ -112,7 +113,10 @@ class Run:
         for key, kind in kinds.items():
             if not isinstance(content.get(key), kind):
                 raise StoreError(f"{file} is damaged: {key} is {content.get(key)!r}")
-        return content
+        try:
+            return earlier.updated(content)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{file} is damaged: {error!r}") from error
 
     def write_description(
         self, method: str, config: TrainConfig, spec: ImageSpec, extra: Mapping[str, Any]
@@ -132,8 +136,7 @@ class Run:
     def config(self) -> TrainConfig:
         """The configuration it was trained with."""
         content = self.describe()
-        method = find_method(content["method"])
-        return build_config(method.config_class, content["config"], str(self.path / "config.json"))
+        return configure(content["method"], content["config"], str(self.path / "config.json"))
 
     def build(self) -> Method:
         """The method with its networks as training began with them, bit for bit.
@@ -143,7 +146,7 @@ class Run:
         """
         content = self.describe()
         try:
-            spec = ImageSpec.read(content["facts"])
+            spec = ImageSpec(**content["facts"])
         except TypeError as error:
             raise StoreError(f"{self.path / 'config.json'} is damaged: {error}") from error
         config = self.config
@@ -168,7 +171,17 @@ class Run:
     @property
     def extractors(self) -> tuple[str, ...]:
         """Names of the networks whose activations are of interest."""
-        return find_method(self.describe()["method"]).extractors
+        return tuple(self._networks)
+
+    @property
+    def _networks(self) -> dict[str, str]:
+        """Names of extractors, here and in checkpoints, to the method's names of these networks.
+
+        They differ in runs of earlier versions.
+        """
+        content = self.describe()
+        names = find_method(content["method"]).extractors
+        return content.get("extractors", {name: name for name in names})
 
     def extractor_name(self, name: str | None = None) -> str:
         """``name`` if the run has such an extractor; for None, its only one.
@@ -208,18 +221,19 @@ class Run:
             UsageError: no such extractor, or no checkpoint of that epoch.
         """
         name = self.extractor_name(name)
-        return self._load([name], epoch).networks[name]
+        network = self._networks[name]
+        return self._load({network: name}, epoch).networks[network]
 
     def initial_extractor(self, name: str | None = None) -> nn.Module:
         """The network ``name`` before training, in evaluation mode, on the CPU; see ``build``.
 
-        The weights that ``untrained --of METHOD:NAME`` has with the same settings and seed, and
-        epoch 0 of a series. No checkpoint is read.
+        The weights that a run without epochs has with the same settings and seed, and epoch 0 of a
+        series. No checkpoint is read.
 
         Raises:
             UsageError: no such extractor, or several to choose from.
         """
-        return self.build().networks[self.extractor_name(name)].eval()
+        return self.build().networks[self._networks[self.extractor_name(name)]].eval()
 
     def load_method(self, epoch: int | None = None) -> Method:
         """The method with all its networks as trained, in evaluation mode, on the CPU.
@@ -231,19 +245,22 @@ class Run:
             StoreError: training is not over, or the checkpoint does not fit.
             UsageError: no checkpoint of that epoch.
         """
+        if "extractors" in self.describe():  # the other networks are as they were initialised
+            return self._load({network: name for name, network in self._networks.items()}, epoch)
         return self._load(None, epoch)
 
-    def _load(self, names: list[str] | None, epoch: int | None) -> Method:
-        """The method with the networks ``names``, or all of them, out of a checkpoint."""
+    def _load(self, names: Mapping[str, str] | None, epoch: int | None) -> Method:
+        """The method with networks out of a checkpoint: all, or some by their names there."""
         method = self.build()
         file = self.checkpoint if epoch is None else self.checkpoint_at(epoch)
         state = self.load_state(file)
-        for name in method.networks if names is None else names:
+        for name, stored in (names or {each: each for each in method.networks}).items():
             try:
-                method.networks[name].load_state_dict(state["networks"][name])
+                method.networks[name].load_state_dict(state["networks"][stored])
             except (KeyError, RuntimeError) as error:
                 raise StoreError(f"{file} does not fit its config.json: {error}") from error
-            method.networks[name].eval()
+        for network in method.networks.values():
+            network.eval()
         return method
 
     def checkpoint_at(self, epoch: int) -> Path:

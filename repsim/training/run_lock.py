@@ -1,4 +1,4 @@
-"""Who may write into a run's folder, and what becomes of the run that was there."""
+"""The lock on a run's folder, and the run that is kept aside while another replaces it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from repsim.training.run import CONTENTS, Run
 def check_free(
     run: Run, method: str, config: TrainConfig, *, resume: bool, overwrite: bool
 ) -> None:
-    """Raise ``UsageError`` unless training may write into the run folder."""
+    """Raise ``UsageError`` unless training may write into the run's folder."""
     if not run.exists:
         if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
             raise UsageError(f"{run.path} exists and is not a run; choose another name")
@@ -38,7 +38,7 @@ def check_free(
     now = {"method": method, **config.model_dump(mode="json")}
     changed = [key for key in was.keys() | now.keys() if was.get(key) != now.get(key)]
     if changed:
-        key = "method" if "method" in changed else sorted(changed)[0]
+        key = next((each for each in ("method", "network") if each in changed), min(changed))
         raise UsageError(
             f"run {run.name!r} was started with {key} = {was.get(key)!r}, now it is "
             f"{now.get(key)!r}; resume with the settings of {run.path / 'config.json'}"
@@ -52,7 +52,7 @@ def alone(run: Run) -> AbstractContextManager[None]:
 
 
 def is_replacing(run: Run) -> bool:
-    """Whether another run waits for this one to end, to come back if it fails."""
+    """Tell if an earlier run is set aside, to come back if this one fails."""
     return _aside(run).exists()
 
 
@@ -68,7 +68,7 @@ def set_aside(run: Run, overwrite: bool) -> Iterator[None]:
     """
     aside = _aside(run)
     if overwrite and run.exists:
-        if aside.exists():  # an earlier replacement never finished; what it was to replace stays
+        if aside.exists():  # an earlier replacement never finished; the run it was to replace stays
             _discard(run.path, heir=aside)
         else:
             run.path.rename(aside)
@@ -85,7 +85,7 @@ def set_aside(run: Run, overwrite: bool) -> Iterator[None]:
 
 
 def _discard(folder: Path, heir: Path) -> None:
-    """Remove a run's folder; what is not the run's own, such as notes, moves to ``heir``."""
+    """Remove a run's folder; files of its owner, such as notes, move to ``heir``."""
     for name in CONTENTS:
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -11,20 +11,30 @@ of ``features`` of the encoder; ``up1`` to ``up3`` and ``image`` of the decoder.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from repsim.errors import UsageError
+from repsim.networks.convolutions import (
+    Size,
+    close,
+    dense,
+    double,
+    down,
+    halvings,
+    init_weights,
+    open_up,
+    up,
+)
+from repsim.networks.family import Family, NetworkConfig, Norm
+from repsim.networks.image_spec import ImageSpec
 
 LATENT = 128
 FEATURE_DIM = 128
 #: Height and width of the paper's images.
 SIZE = (32, 32)
-
-Norm = Literal["batch", "layer"]
-Size = tuple[int, int]
 
 
 class Generator(nn.Module):
@@ -69,14 +79,6 @@ class Generator(nn.Module):
             torch.cat([first(part) for first, part in zip(self.project, parts, strict=True)])
         )
 
-    def sample(self, n: int) -> Tensor:
-        """``n`` images of each generator in turn, (K n, channels, height, width).
-
-        Noise is drawn on the CPU, from torch's global random numbers, whatever the device.
-        """
-        z = torch.randn(self.generators * n, *self.input_shape)
-        return self(z.to(next(self.parameters()).device))
-
 
 class Discriminator(nn.Module):
     """Images (n, channels, height, width) in [-1, 1] to logits (n, out) of a linear head.
@@ -120,6 +122,10 @@ class Discriminator(nn.Module):
         self.features = nn.Flatten()
         self.head = nn.Linear(FEATURE_DIM, out, bias=False)
         init_weights(self)
+        if not 0 <= share <= len(blocks):
+            raise UsageError(
+                f"{share} convolutions are to be shared; a dcgan critic has {len(blocks)}"
+            )
         if shared is not None:
             for name in list(blocks)[:share]:
                 self.add_module(name, shared.get_submodule(name))
@@ -198,58 +204,97 @@ class Decoder(nn.Sequential):
         return ["up1", "up2", "up3", "image"]
 
 
-def halvings(size: Size) -> tuple[Size, Size, Size, Size]:
-    """Height and width, whole and after one, two and three convolutions that halve them.
+class JointCritic(nn.Module):
+    """Pairs of images and codes to logits (n, 1) of having come from the encoder.
 
-    Raises:
-        UsageError: nothing is left for the fourth.
+    As in Dumoulin et al. (2017): a discriminator's convolutions read the image, a layer reads the
+    code, and two more read what both give.
+
+    Args:
+        channels: of the images.
+        latent: numbers of a code.
+        width: channels of the first convolution.
+        norm: as of ``Discriminator``.
+        size: height and width of the images.
     """
-    height, width = size
-    if min(size) < 8:
-        raise UsageError(
-            f"images are {height} x {width}; a dcgan network needs at least 8 pixels each way"
+
+    head_input = "joint"
+
+    def __init__(
+        self,
+        channels: int,
+        latent: int,
+        width: int = 128,
+        *,
+        norm: Norm = "batch",
+        size: Size = SIZE,
+    ) -> None:
+        super().__init__()
+        self.conv1 = down(channels, width, norm=None)
+        self.conv2 = down(width, 2 * width, norm=norm)
+        self.conv3 = down(2 * width, 4 * width, norm=norm)
+        self.conv4 = close(4 * width, FEATURE_DIM, size)
+        self.features = nn.Flatten()
+        self.code = dense(latent, 4 * width)
+        self.joint = dense(FEATURE_DIM + 4 * width, 8 * width, 8 * width)
+        self.head = nn.Linear(8 * width, 1, bias=False)
+        init_weights(self)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+            x = conv(x)
+        return self.head(self.joint(torch.cat([self.features(x), self.code(z)], dim=1)))
+
+    def layer_names(self) -> list[str]:
+        """Addresses in order of execution."""
+        return ["conv1", "conv2", "conv3", "features", "code", "joint", "head"]
+
+
+class Config(NetworkConfig):
+    """A quarter of the paper's width."""
+
+    width: int = Field(32, ge=1, description="channels of the first convolution; 128 in the paper")
+
+
+class DCGAN(Family):
+    """Discriminators and generators, and the encoders and decoders made of the same layers."""
+
+    settings = Config
+    config: Config
+
+    def encoder(self, spec: ImageSpec, features: int | None = None) -> Encoder:
+        code = FEATURE_DIM if features is None else features
+        return Encoder(spec.channels, self.config.width, code, size=spec.size)
+
+    def decoder(self, spec: ImageSpec, features: int) -> Decoder:
+        return Decoder(spec.channels, self.config.width, features, size=spec.size)
+
+    def generator(self, spec: ImageSpec, latent: int = LATENT, count: int = 1) -> Generator:
+        return Generator(spec.channels, self.config.width, count, size=spec.size, latent=latent)
+
+    def critic(
+        self,
+        spec: ImageSpec,
+        outputs: int = 1,
+        *,
+        norm: Norm = "batch",
+        shared: nn.Module | None = None,
+        share: int = 0,
+    ) -> Discriminator:
+        return Discriminator(
+            spec.channels,
+            outputs,
+            self.config.width,
+            norm=norm,
+            shared=shared,
+            share=share,
+            size=spec.size,
         )
-    one, two, three, four = ((height // by, width // by) for by in (1, 2, 4, 8))
-    return one, two, three, four
+
+    def joint_critic(
+        self, spec: ImageSpec, latent: int = LATENT, *, norm: Norm = "batch"
+    ) -> JointCritic:
+        return JointCritic(spec.channels, latent, self.config.width, norm=norm, size=spec.size)
 
 
-def down(inputs: int, outputs: int, *, norm: Norm | None = "batch") -> nn.Sequential:
-    """A 4 x 4 convolution of stride 2, normalisation if any, and LeakyReLU: halves the side."""
-    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)]
-    if norm == "batch":
-        layers.append(nn.BatchNorm2d(outputs))
-    elif norm == "layer":
-        layers.append(nn.GroupNorm(1, outputs))  # one group: over channels and positions
-    return nn.Sequential(*layers, nn.LeakyReLU(0.2))
-
-
-def close(inputs: int, outputs: int, size: Size) -> nn.Conv2d:
-    """The convolution that covers what three halvings leave of images of ``size``."""
-    return nn.Conv2d(inputs, outputs, halvings(size)[-1], 1, 0, bias=False)
-
-
-def open_up(inputs: int, outputs: int, size: Size) -> nn.Sequential:
-    """A transposed convolution from one position to maps of ``size``, BN and ReLU."""
-    conv = nn.ConvTranspose2d(inputs, outputs, size, 1, 0, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-def up(inputs: int, outputs: int, small: Size, large: Size) -> nn.Sequential:
-    """``double``, BN and ReLU."""
-    return nn.Sequential(double(inputs, outputs, small, large), nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-def double(inputs: int, outputs: int, small: Size, large: Size) -> nn.ConvTranspose2d:
-    """A transposed 4 x 4 convolution of stride 2: doubles each side, plus one where it is odd."""
-    missing = large[0] - 2 * small[0], large[1] - 2 * small[1]
-    return nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, missing, bias=False)
-
-
-def init_weights(network: nn.Module) -> None:
-    """Weights from N(0, 0.02), scales of norms from N(1, 0.02), as in DCGAN."""
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            nn.init.normal_(module.weight, 0.0, 0.02)
-        elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
-            nn.init.normal_(module.weight, 1.0, 0.02)
-            nn.init.zeros_(module.bias)
+FAMILY = DCGAN

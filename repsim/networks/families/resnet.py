@@ -15,9 +15,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from repsim.errors import UsageError
+from repsim.networks.family import Family, NetworkConfig
+from repsim.networks.image_spec import ImageSpec
 
 #: Depth to blocks in each of the four groups. 10 has one basic block a group.
 DEPTHS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -154,3 +157,36 @@ def _stem(kind: Stem, channels: int, width: int) -> nn.Sequential:
             nn.MaxPool2d(3, 2, 1),
         )
     raise UsageError(f"stem is {kind!r}; expected cifar or imagenet")
+
+
+class Config(NetworkConfig):
+    """A network that trains on a laptop; 18 layers of width 64 are usual."""
+
+    depth: Literal[10, 18, 34, 50] = Field(18, description="layers of the residual network")
+    width: int = Field(16, ge=1, description="channels of its first block group; 64 is standard")
+    stem: Stem = Field("cifar", description="3 x 3 of stride 1, or 7 x 7 of stride 2 and max-pool")
+    representation: int = Field(
+        0, ge=0, description="size of a linear layer after pooling; 0 for none"
+    )
+    zero_init: bool = Field(False, description="start the last BN of each block at 0")
+
+
+class ResNetFamily(Family):
+    """Residual networks as encoders."""
+
+    settings = Config
+    config: Config
+
+    def encoder(self, spec: ImageSpec, features: int | None = None) -> ResNet:
+        c = self.config
+        return ResNet(
+            spec.channels,
+            c.depth,
+            c.width,
+            stem=c.stem,
+            representation=c.representation if features is None else features,
+            zero_init=c.zero_init,
+        )
+
+
+FAMILY = ResNetFamily

@@ -6,29 +6,24 @@ else has to know of it.
 
 from __future__ import annotations
 
-import ast
-import importlib
-import importlib.util
-import pkgutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repsim.errors import UsageError, choices
+from repsim.discovery import ModuleIndex
 
 if TYPE_CHECKING:
     from repsim.training.method import Method
 
+_METHODS = ModuleIndex(__name__, "METHOD", "method")
+
 
 def method_names() -> list[str]:
     """Names of all methods, without importing them."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return _METHODS.names()
 
 
 def method_summary(name: str) -> str:
     """First line of a method's docstring, without importing it."""
-    spec = importlib.util.find_spec(f"{__name__}.{name}")
-    source = "" if spec is None or spec.origin is None else Path(spec.origin).read_text()
-    return (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
+    return _METHODS.summary(name)
 
 
 def find_method(name: str) -> type[Method]:
@@ -37,6 +32,5 @@ def find_method(name: str) -> type[Method]:
     Raises:
         UsageError: there is none.
     """
-    if name not in method_names():
-        raise UsageError(f"unknown method {name!r}; {choices(name, method_names())}")
-    return importlib.import_module(f"{__name__}.{name}").METHOD
+    found: type[Method] = _METHODS.find(name)
+    return found

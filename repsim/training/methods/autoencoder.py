@@ -8,7 +8,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from repsim.networks import Decoder, Encoder
 from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import TrainConfig
 from repsim.training.losses import reconstruction_error
@@ -17,10 +16,9 @@ from repsim.training.schedules import constant_exponential
 
 
 class Config(TrainConfig):
-    """The optimiser of the paper's BiGAN, and the networks of the GAN beside it."""
+    """The optimiser of the paper's BiGAN."""
 
     epochs: int = Field(20, ge=0, description="passes over the training part")
-    width: int = Field(32, ge=1, description="channels of the first convolution")
     code: int = Field(128, ge=1, description="features of the code")
     loss: Literal["l1", "l2"] = Field("l2", description="mean absolute or mean squared error")
     lr: float = Field(2e-4, gt=0, description="learning rate of Adam")
@@ -31,15 +29,17 @@ class Config(TrainConfig):
 class Autoencoder(Method):
     """min over encoder E and decoder G: E ‖x - G(E(x))‖, the mean over pixels."""
 
-    config_class = Config
+    settings = Config
+    network = "dcgan"
+    roles = ("encoder", "decoder")
     extractors = ("encoder",)
     config: Config
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.networks = {
-            "encoder": Encoder(spec.channels, config.width, config.code, size=spec.size),
-            "decoder": Decoder(spec.channels, config.width, config.code, size=spec.size),
+            "encoder": self.family.encoder(spec, config.code),
+            "decoder": self.family.decoder(spec, config.code),
         }
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -50,10 +50,10 @@ class Autoencoder(Method):
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
         return constant_exponential(step, steps)
 
-    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
-        encoder, decoder = (training.networks[name] for name in self.networks)
+    def step(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+        encoder, decoder = (context.networks[name] for name in self.networks)
         loss = reconstruction_error(batch.images, decoder(encoder(batch.images)), self.config.loss)
-        training.descend(loss, "both")
+        context.descend(loss, "both")
         return {"loss": loss.detach()}
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:

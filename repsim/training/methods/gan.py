@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from repsim.networks import Discriminator, Generator
-from repsim.networks.families.dcgan import LATENT
 from repsim.networks.image_spec import ImageSpec
-from repsim.training.config import GANConfig
+from repsim.training.adversarial import LATENT, GANConfig, draw, noise_for
 from repsim.training.losses import fake_logits, real_logits
 from repsim.training.method import Batch, Method, StepContext
 
@@ -21,16 +18,18 @@ class Config(GANConfig):
 class GAN(Method):
     """The discriminator's loss and the generator's non-saturating one, in alternation."""
 
-    config_class = Config
+    settings = Config
+    network = "dcgan"
+    roles = ("generator", "critic")
     extractors = ("discriminator",)
     config: Config
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.generator = Generator(spec.channels, config.width, size=spec.size)
+        self.generator = self.family.generator(spec, LATENT)
         self.networks = {
             "generator": self.generator,
-            "discriminator": Discriminator(spec.channels, width=config.width, size=spec.size),
+            "discriminator": self.family.critic(spec),
         }
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -40,18 +39,18 @@ class GAN(Method):
             for name, network in self.networks.items()
         }
 
-    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
-        generator, discriminator = (training.networks[name] for name in self.networks)
-        fake = generator(torch.randn(len(batch.images), LATENT, device=batch.images.device))
+    def step(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+        generator, discriminator = (context.networks[name] for name in self.networks)
+        fake = generator(noise_for(batch.images))
 
         # Real and generated images pass separately: each has its own batch statistics.
         on_real = discriminator(batch.images)
         on_fake = discriminator(fake.detach())
         loss_d = real_logits(on_real) + fake_logits(on_fake)
-        training.descend(loss_d, "discriminator")
+        context.descend(loss_d, "discriminator")
 
         loss_g = real_logits(discriminator(fake))
-        training.descend(loss_g, "generator")
+        context.descend(loss_g, "generator")
         return {
             "loss_d": loss_d.detach(),
             "loss_g": loss_g.detach(),
@@ -60,7 +59,7 @@ class GAN(Method):
         }
 
     def samples(self, n: int) -> Tensor:
-        return self.generator.sample(n)
+        return draw(self.generator, n)
 
     def realness(self, images: Tensor) -> Tensor:
         return self.networks["discriminator"](images)

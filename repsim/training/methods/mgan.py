@@ -11,10 +11,8 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from repsim.errors import UsageError
-from repsim.networks import Discriminator, Generator
-from repsim.networks.families.dcgan import LATENT
 from repsim.networks.image_spec import ImageSpec
-from repsim.training.config import GANConfig
+from repsim.training.adversarial import LATENT, GANConfig, draw
 from repsim.training.losses import fake_logits, real_logits
 from repsim.training.method import Batch, Method, StepContext
 
@@ -23,9 +21,7 @@ class Config(GANConfig):
     """Ten generators, β = 0.02, Adam 2e-4 (0.5, 0.999) for G, D and C alike."""
 
     generators: int = Field(10, ge=2, description="K, the generators and the classifier's classes")
-    shared: int = Field(
-        4, ge=0, le=4, description="convolutions that discriminator and classifier share"
-    )
+    shared: int = Field(4, ge=0, description="convolutions that discriminator and classifier share")
     beta: float = Field(
         0.02, ge=0, description="weight of the classifier's term for the generators"
     )
@@ -49,7 +45,9 @@ class MGAN(Method):
         turns       both: the discriminator's on its loss, then the classifier's on its own
     """
 
-    config_class = Config
+    settings = Config
+    network = "dcgan"
+    roles = ("generator", "critic")
     extractors = ("discriminator", "classifier")
     config: Config
 
@@ -60,18 +58,13 @@ class MGAN(Method):
                 f"batch_size is {config.batch_size}; expected a multiple of the "
                 f"{config.generators} generators"
             )
-        discriminator = Discriminator(spec.channels, width=config.width, size=spec.size)
-        self.generator = Generator(spec.channels, config.width, config.generators, size=spec.size)
+        discriminator = self.family.critic(spec)
+        self.generator = self.family.generator(spec, LATENT, config.generators)
         self.networks = {
             "generator": self.generator,
             "discriminator": discriminator,
-            "classifier": Discriminator(
-                spec.channels,
-                config.generators,
-                config.width,
-                shared=discriminator,
-                share=config.shared,
-                size=spec.size,
+            "classifier": self.family.critic(
+                spec, config.generators, shared=discriminator, share=config.shared
             ),
         }
 
@@ -83,9 +76,9 @@ class MGAN(Method):
             parameters["classifier"] = [p for p in parameters["classifier"] if p not in common]
         return {name: Adam(own, c.lr, (c.beta1, 0.999)) for name, own in parameters.items()}
 
-    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
+    def step(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         k, each = self.config.generators, len(batch.images) // self.config.generators
-        generator, discriminator, classifier = (training.networks[n] for n in self.networks)
+        generator, discriminator, classifier = (context.networks[n] for n in self.networks)
         device = batch.images.device
         fake = generator(torch.randn(k * each, LATENT, device=device))
         source = torch.arange(k, device=device).repeat_interleave(each)
@@ -94,18 +87,18 @@ class MGAN(Method):
         on_fake = discriminator(fake.detach())
         loss_d = real_logits(on_real) + fake_logits(on_fake)
         if self.config.sharing == "turns":
-            training.descend(loss_d, "discriminator")
+            context.descend(loss_d, "discriminator")
         guess = classifier(fake.detach())
         loss_c = F.cross_entropy(guess, source)
         if self.config.sharing == "turns":
-            training.descend(loss_c, "classifier")
+            context.descend(loss_c, "classifier")
         else:
             weight = self.config.beta if self.config.sharing == "weighted" else 1.0
-            training.descend(loss_d + weight * loss_c, "discriminator", "classifier")
+            context.descend(loss_d + weight * loss_c, "discriminator", "classifier")
 
         told_apart = F.cross_entropy(classifier(fake), source)
         loss_g = real_logits(discriminator(fake)) + self.config.beta * told_apart
-        training.descend(loss_g, "generator")
+        context.descend(loss_g, "generator")
         return {
             "loss_d": loss_d.detach(),
             "loss_c": loss_c.detach(),
@@ -116,7 +109,7 @@ class MGAN(Method):
         }
 
     def samples(self, n: int) -> dict[str, Tensor]:
-        parts = self.generator.sample(n).split(n)
+        parts = draw(self.generator, self.config.generators * n).split(n)
         return {f"generator{i}": images for i, images in enumerate(parts)}
 
     def realness(self, images: Tensor) -> Tensor:

@@ -12,15 +12,14 @@ from torch.optim import SGD, Optimizer
 from repsim.data.augment import simclr
 from repsim.networks import ProjectionHead
 from repsim.networks.image_spec import ImageSpec
-from repsim.training.config import ResNetConfig
-from repsim.training.encoders import residual_network
+from repsim.training.config import TrainConfig
 from repsim.training.lars import LARS, lars_groups
 from repsim.training.losses import nt_xent
 from repsim.training.method import Batch, Method, StepContext
 from repsim.training.schedules import warmup_cosine
 
 
-class Config(ResNetConfig):
+class Config(TrainConfig):
     """Settings of the paper's CIFAR-10 experiments (appendix B.9), with SGD at small batches."""
 
     epochs: int = Field(30, ge=0, description="passes over the training part")
@@ -49,14 +48,16 @@ class SimCLR(Method):
     The images of all devices are each other's negatives, as in the paper (appendix B.1).
     """
 
-    config_class = Config
+    settings = Config
+    network = "resnet"
+    roles = ("encoder",)
     extractors = ("encoder",)
     config: Config
     augment: nn.Module
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.encoder = residual_network(config, spec)
+        self.encoder = self.family.encoder(spec)
         self.encoder.head = ProjectionHead(
             self.encoder.feature_dim, config.projection, config.projection_layers
         )
@@ -80,11 +81,11 @@ class SimCLR(Method):
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
         return warmup_cosine(step, steps, self.config.warmup_epochs * steps_per_epoch)
 
-    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
-        views = torch.cat([training.augment(self.augment, batch.images) for _ in range(2)])
-        z1, z2 = training.networks["encoder"](views).chunk(2)
-        loss = nt_xent(training.gather(z1), training.gather(z2), self.config.temperature)
-        training.descend(loss, "encoder")
+    def step(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+        views = torch.cat([context.augment(self.augment, batch.images) for _ in range(2)])
+        z1, z2 = context.networks["encoder"](views).chunk(2)
+        loss = nt_xent(context.gather(z1), context.gather(z2), self.config.temperature)
+        context.descend(loss, "encoder")
         return {"loss": loss.detach()}
 
 

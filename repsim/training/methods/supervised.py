@@ -1,4 +1,4 @@
-"""A residual network trained on labels by cross-entropy."""
+"""A network trained on labels by cross-entropy."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from torch.optim import SGD, Optimizer
 from repsim.data.augment import standard
 from repsim.errors import UsageError
 from repsim.networks.image_spec import ImageSpec
-from repsim.training.config import ResNetConfig
-from repsim.training.encoders import residual_network
+from repsim.training.config import TrainConfig
 from repsim.training.method import Batch, Method, StepContext
 from repsim.training.schedules import warmup_cosine, warmup_steps
 
 
-class Config(ResNetConfig):
+class Config(TrainConfig):
     """The usual recipe for CIFAR-10: SGD, cosine, cropping after padding by an eighth, flips."""
 
     lr: float = Field(0.1, gt=0, description="peak learning rate at the batch size given")
@@ -33,7 +32,9 @@ class Config(ResNetConfig):
 class Supervised(Method):
     """Cross-entropy on the labels."""
 
-    config_class = Config
+    settings = Config
+    network = "resnet"
+    roles = ("encoder",)
     extractors = ("encoder",)
     config: Config
     augment: nn.Module
@@ -43,7 +44,7 @@ class Supervised(Method):
         if not spec.classes:
             chosen = f"target {config.target!r} of {config.data}" if config.target else config.data
             raise UsageError(f"{chosen} has no labels, one each, which supervised training needs")
-        self.encoder = residual_network(config, spec)
+        self.encoder = self.family.encoder(spec)
         self.encoder.head = nn.Linear(self.encoder.feature_dim, spec.classes)
         self.networks = {"encoder": self.encoder}
         self.augment = standard("supervised", spec.channels, spec.size, flip=spec.flips)
@@ -66,10 +67,10 @@ class Supervised(Method):
             return warmup_steps(step, steps, warmup, (1 / 3, 2 / 3, 8 / 9))
         return warmup_cosine(step, steps, warmup)
 
-    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
-        logits = training.networks["encoder"](training.augment(self.augment, batch.images))
+    def step(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+        logits = context.networks["encoder"](context.augment(self.augment, batch.images))
         loss = F.cross_entropy(logits, batch.labels)
-        training.descend(loss, "encoder")
+        context.descend(loss, "encoder")
         accuracy = (logits.argmax(1) == batch.labels).float().mean()
         return {"loss": loss.detach(), "accuracy": accuracy}
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer, RMSprop
 
 from repsim.errors import UsageError
-from repsim.networks import Discriminator, Generator
-from repsim.networks.families.dcgan import LATENT
+from repsim.networks.family import Norm
 from repsim.networks.image_spec import ImageSpec
+from repsim.training.adversarial import LATENT, draw, noise_for
 from repsim.training.config import TrainConfig
 from repsim.training.losses import critic_gap, gradient_penalty
 from repsim.training.method import Batch, Method, StepContext
@@ -23,7 +23,6 @@ class Config(TrainConfig):
 
     epochs: int = Field(20, ge=0, description="passes over the training part")
     batch_size: int = Field(320, ge=2, description="real images a step, shared by its critic steps")
-    width: int = Field(32, ge=1, description="channels of the first convolution")
     constraint: Literal["clipping", "penalty"] = Field(
         "clipping", description="what keeps the critic Lipschitz; penalty wants a rate of 1e-4"
     )
@@ -40,7 +39,9 @@ class WGAN(Method):
     its own, then one of the generator.
     """
 
-    config_class = Config
+    settings = Config
+    network = "dcgan"
+    roles = ("generator", "critic")
     extractors = ("critic",)
     config: Config
 
@@ -52,11 +53,11 @@ class WGAN(Method):
                 f"{config.critic_steps} critic_steps"
             )
         # BN would let images change each other's slopes.
-        norm: Literal["batch", "layer"] = "layer" if config.constraint == "penalty" else "batch"
-        self.generator = Generator(spec.channels, config.width, size=spec.size)
+        norm: Norm = "layer" if config.constraint == "penalty" else "batch"
+        self.generator = self.family.generator(spec, LATENT)
         self.networks = {
             "generator": self.generator,
-            "critic": Discriminator(spec.channels, width=config.width, norm=norm, size=spec.size),
+            "critic": self.family.critic(spec, norm=norm),
         }
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -65,27 +66,27 @@ class WGAN(Method):
             return {n: Adam(net.parameters(), lr, (0.0, 0.9)) for n, net in self.networks.items()}
         return {n: RMSprop(net.parameters(), lr) for n, net in self.networks.items()}
 
-    def step(self, batch: Batch, training: StepContext) -> dict[str, Tensor]:
+    def step(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         parts = batch.images.chunk(self.config.critic_steps)
-        rounds = [self._critic_step(real, training) for real in parts]
+        rounds = [self._critic_step(real, context) for real in parts]
         losses = {name: torch.stack([each[name] for each in rounds]).mean() for name in rounds[0]}
 
-        generator, critic = (training.networks[name] for name in self.networks)
-        loss_g = -critic(generator(_noise(parts[0]))).float().mean()
-        training.descend(loss_g, "generator")
+        generator, critic = (context.networks[name] for name in self.networks)
+        loss_g = -critic(generator(noise_for(parts[0]))).float().mean()
+        context.descend(loss_g, "generator")
         return {**losses, "loss_g": loss_g.detach()}
 
-    def _critic_step(self, real: Tensor, training: StepContext) -> dict[str, Tensor]:
-        generator, critic = (training.networks[name] for name in self.networks)
+    def _critic_step(self, real: Tensor, context: StepContext) -> dict[str, Tensor]:
+        generator, critic = (context.networks[name] for name in self.networks)
         with torch.no_grad():
-            fake = generator(_noise(real)).float()
+            fake = generator(noise_for(real)).float()
         losses = {"gap": critic_gap(critic(real), critic(fake))}
         loss = -losses["gap"]
         if self.config.constraint == "penalty":
             # Of the network itself: second derivatives in float32, whatever the precision.
             losses["penalty"] = gradient_penalty(self.networks["critic"], real, fake)
             loss = loss + self.config.penalty * losses["penalty"]
-        training.descend(loss, "critic")
+        context.descend(loss, "critic")
         if self.config.constraint == "clipping":
             self._clip()
         return {name: value.detach() for name, value in losses.items()}
@@ -96,12 +97,7 @@ class WGAN(Method):
             weight.clamp_(-self.config.clip, self.config.clip)
 
     def samples(self, n: int) -> Tensor:
-        return self.generator.sample(n)
-
-
-def _noise(images: Tensor) -> Tensor:
-    """z (n, 128), one for each of n images, on their device."""
-    return torch.randn(len(images), LATENT, device=images.device)
+        return draw(self.generator, n)
 
 
 METHOD = WGAN
