@@ -219,7 +219,7 @@ def draw_all(
 def show_findings(
     held_out: float, similarity: SimilarityMap, curve: ProbeCurve, reports: list[NullSpaceReport]
 ) -> None:
-    """What the demo found, in one table."""
+    """The findings of the demo in one table."""
     diagonal = similarity.diagonal()
     assert diagonal is not None
     by_kind = {

@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether the machine, or its accelerator, has no more; torch says so in several ways."""
+    """True if the machine or its accelerator has no more; torch says so in several ways."""
     words = ("allocate memory", "out of memory")
     return isinstance(error, MemoryError) or any(each in str(error).lower() for each in words)
 

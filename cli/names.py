@@ -370,7 +370,7 @@ def _open_network(network: str, split: str, places: Places) -> ActivationStore:
 
 
 def _shows(path: Path, network: str, split: str, places: Places) -> bool:
-    """Whether a store is of a part of an image set; one without an image set is of any."""
+    """True if a store is of a part of an image set; one without an image set is of any."""
     from repsim.activations import ActivationStore
     from repsim.data import Split
 

@@ -103,7 +103,7 @@ def reproduce(
 
 
 def show_estimate(missing: list[dict[str, Any]], tasks: int, folder: Path, as_json: bool) -> None:
-    """What would be made."""
+    """The runs and analyses that would be made."""
     from repsim.devices import in_units
 
     if as_json:

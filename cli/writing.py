@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outlet:
-    """Where results of an analysis go, and how they are shown.
+    """Results of an analysis written to their files, and shown.
 
     Attributes:
         analysis: of which results are.

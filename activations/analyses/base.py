@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Context:
-    """Where and how an analysis runs; no result depends on it.
+    """The circumstances of an analysis, on which no result depends.
 
     Attributes:
         device: where to compute.
@@ -163,7 +163,7 @@ class Analysis(Generic[C]):
     # --- cost
 
     def images_shown(self, sizes: Mapping[str, int]) -> int:
-        """How often an image is shown to each network, about, from the images of each part.
+        """The approximate number of images that each network sees, from the images of each part.
 
         Work that costs as much as showing an image counts too; harvesting does.
         """
@@ -246,7 +246,7 @@ class Analysis(Generic[C]):
 
 
 def tag(setting: Setting, value: Any) -> str:
-    """What the name of a file says of a setting."""
+    """The part of a file's name that stands for a setting."""
     name = setting.name.replace("_", "-")
     if isinstance(value, bool):
         return name if value else f"no-{name}"

@@ -124,7 +124,7 @@ def _layers_of(
 
 
 def _is_plain(module: nn.Conv2d | nn.Linear) -> bool:
-    """Whether it computes as its class does; others may normalise their weight on the way."""
+    """True if it computes as its class does; others may normalise their weight on the way."""
     kind = nn.Conv2d if isinstance(module, nn.Conv2d) else nn.Linear
     names = [name for name in ("forward", "_conv_forward") if hasattr(kind, name)]
     return all(
@@ -158,7 +158,7 @@ def _pair(values: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _maps(layer: str, module: nn.Module, x: Tensor, n: int) -> Tensor:
-    """What a layer was given as maps (n, c, h, w); positions of a linear one lie below each other.
+    """The input of a layer as maps (n, c, h, w); positions of a linear one lie below each other.
 
     Raises:
         CaptureError: it has no row for each example.

@@ -21,7 +21,7 @@ from repsim.results import SimilarityMap
 
 
 class Side(Protocol):
-    """What gives layers (n, ...) of every batch."""
+    """A source of layers (n, ...) of every batch."""
 
     def layers_of(self, batch: Any) -> list[str]:
         """The layers that it will give, from the first batch."""

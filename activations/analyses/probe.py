@@ -321,7 +321,7 @@ def _features(store: Store, layer: str, pooling: str, device: torch.device | str
 
 
 def _component(rows: Features, component: str, space: RowSpace | None) -> Features:
-    """What the head sees of the features, what it does not, or all."""
+    """The part of the features that the head sees, the part that it does not, or all."""
     if component == "full":
         return rows
     assert space is not None

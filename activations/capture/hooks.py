@@ -105,7 +105,7 @@ class Capture:
         self._exit.__exit__(kind, error, trace)
 
     def take(self, expected: Collection[str] | None = None) -> dict[str, Any]:
-        """What was captured since the last call, in order of execution, and forget it.
+        """Return the layers captured since the last call, in order of execution, and forget them.
 
         Args:
             expected: the addresses it must have; they differ where a network runs other modules
@@ -206,7 +206,7 @@ class Capture:
         return address if several or asked else address._replace(call=None)
 
     def _reasons(self, idle: Sequence[Choice]) -> str:
-        """Why nothing was captured for some choices, the layers of one reason together."""
+        """The reasons why some choices captured nothing, the layers of one reason together."""
         reasons: dict[str, list[str]] = defaultdict(list)
         for choice in idle:
             reasons[self._reason(choice)].append(repr(str(choice.address)))
@@ -230,7 +230,7 @@ class Capture:
 
 
 class Traced(NamedTuple):
-    """What would be recorded under an address.
+    """A layer that would be recorded under an address.
 
     Attributes:
         module: name of the module's class.
@@ -246,7 +246,7 @@ class Traced(NamedTuple):
 def trace(
     model: nn.Module, batch: Any, layers: str | Sequence[str] | None = None
 ) -> dict[str, Traced]:
-    """What ``Capture`` would record as a network sees a batch, in order of execution.
+    """The layers that ``Capture`` would record as a network sees a batch, in order of execution.
 
     Nothing is kept but shapes, and the random number generators are left as they were.
     ``Capture(unwrap(model), list(traced))`` records the same, under these names from the start.
@@ -348,7 +348,7 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]]:
 def _trace(
     model: nn.Module, batch: Any, layers: str | Sequence[str] | None
 ) -> tuple[dict[str, Traced], list[tuple[Choice, list[str]]]]:
-    """What would be recorded, and what of it for each choice."""
+    """The layers that would be recorded, in all and for each choice."""
     model = unwrap(model)
     capture = Capture(model, layers, reduce=lambda _, x: (tuple(x.shape), x.dtype))
     with _same_random_numbers(model), capture:
@@ -368,7 +368,7 @@ def _site(address: Address) -> Address:
 
 
 def _paths(wanted: Address, tensors: Collection[str]) -> list[str]:
-    """Which of the paths are meant; the first input has the empty one."""
+    """The paths that are meant; the first input has the empty one."""
     if wanted.path is None:
         return [path for path in tensors if not (wanted.input and path)]
     if wanted.path in tensors:

@@ -1,4 +1,4 @@
-"""Which modules of a network there are, and which of them somebody means."""
+"""Modules of a network by address, and patterns that choose among them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def default_layers(model: nn.Module) -> list[str]:
 
 
 def choose(model: nn.Module, layers: str | Sequence[str] | None = None) -> list[Choice]:
-    """What ``layers`` mean, as in ``repsim.layers.select_layers``; None means ``default_layers``.
+    """The modules that ``layers`` mean, as in ``select_layers``; None means ``default_layers``.
 
     A glob chooses among the layers that the network names itself; where there is none, among all
     modules, as ``type:`` and ``depth:`` do.
@@ -140,8 +140,10 @@ def _first_addresses(modules: dict[str, nn.Module]) -> dict[nn.Module, str]:
 
 
 def _runs(module: nn.Module) -> bool:
-    """Whether a module is one to call. A ``ModuleList`` has no forward; attention never calls its
-    last linear layer, of which it takes the weights.
+    """True for a module that can be called.
+
+    A ``ModuleList`` has no forward; attention takes the weights of its last linear layer and never
+    calls it.
     """
     if isinstance(module, NonDynamicallyQuantizableLinear):
         return False

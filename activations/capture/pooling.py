@@ -71,12 +71,12 @@ class Reduction:
 
     @property
     def splits(self) -> bool:
-        """Whether positions become examples."""
+        """True if positions become examples."""
         return any(name == "positions" for name, _ in self.steps)
 
     @property
     def pools(self) -> bool:
-        """Whether tokens become one vector."""
+        """True if tokens become one vector."""
         return any(name in ("avg", "cls", "last") for name, _ in self.steps)
 
     def __call__(
@@ -103,7 +103,7 @@ class Reduction:
 
 
 class Pooling:
-    """Which reduction each layer gets: the first whose pattern matches its address.
+    """The reduction of each layer: the first whose pattern matches its address.
 
     Args:
         chosen: one reduction for all, as ``"avg"``; or pairs of pattern and reduction, as

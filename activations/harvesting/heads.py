@@ -62,7 +62,7 @@ def head_features(
     device: torch.device | str | None = None,
     progress: Progress = silent,
 ) -> Tensor:
-    """What a linear head is given for each image, (n, d) float32 on the CPU.
+    """The input of a linear head for each image, (n, d) float32 on the CPU.
 
     The network runs in evaluation mode and without gradients, a batch at a time; beyond a batch,
     memory holds the features alone, twice at the end.
@@ -121,7 +121,7 @@ def show(network: nn.Module, batch: Any) -> None:
 
 
 def head_device(network: nn.Module) -> torch.device:
-    """Where a network's parameters lie."""
+    """The device of a network's parameters."""
     return next(iter(network.parameters()), torch.empty(0)).device
 
 

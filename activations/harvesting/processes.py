@@ -95,7 +95,7 @@ def harvest_shard(
 
 
 def shard_paths(path: Path, world: int) -> list[Path]:
-    """Where each of ``world`` processes writes its part of the store ``path``."""
+    """The files to which ``world`` processes write their parts of the store ``path``."""
     return [
         path.with_name(f"{path.stem}.part-{rank + 1}-of-{world}{path.suffix}")
         for rank in range(world)

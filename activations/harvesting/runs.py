@@ -1,4 +1,4 @@
-"""Where the activations of a run lie, and how they get there."""
+"""The activations of a run: harvested, and kept in its folder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def harvest_run(
 
 
 def store_path(extractor: Extractor, slug: str) -> Path:
-    """Where an extractor's activations of an image set lie in its run's folder.
+    """The file of an extractor's activations of an image set, in its run's folder.
 
     ``activations/[EXTRACTOR.][epoch-0003.]DATA-SPLIT.h5``.
     """

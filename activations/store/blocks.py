@@ -36,7 +36,7 @@ class StoredLayer:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """What ``numpy.asarray(layer)[key]`` would be; only the rows of the first index are read.
+        """``numpy.asarray(layer)[key]``, but only the rows of the first index are read.
 
         Raises:
             IndexError: rows that there are not, a new axis, or a mask of more than the rows.
@@ -130,7 +130,7 @@ BFLOAT16 = _bfloat16()
 
 
 def is_bfloat16(dataset: h5py.Dataset) -> bool:
-    """Whether its numbers are the upper halves of float32."""
+    """True if its numbers are the upper halves of float32."""
     return dataset.id.get_type().equal(BFLOAT16)
 
 

@@ -78,7 +78,7 @@ class DirectFile:
         os.close(self._cached)
 
     def _places_of(self, dataset: h5py.Dataset) -> np.ndarray:
-        """Where each chunk of a data set begins in the file, (chunks,) int64."""
+        """The offset of each chunk of a data set in the file, (chunks,) int64."""
         if dataset.name not in self._places:
             # All at once: HDF5 finds a single one by looking at those before it. What it counts the
             # places of chunks in depends on its version, their order does not.

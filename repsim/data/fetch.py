@@ -20,7 +20,7 @@ from repsim.files import atomic_path
 
 @dataclass(frozen=True)
 class Remote:
-    """Where a set is downloaded from, and what has to arrive.
+    """The address of a set, and the files that have to arrive from there.
 
     Attributes:
         url: the folder that holds the files, or the archive.

@@ -1,4 +1,4 @@
-"""Which examples of an image set: ``train``, ``test[100:200]``, or a fifth that is held out."""
+"""Parts of an image set: ``train``, ``test[100:200]``, or a fifth that is held out."""
 
 from __future__ import annotations
 

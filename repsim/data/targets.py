@@ -58,7 +58,7 @@ class Target:
 
     @property
     def is_class(self) -> bool:
-        """Whether each example has one class, rather than a row of zeros and ones."""
+        """True if each example has one class, rather than a row of zeros and ones."""
         return self.values.ndim == 1
 
 
@@ -91,7 +91,7 @@ class Labelled:
 
     @property
     def has_labels(self) -> bool:
-        """Whether the chosen target is one class an example."""
+        """True if the chosen target is one class an example."""
         return self.target is not None and self.target.is_class
 
     @property

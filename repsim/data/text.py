@@ -148,7 +148,7 @@ def _labelled(path: Path, stream: Iterator[str]) -> Iterator[Row]:
 
 
 class Tokenizer(Protocol):
-    """What is used of the tokenizers of transformers."""
+    """The part of a tokenizer of transformers that is used."""
 
     pad_token: Any
     eos_token: Any

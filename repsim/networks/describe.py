@@ -81,7 +81,7 @@ class _Found:
         self._of: dict[int, dict[str, Any]] = {}
 
     def hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        """What to call after the forward pass of the module at an address."""
+        """The hook to call after the forward pass of the module at an address."""
 
         def after(module: nn.Module, inputs: Any, output: Any) -> None:
             if module not in self._seen:
@@ -118,7 +118,7 @@ def _folds(module: nn.Module, record: dict[str, Any]) -> bool:
 
 
 def _operation(module: nn.Module) -> dict[str, Any]:
-    """What a record says of the module by itself."""
+    """The part of a record that concerns the module alone."""
     found: dict[str, Any] = dict.fromkeys(("kernel", "stride", "padding", "inputs", "outputs"))
     if isinstance(module, _ConvNd):
         found = {

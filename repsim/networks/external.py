@@ -158,7 +158,7 @@ def _import(module: str) -> ModuleType:
 
 
 def _factories(module: ModuleType) -> list[str]:
-    """What of a module may make networks."""
+    """Names in a module that may make networks."""
     return [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
 
 

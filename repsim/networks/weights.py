@@ -130,7 +130,7 @@ def _torch_load(path: Path) -> Any:
 
 
 def _foreign(path: Path, error: Exception) -> str | None:
-    """What torch refused to read for safety, if that is why it failed."""
+    """The class that torch refused to read for safety, if it failed for that."""
     if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
         return f"objects of {found[1]}"
     if "TorchScript" in str(error):
@@ -169,7 +169,7 @@ def _unprefixed(state: State) -> Iterator[State]:
 
 
 def _misfits(expected: State, state: State) -> list[str]:
-    """What stands between a state dict and a network's, a phrase for each kind."""
+    """Differences between a state dict and a network's, a phrase for each kind."""
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
     shapes = [

@@ -30,7 +30,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class FigureData(Result):
-    """What a figure of several panels shows.
+    """The content of a figure of several panels.
 
     Attributes:
         name: what to call it: ``"Figure 2"``.
@@ -321,7 +321,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _are(values: Any, fits: Callable[[Any], bool], length: int | None = None) -> bool:
-    """Whether ``values`` is a list whose items all fit: of a length, or else not empty."""
+    """True if ``values`` is a list whose items all fit: of a length, or else not empty."""
     if not isinstance(values, list) or not all(map(fits, values)):
         return False
     return len(values) == length if length is not None else bool(values)

@@ -130,14 +130,16 @@ class SimilarityMap(Result):
 
     @property
     def comparison(self) -> str:
-        """What the columns are: layers of a network on the same images (``networks``), or of a on
-        other augmented copies of them (``views``), or the labels of the images (``classes``).
+        """The kind of the columns: ``networks``, ``views`` or ``classes``.
+
+        Layers of a network on the same images, layers of a on other augmented copies of them, or
+        the labels of the images.
         """
         return self.provenance.get("comparison", "networks")
 
     @property
     def pooled(self) -> str:
-        """What to add to a title where layers were reduced before they were compared."""
+        """The addition to a title where layers were reduced before they were compared."""
         parts = self.provenance.get("average_of") or [self.provenance]  # all alike
         pooling = parts[0].get("a", {}).get("pooling", "none")
         if pooling == "none":
@@ -146,7 +148,7 @@ class SimilarityMap(Result):
 
     @property
     def augmented(self) -> str:
-        """What to add to a title where the images were augmented."""
+        """The addition to a title where the images were augmented."""
         augmentation = self.provenance.get("augmentation")
         return f", {augmentation} augmentation" if augmentation else ""
 

@@ -1,4 +1,4 @@
-"""What networks make, for people to look at."""
+"""Images that networks make, in a grid for people to look at."""
 
 from __future__ import annotations
 

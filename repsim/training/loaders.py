@@ -108,7 +108,7 @@ class Feed(ABC):
 
     @abstractmethod
     def fingerprint(self) -> dict[str, str]:
-        """What tells the images apart from others."""
+        """A digest that tells the images apart from others."""
 
 
 class Resident(Feed):

@@ -30,7 +30,7 @@ def alpha(logits: Tensor) -> tuple[float, float]:
 
 
 def classes_seen(predicted: Tensor, classes: int) -> int:
-    """How many classes generated images fall into, strays aside.
+    """The number of classes that generated images fall into, strays aside.
 
     A class counts if it has a tenth of an even share, n / classes, or more.
     """

@@ -1,4 +1,4 @@
-"""What is looked at after each epoch of a method that makes images."""
+"""Images and measurements after each epoch of a method that makes images."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Run:
         return self.path / "checkpoint.pt"
 
     def checkpoint_of(self, epoch: int) -> Path:
-        """Where the networks after ``epoch`` epochs are kept, if they are."""
+        """The file of the networks after ``epoch`` epochs, if they are kept."""
         return self.path / "checkpoints" / f"epoch-{epoch:04d}.pt"
 
     @property
@@ -81,12 +81,12 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether training was ever started here."""
+        """True if training was ever started here."""
         return (self.path / "config.json").is_file()
 
     @property
     def complete(self) -> bool:
-        """Whether training is over."""
+        """True if training is over."""
         return self.checkpoint.is_file()
 
     def describe(self) -> dict[str, Any]:
@@ -333,7 +333,7 @@ class Extractor:
 
     @property
     def label(self) -> str:
-        """What to call it in a table or a figure: ``RUN[@EPOCH][:NAME]``."""
+        """The name in a table or a figure: ``RUN[@EPOCH][:NAME]``."""
         when = "" if self.epoch is None else f"@{self.epoch}"
         which = f":{self.name}" if len(self.run.extractors) > 1 else ""
         return f"{self.run.name}{when}{which}"
