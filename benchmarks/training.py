@@ -71,7 +71,7 @@ def measure(method: str, preset: str, steps: int, repeat: int, device: str) -> s
     """A row of the table."""
     trainer, source = set_up(method, preset, steps, device)
     clock = Clock(trainer.fabric.device)
-    whole = trainer.training
+    whole = trainer.context
     timed = replace(
         whole,
         networks={name: clock.wrap(network) for name, network in whole.networks.items()},
@@ -86,10 +86,10 @@ def measure(method: str, preset: str, steps: int, repeat: int, device: str) -> s
     epoch(0)  # warms up
     shares, speeds = [], []
     for number in range(1, repeat + 1):
-        trainer.training, clock.seconds = timed, 0.0
+        trainer.context, clock.seconds = timed, 0.0
         seconds = epoch(number)
         shares.append(clock.seconds / seconds)
-        trainer.training = whole
+        trainer.context = whole
         speeds.append(trainer.steps_per_epoch * trainer.config.batch_size / epoch(number))
     low, high = min(shares), max(shares)
     return (

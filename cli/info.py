@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repsim.cli.options import json_option, runs_option
-from repsim.cli.reporting import bar, show_json, show_table
+from repsim.cli.reporting import bar, layer_table, show_json, show_table
 from repsim.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _of_run(name: str, runs: Path, networks: bool) -> tuple[dict, list]:
     ]
     if networks:
         content["networks"] = _networks(run)
-        tables += [_layers(name, layers) for name, layers in content["networks"].items()]
+        tables += [layer_table(name, layers) for name, layers in content["networks"].items()]
     return content, tables
 
 
@@ -177,19 +177,6 @@ def _networks(run: Run) -> dict[str, list[dict[str, Any]]]:
         name: describe(network, getattr(network, "input_shape", method.spec.shape))
         for name, network in method.networks.items()
     }
-
-
-def _layers(name: str, layers: list[dict[str, Any]]) -> tuple[str, tuple[str, ...], list]:
-    """The table of a network; with copies only where there are some."""
-    plain = all(layer["copies"] == 1 for layer in layers)
-    columns = tuple(key for key in layers[0] if not (plain and key == "copies"))
-    words = {True: "yes", False: "no"}
-    rows = [
-        tuple(words[layer[key]] if key == "bias" else layer[key] for key in columns)
-        for layer in layers
-    ]
-    total = sum(layer["parameters"] for layer in layers)
-    return f"{name}: {total:,} parameters", columns, rows
 
 
 def _facts(title: str, content: dict[str, Any]) -> tuple[str, tuple[str, ...], list]:

@@ -18,6 +18,7 @@ from repsim.errors import RepsimError, RepsimWarning, UsageError
 COMMANDS = {
     "demo": "See the whole pipeline on handwritten digits, in three minutes.",
     "train": "Train an extractor: simclr, supervised, gan, wgan, mgan, autoencoder.",
+    "networks": "Show the families of networks that methods train.",
     "harvest": "Store the activations of a run's layers.",
     "cka": "Compare the layers of two networks by CKA.",
     "influence": "Find the images that drive the similarity of two layers.",

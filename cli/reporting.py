@@ -81,6 +81,19 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     console.print(table)
 
 
+def layer_table(name: str, layers: list[dict[str, Any]]) -> tuple[str, tuple[str, ...], list[Any]]:
+    """Title, columns and rows of a network's layers; with copies only where there are some."""
+    plain = all(layer["copies"] == 1 for layer in layers)
+    columns = tuple(key for key in layers[0] if not (plain and key == "copies"))
+    words = {True: "yes", False: "no"}
+    rows = [
+        tuple(words[layer[key]] if key == "bias" else layer[key] for key in columns)
+        for layer in layers
+    ]
+    total = sum(layer["parameters"] for layer in layers)
+    return f"{name}: {total:,} parameters", columns, rows
+
+
 def show_json(content: Any) -> None:
     """Print JSON on stdout."""
     click.echo(json.dumps(content, indent=1))

@@ -6,18 +6,17 @@ import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from repsim.cli.options import Suggesting, data_dir_option, overwrite_option, runs_option
 from repsim.cli.reporting import bar, say, show_table
+from repsim.cli.settings import given, option_of
 from repsim.errors import RepsimError, UsageError
 from repsim.progress import silent
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
     from repsim.training.config import TrainConfig
     from repsim.training.run import Run
 
@@ -93,15 +92,17 @@ class MethodCommand(click.Command):
 
     def _settings(self, network: str | None) -> list[click.Parameter]:
         """Options for the settings of the method, of ``network``, and hidden ones of others."""
+        from repsim.configuration import settings_of
         from repsim.networks.families import find_family
         from repsim.training.compose import config_for, networks_for
 
-        config = config_for(self.method, network)
-        options = {name: _option(name, field) for name, field in config.model_fields.items()}
+        settings = settings_of(config_for(self.method, network))
+        options = {each.name: option_of(each) for each in settings}
         others = networks_for(self.method) if network else []
-        for other in others:
-            for name, field in find_family(other).settings.model_fields.items():
-                options.setdefault(name, _option(name, field, hidden=True))
+        for setting in (s for other in others for s in settings_of(find_family(other).settings)):
+            if setting.name not in options:
+                options[setting.name] = option_of(setting)
+                options[setting.name].hidden = True
         if network:
             options["network"] = NetworkOption(network, self.default, others)
         return list(options.values())
@@ -174,38 +175,6 @@ def _shared(method: str) -> list[click.Parameter]:
     return bare.params
 
 
-def _option(name: str, field: FieldInfo, *, hidden: bool = False) -> click.Option:
-    """A click option for one field; None stands for 'not given', so that TOML can speak."""
-    flag = f"--{name.replace('_', '-')}"
-    description = field.description or ""
-    shown = "" if field.default == "" else f"  [default: {field.default}]"
-    return click.Option(
-        [f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag],
-        type=_kind(field.annotation),
-        default=None,
-        help=f"{description[:1].upper()}{description[1:]}.{shown}",
-        hidden=hidden,
-    )
-
-
-def _kind(annotation: Any) -> Any:
-    """The click type of a field; a text where the field itself has to read the value."""
-    if get_origin(annotation) is Literal:
-        return OneOf(get_args(annotation))
-    return annotation if annotation in (bool, int, float, str) else str
-
-
-class OneOf(click.Choice):
-    """One of several values, such as the numbers of ``--depth``."""
-
-    def __init__(self, values: Sequence[Any]) -> None:
-        super().__init__([str(value) for value in values])
-        self.values = {str(value): value for value in values}
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        return self.values[super().convert(str(value), param, ctx)]
-
-
 def _train(
     method: str,
     *,
@@ -228,8 +197,9 @@ def _train(
     run = Run(runs / check_name(method if name is None else name))
     if resume and overwrite:
         raise UsageError("--resume keeps a run and --overwrite replaces it; pass one of them")
-    given = {key: value for key, value in options.items() if value is not None}
-    config = _settings(method, given, config_file, preset, run if resume and run.exists else None)
+    config = _settings(
+        method, given(options), config_file, preset, run if resume and run.exists else None
+    )
     if print_config:
         click.echo(to_toml(config), nl=False)
         return
@@ -268,7 +238,7 @@ def _train(
 
 def _settings(
     method: str,
-    given: dict[str, Any],
+    chosen: dict[str, Any],
     config_file: Path | None,
     preset: str | None,
     resumed: Run | None,
@@ -284,9 +254,9 @@ def _settings(
     if preset is not None:
         base.append((read_preset(method, preset), f"preset {preset}"))
     file = {} if config_file is None else read_toml(config_file)
-    network = given.get("network", file.get("network"))
+    network = chosen.get("network", file.get("network"))
     layers = [(without_network(settings, method, network), source) for settings, source in base]
-    layers += [(file, str(config_file)), (given, "options")]
+    layers += [(file, str(config_file)), (chosen, "options")]
     values: dict[str, Any] = {} if network is None else {"network": network}
     for settings, source in layers:
         values |= settings

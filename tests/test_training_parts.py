@@ -17,13 +17,14 @@ from repsim.data import load
 from repsim.data.folder import ImageFiles
 from repsim.training.batchnorm import BatchNormOfAll, synchronise
 from repsim.training.compose import configure
+from repsim.training.ema import MovingAverage
 from repsim.training.image_grid import GAP, pairs, sheet
 from repsim.training.loaders import Resident, feed, open_images, rows_of_epoch
 from repsim.training.loop import train
 from repsim.training.method import StepContext
 from repsim.training.metrics import Diverged, Means, check_weights
 from repsim.training.mode_collapse import Coverage, alpha, classes_seen
-from repsim.training.stepping import MovingAverage, Stepper
+from repsim.training.optimizers import Stepper
 
 CPU = torch.device("cpu")
 

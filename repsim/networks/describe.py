@@ -21,7 +21,7 @@ _OPERATIONS: dict[type[nn.Module], str] = {
 }
 
 
-def describe(network: nn.Module, shape: Sequence[int]) -> list[dict[str, Any]]:
+def describe(network: nn.Module, *shapes: Sequence[int]) -> list[dict[str, Any]]:
     """A record a layer with parameters, in order of execution.
 
     The network runs once, as a copy in evaluation mode on the meta device: nothing is computed, and
@@ -31,8 +31,8 @@ def describe(network: nn.Module, shape: Sequence[int]) -> list[dict[str, Any]]:
     layers of ``Generator``, are one record. A module that is not called has none.
 
     Args:
-        network: any module that takes one float32 tensor.
-        shape: of one example, without the batch: (128,) of ``Generator``.
+        network: any module that takes float32 tensors.
+        *shapes: of one example of each, without the batch: (128,) of ``Generator``.
 
     Returns:
         Records with
@@ -62,13 +62,17 @@ def describe(network: nn.Module, shape: Sequence[int]) -> list[dict[str, Any]]:
     examples = getattr(twin, "generators", 1)  # each takes its share
     try:
         with torch.device("meta"), torch.no_grad():
-            twin(torch.zeros(examples, *shape))
+            twin(*(torch.zeros(examples, *shape) for shape in shapes))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ShapeError(
-            f"{type(network).__name__} takes no input of shape {tuple(shape)}: {line}"
+            f"{type(network).__name__} takes no input of shape {_listed(shapes)}: {line}"
         ) from error
     return _joined(found.records, twin)
+
+
+def _listed(shapes: Sequence[Sequence[int]]) -> str:
+    return " and ".join(str(tuple(shape)) for shape in shapes)
 
 
 class _Found:
@@ -106,7 +110,7 @@ class _Found:
 
 
 def _folds(module: nn.Module, record: dict[str, Any]) -> bool:
-    """Write a normalisation or activation into the record of the layer before, if it is one."""
+    """Write a normalisation or activation, if it is one, into the record of the layer before."""
     normalisation, activation = _normalisation(module), _activation(module)
     if record["activation"] != "none" or not (normalisation or activation):
         return False

@@ -13,10 +13,11 @@ from torch import Tensor
 from repsim.errors import UsageError
 from repsim.training import parallel
 from repsim.training.batchnorm import synchronise
+from repsim.training.ema import MovingAverage
 from repsim.training.loaders import Feed, rows_of_epoch
 from repsim.training.method import Method, StepContext
 from repsim.training.metrics import Diverged, Means, check_weights
-from repsim.training.stepping import MovingAverage, Stepper
+from repsim.training.optimizers import Stepper
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -63,7 +64,7 @@ class Trainer:
             together = {"gather": parallel.gather, "augment": self.random.augment}
         if self.scaler is not None and config.accumulate == 1:
             together["settle"] = self.scaler.update  # otherwise at the end of a batch
-        self.training = StepContext(
+        self.context = StepContext(
             networks, self.steppers, fabric.backward, rank=self.rank, world=self.world, **together
         )
 
@@ -114,7 +115,7 @@ class Trainer:
             stepper.set_lr(factor)
         before = {name: stepper.seen for name, stepper in self.steppers.items()}
         for _ in range(self.config.accumulate):
-            means.add(step, self.method.step(next(parts), self.training))
+            means.add(step, self.method.step(next(parts), self.context))
         if self.config.accumulate > 1:
             self._check_parts(before)
             if self.scaler is not None:
