@@ -178,14 +178,14 @@ def test_a_strength_is_chosen_without_the_test_set(solver: Any, rng: np.random.G
 def test_the_strength_is_the_best_of_the_validation_split(rng: np.random.Generator) -> None:
     x, y = noisy(rng)
     found = probe(x, y, test_features=x, test_labels=y, seed=5)
-    best = max(found.path, key=lambda each: (each["accuracy"], -each["cross_entropy"]))
-    assert found.l2 == best["l2"]
-    assert [each["l2"] for each in found.path] == list(LADDER[: len(found.path)])
+    best = max(found.path, key=lambda each: (each.accuracy, -each.cross_entropy))
+    assert found.l2 == best.l2
+    assert [each.l2 for each in found.path] == list(LADDER[: len(found.path)])
     kept, held = (part.numpy() for part in stratified_split(torch.tensor(y), fraction=0.2, seed=5))
     for each in found.path:
-        fitted = fit_logistic(Features.of(x[kept]), torch.tensor(y[kept]), 3, l2=each["l2"])
+        fitted = fit_logistic(Features.of(x[kept]), torch.tensor(y[kept]), 3, l2=each.l2)
         predicted = fitted.predict(torch.tensor(x[held])).numpy()
-        assert each["accuracy"] == pytest.approx(np.mean(predicted == y[held]), abs=1e-12)
+        assert each.accuracy == pytest.approx(np.mean(predicted == y[held]), abs=1e-12)
     # The fit with it is on all examples.
     again = probe(x, y, test_features=x, test_labels=y, l2=found.l2)
     assert torch.equal(again.predictions, found.predictions)
@@ -194,11 +194,21 @@ def test_the_strength_is_the_best_of_the_validation_split(rng: np.random.Generat
 
 def test_a_path_ends_where_weaker_penalties_overfit(rng: np.random.Generator) -> None:
     x, y = noisy(rng)
-    losses = [each["cross_entropy"] for each in probe(x, y).path]
+    losses = [float(each.cross_entropy) for each in probe(x, y).path]
     assert 3 <= len(losses) < len(LADDER)
     assert losses[-3] < losses[-2] < losses[-1]
     rises = [a < b < c for a, b, c in zip(losses, losses[1:], losses[2:], strict=False)]
     assert not any(rises[:-1])
+
+
+def test_strengths_of_ridge_probes_are_tried_on_examples_left_out(
+    rng: np.random.Generator,
+) -> None:
+    x, y = noisy(rng)
+    found = probe(x, y, solver="ridge")
+    best = min(found.path, key=lambda each: each.error)
+    assert found.l2 == best.l2
+    assert {each.cross_entropy for each in found.path} == {None}
 
 
 def test_a_given_strength_is_taken(rng: np.random.Generator) -> None:

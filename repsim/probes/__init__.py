@@ -1,7 +1,7 @@
 """Probes: how much a layer knows, read off by a simple classifier on frozen features."""
 
 from repsim.probes.features import Features
-from repsim.probes.probe import SOLVERS, ProbeResult, probe
+from repsim.probes.probe import SOLVERS, ProbeResult, Trial, probe
 from repsim.probes.sgd import SCHEDULES, Schedule
 from repsim.probes.splits import stratified_split
 
@@ -11,6 +11,7 @@ __all__ = [
     "Features",
     "ProbeResult",
     "Schedule",
+    "Trial",
     "probe",
     "stratified_split",
 ]

@@ -20,6 +20,7 @@ from repsim.probes.logistic import LADDER, Logistic, fit_logistic, fit_path
 from repsim.probes.ridge import fit_ridge
 from repsim.probes.sgd import SCHEDULES, fit_sgd
 from repsim.probes.splits import check_seed, label_subset, permuted, stratified_split
+from repsim.results.records import Record
 from repsim.sources import as_numbers, as_tensor
 
 Solver = Literal["lbfgs", "sgd", "mlp", "ridge", "knn"]
@@ -38,6 +39,23 @@ _VALIDATION = 0.2
 
 #: How far fits that are only compared with each other converge.
 _COARSE = 1e-4
+
+
+@dataclass(frozen=True)
+class Trial(Record):
+    """A strength of a penalty that was tried, on a validation split or on examples left out.
+
+    Attributes:
+        l2: the strength.
+        accuracy: on the examples that it was tried on.
+        cross_entropy: on the same, of a logistic probe; None of a ridge probe.
+        error: on the same, squared and summed over classes, of a ridge probe; else None.
+    """
+
+    l2: float
+    accuracy: float
+    cross_entropy: float | None = None
+    error: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +77,7 @@ class ProbeResult:
         correct: (n_test,) bool, for comparisons of two probes example by example.
         converged: whether the solver met its tolerance; True for those that have none.
         l2: strength of the penalty of a logistic or ridge probe, else None.
-        path: for each strength that was tried, ``l2`` with ``accuracy`` and ``cross_entropy`` (of
-            ridge ``error``) where it was chosen: on the validation split, or examples left out.
+        path: the strengths that were tried; empty where one was given, or the solver has none.
         fitted: the probe itself; None for nearest neighbours.
         features: columns that the probe was trained on.
         history: accuracy on the held-out examples after each epoch of ``sgd`` or ``mlp``, the last
@@ -80,7 +97,7 @@ class ProbeResult:
     correct: Tensor
     converged: bool
     l2: float | None = None
-    path: list[dict[str, float]] = field(default_factory=list)
+    path: list[Trial] = field(default_factory=list)
     fitted: Fitted | None = None
     features: int = 0
     history: tuple[float, ...] = ()
@@ -260,7 +277,7 @@ def _predict(fitted: Fitted, rows: Features) -> Int[Tensor, " n"]:
 
 
 def _lbfgs(x: Features, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
-    path: list[dict[str, float]] = []
+    path: list[Trial] = []
     if options.l2 is not None:
         fitted = fit_logistic(x, y, classes, l2=options.l2)
     else:
@@ -269,27 +286,26 @@ def _lbfgs(x: Features, y: Tensor, classes: int, options: Options) -> tuple[Fitt
     return fitted, {"l2": fitted.l2, "converged": fitted.converged, "path": path}
 
 
-def _choose(
-    x: Features, y: Tensor, classes: int, seed: int
-) -> tuple[Logistic, list[dict[str, float]]]:
+def _choose(x: Features, y: Tensor, classes: int, seed: int) -> tuple[Logistic, list[Trial]]:
     """The strength that classifies best a stratified fifth; of equal ones that of the smallest
     cross-entropy. The path ends where that has risen twice: weaker penalties overfit more."""
     kept, held = stratified_split(y, fraction=_VALIDATION, seed=seed)
     if not len(held) or len(y[kept.to(y.device)].unique()) < 2:
         return fit_logistic(x, y, classes), []
     rows, labels = x.take(held).held(), y[held.to(y.device)]
-    path: list[dict[str, float]] = []
+    path: list[Trial] = []
+    losses: list[float] = []
     best: tuple[tuple[float, float], Logistic] | None = None
     fits = fit_path(x.take(kept), y[kept.to(y.device)], classes, LADDER, tolerance=_COARSE)
     for fitted in fits:
         logits = torch.cat([fitted.logits(block) for _, block in rows.blocks()])
         loss = float(torch.nn.functional.cross_entropy(logits, labels))
         accuracy = float((logits.argmax(1) == labels).double().mean())
-        path.append({"l2": fitted.l2, "accuracy": accuracy, "cross_entropy": loss})
+        path.append(Trial(fitted.l2, accuracy, cross_entropy=loss))
         if best is None or (accuracy, -loss) > best[0]:
             best = (accuracy, -loss), fitted
-        losses = [each["cross_entropy"] for each in path[-3:]]
-        if len(losses) == 3 and all(a < b for a, b in pairwise(losses)):
+        losses.append(loss)
+        if len(losses) > 2 and all(a < b for a, b in pairwise(losses[-3:])):
             break
     assert best is not None
     return best[1], path
@@ -316,7 +332,7 @@ def _by_epochs(
 def _ridge(x: Features, y: Tensor, classes: int, options: Options) -> tuple[Fitted, dict[str, Any]]:
     fitted = fit_ridge(x, y, classes, strengths=None if options.l2 is None else [options.l2])
     path = [
-        {"l2": float(l2), "accuracy": float(accuracy), "error": float(error)}
+        Trial(float(l2), float(accuracy), error=float(error))
         for l2, accuracy, error in zip(
             fitted.strengths, fitted.loo_accuracy, fitted.loo_error, strict=True
         )

@@ -89,13 +89,7 @@ class SimilarityMap(Result):
             raise UsageError("no map arrived; expected at least one")
         first, count = maps[0], len(maps)
         for other in maps[1:]:
-            for what in ("layers_a", "layers_b", "n", "kernel", "pooled"):
-                one, two = getattr(first, what), getattr(other, what)
-                if one != two:
-                    raise MismatchError(
-                        f"maps to average differ in {what}: {one!r:.60} and {two!r:.60}; "
-                        "compare the same layers on the same examples for every seed"
-                    )
+            _check_alike(first, other)
         unbiased = np.stack([each.unbiased for each in maps])
         biased = [each.biased for each in maps if each.biased is not None]
         return cls(
@@ -213,6 +207,17 @@ class SimilarityMap(Result):
             for i, layer_a in enumerate(self.layers_a)
             for j, layer_b in enumerate(self.layers_b)
         ]
+
+
+def _check_alike(first: SimilarityMap, other: SimilarityMap) -> None:
+    """Raise ``MismatchError`` for maps that have no mean."""
+    for key in ("layers_a", "layers_b", "n", "kernel", "pooled"):
+        one, two = getattr(first, key), getattr(other, key)
+        if one != two:
+            raise MismatchError(
+                f"maps to average differ in {key}: {one!r:.60} and {two!r:.60}; "
+                "compare the same layers on the same examples for every seed"
+            )
 
 
 def best_match(values: np.ndarray) -> tuple[int | None, ...]:
