@@ -14,7 +14,7 @@ from repsim.activations.store.blocks import StoredLayer
 from repsim.errors import NonFiniteError, ShapeError, UsageError
 from repsim.probes import Features
 from repsim.probes.features import BLOCK
-from repsim.probes.standard import moments, standardise
+from repsim.probes.standardisation import moments, standardise
 
 N = 2 * BLOCK + 100
 

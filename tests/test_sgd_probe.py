@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from repsim.errors import ShapeError, TrainingError, UsageError
 from repsim.probes.features import Features
 from repsim.probes.sgd import SCHEDULES, Schedule, TrainedHead, _backward, _shuffled, fit_sgd
-from repsim.probes.standard import standardise
+from repsim.probes.standardisation import standardise
 
 PLAIN = Schedule(0.1, 16, 3, standardise=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,14 @@ def test_what_draws_sees_results_only(edges: dict[str, set[str]]) -> None:
         text = modules()[module].read_text()
         assert "import torch" not in text, module
         assert "import h5py" not in text, module
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda f: f.stem)
+def test_benchmarks_import_names_that_are_there(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(file.parent)  # as where Python runs the file
+    runpy.run_path(str(file), run_name="imported")
 
 
 def test_every_public_name_is_there() -> None:

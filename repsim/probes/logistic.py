@@ -21,7 +21,7 @@ from torch import Tensor
 
 from repsim.probes.curvature import Covariance, Curvature, covariance
 from repsim.probes.features import BLOCK, Features
-from repsim.probes.standard import Standard, standardise
+from repsim.probes.standardisation import Standard, standardise
 
 #: Iterations after which the curvature is taken anew, soon at first, while it changes; then each
 #: stage is twice as long as the one before.

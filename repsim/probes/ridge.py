@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repsim.errors import DegenerateError, UsageError
 from repsim.probes.features import Features
-from repsim.probes.standard import Standard, moments, standardise
+from repsim.probes.standardisation import Standard, moments, standardise
 
 #: Strengths to choose from: two a decade, around the mean eigenvalue of the correlations, which
 #: is 1.

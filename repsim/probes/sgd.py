@@ -18,7 +18,7 @@ from repsim.devices import default_memory
 from repsim.errors import ShapeError, TrainingError, UsageError, choices
 from repsim.measures.product import full_precision
 from repsim.probes.features import Features
-from repsim.probes.standard import Standard, standardise
+from repsim.probes.standardisation import Standard, standardise
 from repsim.progress import Progress, silent
 
 #: Weights and, if there are any, biases of a layer, as ``torch.nn.Linear`` has them.
