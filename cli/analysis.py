@@ -109,8 +109,8 @@ def _inputs(kind: type[Analysis[Any]]) -> list[Any]:
     if kind.networks == "one":
         return [click.argument("references", metavar="RUN...", nargs=-1, required=True)]
     return [
-        click.option("--a", required=True, metavar="NAME", help="Rows: a run or a store."),
-        click.option("--b", metavar="NAME", help="Columns.  [default: the same as --a]"),
+        click.option("--a", required=True, metavar="NAME", help="First network, by name or file."),
+        click.option("--b", metavar="NAME", help="Second one.  [default: the same as --a]"),
     ]
 
 

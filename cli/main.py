@@ -21,7 +21,6 @@ COMMANDS = {
     "networks": "Show the families of networks that methods train.",
     "harvest": "Store the activations of a run's layers.",
     "cka": "Compare the layers of two networks by CKA.",
-    "influence": "Find the images that drive the similarity of two layers.",
     "reproduce": "Reproduce the figures, tables and claims of a paper.",
     "figure": "Draw the figures of a result, or the curves of a training.",
     "info": "Say what is in a run, a store or a result.",

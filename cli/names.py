@@ -202,6 +202,8 @@ def _of_run(text: str, places: Places) -> list[Named]:
     from repsim.training.run import Run
 
     where, _, name = text.partition(":")
+    if "@" in name:  # layers follow
+        return []
     path, _, when = where.rpartition("@")
     for folder, epochs in ((where, ""), (path, when)):
         run = _run_at(folder, places.runs)

@@ -45,10 +45,11 @@ class Outlet:
 
     def path(self, names: Sequence[str]) -> Path:
         """The file of a result about networks of these names."""
-        from repsim.results import result_file
+        from repsim.results import Table, result_file
 
         if self.output is not None:
-            return result_file(self.output)
+            is_table = self.output.suffix == ".csv" and issubclass(self.analysis.result, Table)
+            return result_file(self.output.with_suffix(".json") if is_table else self.output)
         return Path("results") / f"{self.analysis.stem(names, self.data, self.splits)}.json"
 
     def reserve(self, names: Sequence[str]) -> Path:

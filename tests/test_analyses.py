@@ -15,7 +15,10 @@ from repsim.errors import UsageError
 
 
 def test_analyses_are_found_with_their_summaries() -> None:
-    assert {"classes", "invariance", "similarity"} <= set(analysis_names())
+    assert analysis_names() == [
+        *("classes", "influence", "invariance", "layer_identification", "layer_nullspace"),
+        *("nullspace", "probe", "similarity"),
+    ]
     for name, summary in analysis_summaries().items():
         assert summary.endswith("."), name
         assert find_analysis(name).name() == name
@@ -65,6 +68,29 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
         {"estimator": "biased"},
     ],
     "invariance": [{}, {"augmentation": "own"}, {"batch_size": 8}, {"seed": 8}],
+    "classes": [{}, {"augmentation": "own"}, {"augmentation": "none"}, {"permutations": 8}],
+    "influence": [{"layer": "head"}, {"layer": "stem"}, {"layer": "head", "layer_b": "stem"}],
+    "probe": [
+        {},
+        {"solver": ("knn",)},
+        {"solver": ("knn", "ridge")},
+        {"component": ("row",)},
+        {"label_fraction": (0.5,)},
+        {"label_fraction": (1.0, 0.5)},
+        {"seeds": 2},
+        {"seed": 1},
+        {"random_labels": True},
+        {"l2": 0.01},
+        {"l2": 0.1},
+        {"k": 5},
+        {"hidden": 5},
+        {"dropout": 0.5},
+        {"pooling": "none"},
+        {"pooling": "grid:2"},
+    ],
+    "nullspace": [{}, {"noise": ("none",)}, {"control": False}, {"layers": False}, {"seed": 1}],
+    "layer_nullspace": [{}, {"images": 50}, {"layers": "stem"}],
+    "layer_identification": [{}, {"measure": ("cca",)}, {"measure": ("cka", "cca")}],
 }
 
 
@@ -72,7 +98,7 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
 def test_settings_that_differ_give_names_that_differ(name: str) -> None:
     kind = find_analysis(name)
     stems = [
-        kind(kind.config_class(**settings)).stem(names, data, {"compared": split})
+        kind(kind.config_class(**settings)).stem(names, data, dict.fromkeys(kind.parts, split))
         for settings in CHANGED[name]
         for names in (("a", "b"), ("b", "a"))
         for data in (None, "mnist")
@@ -87,6 +113,15 @@ def test_names_of_results_say_what_they_always_said() -> None:
     even = similarity(similarity.config_class(layers="even", kernel="rbf:0.4"))
     assert even.stem(("simclr", "mgan:classifier"), None, {"compared": "test"}) == (
         "cka-simclr-mgan-classifier-even-rbf-0-4"
+    )
+    probe = find_analysis("probe")
+    several = probe(probe.config_class(label_fraction=(1.0, 0.5), seeds=3, pooling="none"))
+    assert several.stem(("mgan",), None, {"train": "train", "test": "test"}) == (
+        "probe-mgan-labels-1-0-5-seeds-0-2-unpooled"
+    )
+    own = find_analysis("invariance").config_class(augmentation="own", layers="head")
+    assert find_analysis("invariance")(own).stem(("a",), "mnist", {"compared": "test[:40]"}) == (
+        "invariance-a-own-mnist-test-40-head"
     )
     assert slug("test[:100]") == "test-100"
     assert slug("test[100:200]") == "test-100-200"
@@ -118,3 +153,10 @@ def test_layers_of_names_go_into_the_settings() -> None:
     assert similarity.with_layers(["even", "bg4.*"]).config.layers_b == "bg4.*"
     assert invariance.with_layers(["head"]).config.layers == "head"
     assert invariance.with_layers([None]) is invariance
+    assert find_analysis("influence")().with_layers(["head", "stem"]).config.layer_b == "stem"
+    identification = find_analysis("layer_identification")()
+    assert identification.with_layers([None, "even"]).config.layers == "even"
+    with pytest.raises(UsageError, match="same layers of both"):
+        identification.with_layers(["odd", "even"])
+    with pytest.raises(UsageError, match="nullspace takes no layers"):
+        find_analysis("nullspace")().with_layers(["head"])

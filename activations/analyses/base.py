@@ -177,8 +177,8 @@ class Analysis(Generic[C]):
 
     @property
     def prefix(self) -> str:
-        """The first word of the name of its result."""
-        return self.name()
+        """The first word of the name of its result: that of its command."""
+        return self.name().replace("_", "-")
 
     def tags(self) -> dict[str, str]:
         """Words in the name of a result by setting: of those that differ from their defaults."""
@@ -191,7 +191,7 @@ class Analysis(Generic[C]):
         """Words in the name of a result for the splits, unless all are the usual ones."""
         if all(splits[name] == part.usual for name, part in self.parts.items()):
             return []
-        return ["-".join(split for split in splits.values() if split)]
+        return [split for split in splits.values() if split]
 
     def stem(self, names: Sequence[str], data: str | None, splits: Mapping[str, str | None]) -> str:
         """The name of its result: of which networks, on which images, with which settings.
@@ -240,8 +240,13 @@ class Analysis(Generic[C]):
         """
         if any(patterns) and not self.layer_settings:
             raise UsageError(f"{self.name()} takes no layers; leave out @LAYERS")
-        chosen = zip(self.layer_settings, patterns, strict=False)
-        changed = {key: pattern for key, pattern in chosen if pattern}
+        chosen = dict.fromkeys(pattern for pattern in patterns if pattern)
+        if len(self.layer_settings) < len(patterns):  # one setting for both networks
+            if len(chosen) > 1:
+                raise UsageError(f"{self.name()} is of the same layers of both; say --layers")
+            patterns = list(chosen)
+        named = zip(self.layer_settings, patterns, strict=False)
+        changed = {key: pattern for key, pattern in named if pattern}
         return type(self)(replace(self.config, **changed)) if changed else self
 
 

@@ -1,4 +1,12 @@
-"""Share of the input of each layer of a network that lies in the null space of its weight."""
+"""Measure the share of each layer's input that lies in the null space of its weight.
+
+    repsim layer-nullspace supervised
+    repsim layer-nullspace simclr@bg1.* --images 1000
+
+Splits the input patches of every convolution and linear layer into the row space of its weight and
+the null space, which the layer cannot see. Runs the networks themselves: nothing needs to be
+harvested.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from repsim.activations.analyses import base
+from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedTable
 from repsim.activations.capture.batches import batch_size, to_device
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import modules_of, unwrap
 from repsim.activations.harvesting.heads import head_device, show
-from repsim.activations.harvesting.loaders import as_loader, examples_in
+from repsim.activations.harvesting.loaders import ImageLoader, as_loader, examples_in
+from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
+from repsim.configuration import setting
 from repsim.devices import float64_device
 from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
 from repsim.layers import Address, select_layers
@@ -31,7 +43,21 @@ from repsim.nullspace.convolutions import (
 from repsim.nullspace.shares import share
 from repsim.nullspace.windows import Window
 from repsim.progress import Progress, silent
-from repsim.results import NullSpaceEntry
+from repsim.results import NullSpaceEntry, Table
+
+#: Images at a time: their patches are many.
+_BATCH = 50
+
+#: Columns of a result, each a field of an entry.
+_COLUMNS = ("layer", "group", "quantity", "rank", "dim", "value", "low", "high", "chance")
+
+
+@dataclass(frozen=True)
+class Config(base.Config):
+    """Settings of a report on layers."""
+
+    layers: str | None = setting(None, base.LAYERS, tag="{}", metavar="PATTERN", unset="all")
+    images: int = setting(500, "images to look at, at most", ge=1)
 
 
 def layer_null_spaces(
@@ -373,3 +399,51 @@ def _entries(
                 chance_low=space.chance,
                 chance_high=space.chance,
             )
+
+
+class LayerNullspace(Analysis[Config]):
+    """The null space's share of the energy of each layer's input, by class of the images."""
+
+    config_class = Config
+    result = Table
+
+    def compute(self, inputs: Inputs, context: Context) -> Table:
+        images = inputs.images["compared"]
+        batch = min(_BATCH, self.config.images)
+        loader = ImageLoader(images, batch, stop=self.config.images // batch)
+        n = min(len(images), batch * len(loader))
+        entries = layer_null_spaces(
+            inputs.extractors[0].load(),
+            loader,
+            labels=None if images.labels is None else images.labels[:n],
+            layers=self.config.layers,
+            device=context.device,
+            progress=context.progress,
+        )
+        records = [{key: getattr(entry, key) for key in _COLUMNS} for entry in entries]
+        about = {
+            "network": extractor_provenance(inputs.extractors[0]),
+            **data_provenance(images),
+            "images": n,
+        }
+        return Table.of(f"null spaces of {inputs.names[0]}", records, provenance=about)
+
+    def images_shown(self, sizes: Mapping[str, int]) -> int:
+        return 4 * min(sizes["compared"], self.config.images)
+
+    def report(self, result: Table) -> Iterator[PrintedTable | str]:
+        """The shares of all images; the result has those of each class."""
+        rows = [
+            (row["layer"], f"{row['rank']} / {row['dim']}", *_shown(row), row["chance"])
+            for row in result.rows()
+            if (row["group"], row["quantity"]) == ("all", "layer_energy_centred")
+        ]
+        title = f"{result.name}: centred energy, n = {result.provenance['images']:,}"
+        yield PrintedTable(title, ("layer", "rank", "null space", "95 % interval", "chance"), rows)
+
+
+def _shown(row: Mapping[str, Any]) -> tuple[float, str]:
+    return row["value"], f"{row['low']:.3f} to {row['high']:.3f}"
+
+
+ANALYSIS = LayerNullspace
