@@ -44,12 +44,12 @@ def null_space(
     name: str = "features",
     provenance: Mapping[str, Any] | None = None,
 ) -> NullSpaceReport:
-    """Split features against a head y = A f + b and report what lies in each part.
+    """Split features against a head y = A f + b and report on each part.
 
     Each number comes with a 95 % interval and, where one can be, with the chance level of random
     subspaces of the same rank; see ``repsim.nullspace.measure``. With ``labels``, probes say what
     can be read off each part, if they are of two classes or more. With ``control``, the report of
-    the same network before training, each number comes with that of the untrained network.
+    the same network before training, each number stands beside the number of the untrained network.
 
     Args:
         features: (n, d) array or tensor that the head takes.
@@ -69,8 +69,8 @@ def null_space(
         seed: of resamples, random subspaces and the probes' splits.
         draws: random subspaces.
         resamples: bootstrap resamples of the examples.
-        name: what the features belong to, for tables and figures.
-        provenance: what to record of where they come from; JSON values.
+        name: of the network, for tables and figures.
+        provenance: a record of where they come from; JSON values.
 
     Raises:
         ShapeError: arrays that do not fit each other.
@@ -80,7 +80,7 @@ def null_space(
         UsageError: a noise that has the name of another group; no draws or resamples.
     """
     if "clean" in (noisy or {}):
-        raise UsageError("a noise is named 'clean', as is what has none; rename it")
+        raise UsageError("a noise is named 'clean', the name of images without noise; rename it")
     head = read_head(weight, bias, rank_tolerance, seed, draws, resamples)
     train, train_labels = read_features(head, features, labels, "features", "labels")
     if test_features is None:

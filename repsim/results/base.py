@@ -109,7 +109,7 @@ class Result:
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> Any:
-        """The result in a file; see ``repsim.results.records.read_fields`` for what is raised."""
+        """The result in a file; it raises as ``repsim.results.records.read_fields`` does."""
         return cls(**read_fields(cls, content))
 
 

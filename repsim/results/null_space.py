@@ -144,7 +144,7 @@ class NullSpaceReport(Result):
     null space, which no output of the head depends on (Mao et al., Propositions 4 and 5).
 
     Attributes:
-        name: what the features belong to.
+        name: of the network that the features belong to.
         n: number of examples.
         dim: columns of the features, d.
         rank: numerical rank r of A.
@@ -152,7 +152,7 @@ class NullSpaceReport(Result):
         singular_values: of A, in falling order.
         residual: largest |A f_n| relative to |A||f|; rounding alone.
         entries: one for each number.
-        claims: verdicts on what is claimed of such heads.
+        claims: verdicts on the claims made for such heads.
         examples: numbers of some examples, for figures.
         alpha: one for each epoch of training, where it was recorded.
         provenance: where the numbers come from.
@@ -160,7 +160,7 @@ class NullSpaceReport(Result):
 
     kind: ClassVar[str] = "null-space-report"
 
-    #: What a summary has: what to call it, quantity, part and group.
+    #: Lines of a summary: name, quantity, part and group.
     SUMMARY: ClassVar[tuple[tuple[str, str, str, str], ...]] = (
         ("energy in the null space", "energy", "null", "all"),
         ("the same, centred", "energy_centred", "null", "all"),

@@ -98,7 +98,7 @@ class ProbeSeries:
     """Probes of one kind on one network.
 
     Attributes:
-        label: the network, and what else tells it from the other series of its curve.
+        label: the network, and whatever else distinguishes it from the other series of its curve.
         network: its name.
         solver: of all points.
         component: ``full``, ``row`` or ``null``.
@@ -116,7 +116,7 @@ class ProbeSeries:
     points: list[ProbePoint]
 
 
-#: What tells the series of a probe curve apart.
+#: Fields by which the series of a probe curve differ.
 _KIND = ("network", "solver", "component", "label_fraction", "labels")
 
 

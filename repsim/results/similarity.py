@@ -25,8 +25,8 @@ class SimilarityMap(Result):
         unbiased: (layers_a, layers_b) float64, from the unbiased HSIC; NaN where undefined.
         biased: the same from the biased HSIC, or None where only batches were seen.
         n: number of examples.
-        name_a: what the rows belong to.
-        name_b: what the columns belong to.
+        name_a: of the network that the rows belong to.
+        name_b: of the network, or the classes, that the columns belong to.
         kernel: ``"linear"`` or ``"rbf:FRACTION"``.
         notes: ``NAME:LAYER`` to the reason for a NaN, or a word to a warning.
         provenance: where the numbers come from.
@@ -78,12 +78,12 @@ class SimilarityMap(Result):
 
         Args:
             maps: at least one; all of the same layers, kernel, number of examples and pooling.
-            name_a: what the rows belong to, whatever the seed.
-            name_b: what the columns belong to.
+            name_a: name for the rows, whatever the seed.
+            name_b: name for the columns.
 
         Raises:
             UsageError: no map.
-            MismatchError: the maps differ in what must be the same.
+            MismatchError: the maps differ in layers, kernel, examples or pooling.
         """
         if not maps:
             raise UsageError("no map arrived; expected at least one")
@@ -168,7 +168,8 @@ class SimilarityMap(Result):
 
         Fisher's transform: tanh(artanh v ± z s / (1 - v²)), with s the standard error, so that
         no interval leaves [-1, 1]. A layer against itself has an interval of no width. z is the
-        normal quantile, for an average of k maps that of Student's t with k - 1 degrees of freedom.
+        normal quantile; for an average of k maps, the quantile of Student's t with k - 1 degrees of
+        freedom.
 
         Args:
             level: how often such intervals cover, between 0 and 1.
