@@ -54,7 +54,7 @@ def permutation_test(
     memory: int,
     progress: Progress = silent,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Are the layers more alike than layers whose examples have nothing to do with each other?
+    """p-values of layers being no more alike than layers of unrelated examples.
 
     The examples of b are permuted, which leaves every layer as it is and breaks the link between
     a and b. A p-value is (1 + permutations with at least the observed unbiased CKA) /
@@ -76,6 +76,25 @@ def permutation_test(
     Raises:
         UsageError: the Gram matrices do not fit in the memory.
     """
+    _hold_grams(layers_a, layers_b, memory)
+    above = torch.stack([_gram(layer) for layer in layers_a])
+    whole = torch.stack([_gram(layer) + _gram(layer).T for layer in layers_b])
+    norms = [
+        torch.stack([torch.linalg.vector_norm(_gram(layer).double()) for layer in side])
+        for side in (layers_a, layers_b)
+    ]
+    generator = np.random.default_rng(seed)
+    found = torch.empty(permutations + 1, len(layers_a), len(layers_b), dtype=torch.float64)
+    order = torch.arange(layers_a[0].n, device=above.device)
+    for trial in range(permutations + 1):  # the first one is the order that was observed
+        found[trial] = (_inner(above, whole, order) / norms[0][:, None] / norms[1]).cpu()
+        order = torch.as_tensor(generator.permutation(len(order)), device=above.device)
+        progress(trial, permutations, "permutations")
+    return _p_values(found)
+
+
+def _hold_grams(layers_a: list[Layer], layers_b: list[Layer], memory: int) -> None:
+    """Keep the Gram matrices of all layers in memory, if they fit."""
     layers = list({id(layer): layer for layer in [*layers_a, *layers_b]}.values())
     n, size = layers[0].n, layers[0].dtype.itemsize
     needed = n * n * size * (len(layers) + len(layers_a) + 2 * len(layers_b))
@@ -88,24 +107,23 @@ def permutation_test(
     for layer in layers:
         if layer.gram is None:
             layer.hold_gram(None, ROWS)
-    above = torch.stack([_gram(layer) for layer in layers_a])
-    whole = torch.stack([_gram(layer) + _gram(layer).T for layer in layers_b])
-    norms = [
-        torch.stack([torch.linalg.vector_norm(_gram(layer).double()) for layer in side])
-        for side in (layers_a, layers_b)
-    ]
-    generator = np.random.default_rng(seed)
-    found = torch.empty(permutations + 1, len(layers_a), len(layers_b), dtype=torch.float64)
-    order = torch.arange(n, device=above.device)
-    for trial in range(permutations + 1):  # the first one is the order that was observed
-        inner = torch.zeros(above.shape[0], whole.shape[0], dtype=torch.float64).to(above.device)
-        for start in range(0, n, ROWS):
-            left = above[:, start : start + ROWS, start:].transpose(0, 1)
-            right = whole[:, order[start : start + ROWS]][:, :, order[start:]].permute(1, 2, 0)
-            inner += torch.bmm(left, right).double().sum(0)
-        found[trial] = (inner / norms[0][:, None] / norms[1]).cpu()
-        order = torch.as_tensor(generator.permutation(n), device=above.device)
-        progress(trial, permutations, "permutations")
+
+
+def _inner(
+    above: Float[Tensor, "a n n"], whole: Float[Tensor, "b n n"], order: Tensor
+) -> Float[Tensor, "a b"]:
+    """Σ_{i<j} K_ij L_ij of all pairs, with the examples of every L in another order."""
+    n = len(order)
+    inner = torch.zeros(len(above), len(whole), dtype=torch.float64).to(above.device)
+    for start in range(0, n, ROWS):
+        left = above[:, start : start + ROWS, start:].transpose(0, 1)
+        right = whole[:, order[start : start + ROWS]][:, :, order[start:]].permute(1, 2, 0)
+        inner += torch.bmm(left, right).double().sum(0)
+    return inner
+
+
+def _p_values(found: Float[Tensor, "trials a b"]) -> tuple[np.ndarray, np.ndarray]:
+    """p-values of each pair, plain and by single-step maxT; the first trial is the observed one."""
     centred = (found - found.mean(0)) / found.std(0)
     most = centred.amax((1, 2))[:, None, None]
     single = (found >= found[0]).double().mean(0)
