@@ -12,6 +12,7 @@ import pytest
 import torch
 from driving import run_command
 
+from repsim.activations.harvesting.provenance import extractor_provenance
 from repsim.errors import StoreError
 from repsim.training.compose import configure
 from repsim.training.earlier import instead_of_untrained, updated
@@ -80,6 +81,14 @@ def test_an_untrained_run_is_harvested_named_and_resumed(
     assert {path.name: path.read_bytes() for path in (runs / name).glob("*.*")} == before
     assert run_command("train", method, "--name", name, "--resume", "--epochs", 3) == 2
     assert "started with epochs = 0, now it is 3" in capsys.readouterr().err
+
+
+def test_stores_record_the_settings_as_the_run_has_them(runs: Path) -> None:
+    """A harvest of 0.1.0 goes on with ``--resume`` only where the record is the same."""
+    run = Run(runs / "untrained-gan")
+    record = extractor_provenance(run.extractor())
+    assert record["method"] == "untrained"
+    assert record["config"] == json.loads((run.path / "config.json").read_text())["config"]
 
 
 def test_runs_of_version_1_have_square_images_and_the_network_of_their_method(runs: Path) -> None:

@@ -204,7 +204,7 @@ def test_a_folder_that_is_not_a_run_is_not_touched(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_and_names_itself(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError,
-        match=r"loss went first: it is (nan|inf) at step \d, in epoch 1; a lower lr",
+        match=r"loss became (nan|inf) at step \d, in epoch 1; a lower lr",
     ):
         train("supervised", settings("supervised", lr=1e30, warmup_epochs=0), tmp_path / "run")
     assert not Run(tmp_path / "run").complete

@@ -242,7 +242,7 @@ def test_the_loss_that_goes_first_is_named_and_the_last_good_epoch_kept(
 ) -> None:
     """``loss_b`` at step 13 of 5 an epoch; ``loss_a`` follows, as the weights are lost."""
     run = Run(tmp_path / "run")
-    with pytest.raises(TrainingError, match=r"^loss_b went first: .* nan at step 13, in epoch 3; "):
+    with pytest.raises(TrainingError, match=r"^loss_b became nan at step 13, in epoch 3; "):
         train("toy", toy(nan_at=12), run.path)
     assert not run.complete
     assert run.epochs == [2]
@@ -288,7 +288,7 @@ def test_a_stop_is_one_line_and_status_1(
     out, err = capsys.readouterr()
     assert out == ""
     (line,) = err.strip().splitlines()
-    assert line.startswith("repsim: error: loss_b went first: it is nan at step 8, in epoch 2; ")
+    assert line.startswith("repsim: error: loss_b became nan at step 8, in epoch 2; ")
     assert "checkpoints/epoch-0001.pt" in line
 
 

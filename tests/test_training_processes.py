@@ -129,5 +129,5 @@ def test_processes_fail_as_one_and_generators_train_in_several(tmp_path: Path) -
     assert failed.returncode == 1
     lines = [line for line in failed.stderr.splitlines() if line.startswith("repsim: error: ")]
     assert len(lines) == 1
-    assert "loss went first" in lines[0]
+    assert "loss became" in lines[0]
     assert "Traceback" not in failed.stderr

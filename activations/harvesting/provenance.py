@@ -11,21 +11,26 @@ if TYPE_CHECKING:
 
 
 def extractor_provenance(extractor: Extractor) -> dict[str, Any]:
-    """What a store says of the network that it was harvested from."""
+    """The record in a store of the network that it was harvested from.
+
+    Method and settings stand as in the run's own file, whatever the version that wrote it, so that
+    harvests of earlier versions are resumed.
+    """
     run = extractor.run
+    written = run.written()
     return {
         "network": extractor.label,
         "run": run.name,
         "extractor": extractor.name,
         "epoch": run.config.epochs if extractor.epoch is None else extractor.epoch,
-        "method": run.describe()["method"],
-        "config": run.config.model_dump(),
+        "method": written["method"],
+        "config": written["config"],
         "checkpoint_sha256": extractor.digest(),
     }
 
 
 def data_provenance(examples: Any) -> dict[str, Any]:
-    """What a store says of its examples: an ``ImageSet`` or a ``TextSet``."""
+    """The record in a store of its examples: an ``ImageSet`` or a ``TextSet``."""
     return {
         "data": examples.name,
         "split": examples.split,

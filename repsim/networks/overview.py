@@ -32,7 +32,7 @@ class Overview:
 
     @property
     def parameters(self) -> int:
-        """How many the network has."""
+        """Number of parameters of the network."""
         return sum(record["parameters"] for record in self.records)
 
 

@@ -50,7 +50,7 @@ class Means:
         self._count += 1
 
     def check(self) -> None:
-        """Raise ``Diverged`` if a loss was not finite, naming the one that went first."""
+        """Raise ``Diverged`` if a loss was not finite, naming the first."""
         earliest = self._since.clone()
         if self._processes > 1:
             dist.all_reduce(earliest, dist.ReduceOp.MIN)
@@ -58,7 +58,7 @@ class Means:
         if min(since, default=_NEVER) < _NEVER:
             step = min(since)
             name = self._names[since.index(step)]
-            raise Diverged(f"{name} went first: it is {self.overall()[name]} at step {step + 1}")
+            raise Diverged(f"{name} became {self.overall()[name]} at step {step + 1}")
 
     def overall(self) -> dict[str, float]:
         """The means over all processes."""

@@ -95,6 +95,18 @@ class Run:
         Raises:
             StoreError: absent, cut short or of another format.
         """
+        content = self.written()
+        try:
+            return earlier.updated(content)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{self.path / 'config.json'} is damaged: {error!r}") from error
+
+    def written(self) -> dict[str, Any]:
+        """The content of ``config.json`` as the version that wrote it put it.
+
+        Raises:
+            StoreError: absent, cut short or of another format.
+        """
         file = self.path / "config.json"
         try:
             content = json.loads(file.read_text())
@@ -113,10 +125,7 @@ class Run:
         for key, kind in kinds.items():
             if not isinstance(content.get(key), kind):
                 raise StoreError(f"{file} is damaged: {key} is {content.get(key)!r}")
-        try:
-            return earlier.updated(content)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"{file} is damaged: {error!r}") from error
+        return content
 
     def write_description(
         self, method: str, config: TrainConfig, spec: ImageSpec, extra: Mapping[str, Any]
