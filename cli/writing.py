@@ -85,6 +85,8 @@ class Outlet:
         self.written.extend(result.save(path, overwrite=self.overwrite))
         if self.analysis.figures:
             drawn = figures.draw(result, style=self.style, **self.analysis.drawing())
+            if list(drawn) == [""]:  # the one figure of its kind, which the analysis names
+                drawn = {self.analysis.figures[0]: drawn[""]}
             known = {key: drawn[key] for key in self.analysis.figures if key in drawn}
             self._draw(known, result, path)
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from repsim.activations import analyses
 from repsim.activations.analyses import analysis_names, analysis_summaries, find_analysis
 from repsim.activations.analyses.base import slug
+from repsim.cli.main import main
 from repsim.errors import UsageError
+from repsim.results import Table
 
 
 def test_analyses_are_found_with_their_summaries() -> None:
@@ -32,12 +40,12 @@ def test_an_unknown_analysis_is_named_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("name", analysis_names())
-def test_an_analysis_needs_neither_pydantic_nor_stores(name: str) -> None:
+def test_an_analysis_needs_no_pydantic_h5py_or_pillow(name: str) -> None:
     code = (
         "import sys\n"
         "class Blocked:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in ('pydantic', 'h5py'):\n"
+        "        if name.partition('.')[0] in ('pydantic', 'h5py', 'PIL'):\n"
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, Blocked())\n"
         "from repsim.activations.analyses import find_analysis\n"
@@ -160,3 +168,62 @@ def test_layers_of_names_go_into_the_settings() -> None:
         identification.with_layers(["odd", "even"])
     with pytest.raises(UsageError, match="nullspace takes no layers"):
         find_analysis("nullspace")().with_layers(["head"])
+
+
+# The example of CONTRIBUTING.md
+
+
+@pytest.fixture
+def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The example as a module of its own, in no other way known to repsim."""
+    page = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (code,) = [each for each in blocks if "ANALYSIS = " in each]
+    assert len(code.splitlines()) <= 45
+    (tmp_path / "added").mkdir()
+    (tmp_path / "added" / "effective_dimension.py").write_text(code)
+    monkeypatch.setattr(analyses, "__path__", [*analyses.__path__, str(tmp_path / "added")])
+    importlib.invalidate_caches()
+    analysis_summaries.cache_clear()
+    yield "effective_dimension"
+    sys.modules.pop("repsim.activations.analyses.effective_dimension", None)
+    vars(analyses).pop("effective_dimension", None)
+    analysis_summaries.cache_clear()
+
+
+def test_the_example_is_an_analysis_by_being_there(
+    added: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["repsim", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert not stop.value.code
+        return capsys.readouterr().out
+
+    monkeypatch.chdir(tmp_path)
+    np.save("layer.npy", np.linalg.qr(np.random.default_rng(0).normal(size=(40, 8)))[0])
+    assert "Measure the effective dimension of each layer." in run("--help")
+    shown = run("effective-dimension", "--help")
+    assert "repsim effective-dimension RUN" in shown
+    assert "--examples INTEGER" in shown
+    printed = run("effective-dimension", "layer.npy", "--examples", "40")
+    stem = Path("results/effective-dimension-layer-examples-40")
+    for ending in (".json", ".csv", "-table.png", "-table.pdf"):
+        assert Path(f"{stem}{ending}").is_file()
+        assert f"wrote {stem}{ending}" in printed
+    found = Table.load(f"{stem}.json")
+    (row,) = found.rows()
+    # Eight orthonormal columns, of which centring takes a little.
+    assert row["dimension"] == pytest.approx(8, rel=0.05)
+    kind = find_analysis(added)
+    settings = {"layers": None, "examples": 40}
+    assert found.provenance["analysis"] == added
+    assert (
+        found.provenance["settings"]
+        == settings
+        == kind(kind.config_class(examples=40)).config.identity()
+    )
