@@ -198,7 +198,7 @@ def as_loader(images: Any, batch_size: int = 256, name: str = "images") -> Any:
 
 
 def examples_in(loader: Any) -> int | None:
-    """How many examples a loader gives; None where it does not say."""
+    """The number of examples that a loader gives; None where it does not say."""
     try:
         return len(loader.dataset)
     except (AttributeError, TypeError):
