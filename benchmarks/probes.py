@@ -222,7 +222,7 @@ def probe_store(folder: Path, device: str) -> None:
     ):
         curve = probe_layers(train, test, device=device)
     took = time.perf_counter() - started
-    accuracy = statistics.mean(entry["accuracy"] for entry in curve.entries)
+    accuracy = statistics.mean(entry.accuracy for entry in curve.entries)
     print(took, before, high_water(), accuracy)
 
 

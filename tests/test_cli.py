@@ -466,7 +466,7 @@ def test_probes_of_every_kind_share_a_table_and_a_figure(
     for each in series:
         (point,) = each.points
         assert point.seeds == 2
-        assert point["low"] <= point["accuracy"] <= point["high"]
+        assert point.low <= point.accuracy <= point.high
     assert "mean of 2 seeds" in done.out
     assert done.out.count("null space, 50 % of labels, random labels") == 4
     assert "95 % interval" in done.out
