@@ -106,12 +106,13 @@ def _of_store(path: Path) -> tuple[dict, list]:
 
 
 def _of_result(path: Path) -> tuple[dict, list]:
-    from repsim.results import FigureData, Result, Table
+    from repsim.figures import FigureData
+    from repsim.results import Result, Table
 
     result = Result.load(path)
     content = result.to_dict()
     if isinstance(result, FigureData):
-        panels = [(letter, each["type"], each["title"]) for letter, each in result.lettered()]
+        panels = [(letter, each.type, each.title) for letter, each in result.lettered()]
         about = _facts(f"{path}: {result.kind}", {"name": result.name, "caption": result.caption})
         shown = ("panels", ("panel", "type", "title"), panels)
         return content, [about, shown, _facts("provenance", content["provenance"])]

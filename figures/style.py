@@ -33,6 +33,7 @@ _COMMON: dict[str, Any] = {
     "lines.linewidth": 1.4,
     "lines.markersize": 4,
     "legend.frameon": False,
+    "hatch.linewidth": 0.5,
     "axes.prop_cycle": cycler(color=sns.color_palette("colorblind")),
 }
 
@@ -65,6 +66,9 @@ COLORMAP = "magma"
 MARKERS = "osD^vP*X<>"
 STROKES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (6, 1.2, 1.2, 1.2)), (0, (1.5, 1)))
 
+#: Fillings that do so for bars.
+HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "|||", "oo", "++", "**")
+
 
 @contextmanager
 def styled(style: str) -> Iterator[float]:
@@ -79,7 +83,6 @@ def styled(style: str) -> Iterator[float]:
         yield STYLES[style]["figure.figsize"][0]
 
 
-def legend_columns(width: float, letters: int) -> int:
-    """Columns of a legend whose longest entry has so many letters, on a figure of this width."""
-    size = mpl.rcParams["legend.fontsize"] / 72
-    return max(1, min(2 if width < 5 else 4, int(width / ((0.52 * letters + 4.5) * size))))
+def is_narrow(width: float) -> bool:
+    """Tell whether a figure of that many inches is a column's."""
+    return width < 5

@@ -7,12 +7,13 @@ still there, but lost a name, ends with ``__getattr__ = moved_names(__name__)``.
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +38,15 @@ MOVED = {
     "repsim.activations.reduction": "repsim.activations.capture.pooling",
     "repsim.activations.runs": "repsim.activations.harvesting.runs",
     "repsim.figure_data": "repsim.results.figure",
+    "repsim.figure_data.diagram_panel": "repsim.figures.panels.diagram.Diagram.of",
+    "repsim.figure_data.heatmap_panel": "repsim.figures.panels.heatmap.Heatmap.of",
+    "repsim.figure_data.line": "repsim.figures.panels.lines.Line",
+    "repsim.figure_data.line_panel": "repsim.figures.panels.lines.Lines",
+    "repsim.figure_data.table_panel": "repsim.figures.panels.table.PrintedTable",
+    "repsim.figures.curves.probe_curves": "repsim.figures.probes.probe_curves",
+    "repsim.figures.curves.similarity_curves": "repsim.figures.similarity.similarity_curves",
+    "repsim.figures.heatmap": "repsim.figures.similarity",
+    "repsim.figures.panels.panels": "repsim.figures.layout.panels",
     "repsim.intervals": "repsim.confidence",
     "repsim.measures.cka.cka_map": "repsim.measures.cka_map.cka_map",
     "repsim.measures.cka.influence": "repsim.measures.influence.influence",
@@ -66,9 +76,8 @@ def moved_names(module: str, *, level: int = 2) -> Callable[[str], Any]:
         if new is None:
             why = f"; {GONE[old]}" if old in GONE else ""
             raise AttributeError(f"module {module!r} has no attribute {name!r}{why}")
-        home, _, attribute = new.rpartition(".")
         try:
-            found = getattr(importlib.import_module(home), attribute)
+            found = pkgutil.resolve_name(new)
         except AttributeError:
             raise AttributeError(f"module {module!r} has no attribute {name!r}") from None
         message = f"{old} is now {new}; the old name goes with the next release"
@@ -104,8 +113,17 @@ class OldModules(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        known = fullname in MOVED or any(old.startswith(f"{fullname}.") for old in (*MOVED, *GONE))
+        inside = any(old.startswith(f"{fullname}.") for old in (*MOVED, *GONE))
+        known = inside or (fullname in MOVED and _is_module(MOVED[fullname]))
         return ModuleSpec(fullname, _OldModule()) if known else None
+
+
+def _is_module(name: str) -> bool:
+    """Tell a module from a name in one."""
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # what holds it is no package
+        return False
 
 
 def install() -> None:

@@ -19,16 +19,10 @@ from test_figures import faults, legend_texts
 from repsim import figures
 from repsim.confidence import mean_interval
 from repsim.errors import MismatchError, StoreError, UsageError
+from repsim.figures import Diagram, Heatmap, Line, Lines, PrintedTable
 from repsim.figures.style import COLORMAP, STYLES
 from repsim.results import Result, SimilarityMap
-from repsim.results.figure import (
-    FigureData,
-    diagram_panel,
-    heatmap_panel,
-    line,
-    line_panel,
-    table_panel,
-)
+from repsim.results.figure import FigureData, Panel
 
 BLOCKS = tuple(f"bg{g + 1}.b{b}" for g, count in enumerate((3, 4, 6, 3)) for b in range(count))
 
@@ -51,34 +45,34 @@ def similarity(seed: int = 0, **changes: Any) -> SimilarityMap:
     )
 
 
-def heat(title: str = "blocks", **options: Any) -> dict[str, Any]:
+def heat(title: str = "blocks", **options: Any) -> Heatmap:
     maps = [similarity(seed) for seed in range(3)]
-    return heatmap_panel(SimilarityMap.average(maps, "SimCLR", "supervised"), title, **options)
+    return Heatmap.of(SimilarityMap.average(maps, "SimCLR", "supervised"), title, **options)
 
 
 EPOCHS = list(range(0, 60, 3))
 
 
-def series(length: int) -> list[dict[str, Any]]:
+def series(length: int) -> list[Line]:
     rng = np.random.default_rng(length)
     seeds = 0.9 - 0.5 * np.exp(-np.arange(length) / 5) + rng.normal(0, 0.02, (3, length))
     mean, low, high = mean_interval(seeds)
     mean[2] = low[2] = high[2] = np.nan
     return [
-        line("SimCLR", mean, low=low, high=high),
-        line("supervised", mean - 0.2, low=low - 0.2, high=high - 0.2),
-        line("untrained", np.full(length, 0.3), look="control"),
-        line("Grigg et al.", [*[math.nan] * (length - 1), 0.95], look="published"),
-        line("chance", [0.1] * length, look="chance"),
+        Line("SimCLR", mean, low=low, high=high),
+        Line("supervised", mean - 0.2, low=low - 0.2, high=high - 0.2),
+        Line("untrained", np.full(length, 0.3), look="control"),
+        Line("Grigg et al.", [*[math.nan] * (length - 1), 0.95], look="published"),
+        Line("chance", [0.1] * length, look="chance"),
     ]
 
 
-def diagram() -> dict[str, Any]:
+def diagram() -> Diagram:
     def shared(label: str, note: str) -> dict[str, Any]:
         return {"label": label, "note": note, "shared": True}
 
     ends = [shared("D", "real or generated"), shared("C", "which generator")]
-    return diagram_panel(
+    return Diagram.of(
         "M-GAN",
         [
             [
@@ -94,13 +88,13 @@ def diagram() -> dict[str, Any]:
     )
 
 
-PANELS = {
+PANELS: dict[str, Panel] = {
     "heatmap": heat("odd layers"),
-    "epochs": line_panel("during training", "epoch", "CKA", EPOCHS, series(20), ylim=(0, 1)),
-    "layers": line_panel("layer by layer", "layer", "CKA", BLOCKS, series(16)),
-    "other": line_panel("loss", "epoch", "loss", EPOCHS, [line("loss of D", EPOCHS)]),
+    "epochs": Lines("during training", "epoch", "CKA", EPOCHS, series(20), ylim=(0, 1)),
+    "layers": Lines("layer by layer", "layer", "CKA", BLOCKS, series(16)),
+    "other": Lines("loss", "epoch", "loss", EPOCHS, [Line("loss of D", EPOCHS)]),
     "diagram": diagram(),
-    "table": table_panel(
+    "table": PrintedTable(
         "accuracy (%)",
         ["network", "linear", "nearest neighbour", "published"],
         [["SimCLR", 97.1234, 95.2, "97.3"], ["untrained", 92.6, math.nan, "–"]],
@@ -133,7 +127,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
         assert isinstance(again, FigureData)
         assert (again.name, again.caption) == (data.name, data.caption)
         assert again.provenance == data.provenance
-        assert same(again.panels, data.panels)
+        assert same(again.to_dict(), data.to_dict())
         assert same(again.rows(), data.rows())
     with pytest.raises(StoreError, match="holds a figure-data; expected a similarity-map"):
         SimilarityMap.load(path)
@@ -165,12 +159,12 @@ def test_the_table_has_a_line_for_every_number() -> None:
 
 
 def test_a_heatmap_without_errors_or_of_biased_values_has_no_intervals() -> None:
-    assert heatmap_panel(similarity(), "one")["low"] is None
+    assert Heatmap.of(similarity(), "one").low is None
     panel = heat(estimator="biased", dots=False)
-    assert panel["high"] is None
-    assert (panel["estimator"], panel["dots"]) == ("biased", False)
+    assert panel.high is None
+    assert (panel.estimator, panel.dots) == ("biased", False)
     with pytest.raises(UsageError, match="no biased values"):
-        heatmap_panel(similarity(biased=None), "one", estimator="biased")
+        Heatmap.of(similarity(biased=None), "one", estimator="biased")
 
 
 def damaged(place: tuple[Any, ...], value: Any) -> dict[str, Any]:
@@ -195,16 +189,16 @@ _DAMAGE: dict[tuple[Any, ...], list[Any]] = {
     ("panels", 0, "layers_a"): [KeyError, None, [], ["x"], "bg1", [1] * 16],
     ("panels", 0, "values"): [KeyError, None, 3, [], [[1]], [None] * 16, [["x"] * 16] * 16],
     ("panels", 0, "values", 0, 0): ["x", [], True, 10**400, math.inf],
-    ("panels", 0, "low"): [KeyError, 3, [[0]]],
+    ("panels", 0, "low"): [KeyError, 3, [[0]], None],
     ("panels", 0, "dots"): [None, 1],
     ("panels", 0, "estimator"): ["best"],
     ("panels", 1, "x"): [KeyError, None, [], [1], [None] * 20, ["a", *range(19)]],
-    ("panels", 1, "ylim"): [KeyError, 3, [1], [1, 0], [None, 1]],
+    ("panels", 1, "ylim"): [3, [1], [1, 0], [None, 1]],
     ("panels", 1, "series"): [KeyError, None, [], [None], {}, [{}]],
     ("panels", 1, "series", 0, "values"): [KeyError, None, [1], ["x"] * 20, 3],
     ("panels", 1, "series", 0, "low"): [KeyError, None, [1]],
-    ("panels", 1, "series", 0, "look"): [KeyError, None, "bar", {}],
-    ("panels", 1, "series", 0, "group"): [KeyError, 3, "other"],
+    ("panels", 1, "series", 0, "look"): [None, "bar", {}],
+    ("panels", 1, "series", 0, "group"): [3, "other"],
     ("panels", 1, "series", 0, "label"): [None, "supervised"],
     ("panels", 4, "boxes"): [KeyError, None, [], [None], [{}]],
     ("panels", 4, "boxes", 0, "row"): [None, -1, 1e9, "x"],
@@ -238,52 +232,53 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
 
 def test_panels_that_cannot_be() -> None:
     cases: list[tuple[Any, str]] = [
-        (lambda: line("a", ["x"]), "line 'a' is not whole; expected 1 numbers as values"),
-        (lambda: line("a", [1.0], low=[0.0]), "expected both ends of its intervals, or none"),
-        (lambda: line("a", [math.inf]), "expected 1 numbers as values"),
+        (lambda: Line("a", ["x"]), "line 'a': values holds 'x'; expected a list of numbers"),
+        (lambda: Line("a", [1.0], low=[0.0]), "expected both ends of its intervals, or none"),
+        (lambda: Line("a", [math.inf]), "values holds inf; expected a list of numbers"),
         (
-            lambda: line("a", [1.0], look="published!"),  # type: ignore[arg-type]
-            "has the look 'published!'; did you mean 'published'",
+            lambda: Line("a", [1.0], look="published!"),  # type: ignore[arg-type]
+            "line 'a': look is 'published!'; did you mean 'published'",
         ),
         (
-            lambda: line_panel("t", "x", "y", [1, 2], [line("a", [1.0])]),
-            "panel 't', line 'a' is not whole; expected 2 numbers as values, one for each x",
+            lambda: Lines("t", "x", "y", [1, 2], [Line("a", [1.0])]),
+            "line 'a' is not whole; expected 2 numbers as values, one for each x",
         ),
         (
-            lambda: line_panel("t", "x", "y", [1], [line("a", [1.0])] * 2),
-            "expected a label of its own for every line",
+            lambda: Lines("t", "x", "y", [1], [Line("a", [1.0])] * 2),
+            "panel 't' is not whole; expected a label of its own for every series",
         ),
         (
-            lambda: line_panel("t", "x", "y", [1], [line("a", [1.0])], ylim=(1, 0)),
-            "expected two rising numbers as ylim",
+            lambda: Lines("t", "x", "y", [1], [Line("a", [1.0])], ylim=(1, 0)),
+            "expected two rising numbers as limits of an axis",
         ),
-        (lambda: diagram_panel("t", []), "expected some boxes"),
-        (lambda: diagram_panel("t", [[{"name": "z"}]]), "is no box; expected a dictionary"),
-        (lambda: table_panel("t", ["a"], [["x", "y"]]), "expected rows of 1 texts or numbers"),
+        (lambda: Diagram.of("t", []), "expected some boxes"),
+        (lambda: Diagram.of("t", [[{"name": "z"}]]), "is no box; expected a dictionary"),
+        (lambda: PrintedTable("t", ["a"], [["x", "y"]]), "expected rows of 1 texts or numbers"),
         (lambda: FigureData("f", "c", []), "expected a list of 1 to 26"),
+        (lambda: FigureData("f", "c", [{"type": "lines"}]), "panel a is .*; expected a Panel"),  # type: ignore[list-item]
     ]
     for make, message in cases:
         with pytest.raises(UsageError, match=message):
             make()
-    one = line_panel("t", "x", "y", [1], [line("a", [1.0])])
-    two = line_panel("t", "x", "y", [1], [line("a", [1.0], look="control")])
-    with pytest.raises(UsageError, match="line 'a' has two looks or groups in one figure"):
+    one = Lines("t", "x", "y", [1], [Line("a", [1.0])])
+    two = Lines("t", "x", "y", [1], [Line("a", [1.0], look="control")])
+    with pytest.raises(UsageError, match="'a' has two looks, groups or hues in one figure"):
         FigureData("f", "c", [one, two])
 
 
 def test_shared_boxes_of_a_diagram_are_one_and_arrows_lead_down() -> None:
     panel = diagram()
-    boxes = {box["id"]: (box["text"].split("\n")[0], box["span"]) for box in panel["boxes"]}
+    boxes = {box.id: (box.text.split("\n")[0], box.span) for box in panel.boxes}
     assert boxes["0.0"] == ("z", 4)
     assert [boxes[f"1.{k}"] for k in range(4)] == [
         *(("G 1", 1), ("G 2", 1)),
         *(("…", 1), ("G 10", 1)),
     ]
     assert (boxes["5.0"], boxes["5.2"]) == (("D", 2), ("C", 2))
-    assert ["0.0", "1.1"] in panel["arrows"]
-    assert not [arrow for arrow in panel["arrows"] if "1.2" in arrow]
-    assert panel["arrows"].count(["2.0", "3.0"]) == 1
-    assert {tuple(arrow) for arrow in panel["arrows"] if arrow[0] == "4.0"} == {
+    assert ("0.0", "1.1") in panel.arrows
+    assert not [arrow for arrow in panel.arrows if "1.2" in arrow]
+    assert list(panel.arrows).count(("2.0", "3.0")) == 1
+    assert {arrow for arrow in panel.arrows if arrow[0] == "4.0"} == {
         ("4.0", "5.0"),
         ("4.0", "5.2"),
     }
@@ -347,9 +342,8 @@ def test_a_legend_stands_where_a_panel_is_missing(style: str) -> None:
 
 
 def test_a_legend_too_wide_for_the_free_place_stands_below() -> None:
-    def renamed(panel: dict[str, Any]) -> dict[str, Any]:
-        long = [{**each, "label": 3 * each["label"]} for each in panel["series"]]
-        return {**panel, "series": long}
+    def renamed(panel: Any) -> Panel:
+        return replace(panel, series=[replace(e, label=3 * e.label) for e in panel.series])
 
     data = figure_data(*["epochs"] * 5)
     data = replace(data, panels=[renamed(panel) for panel in data.panels])
@@ -359,12 +353,12 @@ def test_a_legend_too_wide_for_the_free_place_stands_below() -> None:
 
 
 def test_lines_have_bands_and_gaps() -> None:
-    panel = PANELS["epochs"]
+    panel: Any = PANELS["epochs"]
     ax = figures.panels(figure_data("epochs")).axes[0]
     lines = {str(each.get_label()): each for each in ax.lines}
-    for each in panel["series"]:
-        drawn = np.asarray(lines[each["label"]].get_ydata(), float)
-        assert np.array_equal(drawn, each["values"], equal_nan=True)
+    for each in panel.series:
+        drawn = np.asarray(lines[each.label].get_ydata(), float)
+        assert np.array_equal(drawn, each.values, equal_nan=True)
     assert len(ax.collections) == 2
     assert all(len(band.get_paths()) == 2 for band in ax.collections)  # a gap between
     assert ax.get_ylim() == (0, 1)
@@ -372,21 +366,21 @@ def test_lines_have_bands_and_gaps() -> None:
 
 def test_a_point_between_gaps_is_marked() -> None:
     values = np.where(np.arange(50) == 13, 0.5, np.nan)
-    panel = line_panel("t", "x", "y", range(50), [line("a", values)])
+    panel = Lines("t", "x", "y", range(50), [Line("a", values)])
     (drawn,) = figures.panels(FigureData("f", "c", [panel])).axes[0].lines
     assert 13 in list(drawn.get_markevery())  # type: ignore[arg-type]
 
 
 def test_lines_differ_without_colour() -> None:
-    many = [line(f"line {k}", [k, k]) for k in range(10)]
-    groups = [line(f"{g} {k}", [1, 2], group=g) for g in "abcde" for k in range(4)]
+    many = [Line(f"line {k}", [k, k]) for k in range(10)]
+    groups = [Line(f"{g} {k}", [1, 2], group=g) for g in "abcde" for k in range(4)]
     rest = [
-        *(line(f"control {k}", [1, 2], look="control") for k in range(2)),
-        *(line(f"published {k}", [1, 2], look="published") for k in range(3)),
-        line("chance", [1, 1], look="chance"),
+        *(Line(f"control {k}", [1, 2], look="control") for k in range(2)),
+        *(Line(f"published {k}", [1, 2], look="published") for k in range(3)),
+        Line("chance", [1, 1], look="chance"),
     ]
     for each in (many, groups):
-        panel = line_panel("t", "x", "y", [0, 1], [*each, *rest])
+        panel = Lines("t", "x", "y", [0, 1], [*each, *rest])
         ax = figures.panels(FigureData("f", "c", [panel])).axes[0]
         # What a dash is depends on the width of the line; it is kept as it was given.
         looks = {
@@ -404,7 +398,7 @@ def test_lines_differ_without_colour() -> None:
 
 
 def test_text_is_drawn_as_it_is() -> None:
-    panel = table_panel("$\\frac", ["$a", "_b"], [["$x^$", "\\begin"]])
+    panel = PrintedTable("$\\frac", ["$a", "_b"], [["$x^$", "\\begin"]])
     figures.panels(FigureData("f", "c", [panel, panel])).draw_without_rendering()
 
 

@@ -111,6 +111,16 @@ def legend_texts(figure: Figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
+def named_lines(ax: Axes) -> list[Any]:
+    """Lines with a label, without those between groups of layers."""
+    return [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+
+
+def dashes(line: Any) -> str:
+    """The stroke of a line, as it was given: its dashes depend on its width."""
+    return str(line._unscaled_dash_pattern)
+
+
 def values_of(line: Any) -> np.ndarray:
     return np.asarray(line.get_ydata(), dtype=float)
 
@@ -181,13 +191,16 @@ def test_several_maps_share_their_scale_and_their_bar() -> None:
     results = [similarity(), similarity(SMALL[:3], SMALL[:2]), similarity(n=4)]
     figure = figures.heatmaps(results, titles=["all", "odd", "even"])
     *panels, bar = figure.axes
-    assert [ax.get_title() for ax in panels] == ["all", "odd", "even"]
+    assert [ax.get_title() for ax in panels] == ["(a) all", "(b) odd", "(c) even"]
     for ax, result in zip(panels, results, strict=True):
         assert np.array_equal(ax.images[0].get_array(), result.unbiased)
         assert ax.images[0].get_clim() == (0, 1)
     assert bar.get_ylabel() == "Linear CKA (unbiased)"
     untitled = figures.heatmaps(results)
-    assert [ax.get_title() for ax in untitled.axes[:3]] == ["n = 10,000", "n = 10,000", "n = 4"]
+    titles = [ax.get_title() for ax in untitled.axes[:3]]
+    assert titles == ["(a) n = 10,000", "(b) n = 10,000", "(c) n = 4"]
+    with pytest.raises(UsageError, match="2 titles arrived for 3 maps"):
+        figures.heatmaps(results, titles=["all", "odd"])
 
 
 # --- layers on an axis
@@ -351,13 +364,13 @@ def test_a_row_without_values_is_a_gap_in_the_band() -> None:
 def test_probe_curves_are_in_per_cent_over_the_same_layers() -> None:
     figure = figures.probe_curves(curve("simclr", "supervised", "simclr-untrained", classes=4))
     (ax,) = figure.axes
-    lines = {line.get_label(): line for line in ax.lines}
+    lines = {line.get_label(): line for line in named_lines(ax)}
     assert list(lines) == ["simclr", "supervised", "simclr-untrained", "chance"]
     assert legend_texts(figure) == list(lines)
     for name in ("simclr", "supervised", "simclr-untrained"):
         assert values_of(lines[name]) == pytest.approx(10 + np.arange(6.0))
         assert list(lines[name].get_xdata()) == list(range(6))
-    assert list(lines["chance"].get_ydata()) == [25, 25]
+    assert list(lines["chance"].get_ydata()) == [25] * 6
     assert len({lines[name].get_marker() for name in list(lines)[:3]}) == 3
     # The control is grey; the trained ones are not.
     grey = {name: len(set(to_rgba(line.get_color())[:3])) == 1 for name, line in lines.items()}
@@ -385,7 +398,7 @@ def test_series_of_probes_are_told_apart() -> None:
             figure.canvas.draw()
         (ax,) = figure.axes
         lines = [line for line in ax.lines if "," in str(line.get_label())]
-        looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}
+        looks = {(line.get_color(), line.get_marker(), dashes(line)) for line in lines}
         assert len(looks) == len(lines) == 12
         assert len({line.get_color() for line in lines}) == 3
         dotted = [line.get_label() for line in lines if line.get_linestyle() == ":"]
@@ -405,7 +418,7 @@ def test_series_of_probes_are_told_apart() -> None:
 def test_networks_of_other_layers_are_drawn_over_relative_depth() -> None:
     layers = {"simclr": SMALL, "gan": ("conv1", "conv2", "head"), "linear": ("head",)}
     ax = figures.probe_curves(curve(*layers, layers=layers)).axes[0]
-    lines = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
+    lines = {line.get_label(): list(line.get_xdata()) for line in named_lines(ax)}
     assert lines["simclr"] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
     assert lines["gan"] == [0, 0.5, 1]
     assert lines["linear"] == [0]
@@ -414,7 +427,7 @@ def test_networks_of_other_layers_are_drawn_over_relative_depth() -> None:
 
 def test_many_networks_have_a_line_each() -> None:
     names = [f"run{k}" for k in range(23)]
-    assert len(figures.probe_curves(curve(*names), style="page").axes[0].lines) == 24
+    assert len(named_lines(figures.probe_curves(curve(*names), style="page").axes[0])) == 24
 
 
 # --- null space
@@ -434,7 +447,7 @@ def test_bars_show_energies_chance_and_probes_in_per_cent() -> None:
         "row space": [25, 25],
         "null space": [87.5, 87.5],
     }
-    lines = [c.get_segments()[0] for c in energies.collections if c.get_segments()]
+    lines = [segment for c in energies.collections for segment in c.get_segments()]
     chance = [line for line in lines if line[0, 1] == line[1, 1]]  # whiskers are upright
     assert [segment[0, 1] for segment in chance] == [pytest.approx(100 * 127 / 128), 75]
     for k, segment in enumerate(chance):  # over the bars of its own report
@@ -597,7 +610,7 @@ def test_training_curves_have_a_panel_for_each_kind_of_quantity() -> None:
     assert list(of_one.get_ydata()) == [3, 3, 3]
     assert of_one.get_color() == "0.8"
     assert panels["classes seen"].get_legend() is None
-    assert figure.get_supxlabel() == "epoch"
+    assert {ax.get_xlabel() for ax in figure.axes} == {"epoch"}
 
 
 def test_training_curves_of_one_epoch_and_of_none() -> None:

@@ -13,6 +13,7 @@ import pytest
 from driving import run_command
 
 from repsim.errors import UsageError
+from repsim.figures import FigureData, PrintedTable
 from repsim.figures.papers import PAPERS, Recipe, Workspace, find_recipe
 from repsim.figures.papers.claims import exactly, over_seeds
 from repsim.figures.papers.grigg2021 import gaussian_check, invariance_check, one_batch_check
@@ -22,7 +23,6 @@ from repsim.figures.papers.recipe import Analysis, Training
 from repsim.figures.papers.report import publish
 from repsim.progress import silent
 from repsim.results import NullSpaceReport, ProbeCurve, Result
-from repsim.results.figure import FigureData, table_panel
 from repsim.training.presets import read_preset
 
 
@@ -160,7 +160,7 @@ def test_a_changed_setting_is_another_run_and_another_result(tmp_path: Path) -> 
 
 def test_a_result_is_made_again_when_it_or_its_network_is_another(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, device="cpu")
-    panel = table_panel("", ["a"], [["b"]])
+    panel = PrintedTable("", ["a"], [["b"]])
     run = Training(workspace, "a", "gan", {**read_preset("gan", "tiny"), "epochs": 0})
     result = Analysis(
         workspace, "r", FigureData, {}, [run], lambda progress: FigureData("", "", [panel])

@@ -31,14 +31,16 @@ from repsim.activations.store.reader import ActivationStore
 from repsim.data import ImageSet
 from repsim.devices import find_device, float64_device
 from repsim.errors import RepsimWarning
+from repsim.figures.panels.heatmap import Heatmap
+from repsim.figures.panels.lines import Line, Lines
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
-from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training, mean_line
+from repsim.figures.papers.recipe import WHERE, Analysis, Recipe, Task, Training, mean_line
 from repsim.layers import select_layers
 from repsim.measures import MinibatchCKA, cka, layer_identification
 from repsim.measures.identification import identified
 from repsim.progress import Progress
 from repsim.results import ProbeCurve, ProbeEntry, Result, SimilarityMap, Table
-from repsim.results.figure import FigureData, Look, heatmap_panel, line, line_panel
+from repsim.results.figure import FigureData, Look, Panel
 
 #: What is changed of the presets of a scale.
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
@@ -341,7 +343,7 @@ class Grigg2021(Recipe):
 
     # --- figures
 
-    def figures(self) -> list[FigureData | Plate]:
+    def figures(self) -> list[FigureData]:
         return [
             self._same("simclr", "Figure 1"),
             self._different(),
@@ -370,7 +372,7 @@ class Grigg2021(Recipe):
             f"give (even), "
             f"{_mean_of(pairs, 'pair')}; {self._about}",
             [
-                heatmap_panel(_part(mean, kind), f"{kind} layers", dots=False)
+                Heatmap.of(_part(mean, kind), f"{kind} layers", dots=False)
                 for kind in ("all", "odd", "even")
             ],
         )
@@ -396,8 +398,8 @@ class Grigg2021(Recipe):
             "is most similar to each of SimCLR's. Right: the diagonals, and the most similar "
             f"layers. {_BANDS}",
             [
-                *(heatmap_panel(_part(mean, kind), f"{kind} layers") for kind in ("odd", "even")),
-                line_panel("", "block", "CKA", blocks, series, ylim=(0, 1)),
+                *(Heatmap.of(_part(mean, kind), f"{kind} layers") for kind in ("odd", "even")),
+                Lines("", "block", "CKA", blocks, series, ylim=(0, 1)),
             ],
         )
 
@@ -421,9 +423,9 @@ class Grigg2021(Recipe):
             "images under SimCLR's augmentation, at the same layer. Right: linear CKA with the "
             f"classes. {_mean_of(len(self.seeds), 'seed').capitalize()}; {self._about} {_BANDS}",
             [
-                line_panel("linear probes", "layer", "accuracy (%)", layers, probed, ylim=(0, 100)),
-                line_panel("augmentation invariance", "layer", "CKA", layers, alike, ylim=(0, 1)),
-                line_panel("classes", "layer", "CKA", layers, known, ylim=(0, 1)),
+                Lines("linear probes", "layer", "accuracy (%)", layers, probed, ylim=(0, 100)),
+                Lines("augmentation invariance", "layer", "CKA", layers, alike, ylim=(0, 1)),
+                Lines("classes", "layer", "CKA", layers, known, ylim=(0, 1)),
             ],
         )
 
@@ -443,7 +445,7 @@ class Grigg2021(Recipe):
             "SimCLR against supervised training, even layers, same layer: linear CKA of held-out "
             "images as they are and under the augmentation that either was trained with, "
             f"{_mean_of(len(self.seeds), 'seed')}; {self._about} {_BANDS}",
-            [line_panel("", "layer", "CKA", layers, series, ylim=(0, 1))],
+            [Lines("", "layer", "CKA", layers, series, ylim=(0, 1))],
         )
 
     def _estimators(self) -> FigureData:
@@ -451,15 +453,15 @@ class Grigg2021(Recipe):
         rows = self._check
         sizes = [f"{row['n']} x {row['p']}" for row in rows]
         series = [
-            line("biased", [row["biased"] for row in rows], look="points"),
-            line("p / (n + p)", [row["limit"] for row in rows], look="published"),
-            line("unbiased", [row["unbiased"] for row in rows], look="points"),
+            Line("biased", [row["biased"] for row in rows], look="points"),
+            Line("p / (n + p)", [row["limit"] for row in rows], look="published"),
+            Line("unbiased", [row["unbiased"] for row in rows], look="points"),
         ]
         return self._figure(
             "Estimators",
             "CKA of two layers of independent Gaussian features, where nothing is shared: the "
             "biased estimator goes to p / (n + p) (examples x features), the unbiased to 0.",
-            [line_panel("", "examples x features", "CKA", sizes, series, ylim=(-0.05, 1))],
+            [Lines("", "examples x features", "CKA", sizes, series, ylim=(-0.05, 1))],
         )
 
     def _identified(self) -> FigureData:
@@ -475,22 +477,22 @@ class Grigg2021(Recipe):
             "Kornblith et al. (2019), section 6.1, of ten networks of another kind; RBF at 0.8 of "
             "the median distance there, at half of it here.",
             [
-                line_panel(
+                Lines(
                     "",
                     "measure",
                     "layers identified (%)",
                     measures,
                     [
                         mean_line("here", found, look="points"),
-                        line("published", published, look="published"),
-                        line("chance", [chance] * len(measures), look="chance"),
+                        Line("published", published, look="published"),
+                        Line("chance", [chance] * len(measures), look="chance"),
                     ],
                     ylim=(0, 102),
                 )
             ],
         )
 
-    def _figure(self, name: str, caption: str, panels: list[dict[str, Any]]) -> FigureData:
+    def _figure(self, name: str, caption: str, panels: Sequence[Panel]) -> FigureData:
         return FigureData(name, caption, panels, self.provenance())
 
     @property

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from repsim.activations import harvest_run
@@ -26,14 +25,16 @@ from repsim.activations.harvesting.loaders import ImageLoader
 from repsim.confidence import mean_interval
 from repsim.data.size import DEFAULT_SIZE
 from repsim.devices import find_device, float64_device
-from repsim.figures.null_space import noise_curves, null_space_bars, null_space_strips
+from repsim.figures.null_space import bars_figure, noise_figure, strips_figure
+from repsim.figures.panels.diagram import ELLIPSIS, Diagram
+from repsim.figures.panels.lines import Line, Lines
 from repsim.figures.papers.claims import Claim, exactly, over_seeds
-from repsim.figures.papers.recipe import WHERE, Analysis, Plate, Recipe, Task, Training, mean_line
+from repsim.figures.papers.recipe import WHERE, Analysis, Recipe, Task, Training, mean_line
 from repsim.networks.describe import describe
 from repsim.networks.families.dcgan import FEATURE_DIM, LATENT
 from repsim.progress import Progress
 from repsim.results import NullSpaceReport, ProbeCurve, ProbeEntry, Result, Table, Verdict
-from repsim.results.figure import ELLIPSIS, FigureData, diagram_panel, line, line_panel
+from repsim.results.figure import FigureData, Panel
 
 #: What two cores carry in an hour: 100,000 images a run, in 5,000 small steps, half of the paper's
 #: number. Its length is what claim 2c depends on.
@@ -273,7 +274,7 @@ class Mao2022(Recipe):
 
     # --- figures
 
-    def figures(self) -> list[FigureData | Plate]:
+    def figures(self) -> list[FigureData]:
         return [
             self._diagram(),
             self._epochs(),
@@ -289,7 +290,7 @@ class Mao2022(Recipe):
         common = [{**_box(row), "shared": True} for row in trunk]
         one = [{"label": f"noise, {LATENT}"}, _box(first), *common]
         others = [{"label": ELLIPSIS}, {"label": ELLIPSIS}, *common]
-        panels = [diagram_panel(f"one of {first['copies']} generators", [one, others])]
+        panels = [Diagram.of(f"one of {first['copies']} generators", [one, others])]
         for removed in (self.removed[0], self.removed[-1]):
             networks = self.runs[removed][0].run.build().networks
             shape = " x ".join(map(str, (channels, *DEFAULT_SIZE)))
@@ -303,7 +304,7 @@ class Mao2022(Recipe):
                 ending = "sigmoid" if name == "discriminator" else "softmax"
                 head = {"label": f"linear, {rows[-1]['outputs']}", "note": ending}
                 columns.append([images, *boxes, head, {"label": name}])
-            panels.append(diagram_panel(f"extractors, {removed} removed", columns))
+            panels.append(Diagram.of(f"extractors, {removed} removed", columns))
         return self._figure(
             "Figure 2",
             "The networks as built. Left: generators with a first layer each and all others in "
@@ -312,7 +313,7 @@ class Mao2022(Recipe):
             panels,
         )
 
-    def _figure(self, name: str, caption: str, panels: list[dict[str, Any]]) -> FigureData:
+    def _figure(self, name: str, caption: str, panels: Sequence[Panel]) -> FigureData:
         return FigureData(name, caption, panels, self.provenance())
 
     def _accuracies(self, extractor: str, removed: int, solver: str) -> list[float]:
@@ -337,7 +338,7 @@ class Mao2022(Recipe):
                 mean_line(label, curves[extractor, removed]) for extractor, label in NAMES.items()
             ]
             title = f"{removed} removed"
-            panels.append(line_panel(title, "epoch", "accuracy (%)", epochs, series, ylim=ends))
+            panels.append(Lines(title, "epoch", "accuracy (%)", epochs, series, ylim=ends))
         return self._figure(
             "Figure 3",
             "Held-out accuracy of a new head on the frozen features of discriminator (D) and "
@@ -358,12 +359,12 @@ class Mao2022(Recipe):
         for extractor, label in NAMES.items():
             published = PUBLISHED.get(self.data, {}).get(extractor)
             if published:
-                series.append(line(f"{label}, published", published, look="published"))
+                series.append(Line(f"{label}, published", published, look="published"))
         gaps = []
         for solver, head in SOLVERS.items():
             gaps.append(mean_line(head, np.transpose(self._gaps(solver))))
         if self.data in PUBLISHED:
-            gaps.append(line("published", PUBLISHED[self.data]["difference"], look="published"))
+            gaps.append(Line("published", PUBLISHED[self.data]["difference"], look="published"))
         x = [float(each) for each in self.removed]
         return self._figure(
             "Table 2",
@@ -372,8 +373,8 @@ class Mao2022(Recipe):
             "far the classifier is ahead. Heads are the paper's (SGD, 20 epochs) and logistic "
             f"regression to convergence (L-BFGS). {self._seeds()}",
             [
-                line_panel("", "convolutions removed", "accuracy (%)", x, series),
-                line_panel("", "convolutions removed", "C - D (points)", x, gaps),
+                Lines("", "convolutions removed", "accuracy (%)", x, series),
+                Lines("", "convolutions removed", "C - D (points)", x, gaps),
             ],
         )
 
@@ -401,7 +402,7 @@ class Mao2022(Recipe):
             "that changes all logits alike, and along one of the row space at right angles to it. "
             f"{self._seeds()}",
             [
-                line_panel(
+                Lines(
                     "",
                     "log10 of the shift, in norms of the mean feature",
                     "log10 of the largest\nchange of a probability",
@@ -411,39 +412,37 @@ class Mao2022(Recipe):
             ],
         )
 
-    def _null_spaces(self) -> list[Plate]:
+    def _null_spaces(self) -> list[FigureData]:
         """Figures of the reports of the first seed."""
         reports = [replace(tasks[0].load(), name=name) for name, tasks in self.reports.items()]
         of = f"{self.removed[-1]} convolutions removed, first seed"
         control = "the untrained network"
-        plates = [
-            Plate(
-                "Null space",
-                f"Energy of the features in the null space of the head, and accuracy of probes on "
-                f"each part; {of}. Whiskers are 95 % intervals over images, diamonds {control}.",
-                tuple(reports),
-                lambda style: null_space_bars(reports, style=style),
+        figures = [
+            replace(
+                bars_figure(reports),
+                name="Null space",
+                caption="Energy of the features in the null space of the head, and accuracy of "
+                f"probes on each part; {of}. Whiskers are 95 % intervals over images, diamonds "
+                f"{control}.",
             )
         ]
         for report in reports:
-            plates += [
-                Plate(
-                    f"Null space {report.name} examples",
-                    f"Share of each example's energy in the null space (dotted: 1 - rank / d), and "
-                    f"its score: the {report.name}, {of}.",
-                    (report,),
-                    _styled(null_space_strips, report),
+            figures += [
+                replace(
+                    strips_figure(report),
+                    name=f"Null space {report.name} examples",
+                    caption="Share of each example's energy in the null space (dotted: 1 - rank / "
+                    f"d), and its score: the {report.name}, {of}.",
                 ),
-                Plate(
-                    f"Null space {report.name} noise",
-                    f"How much of what noise does to the features the head sees, and what probes "
-                    f"still read: the {report.name}, {of}. Bands are 95 % intervals over images, "
-                    f"grey dashes {control}.",
-                    (report,),
-                    _styled(noise_curves, report),
+                replace(
+                    noise_figure(report),
+                    name=f"Null space {report.name} noise",
+                    caption="How much of what noise does to the features the head sees, and what "
+                    f"probes still read: the {report.name}, {of}. Bands are 95 % intervals over "
+                    f"images, grey dashes {control}.",
                 ),
             ]
-        return plates
+        return figures
 
     def _seeds(self) -> str:
         count = len(self.seeds)
@@ -668,10 +667,6 @@ def probability_changes(features: torch.Tensor, weight: torch.Tensor) -> dict[st
 
 
 _SHORT = {"TransposedConv": "TConv"}
-
-
-def _styled(draw: Callable[..., Figure], report: NullSpaceReport) -> Callable[[str], Figure]:
-    return lambda style: draw(report, style=style)
 
 
 def _box(row: dict[str, Any]) -> dict[str, Any]:

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from repsim.confidence import mean_interval
 from repsim.data import ImageSet, load
 from repsim.errors import StoreError, UsageError, choices
+from repsim.figures.panels.lines import Line
 from repsim.figures.papers.claims import Claim
 from repsim.files import exclusive, sha256, write_atomic
 from repsim.progress import Progress
-from repsim.results import NullSpaceReport, Result
-from repsim.results.figure import FigureData, Look, line
+from repsim.results import Result
+from repsim.results.figure import FigureData, Look
 from repsim.training.compose import configure
 from repsim.training.config import TrainConfig
 from repsim.training.loaders import spec_of
@@ -284,32 +284,6 @@ def _digest(path: Path, changed: int, size: int) -> str:
     return sha256(path)
 
 
-@dataclass(frozen=True)
-class Plate:
-    """A figure that is no ``FigureData``: of reports that have figures of their own.
-
-    Attributes:
-        name: of its files.
-        caption: below it.
-        reports: what it shows.
-        draw: makes the figure in a style.
-    """
-
-    name: str
-    caption: str
-    reports: tuple[NullSpaceReport, ...]
-    draw: Callable[[str], Figure]
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Where the numbers come from."""
-        return {report.name: report.provenance for report in self.reports}
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The numbers of the reports."""
-        return [row for report in self.reports for row in report.rows()]
-
-
 class Recipe(ABC):
     """The runs, analyses, figures, tables and claims of a paper.
 
@@ -383,7 +357,7 @@ class Recipe(ABC):
         """Everything that is made, in order: a task comes after its needs."""
 
     @abstractmethod
-    def figures(self) -> list[FigureData | Plate]:
+    def figures(self) -> list[FigureData]:
         """The figures, from finished tasks."""
 
     @abstractmethod
@@ -444,9 +418,7 @@ class Recipe(ABC):
         }
 
 
-def mean_line(
-    label: str, values: Any, *, look: Look = "line", group: str | None = None
-) -> dict[str, Any]:
+def mean_line(label: str, values: Any, *, look: Look = "line", group: str | None = None) -> Line:
     """A line of a panel: means over the first axis of ``values`` (seeds, x), and 95 % intervals."""
     value, low, high = mean_interval(np.array(values, dtype=float))
-    return line(label, value, low=low, high=high, look=look, group=group)
+    return Line(label, value.tolist(), low.tolist(), high.tolist(), look, group)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from repsim._version import __version__
-from repsim.figures.draw import draw, save
+from repsim.figures.draw import save
 from repsim.figures.papers.claims import Claim
 from repsim.figures.papers.production import Log
-from repsim.figures.papers.recipe import Plate, Recipe
+from repsim.figures.papers.recipe import Recipe
 from repsim.files import table, write_atomic
 from repsim.results import FigureData
 
@@ -19,7 +19,7 @@ def publish(recipe: Recipe, claims: Sequence[Claim], *, style: str = "page") -> 
     """Draw every figure and write every table and the report, from finished tasks.
 
     A figure is STEM.json (to draw it again without the networks), .csv (its numbers), .txt (caption
-    and provenance), .pdf and .png; of a ``Plate`` without the first. What was there is replaced.
+    and provenance), .pdf and .png. What was there is replaced.
 
     Returns:
         The files, in order; the last is ``report.md``.
@@ -39,22 +39,20 @@ def publish(recipe: Recipe, claims: Sequence[Claim], *, style: str = "page") -> 
     return [*dict.fromkeys(written), *sheets, report]
 
 
-def stem_of(figure: FigureData | Plate) -> str:
+def stem_of(figure: FigureData) -> str:
     """The name of a figure's files."""
     return figure.name.lower().replace(" ", "-")
 
 
-def _draw(recipe: Recipe, figure: FigureData | Plate, style: str) -> list[Path]:
+def _draw(recipe: Recipe, figure: FigureData, style: str) -> list[Path]:
     stem = recipe.workspace.folder / "figures" / stem_of(figure)
-    if isinstance(figure, Plate):
-        return save(figure.draw(style), stem, data=figure, overwrite=True)
     files = figure.save(stem, overwrite=True)
-    return [*files, *save(draw(figure, style=style)[""], stem, data=figure, overwrite=True)]
+    return [*files, *save(figure, stem, style=style, overwrite=True)]
 
 
 def _report(
     recipe: Recipe,
-    figures: Sequence[FigureData | Plate],
+    figures: Sequence[FigureData],
     tables: dict[str, list[dict[str, Any]]],
     claims: Sequence[Claim],
 ) -> str:

@@ -1,6 +1,6 @@
 """Results of analyses, which save, load and tabulate without the networks they describe.
 
-Panels of figures are made by functions of ``repsim.results.figure``.
+Panels of figures are defined in ``repsim.figures.panels``; to read figures, import that first.
 """
 
 from repsim.results.base import FORMAT_VERSION, Result, facts, result_file

@@ -1,0 +1,70 @@
+"""Axes of numbers: their ends, ticks and scales."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from repsim.figures.text import wrapped
+from repsim.results.checked import is_finite
+from repsim.results.figure import Frame, Panel
+
+#: Inches below which labels of five ticks would meet.
+_FEW = 2.2
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def check_limits(panel: Panel, limits: tuple[float, float] | None) -> None:
+    """Refuse ends of an axis that are not two rising numbers."""
+    rising = limits is None or (is_finite(limits) and limits[0] < limits[1])
+    panel.require(rising, "two rising numbers as limits of an axis")
+
+
+def few_ticks(width: float = math.inf, *, integer: bool = False) -> MaxNLocator:
+    """Ticks at round numbers: about five, or three on a panel of few inches."""
+    return MaxNLocator(3 if width < _FEW else 5, integer=integer, steps=[1, 2, 2.5, 5, 10])
+
+
+def name_axes(ax: Axes, xlabel: str, ylabel: str, frame: Frame) -> None:
+    """Names of the axes, in lines that are no longer than these."""
+    ax.set_xlabel(wrapped(xlabel, 0.85 * frame.width))
+    ax.set_ylabel(wrapped(ylabel, 0.8 * frame.height))
+
+
+def usual_height(width: float) -> float:
+    """Inches of a panel of numbers over numbers: flatter where it is wide."""
+    size = mpl.rcParams["font.size"] / 72
+    return min(0.8 * width, 0.12 * width + 17 * size) + 1.2 * size
+
+
+def set_limits(ax: Axes, limits: tuple[float, float] | None, *, log: bool = False) -> None:
+    """Ends, ticks and scale of the axis of values."""
+    if log:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+        ax.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: _between(ax, value)))
+    else:
+        ax.yaxis.set_major_locator(few_ticks())
+        ax.ticklabel_format(axis="y", useOffset=False)
+    if limits is not None:
+        ax.set_ylim(*limits)
+
+
+def power(value: float) -> str:
+    """A number on a logarithmic axis, powers of ten as such, without TeX."""
+    exponent = math.log10(value) if value > 0 else math.nan
+    if abs(exponent) < 3 or not exponent.is_integer():
+        return f"{value:g}"
+    return "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
+
+
+def _between(ax: Axes, value: float) -> str:
+    """A number between powers of ten, where an axis shows fewer than two of these."""
+    low, high = (math.log10(end) for end in sorted(ax.get_ylim()))
+    powers = math.floor(high) - math.ceil(low) + 1
+    leading = f"{value:e}"[0]
+    return f"{value:g}" if powers < 1 or (powers == 1 and leading in "25") else ""

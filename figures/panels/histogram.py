@@ -1,0 +1,132 @@
+"""Distributions of a quantity, by group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Patch
+
+from repsim.figures.axes import few_ticks, name_axes, set_limits, usual_height
+from repsim.figures.series import Series, check_labels
+from repsim.results.checked import is_finite
+from repsim.results.figure import Frame, Panel
+
+
+@dataclass(frozen=True)
+class Distribution(Series):
+    """A distribution: ``values`` are its densities, one for each bin.
+
+    Attributes:
+        ticks: numbers that are marked below the axis, such as medians of classes.
+    """
+
+    noun: ClassVar[str] = "distribution"
+
+    ticks: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Histogram(Panel):
+    """Densities of a quantity between edges, the groups over each other.
+
+    Attributes:
+        xlabel: name of the quantity.
+        edges: (bins + 1,) rising ends of the bins.
+        groups: the distributions, with a label for each.
+    """
+
+    type: ClassVar[str] = "histogram"
+
+    xlabel: str
+    edges: Sequence[float]
+    groups: Sequence[Distribution]
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        xlabel: str,
+        values: Mapping[str, np.ndarray],
+        *,
+        bins: int = 40,
+        ticks: Mapping[str, Sequence[float]] | None = None,
+    ) -> Histogram:
+        """Distributions of values over bins that they share; NaN is left out.
+
+        Args:
+            title: what stands above it.
+            xlabel: name of the quantity.
+            values: (examples,) numbers by label of their group.
+            bins: how many.
+            ticks: numbers to mark below the axis, by label.
+        """
+        finite = {label: each[np.isfinite(each)] for label, each in values.items()}
+        edges = np.histogram_bin_edges(np.concatenate(list(finite.values())), bins)
+        groups = [
+            Distribution(
+                label,
+                np.histogram(each, edges, density=True)[0].tolist(),
+                ticks=(ticks or {}).get(label, ()),
+            )
+            for label, each in finite.items()
+        ]
+        return cls(title, xlabel, edges.tolist(), groups)
+
+    def check(self) -> None:
+        check_labels(self, self.groups)
+        rising = is_finite(self.edges) and bool((np.diff(self.edges) > 0).all())
+        self.require(len(self.edges) > 1 and rising, "rising edges of bins")
+        for each in self.groups:
+            each.check_length("values", len(self.edges) - 1, "one for each bin")
+
+    def tabulate(self) -> Iterator[dict[str, Any]]:
+        middles = (np.array(self.edges[1:]) + np.array(self.edges[:-1])) / 2
+        for each in self.groups:
+            yield from each.rows(middles.tolist())
+
+    def labelled(self) -> Sequence[Distribution]:
+        return self.groups
+
+    def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
+        return [
+            Patch(label=each.label, **_fill(looks[each.label]))
+            for each in self.groups
+            if each.label
+        ]
+
+    def height(self, width: float) -> float:
+        return usual_height(width)
+
+    def draw(self, ax: Axes, frame: Frame) -> None:
+        for k, each in enumerate(self.groups):
+            look = frame.looks[each.label]
+            ax.stairs(each.values, self.edges, fill=True, label=each.label, **_fill(look))
+            self._draw_ticks(ax, each.ticks, -0.02 - 0.035 * k, look["color"])
+        set_limits(ax, None)
+        ax.xaxis.set_major_locator(few_ticks(frame.width))
+        ax.set_ylim(bottom=0)
+        ax.tick_params(axis="x", pad=4 + 3 * len(self.groups))
+        name_axes(ax, self.xlabel, "density", frame)
+
+    def _draw_ticks(self, ax: Axes, ticks: Sequence[float], below: float, color: str) -> None:
+        ax.plot(
+            ticks,
+            np.full(len(ticks), below),
+            "|",
+            color=color,
+            markersize=5,
+            transform=ax.get_xaxis_transform(),
+            clip_on=False,
+        )
+
+
+def _fill(look: Mapping[str, Any]) -> dict[str, Any]:
+    stroke = look.get("linestyle", "-")
+    edge = {"edgecolor": look["color"], "linewidth": 0.8, "linestyle": stroke}
+    return {"facecolor": to_rgba(look["color"], 0.3), **edge}

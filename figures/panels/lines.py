@@ -1,0 +1,128 @@
+"""Series over numbers or over layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits, usual_height
+from repsim.figures.layers import boundaries, label_layers
+from repsim.figures.looks import line_handles
+from repsim.figures.series import Series, check_labels, draw_series, draw_whiskers
+from repsim.results.checked import is_finite
+from repsim.results.figure import Frame, Panel
+
+
+@dataclass(frozen=True)
+class Line(Series):
+    """A series of a panel of lines.
+
+    Attributes:
+        x: (x,) places of its own, instead of those of the panel.
+        spread: (x,) half lengths of whiskers, such as standard deviations over seeds.
+    """
+
+    noun: ClassVar[str] = "line"
+
+    x: Sequence[float] | None = None
+    spread: Sequence[float] | None = None
+
+    def check(self) -> None:
+        super().check()
+        for name in ("x", "spread"):
+            self.check_length(name, len(self.values), "one for each value")
+        self.require(self.x is None or is_finite(self.x), "finite numbers as x")
+
+
+@dataclass(frozen=True)
+class Lines(Panel):
+    """Series over numbers or layers.
+
+    Attributes:
+        xlabel: name of the axis of ``x``.
+        ylabel: name of the axis of values.
+        x: (x,) finite numbers, such as epochs, or layer addresses in order of execution; empty
+            where every line has its own.
+        series: the lines, with a label each.
+        ylim: ends of the axis of values; None leaves them to the values.
+        log: draw the axis of values logarithmically; what is not above 0 is a gap.
+    """
+
+    type: ClassVar[str] = "lines"
+
+    xlabel: str
+    ylabel: str
+    x: Sequence[float] | Sequence[str]
+    series: Sequence[Line]
+    ylim: tuple[float, float] | None = None
+    log: bool = False
+
+    def check(self) -> None:
+        check_labels(self, self.series)
+        numbers = not self.layers
+        self.require(not numbers or is_finite(self._numbers()), "finite numbers or layers as x")
+        for each in self.series:
+            if each.x is None:
+                why = "one for each x"
+                each.check_length("values", len(self.x), why)
+            else:
+                self.require(numbers, "layers, or lines with an x of their own")
+        check_limits(self, self.ylim)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers on the axis; none where it has numbers."""
+        return tuple(x for x in self.x if isinstance(x, str))
+
+    def _numbers(self) -> list[float]:
+        return [x for x in self.x if not isinstance(x, str)]
+
+    def tabulate(self) -> Iterator[dict[str, Any]]:
+        for each in self.series:
+            spreads = [{}] * len(each.values)
+            if each.spread is not None:
+                spreads = [{"spread": spread} for spread in each.spread]
+            for row, spread in zip(each.rows(each.x or self.x), spreads, strict=True):
+                yield {**row, **spread}
+
+    def labelled(self) -> Sequence[Line]:
+        return self.series
+
+    def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
+        return line_handles(self.series, looks)
+
+    def height(self, width: float) -> float:
+        longest = max(map(len, self.layers), default=0)
+        named = 0.5 * longest * mpl.rcParams["xtick.labelsize"] / 72
+        return usual_height(width) + max(0.0, named - 0.3)
+
+    def draw(self, ax: Axes, frame: Frame) -> None:
+        places = np.arange(len(self.layers)) if self.layers else np.array(self._numbers(), float)
+        for each in self.series:
+            self._draw_line(ax, each, places if each.x is None else np.array(each.x, float), frame)
+        self._name_places(ax, frame)
+        set_limits(ax, self.ylim, log=self.log)
+        name_axes(ax, self.xlabel, self.ylabel, frame)
+
+    def _draw_line(self, ax: Axes, line: Line, x: np.ndarray, frame: Frame) -> None:
+        look = frame.looks[line.label]
+        draw_series(ax, x, line, look)
+        if line.spread is not None:
+            values, spread = np.array(line.values, float), np.array(line.spread, float)
+            draw_whiskers(ax, x, values, (values - spread, values + spread), look["color"])
+
+    def _name_places(self, ax: Axes, frame: Frame) -> None:
+        if not self.layers:
+            used = [x for each in self.series for x in each.x or self._numbers()]
+            whole = all(float(x).is_integer() for x in used)
+            ax.xaxis.set_major_locator(few_ticks(frame.width, integer=whole))
+            return
+        for position in boundaries(self.layers):
+            ax.axvline(position - 0.5, color="0.85", linewidth=0.6, zorder=0)
+        label_layers(ax.xaxis, self.layers, inches=0.7 * frame.width, rotation=90)

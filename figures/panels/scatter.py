@@ -1,0 +1,123 @@
+"""Points of two quantities, by group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits, usual_height
+from repsim.figures.series import Series, check_labels, draw_whiskers
+from repsim.results.figure import Frame, Panel
+
+
+@dataclass(frozen=True)
+class Points(Series):
+    """A group of points: ``values`` over ``x``.
+
+    Attributes:
+        x: (points,) numbers, one for each value.
+        x_low: (points,) lower ends of intervals of ``x``; together with ``x_high``.
+        x_high: (points,) upper ends.
+        names: (points,) what each point is of, for the table.
+        joined: draw a line through the points, in their order.
+    """
+
+    noun: ClassVar[str] = "points"
+
+    x: Sequence[float] = ()
+    x_low: Sequence[float] | None = None
+    x_high: Sequence[float] | None = None
+    names: Sequence[str] | None = None
+    joined: bool = False
+
+    def check(self) -> None:
+        super().check()
+        self.require((self.x_low is None) == (self.x_high is None), "both ends of x, or none")
+        for name in ("x", "x_low", "x_high", "names"):
+            self.check_length(name, len(self.values), "one for each value")
+
+    def rows(self, x: Sequence[Any]) -> Iterator[dict[str, Any]]:
+        added = {"x_low": self.x_low, "x_high": self.x_high, "name": self.names}
+        for k, row in enumerate(super().rows(x)):
+            held = {name: each[k] for name, each in added.items() if each is not None}
+            yield {**row, **held}
+
+
+@dataclass(frozen=True)
+class Scatter(Panel):
+    """Points of two quantities, told apart by colour and marker.
+
+    Attributes:
+        xlabel: name of the axis of ``x``.
+        ylabel: name of the axis of values.
+        groups: the points, with a label for each group.
+        xlim: ends of the axis of ``x``; None leaves them to the points.
+        ylim: ends of the axis of values.
+        diagonal: draw a dotted line where both quantities are equal.
+    """
+
+    type: ClassVar[str] = "scatter"
+
+    xlabel: str
+    ylabel: str
+    groups: Sequence[Points]
+    xlim: tuple[float, float] | None = None
+    ylim: tuple[float, float] | None = None
+    diagonal: bool = False
+
+    def check(self) -> None:
+        check_labels(self, self.groups)
+        check_limits(self, self.xlim)
+        check_limits(self, self.ylim)
+
+    def tabulate(self) -> Iterator[dict[str, Any]]:
+        for each in self.groups:
+            yield from each.rows(each.x)
+
+    def labelled(self) -> Sequence[Points]:
+        return self.groups
+
+    def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
+        return [
+            Line2D([], [], label=each.label, **_look(each, looks[each.label]))
+            for each in self.groups
+            if each.label
+        ]
+
+    def height(self, width: float) -> float:
+        return 1.1 * usual_height(width)
+
+    def draw(self, ax: Axes, frame: Frame) -> None:
+        for each in self.groups:
+            self._draw_points(ax, each, frame.looks[each.label])
+        ax.xaxis.set_major_locator(few_ticks(frame.width))
+        set_limits(ax, self.ylim)
+        if self.xlim is not None:
+            ax.set_xlim(*self.xlim)
+        if self.diagonal:
+            ax.axline((0, 0), slope=1, color="0.5", linewidth=0.7, linestyle=":", zorder=0)
+        name_axes(ax, self.xlabel, self.ylabel, frame)
+
+    def _draw_points(self, ax: Axes, points: Points, look: Mapping[str, Any]) -> None:
+        x, y = np.array(points.x, float), np.array(points.values, float)
+        ax.plot(x, y, label=points.label, **_look(points, look))
+        ends = points.ends()
+        if ends is not None:
+            draw_whiskers(ax, x, y, ends, look["color"])
+        if points.x_low is not None and points.x_high is not None:
+            reach = [x - np.array(points.x_low, float), np.array(points.x_high, float) - x]
+            bars: dict[str, Any] = {"fmt": "none", "elinewidth": 0.8, "capsize": 1.5}
+            ax.errorbar(x, y, xerr=np.clip(reach, 0, None), ecolor=look["color"], **bars)
+
+
+def _look(points: Points, look: Mapping[str, Any]) -> dict[str, Any]:
+    marker = look.get("marker") or "o"
+    stroke = look.get("linestyle", "-") if points.joined else "none"
+    thin = {"linewidth": 0.8, "markersize": 4}
+    return {**look, **thin, "marker": marker, "linestyle": stroke}

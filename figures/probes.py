@@ -1,0 +1,91 @@
+"""Figures of probes over depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from repsim.figures.kinds import figures_of_kind
+from repsim.figures.layout import panels
+from repsim.figures.panels.lines import Line, Lines
+from repsim.results import ProbeCurve, ProbeSeries
+from repsim.results.figure import FigureData, Look
+
+
+def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
+    """Held-out accuracy of probes at every layer, in per cent, a line for each of its series.
+
+    Bands are 95 % intervals over draws of the held-out examples, whiskers standard deviations over
+    seeds. Networks with the same layers share an axis of addresses; otherwise the axis is relative
+    depth, from the first layer to the last. A network has a colour and a kind of probe a stroke;
+    where there is one of either, both tell the others apart. Untrained networks are drawn in grey,
+    and probes on random labels dotted, as the controls.
+    """
+    return panels(probe_figure(result), style=style)
+
+
+@figures_of_kind(ProbeCurve)
+def figures_of_probes(result: ProbeCurve, estimator: str) -> dict[str, FigureData]:
+    """The curves of a result."""
+    return {"curves": probe_figure(result)}
+
+
+def probe_figure(result: ProbeCurve) -> FigureData:
+    """Accuracies over depth, as the data of a figure."""
+    series = result.series()
+    layouts = {tuple(point.layer for point in each.points) for each in series}
+    shared = len(layouts) == 1
+    layers = next(iter(layouts)) if shared else ()
+    several = len({each.network for each in series}) > 1
+    lines = [_line(each, several=several, relative=not shared) for each in series]
+    name = "layer" if shared else "relative depth (0: first layer, 1: last)"
+    chance = _chance(result.classes, len(layers))
+    panel = Lines("", name, "probe accuracy (%)", layers, [*lines, chance], ylim=(0, 102))
+    caption = (
+        f"Accuracy of probes on {result.n_test:,} held-out examples, trained on "
+        f"{result.n_train:,}. Bands are 95 % intervals over examples."
+    )
+    return FigureData("Probes", caption, [panel], result.provenance)
+
+
+def _line(series: ProbeSeries, *, several: bool, relative: bool) -> Line:
+    """Accuracies of one series in per cent; of several networks each has a colour, else of several
+    kinds of probes."""
+    last = max(1, len(series.points) - 1)
+    return Line(
+        series.label,
+        _percent(series, "accuracy"),
+        _percent(series, "low"),
+        _percent(series, "high"),
+        look=_look(series),
+        group=series.network if several else _kind(series),
+        x=[k / last for k in range(len(series.points))] if relative else None,
+        spread=_spread(series),
+    )
+
+
+def _kind(series: ProbeSeries) -> str:
+    """A name for probes that differ in their labels alone."""
+    return f"{series.solver}, {series.component}, {series.label_fraction}"
+
+
+def _look(series: ProbeSeries) -> Look:
+    if series.labels == "random":
+        return "dotted"
+    return "control" if "untrained" in series.network else "line"
+
+
+def _percent(series: ProbeSeries, key: str) -> list[float]:
+    return [100 * getattr(point, key) for point in series.points]
+
+
+def _spread(series: ProbeSeries) -> Sequence[float] | None:
+    spread = _percent(series, "sd")
+    return spread if any(value == value for value in spread) else None
+
+
+def _chance(classes: int, layers: int) -> Line:
+    """The level of chance, from the first layer to the last."""
+    x = None if layers else [0.0, 1.0]
+    return Line("chance", [100 / classes] * (layers or 2), look="chance", x=x)

@@ -1,0 +1,24 @@
+"""Text that fits: its width, and lines of a length."""
+
+from __future__ import annotations
+
+import textwrap
+
+import matplotlib as mpl
+from matplotlib.textpath import TextPath
+
+
+def extent(text: str) -> float:
+    """Width of a line of text in units of its size."""
+    return TextPath((0, 0), text, size=100, usetex=False).get_extents().width / 100 if text else 0
+
+
+def wrapped(text: str, inches: float) -> str:
+    """A text in lines that are no longer, at the size of labels; its own lines stay apart."""
+    letters = max(8, int(inches * 72 / (0.55 * mpl.rcParams["font.size"])))
+    return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
+
+
+def fitting(text: float, inches: float, largest: float) -> float:
+    """The size in points at which ``text``, in units of its size, is at most that wide."""
+    return min(largest, 72 * inches / text) if text else largest
