@@ -330,7 +330,7 @@ def test_grigg2021_interrupted_anywhere_ends_the_same(tmp_path: Path) -> None:
 
 def check_grigg2021(folder: Path) -> None:
     figures = {path.stem: Result.load(path) for path in (folder / "figures").glob("*.json")}
-    panels = {name: [panel["type"] for panel in data.panels] for name, data in figures.items()}
+    panels = {name: [panel.type for panel in data.panels] for name, data in figures.items()}
     assert panels == {
         "figure-1": ["heatmap"] * 3,
         "figure-2": ["heatmap", "heatmap", "lines"],
@@ -344,8 +344,8 @@ def check_grigg2021(folder: Path) -> None:
         for suffix in (".pdf", ".png", ".csv", ".txt"):
             assert (folder / "figures" / f"{name}{suffix}").stat().st_size > 100
         for panel in data.panels:
-            for series in panel.get("series", ()):
-                assert np.isfinite(series["values"]).any(), (name, series["label"])
+            for series in getattr(panel, "series", ()):
+                assert np.isfinite(series.values).any(), (name, series.label)
     ids = {row["claim"].partition(":")[0] for row in claims_of(folder)}
     assert ids == {"4a", "4b", "4c", "4d", "4e", "4f", "4g"}
     exact = [row["verdict"] for row in claims_of(folder) if row["claim"].startswith("4g")]
@@ -368,12 +368,18 @@ def test_mao2022_has_every_panel_and_makes_nothing_twice(
     assert run_command(*command) == 0
     assert "2c: classifier ahead" in capsys.readouterr().out
     figures = {path.stem: Result.load(path) for path in (folder / "figures").glob("*.json")}
-    panels = {name: [panel["type"] for panel in data.panels] for name, data in figures.items()}
+    panels = {name: [panel.type for panel in data.panels] for name, data in figures.items()}
     assert panels == {
         "figure-2": ["diagram"] * 3,
         "figure-3": ["lines"] * 5,
         "table-2": ["lines"] * 2,
         "softmax-shift": ["lines"],
+        "null-space": ["bars"] * 2,
+        **{
+            f"null-space-{name}-examples": ["strips"] * 2
+            for name in ("discriminator", "classifier")
+        },
+        **{f"null-space-{name}-noise": ["lines"] * 4 for name in ("discriminator", "classifier")},
     }
     sides = [
         f"{n}-{what}" for n in ("discriminator", "classifier") for what in ("examples", "noise")
