@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo test lint types docs pictures clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/repsim demo
@@ -27,6 +27,9 @@ types: $(VENV)/installed-dev
 
 docs: $(VENV)/installed-dev
 	$(VENV)/bin/mkdocs build --strict
+
+pictures: $(VENV)/installed
+	$(VENV)/bin/python docs/pictures.py
 
 clean:
 	rm -rf $(VENV) build dist site demo *.egg-info

@@ -228,13 +228,12 @@ def _draw_legend(fig: Figure, grid: GridSpec, plan: _Plan) -> None:
 
 
 def _settle(fig: Figure, placed: Sequence[tuple[Axes, Panel]]) -> None:
-    """Make axes square that have to be, in their place, for the layout takes gaps for room; and
-    move what is wider than its axes to the left, over the names beside them."""
+    """Give axes their shapes in their places, for the layout takes gaps for room; and move a legend
+    that is wider than its axes to the left, over the names beside them."""
     fig.draw_without_rendering()
     fig.set_layout_engine("none")
     for ax, panel in placed:
-        if panel.aspect is not None:
-            ax.set_box_aspect(panel.aspect)
+        panel.settle(ax)
         legend = ax.get_legend()
         if legend is not None and legend.get_window_extent().x1 > ax.bbox.x1:
             legend.set_bbox_to_anchor((1.0, 1.0), ax.transAxes)

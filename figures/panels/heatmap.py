@@ -40,7 +40,6 @@ class Heatmap(Panel):
     """
 
     type: ClassVar[str] = "heatmap"
-    aspect: ClassVar[float | None] = 1.0
 
     layers_a: Sequence[str]
     layers_b: Sequence[str]
@@ -141,6 +140,9 @@ class Heatmap(Panel):
         ax.set_xlabel(f"{self.name_b} layer")
         ax.set_ylabel(f"{self.name_a} layer")
         bare(ax)
+
+    def settle(self, ax: Axes) -> None:
+        ax.set_box_aspect(1)
 
     def _draw_cells(self, ax: Axes, values: np.ndarray) -> None:
         ax.imshow(

@@ -107,11 +107,13 @@ class Histogram(Panel):
         for k, each in enumerate(self.groups):
             look = frame.looks[each.label]
             ax.stairs(each.values, self.edges, fill=True, label=each.label, **_fill(look))
-            self._draw_ticks(ax, each.ticks, -0.02 - 0.035 * k, look["color"])
+            if each.ticks:
+                self._draw_ticks(ax, each.ticks, -0.02 - 0.035 * k, look["color"])
         set_limits(ax, None)
         ax.xaxis.set_major_locator(few_ticks(frame.width))
         ax.set_ylim(bottom=0)
-        ax.tick_params(axis="x", pad=4 + 3 * len(self.groups))
+        if any(each.ticks for each in self.groups):
+            ax.tick_params(axis="x", pad=4 + 3 * len(self.groups))
         name_axes(ax, self.xlabel, "density", frame)
 
     def _draw_ticks(self, ax: Axes, ticks: Sequence[float], below: float, color: str) -> None:

@@ -112,11 +112,13 @@ class Images(Panel):
                     left, top = j * (1 + _GAP), i * step
                     extent = (left, left + 1, top + step - _GAP, top)
                     shown: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255}
-                    ax.imshow(image, extent=extent, interpolation="nearest", **shown)
+                    ax.imshow(image, extent=extent, aspect="auto", interpolation="nearest", **shown)
         ax.set_xlim(0, wide - _GAP)
         ax.set_ylim(high - _GAP, 0)
-        ax.set_aspect("equal")
         self._name(ax, step)
+
+    def settle(self, ax: Axes) -> None:
+        ax.set_aspect("equal")
 
     def _name(self, ax: Axes, step: float) -> None:
         columns = [j * (1 + _GAP) + 0.5 for j in range(len(self.columns))]

@@ -20,7 +20,7 @@ from repsim.results.figure import Frame, Panel
 #: Colours of numbers without a centre, rising in darkness, and of those around one.
 _RISING, _DIVERGING = "Blues", "PuOr"
 
-_DASH = "\N{EN DASH}"
+_DASH, _MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True)
@@ -73,20 +73,30 @@ class Matrix(Panel):
 
     def texts(self) -> list[list[str]]:
         """The numbers as they are written."""
-        return [
-            [_DASH if np.isnan(v) else f"{v:.{self.digits}f}" for v in row] for row in self.values
-        ]
+        return [[self._text(value) for value in row] for row in self.values]
+
+    def _text(self, value: float) -> str:
+        return _DASH if np.isnan(value) else f"{value:.{self.digits}f}".replace("-", _MINUS)
 
     def height(self, width: float) -> float:
         line = 1.2 * mpl.rcParams["font.size"] / 72
         cell = line * (1.9 if self.remarks is None else 3.1)
-        return (len(self.rows) * cell) + line * (2.6 if self.xlabel else 1.4)
+        names = max(map(extent, self.columns)) * line / 1.2 if self._upright(width) else line
+        return len(self.rows) * cell + names + line * (1.4 if self.xlabel else 0.4)
+
+    def _cell(self, width: float) -> float:
+        """Inches that a cell is wide."""
+        names = max(map(extent, self.rows)) * mpl.rcParams["ytick.labelsize"] / 72
+        return (0.9 * width - names - 0.3) / len(self.columns)
+
+    def _upright(self, width: float) -> bool:
+        """Names of columns are wider than their cells."""
+        widest = max(map(extent, self.columns)) + 0.4
+        return widest * mpl.rcParams["xtick.labelsize"] / 72 > self._cell(width)
 
     def font(self, width: float, largest: float) -> float:
         longest = max(extent(text) for row in self.texts() for text in row)
-        names = max(map(extent, self.rows)) * mpl.rcParams["ytick.labelsize"] / 72
-        cell = (0.9 * width - names - 0.3) / len(self.columns)
-        return fitting(longest + 0.6, cell, largest)
+        return fitting(longest + 0.6, self._cell(width), largest)
 
     def draw(self, ax: Axes, frame: Frame) -> None:
         values = np.ma.masked_invalid(np.array(self.values, float))
@@ -96,7 +106,7 @@ class Matrix(Panel):
         norm = Normalize(low, high)
         ax.imshow(values, cmap=colormap, norm=norm, aspect="auto", interpolation="nearest")
         self._write(ax, frame.font, colormap(norm(values)))
-        self._name(ax)
+        self._name(ax, 90 if self._upright(frame.width) else 0)
 
     def _ends(self, values: Any) -> tuple[float, float]:
         """Numbers at the ends of the colours; as far below the centre as above it."""
@@ -119,8 +129,8 @@ class Matrix(Panel):
                     small = 0.75 * font
                     ax.text(j, i + 0.26, self.remarks[i][j], color=ink, fontsize=small, **at)
 
-    def _name(self, ax: Axes) -> None:
-        ax.set_xticks(range(len(self.columns)), list(self.columns))
+    def _name(self, ax: Axes, rotation: float) -> None:
+        ax.set_xticks(range(len(self.columns)), list(self.columns), rotation=rotation)
         ax.set_yticks(range(len(self.rows)), list(self.rows))
         ax.set_xlabel(self.xlabel)
         ax.set_ylabel(self.ylabel)

@@ -96,8 +96,6 @@ class Panel(Checked):
 
     #: Takes the width of the figure where panels stand below each other.
     wide: ClassVar[bool] = False
-    #: Height of the axes over their width, where it must be so.
-    aspect: ClassVar[float | None] = None
 
     title: str
 
@@ -124,6 +122,9 @@ class Panel(Checked):
     @abstractmethod
     def draw(self, ax: Axes, frame: Frame) -> None:
         """Draw it on axes that have the title already."""
+
+    def settle(self, ax: Axes) -> None:
+        """Give the axes the shape that they must have, once the layout has placed them."""
 
     def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
         """Entries of the legend for ``labelled``."""
