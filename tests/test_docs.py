@@ -79,7 +79,9 @@ def test_python_blocks_run_and_print_what_they_say(
         expected = re.findall(r"^ *print\(.*\)  # (.+)$", code, re.MULTILINE)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
+            # Without the future imports of this module, which the code does not have.
+            shown = compile("\n" * (line - 1) + code, str(page), "exec", dont_inherit=True)
+            exec(shown, namespace)
         if expected:
             assert printed.getvalue().splitlines() == expected
 

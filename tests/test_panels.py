@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -233,33 +234,38 @@ def test_layout_and_legends_name_no_type_of_panel() -> None:
             assert not re.search(rf"\b{panel.__name__}\b", code), (module, kind)
 
 
-def test_contributing_shows_a_panel_that_works_as_it_is_written(tmp_path: Path) -> None:
-    """JSON, table and drawing follow from the one module."""
+@pytest.fixture
+def shares(tmp_path: Path) -> Iterator[type[Any]]:
+    """The panel of CONTRIBUTING, from a module of its own."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
     code = text.split("**A panel.**")[1].split("```python\n")[1].split("```")[0]
     assert len(code.strip().splitlines()) <= 45
-    spaces: dict[str, Any] = {"__name__": "repsim.figures.panels.shares"}
-    try:
-        module = tmp_path / "shares.py"
-        module.write_text(code)
-        sys.modules[spaces["__name__"]] = type(sys)(spaces["__name__"])
-        vars(sys.modules[spaces["__name__"]]).update(spaces)
-        exec(compile(code, str(module), "exec"), vars(sys.modules[spaces["__name__"]]))
-        shares = vars(sys.modules[spaces["__name__"]])["Shares"]
-        panel = shares("of the images", ["cats", "dogs"], [0.75, 0.25])
-        data = FigureData("f", "c", [panel, Draws(0).table()])
-        path, _ = data.save(tmp_path / "f.json")
-        again = Result.load(path)
-        assert again.panels[0] == panel
-        assert [row["value"] for row in again.rows()][:2] == [0.75, 0.25]
-        ax = figures.panels(again).axes[0]
-        assert ax.get_title() == "(a) of the images"
-        assert [text.get_text() for text in ax.texts][:2] == ["cats 75 %", "dogs 25 %"]
-        with pytest.raises(UsageError, match="expected as many shares as labels"):
-            shares("t", ["cats"], [0.5, 0.5])
-    finally:
-        sys.modules.pop("repsim.figures.panels.shares", None)
-        PANELS.pop("shares", None)
+    file, name = tmp_path / "shares.py", "repsim.figures.panels.shares"
+    file.write_text(code)
+    spec = spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    yield sys.modules[name].Shares
+    del sys.modules[name], PANELS["shares"]
+
+
+def test_contributing_shows_a_panel_that_works_as_it_is_written(
+    shares: type[Any], tmp_path: Path
+) -> None:
+    """JSON, table and drawing follow from the one module."""
+    panel = shares("of the images", ["cats", "dogs"], [0.75, 0.25])
+    data = FigureData("f", "c", [panel, Draws(0).table()])
+    path, _ = data.save(tmp_path / "f.json")
+    again = Result.load(path)
+    assert again.panels[0] == panel
+    assert [row["value"] for row in again.rows()][:2] == [0.75, 0.25]
+    ax = figures.panels(again).axes[0]
+    assert ax.get_title() == "(a) of the images"
+    assert [text.get_text() for text in ax.texts][:2] == ["cats 75 %", "dogs 25 %"]
+    with pytest.raises(UsageError, match="expected as many shares as labels"):
+        shares("t", ["cats"], [0.5, 0.5])
 
 
 # --- each type
