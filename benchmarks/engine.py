@@ -153,18 +153,18 @@ def store_workload(name: str, repeat: int, device: str) -> dict[str, Any]:
 
 
 def _write_stores(name: str, paths: list[Path]) -> None:
-    from repsim.activations.store.format import LayerSpec
+    from repsim.activations.store.format import ExampleRows, LayerSpec
     from repsim.activations.store.writer import write_store
 
     for path, side in zip(paths, WORKLOADS[name].arrays(), strict=True):
         layers = {k: LayerSpec("Linear", tuple(v.shape[1:]), "float32") for k, v in side.items()}
         n = len(next(iter(side.values())))
-        whole = {"n": n, "labelled": False, "heads": {}, "provenance": {}, "resume": False}
+        whole = {"n": n, "heads": {}, "provenance": {}, "resume": False}
         with write_store(path, layers=layers, **whole) as writer:
             for start in range(0, n, 1000):
                 for k, v in side.items():
                     writer.write(k, v[start : start + 1000].numpy())
-                writer.commit([str(i) for i in range(start, start + 1000)], None)
+                writer.commit(ExampleRows([str(i) for i in range(start, start + 1000)]))
 
 
 def _run_stores(name: str, paths: list[Path]) -> dict[str, Any]:

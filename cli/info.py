@@ -83,7 +83,19 @@ def _of_store(path: Path) -> tuple[dict, list]:
             "kind": "activations",
             "path": str(path),
             "n": store.n,
-            "labelled": store.labels is not None,
+            "format_version": store.version,
+            "labelled": bool(store.targets),
+            "targets": [
+                {
+                    "name": each.name,
+                    "kind": "class" if each.is_class else "binary",
+                    "classes": list(each.classes),
+                }
+                for each in store.targets
+            ],
+            "labels": store.target,
+            "inputs": store.inputs is not None,
+            "order": store.order is not None,
             "first_id": store.example_ids[0].decode(),
             "heads": {name: head["input"] for name, head in store.heads.items()},
             "layers": layers,
@@ -102,7 +114,22 @@ def _of_store(path: Path) -> tuple[dict, list]:
         for each in layers
     ]
     title = f"{path}: activations of {content['n']:,} examples"
-    return content, [(title, columns, rows), _facts("provenance", provenance)]
+    tables = [(title, columns, rows), _targets(content), _facts("provenance", provenance)]
+    return content, [table for table in tables if table[2]]
+
+
+def _targets(content: dict[str, Any]) -> tuple[str, tuple[str, ...], list]:
+    """The table of a store's targets, with the one that gives the labels marked."""
+    rows = [
+        (
+            each["name"],
+            each["kind"],
+            ", ".join(each["classes"][:10]) + (", ..." if len(each["classes"]) > 10 else ""),
+            "yes" if each["name"] == content["labels"] else "",
+        )
+        for each in content["targets"]
+    ]
+    return "targets", ("target", "kind", "classes", "labels"), rows
 
 
 def _of_result(path: Path) -> tuple[dict, list]:

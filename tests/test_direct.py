@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 import repsim
 from repsim.activations.store import direct_io, writer
+from repsim.activations.store import layout as layouts
 from repsim.activations.store.direct_io import ALIGNMENT, DirectFile, open_direct
-from repsim.activations.store.format import LayerSpec, part_path
+from repsim.activations.store.format import ExampleRows, LayerSpec, part_path
 from repsim.activations.store.writer import write_store
 from repsim.errors import StoreError
 
@@ -84,7 +85,6 @@ def make(path: Path, data: dict[str, np.ndarray], cuts: list[int]) -> Path:
         path,
         n=N,
         layers=LAYERS,
-        labelled=False,
         heads={},
         provenance={},
         resume=False,
@@ -92,7 +92,7 @@ def make(path: Path, data: dict[str, np.ndarray], cuts: list[int]) -> Path:
         for start, stop in zip([0, *cuts], [*cuts, N], strict=True):
             for layer, rows in data.items():
                 writer.write(layer, rows[start:stop])
-            writer.commit([str(k) for k in range(start, stop)], None)
+            writer.commit(ExampleRows([str(k) for k in range(start, stop)]))
     return path
 
 
@@ -184,11 +184,11 @@ def test_rows_are_those_that_hdf5_writes(
         patched(SMALLEST=smallest) as patch,
         h5py.File(folder / "a.h5", "w", rdcc_nbytes=0) as file,
     ):
-        patch.setattr(writer, "CHUNK_BYTES", room)
+        patch.setattr(layouts, "CHUNK_BYTES", room)
         file["pad"] = np.zeros(pad, np.uint8)  # so that chunks begin anywhere
-        dataset = writer._allocate(file, "direct", shape, dtype)
-        plain = writer._allocate(file, "plain", shape, dtype)
-        neighbour = writer._allocate(file, "neighbour", shape, dtype)
+        dataset = layouts.allocate(file, "direct", shape, dtype)
+        plain = layouts.allocate(file, "plain", shape, dtype)
+        neighbour = layouts.allocate(file, "neighbour", shape, dtype)
         # As many chunks as there must be, of one size: the last has little room to spare.
         count = -(-shape[0] // chunk)
         assert dataset.chunks[0] == -(-shape[0] // count)
@@ -222,7 +222,7 @@ def test_a_store_has_the_bytes_that_hdf5_alone_gives_it(
 
 def test_rows_in_the_layout_of_a_page_are_not_copied(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w", rdcc_nbytes=0, alignment_interval=ALIGNMENT) as file:
-        dataset = writer._allocate(file, "a", (64, 4096), "float32")
+        dataset = layouts.allocate(file, "a", (64, 4096), "float32")
         file.flush()
         held = np.zeros(64 * 4096 * 4 + ALIGNMENT, np.uint8)
         skip = -held.ctypes.data % ALIGNMENT
@@ -235,7 +235,7 @@ def test_rows_in_the_layout_of_a_page_are_not_copied(tmp_path: Path) -> None:
 
 def test_chunks_are_looked_for_once(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w", rdcc_nbytes=0) as file:
-        dataset = writer._allocate(file, "a", (9, 1 << 19), "float32")
+        dataset = layouts.allocate(file, "a", (9, 1 << 19), "float32")
         file.flush()
         with closing(DirectFile(tmp_path / "a.h5")) as out:
             places = out._places_of(dataset)
@@ -263,7 +263,6 @@ def test_rows_of_another_layer_are_refused(tmp_path: Path, rows: np.ndarray) -> 
             tmp_path / "a.h5",
             n=N,
             layers={"narrow": LAYERS["narrow"]},
-            labelled=False,
             heads={},
             provenance={},
             resume=False,
@@ -424,7 +423,7 @@ def test_an_interrupted_store_is_continued_to_the_same_bytes(
     tmp_path: Path, data: dict[str, np.ndarray], expected: bytes, error: type[BaseException]
 ) -> None:
     told: dict[str, Any] = {
-        "n": N, "layers": LAYERS, "labelled": False, "heads": {}, "provenance": {}, "resume": True
+        "n": N, "layers": LAYERS, "heads": {}, "provenance": {}, "resume": True
     }  # fmt: skip
     path = tmp_path / "a.h5"
     for start, stop in ((0, 7), (7, 8), (8, 45), (45, N)):
@@ -435,7 +434,7 @@ def test_an_interrupted_store_is_continued_to_the_same_bytes(
             assert writer.begun == start
             for layer, rows in data.items():
                 writer.write(layer, rows[start:stop])
-            writer.commit([str(k) for k in range(start, stop)], None)
+            writer.commit(ExampleRows([str(k) for k in range(start, stop)]))
             assert {Path(each).name for each in opened(tmp_path)} == {
                 "a.h5.part",
                 ".a.h5.part.lock",

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from repsim.activations import open_store
-from repsim.activations.store.format import LayerSpec
+from repsim.activations.store.format import ExampleRows, LayerSpec
 from repsim.activations.store.writer import write_store
 from repsim.errors import DegenerateError, UsageError
 from repsim.measures import MinibatchCKA, batch_layer, cka, cka_map, features, gram, prepare
@@ -323,7 +323,6 @@ def stored(path: Path, side: Side, *, batch: int = 13) -> Path:
         path,
         n=n,
         layers={k: LayerSpec("Linear", v.shape[1:], str(v.dtype)) for k, v in side.items()},
-        labelled=False,
         heads={},
         provenance={"pooling": "none"},
         resume=False,
@@ -331,7 +330,7 @@ def stored(path: Path, side: Side, *, batch: int = 13) -> Path:
         for start in range(0, n, batch):
             for k, v in side.items():
                 writer.write(k, v[start : start + batch])
-            writer.commit([f"i{k}" for k in range(start, min(n, start + batch))], None)
+            writer.commit(ExampleRows([f"i{k}" for k in range(start, min(n, start + batch))]))
     return path
 
 

@@ -21,7 +21,7 @@ from repsim.activations.store.exchange import (
     to_dataframe,
     to_xarray,
 )
-from repsim.activations.store.format import LayerSpec
+from repsim.activations.store.format import ExampleRows, LayerSpec
 from repsim.activations.store.writer import write_store
 from repsim.cli.main import main
 from repsim.errors import NonFiniteError, ShapeError, StoreError, UsageError
@@ -58,7 +58,7 @@ def test_a_numpy_file_is_a_layer(here: Path) -> None:
         assert (told["imported"], told["made"], told["n"]) == (["conv.npy"], "elsewhere", N)
         assert store.describe()[0]["axes"] == "example,channel,height,width"
     with h5py.File("a.h5") as file:
-        assert file.attrs["format_version"] == 2
+        assert file.attrs["format_version"] == 3
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -312,13 +312,12 @@ def part(path: Path, start: int, stop: int, weights: str = "w") -> Path:
         path,
         n=stop - start,
         layers={"head": LayerSpec("Linear", (4,), "float64")},
-        labelled=False,
         heads={},
         provenance={"weights_sha256": weights, "n": stop - start},
         resume=False,
     ) as writer:
         writer.write("head", HEAD[start:stop])
-        writer.commit([str(k) for k in range(start, stop)], None)
+        writer.commit(ExampleRows([str(k) for k in range(start, stop)]))
     return path
 
 

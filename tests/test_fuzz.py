@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import repsim
-from repsim.activations.store.format import LayerSpec
+from repsim.activations.store.format import ExampleRows, ExampleSpec, LayerSpec, TargetSpec
 from repsim.activations.store.writer import write_store
 from repsim.errors import RepsimError, StoreError
 
@@ -50,12 +50,18 @@ def write(path: Path, compression: str = "none") -> Path:
         "block/attention": LayerSpec("Linear", (5,), "bfloat16"),
         "head": LayerSpec("Linear", (3,), "float16"),
     }
+    told = ExampleSpec((TargetSpec("label"), TargetSpec("parts", 2, ("a", "b"))), inputs=True)
+    examples = ExampleRows(
+        [f"a/{k}" for k in range(N)],
+        {"label": np.arange(N) % 3, "parts": np.eye(N, 2, dtype=np.uint8)},
+        np.arange(N, dtype=np.uint64),
+    )
     head = {"weight": np.eye(3, 5), "bias": np.zeros(3), "input": "block/attention"}
     with write_store(
         path,
         n=N,
         layers=specs,
-        labelled=True,
+        examples=told,
         heads={"head": head},
         provenance={"network": "fuzzed", "seed": 0},
         resume=False,
@@ -63,7 +69,7 @@ def write(path: Path, compression: str = "none") -> Path:
     ) as writer:
         for layer, values in rows.items():
             writer.write(layer, values)
-        writer.commit([f"a/{k}" for k in range(N)], np.arange(N) % 3)
+        writer.commit(examples)
     return path
 
 
@@ -77,6 +83,8 @@ def content(path: Path) -> tuple[dict[str, Any], bool]:
             "records": store.describe(),
             "ids": store.example_ids.tolist(),
             "labels": None if store.labels is None else store.labels.tolist(),
+            "targets": [(t.name, t.classes, t.values.tolist()) for t in store.targets],
+            "inputs": None if store.inputs is None else store.inputs.tolist(),
             "heads": {
                 name: {key: np.asarray(value).tolist() for key, value in head.items()}
                 for name, head in store.heads.items()
@@ -302,7 +310,7 @@ HOSTILE: Mapping[str, Callable[[h5py.File, Path], None]] = {
     "external link of a layer": instead(HEAD, external),
     "external link of all layers": instead("layers", external),
     "external link of the ids": instead("example_ids", external),
-    "external link of the labels": instead("labels", external),
+    "external link of the labels": instead("targets/label", external),
     "external link of the heads": instead("heads", external),
     "external link of a weight": instead("heads/head/weight", external),
     "external link of checksums": instead("checksums/layers/head", external),
@@ -328,8 +336,18 @@ HOSTILE: Mapping[str, Callable[[h5py.File, Path], None]] = {
     "ids in two dimensions": instead("example_ids", holding(np.full((N, 1), b"x"))),
     "ids that are no UTF-8": instead("example_ids", holding(np.full(N, b"\xff"))),
     "no examples": instead("example_ids", holding(np.zeros(0, "S3"))),
-    "labels of fractions": instead("labels", holding(np.zeros(N))),
-    "labels of another n": instead("labels", holding(np.zeros(N + 1, int))),
+    "labels of fractions": instead("targets/label", holding(np.zeros(N))),
+    "labels of another n": instead("targets/label", holding(np.zeros(N + 1, int))),
+    "columns of another n": instead("targets/parts", holding(np.zeros((N + 1, 2), np.uint8))),
+    "kind of another shape": attribute("targets/label", "kind", "binary"),
+    "kind of numbers": attribute("targets/label", "kind", 3),
+    "classes of nonsense": attribute("targets/parts", "classes", "{"),
+    "classes that are no texts": attribute("targets/parts", "classes", "[1, 2]"),
+    "names of fewer columns": attribute("targets/parts", "classes", '["a"]'),
+    "inputs of fractions": instead("inputs", holding(np.zeros(N))),
+    "inputs of four bytes": instead("inputs", holding(np.zeros(N, np.uint32))),
+    "external link of the inputs": instead("inputs", external),
+    "external link of all targets": instead("targets", external),
     "negative order": attribute(HEAD, "order", -1),
     "absurd order": attribute(HEAD, "order", 2**40),
     "order of text": attribute(HEAD, "order", "first"),
@@ -394,7 +412,6 @@ def test_names_that_cannot_be(tmp_path: Path) -> None:
             tmp_path / "a.h5",
             n=1,
             layers=specs,
-            labelled=False,
             heads={},
             provenance={},
             resume=False,

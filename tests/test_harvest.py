@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import repsim
 from repsim.activations import plan_harvest
 from repsim.activations.capture.pooling import Reduction
-from repsim.activations.store.reader import part_path
+from repsim.activations.store.format import part_path
 from repsim.errors import (
     CaptureError,
     MismatchError,
@@ -239,7 +239,7 @@ def test_a_disk_that_is_too_small_is_seen_before_anything_runs(
     [
         ([(IMAGES, None, ["x"] * N)], UsageError, "'x' comes twice"),
         ([(IMAGES, torch.rand(N))], UsageError, "labels of float32"),
-        ([(IMAGES, torch.zeros(N, 2, dtype=torch.long))], UsageError, r"shape \(40, 2\)"),
+        ([(IMAGES, torch.full((N, 2), 2))], UsageError, r"shape \(40, 2\)"),
         ([(IMAGES, None, ["x"])], UsageError, "40 examples came with 1 ids"),
         ([object()], UsageError, "a batch gave object"),
         ([], UsageError, "gave no batch"),

@@ -17,8 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import repsim
-from repsim.activations.store import writer
-from repsim.activations.store.format import LayerSpec, part_path
+from repsim.activations.store import compression as compressing
+from repsim.activations.store.format import (
+    ExampleRows,
+    ExampleSpec,
+    LayerSpec,
+    TargetSpec,
+    part_path,
+)
 from repsim.activations.store.parts import join_stores
 from repsim.activations.store.writer import write_store
 from repsim.cli.main import main
@@ -28,6 +34,7 @@ STORES = Path(__file__).parent / "stores"
 DTYPES = ("float32", "float16", "bfloat16", "float64", "int64")
 COMPRESSIONS = ("none", "lzf", "gzip")
 N, SHAPE = 11, (3, 2)
+TOLD = ExampleSpec((TargetSpec("label"), TargetSpec("parts", 2, ("a", "b"))), inputs=True)
 
 
 def values(dtype: str, n: int = N) -> tuple[np.ndarray, np.ndarray]:
@@ -37,6 +44,14 @@ def values(dtype: str, n: int = N) -> tuple[np.ndarray, np.ndarray]:
         return rows.astype(dtype), rows.astype(dtype)
     half = torch.as_tensor(rows).bfloat16()
     return half.view(torch.uint16).numpy(), half.float().numpy()
+
+
+def examples(start: int, stop: int) -> ExampleRows:
+    return ExampleRows(
+        [f"a/{k}" for k in range(start, stop)],
+        {"label": np.arange(start, stop), "parts": np.eye(N, 2, dtype=np.uint8)[start:stop]},
+        np.arange(start, stop, dtype=np.uint64) + 2**63,
+    )
 
 
 def write(
@@ -53,7 +68,9 @@ def write(
         path,
         n=stop - start,
         layers={dtype: LayerSpec("Linear", SHAPE, dtype) for dtype in DTYPES},
-        labelled=True,
+        examples=ExampleSpec(
+            (TargetSpec("label"), TargetSpec("parts", 2, ("a", "b"))), inputs=True
+        ),
         heads={},
         provenance={"weights_sha256": "w", "n": stop - start, **told},
         resume=resume,
@@ -62,7 +79,7 @@ def write(
         if writer.done == 0:
             for dtype in DTYPES:
                 writer.write(dtype, values(dtype)[0][start:stop])
-            writer.commit([f"a/{k}" for k in range(start, stop)], np.arange(start, stop))
+            writer.commit(examples(start, stop))
     return path
 
 
@@ -156,7 +173,7 @@ def test_a_compression_that_was_stopped_is_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = write(tmp_path / "whole.h5", compression="gzip").read_bytes()
-    original, path = writer.write_rows, tmp_path / "a.h5"
+    original, path = compressing.write_rows, tmp_path / "a.h5"
 
     def killed(dataset: h5py.Dataset, start: int, rows: np.ndarray) -> None:
         if dataset.file.filename.endswith(".compressing"):
@@ -168,16 +185,16 @@ def test_a_compression_that_was_stopped_is_done_again(
             raise OSError(28, "No space left on device")
         original(dataset, start, rows)
 
-    monkeypatch.setattr(writer, "write_rows", killed)
+    monkeypatch.setattr(compressing, "write_rows", killed)
     with pytest.raises(KeyboardInterrupt):
         write(path, compression="gzip")
     assert part_path(path).is_file()
     assert not path.exists()
-    monkeypatch.setattr(writer, "write_rows", full)
+    monkeypatch.setattr(compressing, "write_rows", full)
     with pytest.raises(StoreError, match="No space left.*make room.*--resume"):
         write(path, compression="gzip", resume=True)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.h5.part", "whole.h5"]
-    monkeypatch.setattr(writer, "write_rows", original)
+    monkeypatch.setattr(compressing, "write_rows", original)
     write(path, compression="gzip", resume=True)
     assert path.read_bytes() == whole
     assert not part_path(path).exists()

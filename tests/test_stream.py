@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repsim.activations.harvesting.stream import Stream, _Ring, ahead
+from repsim.activations.store.format import ExampleRows
 from repsim.errors import NonFiniteError
 
 CPU = torch.device("cpu")
@@ -33,8 +34,8 @@ class Recorder:
             raise OSError(28, "No space left on device")
         self.written.append((layer, np.array(values)))
 
-    def commit(self, ids: list[str], labels: np.ndarray | None) -> None:
-        self.commits.append((ids, len(self.written)))
+    def commit(self, examples: ExampleRows) -> None:
+        self.commits.append((list(examples.ids), len(self.written)))
 
 
 def stream(recorder: Recorder, memory: int = 1 << 16) -> Stream:
@@ -49,7 +50,7 @@ def test_what_is_put_is_written_in_order_whatever_becomes_of_the_tensor() -> Non
             into.put("a", x.fill_(k), torch.float32)
             x.mul_(-1)
             if k % 10 == 9:
-                into.commit([str(k)], None)
+                into.commit(ExampleRows([str(k)]))
     assert [float(values[0, 0]) for _, values in recorder.written] == list(range(30))
     assert all((values == values[0, 0]).all() for _, values in recorder.written)
     assert recorder.commits == [(["9"], 10), (["19"], 20), (["29"], 30)]

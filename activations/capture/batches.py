@@ -16,10 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.modules import unwrap
+from repsim.data.targets import LABEL
 from repsim.errors import UsageError
 
 #: Keys of a dictionary that are about the examples, and no input of the network.
 ABOUT = frozenset({"label", "labels", "id", "ids"})
+
+#: The name of an argument that is given by its place.
+FIRST = ""
 
 
 def run(model: nn.Module, batch: Any) -> Any:
@@ -33,11 +37,19 @@ def run(model: nn.Module, batch: Any) -> Any:
     Raises:
         UsageError: a batch of another kind, or a dictionary that does not fit.
     """
+    given = arguments(model, batch)
+    return model(given[FIRST]) if FIRST in given else model(**given)
+
+
+def arguments(model: nn.Module, batch: Any) -> dict[str, Tensor]:
+    """The tensors that ``run`` gives a network, by the names of its arguments.
+
+    The first argument, where no name says so, is ``FIRST``. The errors are those of ``run``.
+    """
     inputs = inputs_of(batch)
     if isinstance(inputs, Mapping):
-        inputs = {key: _as_tensor(value, model) for key, value in inputs.items()}
-        return _call(model, inputs)
-    return model(_as_tensor(inputs, model))
+        return _fitting(model, {key: _as_tensor(value, model) for key, value in inputs.items()})
+    return {FIRST: _as_tensor(inputs, model)}
 
 
 def inputs_of(batch: Any) -> Any:
@@ -111,8 +123,8 @@ def to_device(batch: Any, device: torch.device | str) -> Any:
     return batch.to(device) if isinstance(batch, Tensor) else batch
 
 
-def _call(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
-    """``model`` with those of ``inputs`` that its forward takes."""
+def _fitting(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs that the forward of a network takes."""
     signature = inspect.signature(unwrap(model).forward)
     parameters = signature.parameters.values()
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
@@ -121,14 +133,14 @@ def _call(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
         named = {e.name for e in parameters if e.kind in (e.POSITIONAL_OR_KEYWORD, e.KEYWORD_ONLY)}
         fitting = {key: value for key, value in inputs.items() if key in named}
         if not fitting and len(inputs) == 1:
-            return model(*inputs.values())
+            return {FIRST: next(iter(inputs.values()))}
     try:
         signature.bind(**fitting)
     except TypeError as error:
         raise UsageError(
             f"a batch of {', '.join(map(str, inputs))} does not fit forward{signature}: {error}"
         ) from None
-    return model(**fitting)
+    return fitting
 
 
 def _as_tensor(value: Tensor | np.ndarray, model: nn.Module) -> Tensor:
@@ -146,24 +158,39 @@ def _as_tensor(value: Tensor | np.ndarray, model: nn.Module) -> Tensor:
     return tensor.to(like.device, like.dtype if tensor.is_floating_point() else None)
 
 
-def labels_of(batch: Any) -> np.ndarray | None:
-    """The classes that come with a batch, (n,) int64, or None.
+def targets_of(batch: Any) -> dict[str, np.ndarray]:
+    """The targets that come with a batch, by name.
+
+    Classes are int64 (n,), rows of zeros and ones uint8 (n, k). Labels without a name are the
+    target ``label``; several targets come as a dictionary in place of labels.
 
     Raises:
-        UsageError: they are no whole numbers, or not one each.
+        UsageError: they are neither classes from 0, nor zeros and ones, one each.
     """
     given = _beside(batch, 1, ("labels", "label"))
     if given is None:
-        return None
-    labels = np.asarray(given)
-    if labels.dtype.kind not in "iub" or labels.shape != (batch_size(batch),):
+        return {}
+    named = given if isinstance(given, Mapping) else {LABEL: given}
+    return {str(name): _target(values, batch_size(batch)) for name, values in named.items()}
+
+
+def _target(given: Any, n: int) -> np.ndarray:
+    values = np.asarray(given)
+    if values.dtype.kind not in "iub" or values.shape[:1] != (n,) or values.ndim > 2:
         raise UsageError(
-            f"a batch of {batch_size(batch)} examples came with labels of {labels.dtype}, shape "
-            f"{labels.shape}; expected a whole number each: batches are (inputs, labels, ids)"
+            f"a batch of {n} examples came with labels of {values.dtype}, shape "
+            f"{values.shape}; expected a whole number each, or zeros and ones (n, k): batches are "
+            "(inputs, labels, ids)"
         )
-    if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int64).max):
-        raise UsageError(f"a batch came with label {labels.min()}; expected classes from 0")
-    return labels.astype(np.int64)
+    if values.ndim == 2:
+        if not np.isin(values, (0, 1)).all():
+            raise UsageError(
+                f"a batch came with labels of shape {values.shape} that are not zeros and ones"
+            )
+        return values.astype(np.uint8)
+    if values.size and (values.min() < 0 or values.max() > np.iinfo(np.int64).max):
+        raise UsageError(f"a batch came with label {values.min()}; expected classes from 0")
+    return values.astype(np.int64)
 
 
 def ids_of(batch: Any) -> list[str] | None:

@@ -18,11 +18,14 @@ from repsim.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
     from repsim.data import ImageSet
+    from repsim.data.targets import Labels
 
 
 @dataclass(frozen=True)
 class ImageLoader:
     """Batches (images, labels, ids) of an image set, in order.
+
+    Where the set has other targets than one class an example, ``labels`` is a dictionary of them.
 
     Attributes:
         dataset: the images.
@@ -46,12 +49,12 @@ class ImageLoader:
         whole = -(-len(self.dataset) // self.batch_size)
         return len(range(whole)[self.start : self.stop])
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None, list[str]]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Labels, list[str]]]:
         for k in range(self.start, self.start + len(self)):
             rows = slice(k * self.batch_size, (k + 1) * self.batch_size)
-            labels = None if self.dataset.labels is None else self.dataset.labels[rows]
             ids = [str(each) for each in self.dataset.ids[rows]]
-            yield self.preprocessing(self.dataset.images[rows]), labels, ids
+            images = self.preprocessing(self.dataset.images[rows])
+            yield images, self.dataset.labels_at(rows), ids
 
     def part(self, start: int, stop: int) -> ImageLoader:
         """The batches from ``start`` to ``stop`` only."""
@@ -133,14 +136,18 @@ class ShuffledLoader:
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None, list[str]]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Labels, list[str]]]:
         if not len(self):
             return
-        order = np.random.default_rng(self.seed).permutation(len(self.dataset))
-        for k, rows in enumerate(np.array_split(order, len(self))):
+        for k, rows in enumerate(np.array_split(self.order, len(self))):
             index = torch.from_numpy(rows)
-            labels = None if self.dataset.labels is None else self.dataset.labels[index]
-            yield self._images(k, index), labels, [self.dataset.ids[row] for row in rows]
+            ids = [self.dataset.ids[row] for row in rows]
+            yield self._images(k, index), self.dataset.labels_at(index), ids
+
+    @property
+    def order(self) -> np.ndarray:
+        """The place in the set of each image that is given, int64 (n,)."""
+        return np.random.default_rng(self.seed).permutation(len(self.dataset))
 
     def _images(self, batch: int, index: Tensor) -> Tensor:
         images = self.dataset.inputs(index).to(self.device)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from repsim.data import ImageSet
+from repsim.data.size import size_record
 from repsim.files import sha256
 
 if TYPE_CHECKING:
+    from repsim.data.text import TextSet
     from repsim.training.run import Extractor
 
 
 def extractor_provenance(extractor: Extractor) -> dict[str, Any]:
-    """The record in a store of the network that it was harvested from.
-
-    Method and settings stand as in the run's own file, whatever the version that wrote it, so that
-    harvests of earlier versions are resumed.
-    """
+    """The record of the network that a store was harvested from."""
     run = extractor.run
     written = run.written()
     return {
@@ -29,10 +28,15 @@ def extractor_provenance(extractor: Extractor) -> dict[str, Any]:
     }
 
 
-def data_provenance(examples: Any) -> dict[str, Any]:
-    """The record in a store of its examples: an ``ImageSet`` or a ``TextSet``."""
-    return {
+def data_provenance(examples: ImageSet | TextSet) -> dict[str, Any]:
+    """The record of the examples of a store: their set, split and ids, sizes and files."""
+    record: dict[str, Any] = {
         "data": examples.name,
         "split": examples.split,
         "example_ids_sha256": sha256("\n".join(examples.ids).encode()),
     }
+    if isinstance(examples, ImageSet):
+        record["image_size"] = size_record(examples.size)
+    if examples.files is not None:
+        record["files"] = examples.files.record()
+    return record

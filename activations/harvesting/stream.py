@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from repsim.activations.store.direct_io import ALIGNMENT
+from repsim.activations.store.format import ExampleRows
 from repsim.activations.store.writer import StoreWriter
 from repsim.errors import NonFiniteError, RepsimError
 
@@ -68,10 +69,10 @@ class Stream:
             copied.record_stream(self._copies)
             self._queue.put(_Waiting(layer, held, total, place, self._copies.record_event()))
 
-    def commit(self, ids: list[str], labels: np.ndarray | None) -> None:
+    def commit(self, examples: ExampleRows) -> None:
         """End a batch: once its rows are written they become part of the file."""
         self._raise()
-        self._queue.put(partial(self._writer.commit, ids, labels))
+        self._queue.put(partial(self._writer.commit, examples))
 
     def __enter__(self) -> Stream:
         self._thread.start()

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,10 +21,19 @@ import numpy as np
 import torch
 
 from repsim._version import __version__
-from repsim.activations.store.format import LayerSpec, part_path
+from repsim.activations.store.format import (
+    BINARY,
+    CLASS,
+    ExampleRows,
+    ExampleSpec,
+    LayerSpec,
+    TargetSpec,
+    part_path,
+)
 from repsim.activations.store.parts import JoinedStore
 from repsim.activations.store.reader import ActivationStore
 from repsim.activations.store.writer import write_store
+from repsim.data.targets import LABEL
 from repsim.errors import NonFiniteError, ShapeError, StoreError, UsageError, choices
 from repsim.files import atomic_path, refuse_existing
 from repsim.layers import select_layers
@@ -34,8 +43,9 @@ from repsim.sources import as_numbers
 #: Bytes of a layer that are held at a time.
 BLOCK_BYTES = 4 << 20
 
-#: What a file of several arrays may hold besides layers.
-_NOT_LAYERS = ("ids", "labels")
+#: Names of arrays beside layers in a file of several, and how those of targets begin.
+_ABOUT = ("ids", "labels")
+_TARGET = "target_"
 
 #: The file by which a folder is known as an export.
 _RECORD = "provenance.json"
@@ -60,12 +70,27 @@ class _Incoming:
 
 @dataclass
 class _Found:
-    """What the sources hold."""
+    """The content of the sources.
+
+    Attributes:
+        layers: by address.
+        ids: names of the examples, or a file of them, or None.
+        targets: values by name, or files of them.
+        classes: names of the classes of some targets.
+        inputs: digests of the inputs, or None.
+        order: places in the data set of a loader, or None.
+        provenance: of an export.
+        labels: name of the target that readers take as labels; empty for the first.
+    """
 
     layers: dict[str, _Incoming]
     ids: Any = None
-    labels: Any = None
+    targets: dict[str, Any] = field(default_factory=dict)
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    inputs: np.ndarray | None = None
+    order: np.ndarray | None = None
     provenance: Mapping[str, Any] | None = None
+    labels: str = ""
 
 
 def import_activations(
@@ -86,12 +111,13 @@ def import_activations(
         sources: a file, a folder that ``export_layers`` wrote, a list of them, or a mapping of
             layer name to array (n, ...), tensor or file of one array. A ``.npy`` file is a layer
             called as the file; every array of an ``.npz``, ``.pt`` or ``.safetensors`` file is
-            one, save ``ids`` and ``labels``.
+            one, save ``ids``, ``labels`` and the targets ``target_NAME``, classes (n,) or zeros
+            and ones (n, k).
         path: of the store.
         ids: (n,) names of the examples, or a text file with one a line; by default those of the
             sources, else 0, 1, 2, ...
-        labels: (n,) classes, integers from 0, or a ``.npy`` or text file; by default those of the
-            sources, if any.
+        labels: (n,) classes, integers from 0, or a ``.npy`` or text file, which become the target
+            ``label``; by default those of the sources, if any.
         layers: which to take, as for ``harvest``; by default all, in the order given.
         name: of the network; by default the store's file name.
         provenance: what to record about the network and the data; JSON values.
@@ -113,7 +139,13 @@ def import_activations(
         taken = {layer: found.layers[layer] for layer in chosen}
         n = _check_shapes(taken)
         names = _ids(found.ids if ids is None else ids, n)
-        classes = _labels(found.labels if labels is None else labels, n)
+        if labels is not None:
+            found.targets = {
+                LABEL: labels,
+                **{k: v for k, v in found.targets.items() if k != LABEL},
+            }
+            found.labels = LABEL
+        examples = _examples(found, names, n)
         recorded = {
             **(found.provenance or {}),
             "repsim": __version__,
@@ -127,7 +159,7 @@ def import_activations(
             path,
             n=n,
             layers={k: LayerSpec(v.module, v.shape[1:], v.dtype) for k, v in taken.items()},
-            labelled=classes is not None,
+            examples=_described(found, examples),
             heads={},
             provenance=recorded,
             resume=False,
@@ -136,7 +168,7 @@ def import_activations(
                 for start, stop in _blocks(incoming):
                     writer.write(layer, _as_stored(incoming, start, stop, layer))
                     progress(k * n + stop, n * len(taken), layer)
-            writer.commit(names, classes)
+            writer.commit(examples)
     return ActivationStore(path)
 
 
@@ -151,8 +183,10 @@ def export_layers(
     """Write layers as NumPy files, block by block; returns the files.
 
     A folder gets ``layers/LAYER.npy``, in whose names all but letters, digits and ``_.-~`` is
-    percent-encoded, ``ids.txt``, ``labels.npy`` and ``provenance.json``, which also lists the
-    layers in order. It appears when it is whole, and ``import_activations`` reads it back.
+    percent-encoded, ``ids.txt``, ``labels.npy``, ``targets/NAME.npy`` of all targets,
+    ``inputs.npy`` and ``order.npy`` where the store has them, and ``provenance.json``, which also
+    lists layers and targets in order. It appears when it is whole, and ``import_activations`` reads
+    it back.
 
     Args:
         store: an open store. bfloat16 rows are written as float32.
@@ -193,8 +227,8 @@ def to_xarray(
     """Layers as an ``xarray.Dataset``, read whole into memory.
 
     Dimensions are called as the store's axes say, such as ``channel``; an axis on which layers
-    differ is called ``LAYER.channel``. ``example`` has the ids as its coordinate, and ``label`` the
-    classes if there are any. ``attrs["provenance"]`` is JSON.
+    differ is called ``LAYER.channel``. ``example`` has the ids as its coordinate, and each target,
+    such as ``label``, is one too. ``attrs["provenance"]`` is JSON.
 
     Raises:
         UsageError: xarray is not installed.
@@ -211,9 +245,10 @@ def to_xarray(
         axes = records[layer]["axes"].split(",")
         dims = [axis if len(sizes[axis]) == 1 else f"{layer}.{axis}" for axis in axes]
         variables[layer] = (dims, store[layer][:])
-    labels = store.labels
     coords: dict[str, Any] = {"example": _texts(store)}
-    coords |= {} if labels is None else {"label": ("example", labels)}
+    for target in store.targets:
+        dims = ("example",) if target.is_class else ("example", f"{target.name}.column")
+        coords[target.name] = (dims, target.values.numpy())
     attrs = {"network": store.name, "provenance": json.dumps(store.provenance())}
     return xarray.Dataset(variables, coords=coords, attrs=attrs)
 
@@ -257,7 +292,11 @@ def _gather(sources: Any, opened: ExitStack) -> _Found:
                 )
         found.layers |= part.layers
         found.ids = part.ids if found.ids is None else found.ids
-        found.labels = part.labels if found.labels is None else found.labels
+        found.targets = {**part.targets, **found.targets}
+        found.classes = {**part.classes, **found.classes}
+        found.inputs = part.inputs if found.inputs is None else found.inputs
+        found.order = part.order if found.order is None else found.order
+        found.labels = found.labels or part.labels
         found.provenance = part.provenance if found.provenance is None else found.provenance
     return found
 
@@ -305,13 +344,13 @@ def _read_npz(path: Path, opened: ExitStack) -> _Found:
     archive = opened.enter_context(zipfile.ZipFile(path))
     names = [each.removesuffix(".npy") for each in archive.namelist()]
     with np.load(path) as arrays:
-        extra: dict[str, Any] = {name: arrays[name] for name in _NOT_LAYERS if name in names}
+        extra = {name: arrays[name] for name in names if _is_about(name)}
     layers = {
         name: _from_member(archive, f"{name}.npy", name, opened)
         for name in names
-        if name not in _NOT_LAYERS
+        if not _is_about(name)
     }
-    return _Found(layers, **extra)
+    return _with_examples(layers, extra)
 
 
 def _from_member(archive: zipfile.ZipFile, member: str, layer: str, opened: ExitStack) -> _Incoming:
@@ -343,17 +382,18 @@ def _read_pt(path: Path, opened: ExitStack) -> _Found:
     if not isinstance(loaded, Mapping):
         raise ValueError(f"it holds a {type(loaded).__name__}; expected a tensor or a dict of them")
     arrays = {str(k): v for k, v in loaded.items()}
-    extra = {name: arrays.pop(name) for name in _NOT_LAYERS if name in arrays}
-    return _Found({layer: _from_array(value, layer) for layer, value in arrays.items()}, **extra)
+    extra = {name: arrays.pop(name) for name in list(arrays) if _is_about(name)}
+    layers = {layer: _from_array(value, layer) for layer, value in arrays.items()}
+    return _with_examples(layers, extra)
 
 
 def _read_safetensors(path: Path, opened: ExitStack) -> _Found:
     library = _library("safetensors", f"reading {path}")
     file = opened.enter_context(library.safe_open(path, framework="pt"))
     names = list(file.keys())
-    extra = {name: file.get_tensor(name) for name in _NOT_LAYERS if name in names}
-    layers = {name: _from_slice(file, name) for name in names if name not in _NOT_LAYERS}
-    return _Found(layers, **extra)
+    extra = {name: file.get_tensor(name) for name in names if _is_about(name)}
+    layers = {name: _from_slice(file, name) for name in names if not _is_about(name)}
+    return _with_examples(layers, extra)
 
 
 def _from_slice(file: Any, layer: str) -> _Incoming:
@@ -374,9 +414,18 @@ def _read_folder(folder: Path, opened: ExitStack) -> _Found:
             layers[each["layer"]] = _Incoming(
                 incoming.shape, incoming.dtype, incoming.read, str(each["module"])
             )
-        labels = folder / "labels.npy"
+        listed, labels = record.get("targets"), folder / "labels.npy"
+        if listed is None:  # of a release with one target
+            listed = [{"name": LABEL, "file": labels.name}] if labels.is_file() else []
         return _Found(
-            layers, folder / "ids.txt", labels if labels.is_file() else None, record["provenance"]
+            layers,
+            folder / "ids.txt",
+            {each["name"]: folder / each["file"] for each in listed},
+            {each["name"]: tuple(each.get("classes", ())) for each in listed},
+            _numbers(folder / "inputs.npy"),
+            _numbers(folder / "order.npy"),
+            record["provenance"],
+            str(record.get("labels", "")),
         )
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise StoreError(
@@ -468,22 +517,68 @@ def _ids(given: Any, n: int) -> list[str]:
     return ids
 
 
-def _labels(given: Any, n: int) -> np.ndarray | None:
-    """(n,) int64 classes from 0."""
-    if given is None:
-        return None
+def _is_about(name: str) -> bool:
+    """Tell if an array of a file is about the examples, and no layer."""
+    return name in _ABOUT or name.startswith(_TARGET)
+
+
+def _with_examples(layers: dict[str, _Incoming], about: Mapping[str, Any]) -> _Found:
+    """Layers with the ids, labels and targets of their file."""
+    targets = {LABEL: about["labels"]} if "labels" in about else {}
+    targets |= {
+        name.removeprefix(_TARGET): value
+        for name, value in about.items()
+        if name.startswith(_TARGET)
+    }
+    return _Found(layers, about.get("ids"), targets)
+
+
+def _examples(found: _Found, ids: Sequence[str], n: int) -> ExampleRows:
+    targets = {name: _target(name, value, n) for name, value in found.targets.items()}
+    for name, numbers in (("inputs", found.inputs), ("order", found.order)):
+        if numbers is not None and numbers.shape != (n,):
+            raise ShapeError(f"{name} have shape {numbers.shape}; expected ({n},)")
+    return ExampleRows(ids, targets, found.inputs, found.order)
+
+
+def _described(found: _Found, examples: ExampleRows) -> ExampleSpec:
+    return ExampleSpec(
+        tuple(
+            TargetSpec(name, v.shape[1] if v.ndim == 2 else None, found.classes.get(name, ()))
+            for name, v in examples.targets.items()
+        ),
+        found.labels if found.labels in examples.targets else "",
+        examples.inputs is not None,
+        examples.order is not None,
+    )
+
+
+def _numbers(path: Path) -> np.ndarray | None:
+    """The array in a file; None where there is no file."""
+    return np.load(path) if path.is_file() else None
+
+
+def _target(name: str, given: Any, n: int) -> np.ndarray:
+    """(n,) int64 classes from 0, or (n, k) uint8 zeros and ones."""
     if isinstance(given, (str, os.PathLike)):
         path = Path(given)
         try:
             given = np.load(path) if path.suffix == ".npy" else np.array(_lines_of(path), np.int64)
         except (OSError, ValueError, OverflowError) as error:
             raise UsageError(f"{path} holds no labels ({error}); expected integers") from error
-    labels = np.asarray(given)
-    if labels.shape != (n,):
-        raise ShapeError(f"labels have shape {labels.shape}; expected ({n},)")
-    if labels.dtype.kind not in "iu" or labels.min() < 0:
-        raise UsageError(f"labels are {labels.dtype}; expected integers from 0")
-    return labels.astype(np.int64)
+    called = "labels" if name == LABEL else f"target {name!r}"
+    values = np.asarray(given)
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if values.ndim == 2 and len(values) == n and values.dtype.kind in "iu":
+        if not np.isin(values, (0, 1)).all():
+            raise UsageError(f"{called} of shape {values.shape}: expected zeros and ones")
+        return values.astype(np.uint8)
+    if values.shape != (n,):
+        raise ShapeError(f"{called} have shape {values.shape}; expected ({n},)")
+    if values.dtype.kind not in "iu" or values.min() < 0:
+        raise UsageError(f"{called} are {values.dtype}; expected integers from 0")
+    return values.astype(np.int64)
 
 
 def _lines_of(path: Path) -> list[str]:
@@ -522,10 +617,30 @@ def _write_folder(
     (folder / "ids.txt").write_text(
         "".join(f"{each}\n" for each in _texts(store)), encoding="utf-8"
     )
-    if store.labels is not None:
-        np.save(folder / "labels.npy", store.labels)
-    told = {"provenance": store.provenance(), "layers": listed}
+    told = {
+        "provenance": store.provenance(),
+        "layers": listed,
+        "targets": _write_targets(store, folder),
+        "labels": store.target,
+    }
+    for name, numbers in (("inputs", store.inputs), ("order", store.order)):
+        if numbers is not None:
+            np.save(folder / f"{name}.npy", numbers)
     (folder / _RECORD).write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+def _write_targets(store: ActivationStore | JoinedStore, folder: Path) -> list[dict[str, Any]]:
+    """A file of each target, and one of the labels; returns their list."""
+    records = []
+    for target in store.targets:
+        file = f"targets/{_file_name(target.name)}.npy"
+        (folder / file).parent.mkdir(exist_ok=True)
+        np.save(folder / file, target.values.numpy())
+        if target.name == store.target and target.is_class:
+            np.save(folder / "labels.npy", target.values.numpy())
+        kind = CLASS if target.is_class else BINARY
+        records.append({"name": target.name, "kind": kind, "classes": target.classes, "file": file})
+    return records
 
 
 def _write_npy(

@@ -1,24 +1,22 @@
-"""What an activation store is: one HDF5 file, as docs/format.md describes it.
-
-Reading (``store``) and writing (``writing``) agree on what is here.
-"""
+"""The format of an activation store, an HDF5 file, as docs/format.md describes it."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-import xxhash
 
-from repsim.activations.store.blocks import is_bfloat16
+if TYPE_CHECKING:
+    from repsim.data.targets import Target
 
 FORMAT = "repsim-activations"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 #: Size a chunk of a layer aims at: large enough to read fast, small enough to read in parts.
 CHUNK_BYTES = 1 << 20
@@ -26,14 +24,13 @@ CHUNK_BYTES = 1 << 20
 #: Room for an example id, in UTF-8 bytes.
 ID_BYTES = 128
 
-#: What the checksums are called in the file, and what computes them: XXH3 of 64 bits, seed 0.
-ALGORITHM = "xxh3-64"
-Digest = xxhash.xxh3_64
+#: Kinds of targets: one class an example, or a row of zeros and ones.
+CLASS, BINARY = "class", "binary"
 
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """What a store is told of a layer before its rows come.
+    """A layer before its rows come.
 
     Attributes:
         module: class of the module.
@@ -55,11 +52,80 @@ class LayerSpec:
         return self.columns * (2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize)
 
 
+@dataclass(frozen=True)
+class TargetSpec:
+    """A target before its rows come.
+
+    Attributes:
+        name: such as ``label``.
+        columns: of zeros and ones; None for one class an example.
+        classes: names of the classes, or of the columns; empty where they are not known.
+    """
+
+    name: str
+    columns: int | None = None
+    classes: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """``class`` or ``binary``."""
+        return CLASS if self.columns is None else BINARY
+
+    @property
+    def dtype(self) -> str:
+        """Number type in the file."""
+        return "int64" if self.columns is None else "uint8"
+
+    @classmethod
+    def of(cls, target: Target) -> TargetSpec:
+        """The description of a target whose values are known."""
+        columns = None if target.is_class else target.values.shape[1]
+        return cls(target.name, columns, target.classes)
+
+
+@dataclass(frozen=True)
+class ExampleSpec:
+    """The record of each example, beside its id, before the examples come.
+
+    Attributes:
+        targets: in order.
+        labels: name of the target that readers take as labels; empty for the first.
+        inputs: there will be a digest of the inputs of each example.
+        order: there will be the place of each example in the data set of the loader.
+    """
+
+    targets: tuple[TargetSpec, ...] = ()
+    labels: str = ""
+    inputs: bool = False
+    order: bool = False
+
+
+#: Examples that have ids and nothing else.
+IDS_ALONE = ExampleSpec()
+
+
+@dataclass(frozen=True)
+class ExampleRows:
+    """Examples whose rows are written together.
+
+    Attributes:
+        ids: names, one each.
+        targets: by name, (rows,) or (rows, columns).
+        inputs: digests of the inputs, uint64 (rows,), or None.
+        order: places in the data set of the loader, int64 (rows,), or None.
+    """
+
+    ids: Sequence[str]
+    targets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    inputs: np.ndarray | None = None
+    order: np.ndarray | None = None
+
+
 class Damaged(Exception):
-    """What is wrong with a file; whoever catches it says which file."""
+    """The damage of a file; whoever catches it says which file."""
 
 
-#: What h5py and the parsing of a damaged or hostile file raise.
+#: Errors of h5py and of parsing a damaged or hostile file.
 DAMAGE = (
     Damaged,
     LookupError,
@@ -87,7 +153,7 @@ def key_of(address: str) -> str:
 
 
 def address_of(key: str, item: h5py.HLObject) -> str:
-    """What a layer, or a head, is called.
+    """The address of a layer or head, or the name of a target.
 
     Raises:
         Damaged: it says an address that does not belong to its name.
@@ -120,48 +186,3 @@ def text_of(item: h5py.HLObject, name: str) -> str:
     if not isinstance(value, str):
         raise Damaged(f"attribute {name!r} of {item.name} is no text")
     return value
-
-
-# Checksums
-
-
-def rows_checksum(rows: np.ndarray) -> int:
-    """That of a block of rows (rows, ...), as ``raw_rows`` reads them."""
-    return Digest(np.ascontiguousarray(rows).data).intdigest()
-
-
-def header_checksum(file: h5py.File) -> int:
-    """That of all that is not a layer's rows."""
-    digest = Digest()
-    for piece in _header(file):
-        digest.update(piece)
-    return digest.intdigest()
-
-
-def _header(file: h5py.File) -> Iterator[bytes | memoryview]:
-    """What the header's checksum is of, piece by piece."""
-    yield _line(text_of(file, "format"), int(file.attrs["format_version"]))
-    yield _line(text_of(file, "provenance"))
-    for key, dataset in sorted(file["layers"].items()):
-        told = (int(dataset.attrs["order"]), text_of(dataset, "module"), text_of(dataset, "axes"))
-        yield _line(address_of(key, dataset), *_form(dataset), *told)
-    for name in ("example_ids", "labels"):
-        if name in file:
-            yield _line(name, *_form(file[name]))
-            yield np.ascontiguousarray(file[name][:]).data
-    for key, head in sorted(file.get("heads", {}).items()):
-        yield _line(address_of(key, head), text_of(head, "input"))
-        for name in ("weight", "bias"):
-            if name in head:
-                yield _line(name, *_form(head[name]))
-                yield np.ascontiguousarray(head[name][:]).data
-
-
-def _line(*fields: object) -> bytes:
-    return ("\t".join(map(str, fields)) + "\n").encode(errors="surrogateescape")
-
-
-def _form(dataset: h5py.Dataset) -> tuple[str, str]:
-    """Number type and shape, as in ``("<f4", "10,3")``."""
-    kind = "bfloat16" if is_bfloat16(dataset) else dataset.dtype.str
-    return kind, ",".join(map(str, dataset.shape))

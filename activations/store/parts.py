@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from repsim.activations.store.blocks import StoredLayer
-from repsim.activations.store.format import LayerSpec
+from repsim.activations.store.format import ExampleSpec, LayerSpec, TargetSpec
 from repsim.activations.store.reader import ActivationStore
 from repsim.activations.store.writer import write_store
+from repsim.data.targets import Target
 from repsim.errors import MismatchError, UsageError, choices
 from repsim.progress import Progress, silent
 
-#: What stores must agree on to be parts of one.
+#: Provenance that parts of one store have in common.
 _SAME = ("network", "weights_sha256", "checkpoint_sha256", "pooling", "dtype", "seed")
 
 
@@ -27,15 +29,24 @@ class JoinedStore:
     Args:
         paths: of the stores.
         name: of the whole; by default that of the first.
+        target: the one that ``labels`` are of; by default as the first says.
 
     Raises:
         MismatchError: other networks, reductions or layers, or an example that comes twice.
         StoreError: one of them cannot be opened.
     """
 
-    def __init__(self, paths: Iterable[str | os.PathLike[str]], *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        name: str | None = None,
+        target: str = "",
+    ) -> None:
         with ExitStack() as opened:
-            self.parts = [opened.enter_context(ActivationStore(path)) for path in paths]
+            self.parts = [
+                opened.enter_context(ActivationStore(path, target=target)) for path in paths
+            ]
             if not self.parts:
                 raise UsageError("no stores were given; expected at least one")
             for part in self.parts[1:]:
@@ -74,8 +85,34 @@ class JoinedStore:
     @property
     def labels(self) -> np.ndarray | None:
         """(n,) int64 class of each example, or None."""
-        labels = [part.labels for part in self.parts]
-        return np.concatenate(labels) if all(each is not None for each in labels) else None  # type: ignore[arg-type]
+        if self.target not in [each.name for each in self.targets]:
+            return None
+        return np.concatenate([part.labels for part in self.parts])  # type: ignore[arg-type]
+
+    @property
+    def target(self) -> str:
+        """Name of the target that ``labels`` are of; empty where there is none."""
+        return self.parts[0].target
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets that all parts have, with the same classes."""
+        each = [{target.name: target for target in part.targets} for part in self.parts]
+        return tuple(
+            Target(name, torch.cat([part[name].values for part in each]), target.classes)
+            for name, target in each[0].items()
+            if all(name in part and _alike(part[name], target) for part in each)
+        )
+
+    @property
+    def inputs(self) -> np.ndarray | None:
+        """(n,) uint64 digest of the inputs of each example; None where a part has none."""
+        return _joined([part.inputs for part in self.parts])
+
+    @property
+    def order(self) -> np.ndarray | None:
+        """(n,) int64 place in the data set of the loader; None where a part has none."""
+        return _joined([part.order for part in self.parts])
 
     @property
     def heads(self) -> dict[str, dict[str, Any]]:
@@ -95,7 +132,7 @@ class JoinedStore:
         return self[layer][start:stop]
 
     def provenance(self) -> dict[str, Any]:
-        """That of the first; where others differ, a list of all."""
+        """The provenance of the first part; where others differ, a list of all."""
         each = [part.provenance() for part in self.parts]
         joined = {
             key: value
@@ -119,7 +156,7 @@ class JoinedStore:
         return sum(part.blocks for part in self.parts)
 
     def verify(self, progress: Progress = silent) -> list[str]:
-        """What does not have its checksum, in words, as in ``ActivationStore``."""
+        """Faults against the checksums, in words, as in ``ActivationStore``."""
         faults, before = [], 0
         for part in self.parts:
 
@@ -146,16 +183,23 @@ class JoinedStore:
 
 def open_store(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    target: str = "",
 ) -> ActivationStore | JoinedStore:
     """Open an activation store for reading, or several parts of one as one.
 
+    Args:
+        path: of the store, or of its parts in order.
+        target: the one that ``labels`` are of; by default as the file says.
+
     Raises:
+        UsageError: there is no such target.
         StoreError: absent, unfinished, damaged, or not a store.
         MismatchError: parts that do not belong together.
     """
     if isinstance(path, (str, os.PathLike)):
-        return ActivationStore(path)
-    return JoinedStore(path)
+        return ActivationStore(path, target=target)
+    return JoinedStore(path, target=target)
 
 
 def join_stores(
@@ -170,11 +214,17 @@ def join_stores(
             record["layer"]: LayerSpec(record["module"], record["shape"][1:], record["dtype"])
             for record in joined.describe()
         }
+        targets = [each.name for each in joined.targets]
         with write_store(
             target,
             n=joined.n,
             layers=layers,
-            labelled=joined.labels is not None,
+            examples=ExampleSpec(
+                tuple(map(TargetSpec.of, joined.targets)),
+                joined.target if joined.target in targets else "",
+                joined.inputs is not None,
+                joined.order is not None,
+            ),
             heads=joined.heads,
             provenance=joined.provenance(),
             resume=False,
@@ -182,6 +232,15 @@ def join_stores(
         ) as writer:
             for part in joined.parts:
                 writer.extend(part)
+
+
+def _alike(a: Target, b: Target) -> bool:
+    return a.classes == b.classes and a.values.shape[1:] == b.values.shape[1:]
+
+
+def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    found = [each for each in parts if each is not None]
+    return np.concatenate(found) if len(found) == len(parts) else None
 
 
 def _check_part(first: ActivationStore, part: ActivationStore) -> None:

@@ -1,70 +1,76 @@
-"""Reading activation stores, and refusing damaged or hostile ones."""
+"""Reading activation stores."""
 
 from __future__ import annotations
 
 import json
 import os
-import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import torch
 
 from repsim.activations.store.blocks import StoredLayer, is_bfloat16, raw_rows
+from repsim.activations.store.checksums import header_checksum, rows_checksum
 from repsim.activations.store.format import (
-    CHUNK_BYTES,
     DAMAGE,
-    FORMAT,
-    FORMAT_VERSION,
     Damaged,
-    address_of,
-    header_checksum,
-    key_of,
-    part_path,
-    rows_checksum,
+    ExampleRows,
     text_of,
-    unfit_name,
 )
+from repsim.activations.store.opening import (
+    damage,
+    find_checksums,
+    find_heads,
+    find_layers,
+    find_numbers,
+    find_targets,
+    open_file,
+    read_ids,
+)
+from repsim.data.targets import Target, check_target, not_a_class
 from repsim.errors import StoreError, UsageError, choices
 from repsim.progress import Progress, silent
-
-#: How a global heap of HDF5 begins, and the bytes in which ``_check_heaps`` looks for some.
-_HEAP = b"GCOL\1\0\0\0"
-_LOOKED_AT = 1 << 20
-
-#: What compression can reach at best (deflate); a file that claims more is not honest.
-_LARGEST_RATIO = 1100
 
 
 class ActivationStore:
     """A harvested file, open for reading; an ``ActivationSource`` that closes with its block.
 
     ``store["stem"][100:200]`` reads rows of a layer as a NumPy array.
+
+    Args:
+        path: of the file.
+        name: of the network; by default as its provenance says.
+        target: the one that ``labels`` are of; by default as the file says.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, name: str | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, name: str | None = None, target: str = ""
+    ) -> None:
         self.path = Path(path)
-        self._file = _open(self.path)
+        self._file = open_file(self.path)
         try:
-            with _damage(self.path):
+            with damage(self.path):
                 self._read_all_but_rows()
+            check_target(str(self.path), target, list(self._targets))
+            self._chosen = target or self._chosen
             self._name = str(name or self.provenance().get("network") or self.path.stem)
-        except StoreError:
+        except (StoreError, UsageError):
             self._file.close()
             raise
 
     def _read_all_but_rows(self) -> None:
         if not self._file.attrs.get("complete", False):
             raise StoreError(f"{self.path} is not whole: its harvest did not end, or it is damaged")
-        self._ids = _example_ids(self._file)
-        self._layers = _layers(self._file, len(self._ids))
-        self._heads = _heads(self._file, self._layers)
-        self._sums = _checksums(self._file, self._layers)
-        if "labels" in self._file:
-            _honest(self._file, "labels", "iu", (self.n,))
+        self._ids = read_ids(self._file)
+        self._layers = find_layers(self._file, self.n)
+        self._heads = find_heads(self._file, self._layers)
+        self._sums = find_checksums(self._file, self._layers)
+        self._targets, self._chosen = find_targets(self._file, self.n)
+        self._inputs = find_numbers(self._file, "inputs", self.n)
+        self._order = find_numbers(self._file, "order", self.n)
         if not isinstance(self.provenance(), dict):
             raise Damaged("its provenance is no JSON object")
 
@@ -85,15 +91,66 @@ class ActivationStore:
         return self._ids
 
     @property
+    def version(self) -> int:
+        """Of the format."""
+        return int(self._file.attrs["format_version"])
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets of the examples, in order; a class that has no name has no entry."""
+        with damage(self.path):
+            return tuple(_target(name, dataset) for name, dataset in self._targets.items())
+
+    @property
+    def target(self) -> str:
+        """Name of the target that ``labels`` are of; empty where there is none."""
+        return self._chosen
+
+    @property
     def labels(self) -> np.ndarray | None:
-        """(n,) int64 class of each example, or None."""
-        with _damage(self.path):
-            return self._file["labels"][:] if "labels" in self._file else None
+        """(n,) int64 class of each example by the chosen target, or None.
+
+        Raises:
+            UsageError: the chosen target is rows of zeros and ones.
+        """
+        if not self._targets:
+            return None
+        chosen = self._targets[self._chosen]
+        if chosen.ndim == 2:
+            classes = [name for name, each in self._targets.items() if each.ndim == 1]
+            raise not_a_class(str(self.path), self._chosen, classes)
+        with damage(self.path):
+            return chosen[:].astype(np.int64, copy=False)
+
+    @property
+    def inputs(self) -> np.ndarray | None:
+        """(n,) uint64 digest of the inputs of each example as the network read them, or None."""
+        return self._numbers(self._inputs)
+
+    @property
+    def order(self) -> np.ndarray | None:
+        """(n,) int64 place of each example in the data set of its loader, or None."""
+        return self._numbers(self._order)
+
+    def _numbers(self, dataset: h5py.Dataset | None) -> np.ndarray | None:
+        with damage(self.path):
+            return None if dataset is None else dataset[:]
+
+    def examples(self, start: int, stop: int) -> ExampleRows:
+        """The record of the examples from ``start`` to ``stop``, as a writer takes it."""
+        rows = slice(start, stop)
+        with damage(self.path):
+            return ExampleRows(
+                [each.decode() for each in self._ids[rows]],
+                {name: dataset[rows] for name, dataset in self._targets.items()},
+                None if self._inputs is None else self._inputs[rows],
+                None if self._order is None else self._order[rows],
+            )
 
     @property
     def heads(self) -> dict[str, dict[str, Any]]:
         """Linear heads by address: ``weight``, ``bias`` (or None) and ``input``, the layer fed."""
-        with _damage(self.path):
+        with damage(self.path):
             return {
                 address: {
                     "weight": group["weight"][:],
@@ -177,178 +234,17 @@ class ActivationStore:
         return f"ActivationStore({str(self.path)!r}, n={self.n}, layers={len(self._layers)})"
 
 
-@contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Whatever a damaged file raises in the block, as a ``StoreError``."""
-    try:
-        yield
-    except DAMAGE as error:
-        raise StoreError(f"{path} is damaged: {error}") from error
-
-
-def _open(path: Path) -> h5py.File:
-    if not path.is_file():
-        hint = "; its harvest is not finished, continue it with --resume"
-        raise StoreError(
-            f"there is no activation store {path}{hint if part_path(path).is_file() else ''}"
-        )
-    _check_heaps(path)
-    try:
-        # Rows are read once and in order: HDF5's cache of chunks would only copy them.
-        file = h5py.File(path, "r", rdcc_nbytes=0)
-    except OSError as error:
-        raise StoreError(f"{path} is not an HDF5 file, or cut short ({error})") from error
-    try:
-        with _damage(path):
-            found, version = str(file.attrs.get("format")), file.attrs.get("format_version", 0)
-        if found != FORMAT:
-            raise StoreError(f"{path} is an HDF5 file, but not an activation store of repsim")
-        if not isinstance(version, (int, np.integer)) or not 1 <= version <= FORMAT_VERSION:
-            raise StoreError(
-                f"{path} has format version {version}; this repsim reads 1 to {FORMAT_VERSION}"
-            )
-    except StoreError:
-        file.close()
-        raise
-    return file
-
-
-def _check_heaps(path: Path) -> None:
-    """Raise ``StoreError`` where texts lie in a heap on which HDF5 would loop without end.
-
-    It steps from one object of a global heap to the next, in place if the size of one is zero or
-    wraps around. Only the beginning of the file is looked at: all of a small one, of which heaps
-    are a large share.
-    """
-    with open(path, "rb") as stream:
-        data = stream.read(_LOOKED_AT)
-    start = data.find(_HEAP)
-    while start >= 0:
-        end = start + int.from_bytes(data[start + 8 : start + 16], "little")
-        at = start + 16
-        while at + 16 <= min(end, len(data)):
-            index, size = struct.unpack_from("<H6xQ", data, at)
-            step = 16 + -(-size // 8) * 8 if index else size
-            if not 0 < step <= end - at:
-                raise StoreError(f"{path} is damaged: its attributes cannot be read")
-            at += step
-        start = data.find(_HEAP, start + len(_HEAP))
-
-
-def _example_ids(file: h5py.File) -> np.ndarray:
-    """(n,) bytes, all of them UTF-8."""
-    ids = _honest(file, "example_ids", "S")[:]
-    if ids.ndim != 1 or not len(ids):
-        raise Damaged(f"the example ids have shape {ids.shape}; expected (n,)")
-    b"\0".join(ids.tolist()).decode()
-    return ids
-
-
-def _layers(file: h5py.File, n: int) -> dict[str, h5py.Dataset]:
-    """The data sets of the layers by address, in order of execution."""
-    group = _group(file, "layers")
-    found = {}
-    for key in group:
-        dataset = _honest(group, key, "fiu")
-        if dataset.ndim < 2 or len(dataset) != n:
-            raise Damaged(f"layer {key!r} has shape {dataset.shape}; expected ({n}, ...)")
-        if len(text_of(dataset, "axes").split(",")) != dataset.ndim:
-            raise Damaged(f"layer {key!r} does not name each of its {dataset.ndim} axes")
-        text_of(dataset, "module")
-        found[address_of(key, dataset)] = _for_reading(group, key)
-    if not found:
-        raise Damaged("it has no layers")
-    if (unfit := unfit_name(found)) is not None:
-        raise Damaged(f"a layer is called {unfit!r}")
-    return dict(sorted(found.items(), key=lambda item: _order(item[1])))
-
-
-def _order(dataset: h5py.Dataset) -> int:
-    order = dataset.attrs["order"]
-    if not isinstance(order, (int, np.integer)) or not 0 <= order < 1 << 31:
-        raise Damaged(f"the order of {dataset.name} is {order!r}; expected an integer from 0")
-    return int(order)
-
-
-def _heads(file: h5py.File, layers: Mapping[str, h5py.Dataset]) -> dict[str, h5py.Group]:
-    """The groups of the linear heads by address."""
-    if "heads" not in file:
-        return {}
-    heads, found = _group(file, "heads"), {}
-    for key in heads:
-        head = _group(heads, key)
-        weight = _honest(head, "weight", "fiu")
-        if weight.ndim != 2:
-            raise Damaged(f"the weight of head {key!r} has shape {weight.shape}; expected (out, d)")
-        if "bias" in head:
-            _honest(head, "bias", "fiu", weight.shape[:1])
-        if text_of(head, "input") not in layers:
-            raise Damaged(f"head {key!r} reads {text_of(head, 'input')!r}, which is no layer")
-        found[address_of(key, head)] = head
-    return found
-
-
-def _checksums(file: h5py.File, layers: Mapping[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
-    """The checksums of each layer's blocks, (blocks,) uint64; none in version 1."""
-    if int(file.attrs["format_version"]) == 1 and "checksums" not in file:
-        return {}
-    group = _group(_group(file, "checksums"), "layers")
-    found = {}
-    for layer, dataset in layers.items():
-        key = key_of(layer)
-        rows = int(group[key].attrs["rows"])
-        if rows < 1:
-            raise Damaged(f"checksums of layer {layer!r} are of {rows} rows each")
-        found[layer] = _honest(group, key, "u", (-(-len(dataset) // rows),))
-        if found[layer].dtype.itemsize != 8:
-            raise Damaged(f"checksums of layer {layer!r} are {found[layer].dtype}; expected uint64")
-    return found
-
-
-def _for_reading(group: h5py.Group, name: str) -> h5py.Dataset:
-    """A data set with a cache of chunks where they are compressed: one may be read in parts."""
-    if not group[name].id.get_create_plist().get_nfilters():
-        return group[name]
-    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_chunk_cache(521, 4 * CHUNK_BYTES, 1.0)
-    return h5py.Dataset(h5py.h5d.open(group.id, name.encode(), access))
-
-
-def _group(parent: h5py.Group, name: str) -> h5py.Group:
-    """A group that lies in this file: links may lead into others."""
-    group = parent[name] if isinstance(parent.get(name, getlink=True), h5py.HardLink) else None
-    if not isinstance(group, h5py.Group):
-        raise Damaged(f"{name!r} is no group of this file")
-    return group
-
-
-def _honest(
-    parent: h5py.Group, name: str, kinds: str, shape: tuple[int, ...] | None = None
-) -> h5py.Dataset:
-    """A data set of kinds of ``numpy.dtype.kind``, if reading it is safe.
-
-    A store of somebody else's must not make us read other files, or fill the memory.
-    """
-    hard = isinstance(parent.get(name, getlink=True), h5py.HardLink)
-    dataset = parent[name] if hard else None
-    if not isinstance(dataset, h5py.Dataset):
-        raise Damaged(f"{name!r} is no data set of this file")
-    creation = dataset.id.get_create_plist()
-    if dataset.is_virtual or creation.get_external_count():
-        raise Damaged(f"{name!r} lies in other files; expected its numbers in this one")
-    if dataset.shape is None or dataset.dtype.kind not in kinds or dataset.dtype.subdtype:
-        raise Damaged(f"{name!r} is {dataset.dtype} of shape {dataset.shape}")
-    if shape is not None and dataset.shape != shape:
-        raise Damaged(f"{name!r} has shape {dataset.shape}; expected {shape}")
-    size = dataset.size * dataset.id.get_type().get_size()
-    stored = min(dataset.id.get_storage_size(), dataset.file.id.get_filesize())
-    if size > stored * (_LARGEST_RATIO if creation.get_nfilters() else 1):
-        raise Damaged(f"{name!r} of shape {dataset.shape} needs {size} bytes, {stored} are stored")
-    return dataset
+def _target(name: str, dataset: h5py.Dataset) -> Target:
+    binary = dataset.ndim == 2
+    values = torch.from_numpy(dataset[:].astype(np.uint8 if binary else np.int64))
+    names = json.loads(text_of(dataset, "classes")) if "classes" in dataset.attrs else []
+    if binary and not names:
+        names = map(str, range(dataset.shape[1]))
+    return Target(name, values, tuple(names))
 
 
 def _verify(layer: str, dataset: h5py.Dataset, sums: h5py.Dataset) -> Iterator[str | None]:
-    """For each block of a layer what is wrong with it, or None."""
+    """The fault of each block of a layer, in words, or None."""
     block = int(sums.attrs["rows"])
     for k in range(len(sums)):
         start, stop = k * block, min((k + 1) * block, len(dataset))

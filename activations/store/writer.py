@@ -7,42 +7,41 @@ killed at any moment therefore leaves a sound file in which ``/progress`` says h
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from repsim.activations.capture.pooling import axes
-from repsim.activations.store.blocks import BFLOAT16, is_bfloat16, raw_rows, write_rows
-from repsim.activations.store.direct_io import ALIGNMENT, open_direct
+from repsim.activations.store.blocks import is_bfloat16, raw_rows, write_rows
+from repsim.activations.store.checksums import Checksum, header_checksum
+from repsim.activations.store.compression import compress
+from repsim.activations.store.direct_io import open_direct
 from repsim.activations.store.format import (
-    ALGORITHM,
     CHUNK_BYTES,
     DAMAGE,
-    FORMAT,
     FORMAT_VERSION,
     ID_BYTES,
-    Digest,
+    IDS_ALONE,
+    ExampleRows,
+    ExampleSpec,
     LayerSpec,
+    TargetSpec,
     address_of,
-    header_checksum,
     key_of,
     part_path,
     text_of,
     unfit_name,
 )
+from repsim.activations.store.layout import create_file
 from repsim.activations.store.reader import ActivationStore
 from repsim.errors import StoreError, UsageError
 from repsim.files import exclusive
-
-#: How a store may be compressed: what h5py brings along everywhere.
-COMPRESSIONS = ("none", "lzf", "gzip")
 
 
 @contextmanager
@@ -51,7 +50,7 @@ def write_store(
     *,
     n: int,
     layers: Mapping[str, LayerSpec],
-    labelled: bool,
+    examples: ExampleSpec = IDS_ALONE,
     heads: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Any],
     resume: bool,
@@ -66,7 +65,7 @@ def write_store(
         path: of the store.
         n: rows, which are examples unless positions were made examples.
         layers: address to what is known of the layer, in order of execution.
-        labelled: whether labels will come.
+        examples: what will come with the ids of the examples.
         heads: address to ``weight``, ``bias`` and ``input``.
         provenance: JSON values; a harvest resumes only what has the same.
         resume: continue the unfinished file, if there is one.
@@ -78,11 +77,13 @@ def write_store(
     """
     if (unfit := unfit_name(layers)) is not None:
         raise StoreError(f"a layer cannot be called {unfit!r}; give it another name")
+    if (unfit := unfit_name(each.name for each in examples.targets)) is not None:
+        raise StoreError(f"a target cannot be called {unfit!r}; give it another name")
     part = part_path(path)
     part.parent.mkdir(parents=True, exist_ok=True)
     with (
         _only_writer(part),
-        _unfinished(part, n, layers, labelled, heads, provenance, resume) as file,
+        _unfinished(part, n, layers, examples, heads, provenance, resume) as file,
     ):
         with closing(StoreWriter(file)) as writer:
             yield writer
@@ -92,7 +93,7 @@ def write_store(
             file["checksums"].attrs["header"] = np.uint64(header_checksum(file))
             file.attrs["complete"] = True
         if compression != "none":
-            _compress(file, Path(path), compression)
+            compress(file, Path(path), compression)
             part.unlink()
         else:
             os.replace(part, path)
@@ -117,19 +118,19 @@ def _unfinished(
     part: Path,
     n: int,
     layers: Mapping[str, LayerSpec],
-    labelled: bool,
+    examples: ExampleSpec,
     heads: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Any],
     resume: bool,
 ) -> h5py.File:
     """The unfinished file, open for writing: that of before, or a new one."""
     file = _open_part(part)
-    if file is not None and not (resume and _continues(file, n, layers, provenance)):
+    if file is not None and not (resume and _continues(file, n, layers, examples, provenance)):
         file.close()
         file = None
     if file is None:
         check_space(part, n, layers)
-        file = _create(part, n, layers, labelled, heads, provenance)
+        file = create_file(part, n, layers, examples, heads, provenance)
     return file
 
 
@@ -152,6 +153,9 @@ class StoreWriter:
         self._file = file
         self.path = Path(file.filename)
         self._layers = {address_of(key, each): each for key, each in file["layers"].items()}
+        self._targets = {
+            address_of(key, each): each for key, each in file.get("targets", {}).items()
+        }
         #: Rows that are committed, and those that were when the file was opened.
         self.done = self.begun = int(file["progress"][()])
         self._checksums = {
@@ -180,15 +184,14 @@ class StoreWriter:
 
     def extend(self, store: ActivationStore) -> None:
         """Append all rows of a store, whose layers are those of this one."""
-        labels, step = store.labels, max(1, CHUNK_BYTES // (ID_BYTES + 8))
+        step = max(1, CHUNK_BYTES // (ID_BYTES + 8))
         for start in range(0, store.n, step):
             stop = min(start + step, store.n)
             for layer, written in self._layers.items():
                 (dataset,), block = store[layer].parts, written.chunks[0]
                 for at in range(start, stop, block):
                     self.write(layer, raw_rows(dataset, at, min(at + block, stop)))
-            ids = [each.decode() for each in store.example_ids[start:stop]]
-            self.commit(ids, None if labels is None else labels[start:stop])
+            self.commit(self._only_mine(store.examples(start, stop)))
 
     def check(self, ids: Sequence[str], start: int) -> None:
         """Raise ``StoreError`` unless the rows from ``start`` on, long written, have these ids."""
@@ -201,23 +204,36 @@ class StoreWriter:
                     f"{given!r}; pass --overwrite, or a loader with the order of before"
                 )
 
-    def commit(self, ids: Sequence[str], labels: np.ndarray | None) -> None:
-        """Make the rows that every layer has got part of the file, with their ids and labels."""
-        rows = slice(self.done, self.done + len(ids))
+    def commit(self, examples: ExampleRows) -> None:
+        """Make the rows that every layer has got part of the file, with their examples."""
+        rows = slice(self.done, self.done + len(examples.ids))
         for layer, checksum in self._checksums.items():
             if checksum.row != rows.stop:
                 raise StoreError(
-                    f"layer {layer!r} gave {checksum.row - rows.start} rows for {len(ids)} examples"
+                    f"layer {layer!r} gave {checksum.row - rows.start} rows for "
+                    f"{len(examples.ids)} examples"
                 )
-        self._file["example_ids"][rows] = [_encoded(each) for each in ids]
-        if labels is not None:
-            self._file["labels"][rows] = labels
+        self._file["example_ids"][rows] = [_encoded(each) for each in examples.ids]
+        for name, values in examples.targets.items():
+            self._targets[name][rows] = values
+        for name, numbers in (("inputs", examples.inputs), ("order", examples.order)):
+            if numbers is not None:
+                self._file[name][rows] = numbers
         for checksum in self._checksums.values():
             checksum.save()
         self._file.flush()
         self.done = rows.stop
         self._file["progress"][()] = self.done
         self._file.flush()
+
+    def _only_mine(self, examples: ExampleRows) -> ExampleRows:
+        """Examples of another store without the records that this one does not keep."""
+        return replace(
+            examples,
+            targets={name: examples.targets[name] for name in self._targets},
+            inputs=examples.inputs if "inputs" in self._file else None,
+            order=examples.order if "order" in self._file else None,
+        )
 
     def close(self) -> None:
         """Close what was opened beside the file."""
@@ -234,46 +250,6 @@ class StoreWriter:
             piece = np.ascontiguousarray(values[at : at + step])
             write_rows(dataset, start + at, piece)
             yield piece
-
-
-class Checksum:
-    """The checksum of each block of rows of a layer, as the rows come.
-
-    Args:
-        sums: (blocks,) uint64 in the file, with attribute ``rows``, the rows of a block.
-        dataset: the layer's rows.
-        done: how many of them are there already.
-    """
-
-    def __init__(self, sums: h5py.Dataset, dataset: h5py.Dataset, done: int) -> None:
-        self._sums = sums
-        self._n = len(dataset)
-        self._block = int(sums.attrs["rows"])
-        self.row = done
-        self._first = done // self._block
-        self._values: list[int] = []
-        begun = raw_rows(dataset, self._first * self._block, done)
-        self._digest = Digest(np.ascontiguousarray(begun).data)
-
-    def add(self, values: np.ndarray) -> None:
-        """Take the next rows, contiguous, as they are stored."""
-        at = 0
-        while at < len(values):
-            stop = min(at + self._block - self.row % self._block, len(values))
-            self._digest.update(values[at:stop].data)
-            self.row += stop - at
-            at = stop
-            if self.row % self._block == 0 or self.row == self._n:
-                self._values.append(self._digest.intdigest())
-                self._digest = Digest()
-
-    def save(self) -> None:
-        """Write those that are whole."""
-        if self._values:
-            values = np.array(self._values, np.uint64)
-            self._sums[self._first : self._first + len(values)] = values
-            self._first += len(values)
-            self._values = []
 
 
 def _as_stored(dataset: h5py.Dataset, values: np.ndarray) -> np.ndarray:
@@ -323,9 +299,13 @@ def _open_part(part: Path) -> h5py.File | None:
 
 
 def _continues(
-    file: h5py.File, n: int, layers: Mapping[str, LayerSpec], provenance: Mapping[str, Any]
+    file: h5py.File,
+    n: int,
+    layers: Mapping[str, LayerSpec],
+    examples: ExampleSpec,
+    provenance: Mapping[str, Any],
 ) -> bool:
-    """Whether the unfinished file holds rows of this harvest; False if it was never laid out.
+    """Check an unfinished file against this harvest; False if it was never laid out.
 
     Raises:
         StoreError: it is of another harvest.
@@ -333,10 +313,16 @@ def _continues(
     try:
         before = dict(json.loads(text_of(file, "provenance")))
         int(file["progress"][()])
-        if int(file.attrs["format_version"]) != FORMAT_VERSION:
-            return False
+        version = int(file.attrs["format_version"])
     except DAMAGE:
         return False
+    if version != FORMAT_VERSION:
+        name = file.filename
+        file.close()
+        raise StoreError(
+            f"{name} was begun in format version {version}, this repsim writes {FORMAT_VERSION}; "
+            "finish it with the release that began it, or pass --overwrite to begin anew"
+        )
     now = json.loads(json.dumps(provenance))
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
@@ -345,6 +331,14 @@ def _continues(
         raise StoreError(
             f"{name} was begun with {changed[0]} = {before.get(changed[0])!r}, now it is "
             f"{now.get(changed[0])!r}; pass --overwrite to begin anew"
+        )
+    first = examples.targets[0].name if examples.targets else ""
+    if _examples_of(file) != replace(examples, labels=examples.labels or first):
+        name = file.filename
+        file.close()
+        raise StoreError(
+            f"{name} was begun with other targets, or with a loader of another kind; pass "
+            "--overwrite to begin anew"
         )
     begun = {address_of(key, each): each.shape for key, each in file["layers"].items()}
     if begun != {address: (n, *spec.shape) for address, spec in layers.items()}:
@@ -357,116 +351,17 @@ def _continues(
     return True
 
 
-def _create(
-    part: Path,
-    n: int,
-    layers: Mapping[str, LayerSpec],
-    labelled: bool,
-    heads: Mapping[str, Mapping[str, Any]],
-    provenance: Mapping[str, Any],
-) -> h5py.File:
-    if part.exists():
-        part.unlink()  # _open_part has seen that nobody holds it
-    file = h5py.File(
-        part,
-        "x",
-        rdcc_nbytes=0,
-        alignment_threshold=CHUNK_BYTES // 2,
-        alignment_interval=ALIGNMENT,
-    )
-    file.attrs["format"] = FORMAT
-    file.attrs["format_version"] = FORMAT_VERSION
-    file.attrs["complete"] = False
-    file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
-    file.create_dataset("progress", data=np.int64(0))
-    _allocate(file, "example_ids", (n,), f"S{ID_BYTES}")
-    file["example_ids"].attrs["encoding"] = "utf-8"
-    if labelled:
-        _allocate(file, "labels", (n,), "int64")
-    group, sums = file.create_group("layers"), file.create_group("checksums/layers")
-    file["checksums"].attrs["algorithm"] = ALGORITHM
-    file["checksums"].attrs["header"] = np.uint64(0)
-    for order, (address, spec) in enumerate(layers.items()):
-        dataset = _allocate(group, key_of(address), (n, *spec.shape), spec.dtype)
-        dataset.attrs["order"] = order
-        dataset.attrs["module"] = spec.module
-        dataset.attrs["axes"] = axes(1 + len(spec.shape))
-        if key_of(address) != address:
-            dataset.attrs["address"] = address
-        block = dataset.chunks[0]
-        held = _allocate(sums, key_of(address), (-(-n // block),), "uint64")
-        held.attrs["rows"] = block
-    for address, head in heads.items():
-        written = file.create_group(f"heads/{key_of(address)}")
-        if key_of(address) != address:
-            written.attrs["address"] = address
-        written.attrs["input"] = head["input"]
-        written["weight"] = head["weight"]
-        if head.get("bias") is not None:
-            written["bias"] = head["bias"]
-    file.flush()
-    return file
-
-
-def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
-    """A dataset, chunked by rows, whose chunks all have their place in the file from the start."""
-    kind = BFLOAT16 if dtype == "bfloat16" else h5py.h5t.py_create(np.dtype(dtype), logical=True)
-    chunk = (chunk_rows(shape[0], math.prod(shape[1:]) * kind.get_size()), *shape[1:])
-    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    creation.set_chunk(chunk)
-    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    creation.set_obj_track_times(False)
-    space = h5py.h5s.create_simple(shape)
-    h5py.h5d.create(group.id, name.encode(), kind, space, creation)
-    return group[name]
-
-
-def chunk_rows(n: int, row_bytes: int) -> int:
-    """Rows of a chunk: as many as aimed at, or a few less so that the last chunk is full too."""
-    most = max(1, min(n, CHUNK_BYTES // max(1, row_bytes)))
-    return -(-n // -(-n // most))
-
-
-def _compress(file: h5py.File, path: Path, compression: str) -> None:
-    """A compressed copy of a whole store at ``path``.
-
-    Raises:
-        StoreError: the disk has no room for it; the whole store stays where it was.
-    """
-    temporary = Path(f"{path}.compressing")  # the same every time: a killed one leaves no litter
-    try:
-        with h5py.File(temporary, "w", rdcc_nbytes=0) as copy:
-            _copy_compressed(file, copy, compression)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(
-            f"{path} cannot be compressed ({error}); {file.filename} is whole: make room beside it "
-            "and pass --resume, or leave out the compression"
-        ) from error
-    os.replace(temporary, path)
-
-
-def _copy_compressed(file: h5py.File, copy: h5py.File, compression: str) -> None:
-    for key, value in file.attrs.items():
-        copy.attrs[key] = value
-    for name in file:
-        if name != "layers":
-            file.copy(name, copy)
-    group = copy.create_group("layers")
-    for name, dataset in file["layers"].items():
-        options = dataset.id.get_create_plist()
-        options.set_alloc_time(h5py.h5d.ALLOC_TIME_INCR)
-        options.set_obj_track_times(False)
-        options.set_shuffle()
-        if compression == "gzip":
-            options.set_deflate(4)
-        else:
-            options.set_filter(h5py.h5z.FILTER_LZF, h5py.h5z.FLAG_OPTIONAL)
-        kind, space = dataset.id.get_type(), h5py.h5s.create_simple(dataset.shape)
-        h5py.h5d.create(group.id, name.encode(), kind, space, options)
-        for key, value in dataset.attrs.items():
-            group[name].attrs[key] = value
-        for start in range(0, len(dataset), dataset.chunks[0]):
-            stop = min(start + dataset.chunks[0], len(dataset))
-            write_rows(group[name], start, raw_rows(dataset, start, stop))
+def _examples_of(file: h5py.File) -> ExampleSpec:
+    """The record that an unfinished file keeps of its examples."""
+    group = file.get("targets", {})
+    found = {
+        int(each.attrs["order"]): TargetSpec(
+            address_of(key, each),
+            each.shape[1] if each.ndim == 2 else None,
+            tuple(json.loads(text_of(each, "classes"))),
+        )
+        for key, each in group.items()
+    }
+    targets = tuple(found[order] for order in sorted(found))
+    labels = text_of(group, "labels") if targets else ""
+    return ExampleSpec(targets, labels, "inputs" in file, "order" in file)

@@ -16,6 +16,9 @@ LABEL = "label"
 
 L = TypeVar("L", bound="Labelled")
 
+#: Labels of a batch: classes (n,), targets by name, or none.
+Labels = Tensor | dict[str, Tensor] | None
+
 
 @dataclass(frozen=True, eq=False)
 class Target:
@@ -115,6 +118,17 @@ class Labelled:
     @property
     def _class_names(self) -> list[str]:
         return [each.name for each in self.targets if each.is_class]
+
+    def labels_at(self, rows: Any) -> Labels:
+        """The labels of some of the examples, as a loader gives them.
+
+        One target of classes alone comes as a tensor; other targets as a dictionary by name.
+        """
+        if not self.targets:
+            return None
+        if len(self.targets) == 1 and self.has_labels and self.targets[0].name == LABEL:
+            return self.targets[0].values[rows]
+        return {each.name: each.values[rows] for each in self.targets}
 
     def choose(self: L, target: str) -> L:
         """The same examples with ``target`` as their labels; an empty name is the first.

@@ -18,7 +18,7 @@ from repsim.data.imageset import slug
 from repsim.data.locate import unreadable
 from repsim.data.splits import Split, holdout
 from repsim.data.table import class_names
-from repsim.data.targets import Labelled, Target, label_target
+from repsim.data.targets import Labelled, Labels, Target, label_target
 from repsim.errors import DataError, ShapeError, UsageError
 from repsim.optional import optional, reason
 
@@ -248,12 +248,12 @@ class TextLoader:
     def __len__(self) -> int:
         return len(range(-(-len(self.dataset) // self.batch_size))[self.start : self.stop])
 
-    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor | None, list[str]]]:
-        texts, labels, ids = self.dataset.texts, self.dataset.labels, self.dataset.ids
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Labels, list[str]]]:
+        texts, ids = self.dataset.texts, self.dataset.ids
         for k in range(self.start, self.start + len(self)):
             rows = slice(k * self.batch_size, (k + 1) * self.batch_size)
             tokens = tokenise(self.tokenizer, texts[rows], self.max_length)
-            yield tokens, None if labels is None else labels[rows], list(ids[rows])
+            yield tokens, self.dataset.labels_at(rows), list(ids[rows])
 
     def part(self, start: int, stop: int) -> TextLoader:
         """The batches from ``start`` to ``stop`` only."""

@@ -1,0 +1,80 @@
+"""The layers that a harvest will store, known before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from repsim.activations.capture.hooks import planned
+from repsim.activations.capture.pooling import Pooling
+from repsim.activations.store.compression import COMPRESSIONS
+from repsim.activations.store.format import LayerSpec
+from repsim.errors import ShapeError, UsageError, choices
+
+#: Number types that a store can be asked to hold.
+DTYPES = {each: getattr(torch, each) for each in ("float32", "float16", "bfloat16")}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The layers and rows of a store before it is written.
+
+    Attributes:
+        layers: by address, in order of execution.
+        n: rows of each layer.
+        rows_each: rows that one example gives; 1 unless positions become examples.
+    """
+
+    layers: dict[str, LayerSpec]
+    n: int
+    rows_each: int
+
+    @property
+    def bytes(self) -> int:
+        """Size of all layers, uncompressed."""
+        return self.n * sum(spec.row_bytes for spec in self.layers.values())
+
+
+def plan_layers(
+    model: nn.Module,
+    batch: Any,
+    layers: str | Sequence[str] | None,
+    pooling: Pooling,
+    dtype: str | None,
+    n: int,
+) -> Plan:
+    """The layers that a network gives for a batch, as they will be stored."""
+    specs: dict[str, LayerSpec] = {}
+    rows: dict[str, int] = {}
+    found = planned(model, batch, layers)
+    pooling.check(found)
+    for name, traced in found.items():
+        # Shapes are all that is asked for, and a tensor without numbers has those.
+        reduced = pooling.of(name)(
+            torch.empty(traced.shape, dtype=traced.dtype, device="meta"), layer=name
+        )
+        stored = dtype or str(traced.dtype).removeprefix("torch.")
+        specs[name] = LayerSpec(traced.module, tuple(reduced.shape[1:]) or (1,), stored)
+        rows[name] = len(reduced) // traced.shape[0]
+    (first, rows_each), *others = rows.items()
+    for other, count in others:
+        if count != rows_each:
+            raise ShapeError(
+                f"layer {first!r} gives {rows_each} rows an example, {other!r} gives {count}; for "
+                "positions, choose layers of one size, or bring them to one: grid:K+positions"
+            )
+    return Plan(specs, n * rows_each, rows_each)
+
+
+def check_choices(dtype: str | None, compression: str) -> None:
+    """Raise ``UsageError`` for a number type or a compression that a store does not have."""
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}; {choices(dtype, DTYPES)}")
+    if compression not in COMPRESSIONS:
+        raise UsageError(
+            f"unknown compression {compression!r}; {choices(compression, COMPRESSIONS)}"
+        )

@@ -1,0 +1,152 @@
+"""From the batches of a harvest to rows of its store."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repsim.activations.capture.batches import batch_size, ids_of, targets_of
+from repsim.activations.capture.pooling import Pooling, Reduction
+from repsim.activations.harvesting.plan import Plan
+from repsim.activations.harvesting.stream import WAITING_BYTES, Stream
+from repsim.activations.store.format import ExampleRows, ExampleSpec, TargetSpec
+from repsim.data.targets import Labelled, Target
+from repsim.errors import RepsimWarning, ShapeError, UsageError
+
+
+class HarvestRows:
+    """From the batches of a harvest to the rows, ids and targets of its store.
+
+
+    Args:
+        plan: of the harvest.
+        pooling: of the layers.
+        seed: of ``project``.
+        first: the first batch.
+        dataset: of the loader; a set of ours knows the names of classes.
+        order: the place of each example in the data set, (n,), where the loader says so.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        pooling: Pooling,
+        seed: str,
+        first: Any,
+        dataset: Any = None,
+        *,
+        order: np.ndarray | None = None,
+    ) -> None:
+        self.plan = plan
+        #: Memory between the network and the file: room for two of the largest layer's batches.
+        self.waiting_bytes = _waiting_bytes(plan, batch_size(first))
+        self.mask: Tensor | None = None
+        self._order = order
+        own = dataset if isinstance(dataset, Labelled) else None
+        self.spec = ExampleSpec(
+            _specs(targets_of(first), () if own is None else own.targets),
+            "" if own is None else own.chosen,
+            inputs=True,
+            order=order is not None,
+        )
+        self._pooling = pooling
+        self._seed = seed
+        self._seen: set[str] = set()
+        self._warned = False
+
+    def into(self, stream: Stream) -> Callable[[str, Tensor], None]:
+        """A hook's reduction: what a layer gives, reduced, goes into the stream."""
+        dtypes = {name: getattr(torch, spec.dtype) for name, spec in self.plan.layers.items()}
+        reductions = {name: self._pooling.of(name) for name in self.plan.layers}
+
+        def take(layer: str, values: Tensor) -> None:
+            self._look_for_padding(layer, values, reductions[layer])
+            if dtypes[layer] == torch.float32:
+                values = values.float()  # halves are reduced in what they are stored as
+            reduced = reductions[layer](values, mask=self.mask, layer=layer, seed=self._seed)
+            reduced = reduced.unsqueeze(1) if reduced.ndim == 1 else reduced
+            expected = self.plan.layers[layer].shape
+            if tuple(reduced.shape[1:]) != expected:
+                raise ShapeError(
+                    f"layer {layer!r} gives {tuple(reduced.shape[1:])} for an example of this "
+                    f"batch, {expected} before; bring the inputs to one size, or reduce the layer "
+                    "with --pooling avg, cls or last"
+                )
+            stream.put(layer, reduced, dtypes[layer])
+
+        return take
+
+    def ids(self, batch: Any, begin: int) -> list[str]:
+        """An id for every row of a batch, whose first example is number ``begin``."""
+        count = batch_size(batch)
+        given = ids_of(batch)
+        ids = list(map(str, range(begin, begin + count))) if given is None else given
+        for each in ids:
+            if each in self._seen:
+                raise UsageError(f"example id {each!r} comes twice; expected an id of its own each")
+            self._seen.add(each)
+        if self.plan.rows_each == 1:
+            return ids
+        return [f"{each}#{k}" for each in ids for k in range(self.plan.rows_each)]
+
+    def examples(
+        self, batch: Any, begin: int, ids: Sequence[str], digests: np.ndarray
+    ) -> ExampleRows:
+        """The record of the rows of a batch, whose first example is number ``begin``."""
+        each = self.plan.rows_each
+        order = None if self._order is None else self._order[begin : begin + len(digests)]
+        return ExampleRows(
+            ids,
+            {name: values.repeat(each, axis=0) for name, values in self._targets(batch).items()},
+            digests.repeat(each),
+            None if order is None else order.repeat(each),
+        )
+
+    def _targets(self, batch: Any) -> dict[str, np.ndarray]:
+        found = targets_of(batch)
+        told = {each.name: each.columns for each in self.spec.targets}
+        came = {name: v.shape[1] if v.ndim == 2 else None for name, v in found.items()}
+        if came != told:
+            raise UsageError(
+                f"the first batch came {_listed(told)} and a later one {_listed(came)}; expected "
+                "the same labels with all or with none"
+            )
+        return found
+
+    def _look_for_padding(self, layer: str, values: Tensor, reduction: Reduction) -> None:
+        if self.mask is None or self._warned or reduction.pools:
+            return
+        if values.ndim == 3 and values.shape[:2] == self.mask.shape and not bool(self.mask.all()):
+            self._warned = True
+            warnings.warn(
+                f"layer {layer!r} is stored with the tokens that are padding; --pooling avg, cls "
+                "or last leaves them out",
+                RepsimWarning,
+                stacklevel=2,
+            )
+
+
+def _specs(found: Mapping[str, np.ndarray], known: Sequence[Target]) -> tuple[TargetSpec, ...]:
+    """The targets of a batch; names of classes are those of the data set."""
+    classes = {each.name: each.classes for each in known}
+    return tuple(
+        TargetSpec(name, v.shape[1] if v.ndim == 2 else None, classes.get(name, ()))
+        for name, v in found.items()
+    )
+
+
+def _listed(targets: Mapping[str, int | None]) -> str:
+    if not targets:
+        return "without labels"
+    each = (f"{name} of {k} columns" if k else name for name, k in targets.items())
+    return f"with {', '.join(each)}"
+
+
+def _waiting_bytes(plan: Plan, batch: int) -> int:
+    largest = max(spec.row_bytes for spec in plan.layers.values()) * batch * plan.rows_each
+    return max(min(WAITING_BYTES, plan.bytes), 2 * largest)

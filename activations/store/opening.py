@@ -1,0 +1,248 @@
+"""Opening stores, and refusing damaged or hostile ones."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from repsim.activations.store.format import (
+    BINARY,
+    CHUNK_BYTES,
+    CLASS,
+    DAMAGE,
+    FORMAT,
+    FORMAT_VERSION,
+    Damaged,
+    address_of,
+    key_of,
+    part_path,
+    text_of,
+    unfit_name,
+)
+from repsim.data.targets import LABEL
+from repsim.errors import StoreError
+
+#: How a global heap of HDF5 begins, and the bytes in which ``_check_heaps`` looks for some.
+_HEAP = b"GCOL\1\0\0\0"
+_LOOKED_AT = 1 << 20
+
+#: What compression can reach at best (deflate); a file that claims more is not honest.
+_LARGEST_RATIO = 1100
+
+
+@contextmanager
+def damage(path: Path) -> Iterator[None]:
+    """Whatever a damaged file raises in the block, as a ``StoreError``."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise StoreError(f"{path} is damaged: {error}") from error
+
+
+def open_file(path: Path) -> h5py.File:
+    if not path.is_file():
+        hint = "; its harvest is not finished, continue it with --resume"
+        raise StoreError(
+            f"there is no activation store {path}{hint if part_path(path).is_file() else ''}"
+        )
+    _check_heaps(path)
+    try:
+        # Rows are read once and in order: HDF5's cache of chunks would only copy them.
+        file = h5py.File(path, "r", rdcc_nbytes=0)
+    except OSError as error:
+        raise StoreError(f"{path} is not an HDF5 file, or cut short ({error})") from error
+    try:
+        with damage(path):
+            found, version = str(file.attrs.get("format")), file.attrs.get("format_version", 0)
+        if found != FORMAT:
+            raise StoreError(f"{path} is an HDF5 file, but not an activation store of repsim")
+        if not isinstance(version, (int, np.integer)) or not 1 <= version <= FORMAT_VERSION:
+            raise StoreError(
+                f"{path} has format version {version}; this repsim reads 1 to {FORMAT_VERSION}"
+            )
+    except StoreError:
+        file.close()
+        raise
+    return file
+
+
+def _check_heaps(path: Path) -> None:
+    """Raise ``StoreError`` where texts lie in a heap on which HDF5 would loop without end.
+
+    It steps from one object of a global heap to the next, in place if the size of one is zero or
+    wraps around. Only the beginning of the file is looked at: all of a small one, of which heaps
+    are a large share.
+    """
+    with open(path, "rb") as stream:
+        data = stream.read(_LOOKED_AT)
+    start = data.find(_HEAP)
+    while start >= 0:
+        end = start + int.from_bytes(data[start + 8 : start + 16], "little")
+        at = start + 16
+        while at + 16 <= min(end, len(data)):
+            index, size = struct.unpack_from("<H6xQ", data, at)
+            step = 16 + -(-size // 8) * 8 if index else size
+            if not 0 < step <= end - at:
+                raise StoreError(f"{path} is damaged: its attributes cannot be read")
+            at += step
+        start = data.find(_HEAP, start + len(_HEAP))
+
+
+def read_ids(file: h5py.File) -> np.ndarray:
+    """(n,) bytes, all of them UTF-8."""
+    ids = _honest(file, "example_ids", "S")[:]
+    if ids.ndim != 1 or not len(ids):
+        raise Damaged(f"the example ids have shape {ids.shape}; expected (n,)")
+    b"\0".join(ids.tolist()).decode()
+    return ids
+
+
+def find_layers(file: h5py.File, n: int) -> dict[str, h5py.Dataset]:
+    """The data sets of the layers by address, in order of execution."""
+    group = _group(file, "layers")
+    found = {}
+    for key in group:
+        dataset = _honest(group, key, "fiu")
+        if dataset.ndim < 2 or len(dataset) != n:
+            raise Damaged(f"layer {key!r} has shape {dataset.shape}; expected ({n}, ...)")
+        if len(text_of(dataset, "axes").split(",")) != dataset.ndim:
+            raise Damaged(f"layer {key!r} does not name each of its {dataset.ndim} axes")
+        text_of(dataset, "module")
+        found[address_of(key, dataset)] = _for_reading(group, key)
+    if not found:
+        raise Damaged("it has no layers")
+    if (unfit := unfit_name(found)) is not None:
+        raise Damaged(f"a layer is called {unfit!r}")
+    return dict(sorted(found.items(), key=lambda item: _order(item[1])))
+
+
+def _order(dataset: h5py.Dataset) -> int:
+    order = dataset.attrs["order"]
+    if not isinstance(order, (int, np.integer)) or not 0 <= order < 1 << 31:
+        raise Damaged(f"the order of {dataset.name} is {order!r}; expected an integer from 0")
+    return int(order)
+
+
+def find_heads(file: h5py.File, layers: Mapping[str, h5py.Dataset]) -> dict[str, h5py.Group]:
+    """The groups of the linear heads by address."""
+    if "heads" not in file:
+        return {}
+    heads, found = _group(file, "heads"), {}
+    for key in heads:
+        head = _group(heads, key)
+        weight = _honest(head, "weight", "fiu")
+        if weight.ndim != 2:
+            raise Damaged(f"the weight of head {key!r} has shape {weight.shape}; expected (out, d)")
+        if "bias" in head:
+            _honest(head, "bias", "fiu", weight.shape[:1])
+        if text_of(head, "input") not in layers:
+            raise Damaged(f"head {key!r} reads {text_of(head, 'input')!r}, which is no layer")
+        found[address_of(key, head)] = head
+    return found
+
+
+def find_checksums(file: h5py.File, layers: Mapping[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
+    """The checksums of each layer's blocks, (blocks,) uint64; none in version 1."""
+    if int(file.attrs["format_version"]) == 1 and "checksums" not in file:
+        return {}
+    group = _group(_group(file, "checksums"), "layers")
+    found = {}
+    for layer, dataset in layers.items():
+        key = key_of(layer)
+        rows = int(group[key].attrs["rows"])
+        if rows < 1:
+            raise Damaged(f"checksums of layer {layer!r} are of {rows} rows each")
+        found[layer] = _honest(group, key, "u", (-(-len(dataset) // rows),))
+        if found[layer].dtype.itemsize != 8:
+            raise Damaged(f"checksums of layer {layer!r} are {found[layer].dtype}; expected uint64")
+    return found
+
+
+def find_targets(file: h5py.File, n: int) -> tuple[dict[str, h5py.Dataset], str]:
+    """The data sets of the targets by name, in order, and the name of the one that is the labels.
+
+    Targets of a kind that is not known are left out. Before version 3 there was one, ``/labels``.
+    """
+    if int(file.attrs["format_version"]) < 3:
+        labelled = "labels" in file
+        found = {LABEL: _honest(file, "labels", "iu", (n,))} if labelled else {}
+        return found, LABEL if labelled else ""
+    if "targets" not in file:
+        return {}, ""
+    group, found = _group(file, "targets"), {}
+    for key in group:
+        target = _honest(group, key, "iu")
+        kind = text_of(target, "kind")
+        if kind not in (CLASS, BINARY):
+            continue
+        if len(target.shape) != (1 if kind == CLASS else 2) or len(target) != n:
+            raise Damaged(f"target {key!r} of kind {kind} has shape {target.shape}; n is {n}")
+        names = json.loads(text_of(target, "classes"))
+        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+            raise Damaged(f"target {key!r} does not name its classes")
+        if kind == BINARY and names and len(names) != target.shape[1]:
+            raise Damaged(f"target {key!r} has {target.shape[1]} columns and {len(names)} names")
+        found[address_of(key, target)] = target
+    found = dict(sorted(found.items(), key=lambda item: _order(item[1])))
+    labels = text_of(group, "labels") if found else ""
+    if found and labels not in found:
+        labels = next(iter(found))
+    return found, labels
+
+
+def find_numbers(file: h5py.File, name: str, n: int) -> h5py.Dataset | None:
+    """A data set of one number an example, 8 bytes each; None where it is not there."""
+    if int(file.attrs["format_version"]) < 3 or name not in file:
+        return None
+    numbers = _honest(file, name, "iu", (n,))
+    if numbers.dtype.itemsize != 8:
+        raise Damaged(f"{name!r} is {numbers.dtype}; expected numbers of 8 bytes")
+    return numbers
+
+
+def _for_reading(group: h5py.Group, name: str) -> h5py.Dataset:
+    """A data set with a cache of chunks where they are compressed: one may be read in parts."""
+    if not group[name].id.get_create_plist().get_nfilters():
+        return group[name]
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(521, 4 * CHUNK_BYTES, 1.0)
+    return h5py.Dataset(h5py.h5d.open(group.id, name.encode(), access))
+
+
+def _group(parent: h5py.Group, name: str) -> h5py.Group:
+    """A group that lies in this file: links may lead into others."""
+    group = parent[name] if isinstance(parent.get(name, getlink=True), h5py.HardLink) else None
+    if not isinstance(group, h5py.Group):
+        raise Damaged(f"{name!r} is no group of this file")
+    return group
+
+
+def _honest(
+    parent: h5py.Group, name: str, kinds: str, shape: tuple[int, ...] | None = None
+) -> h5py.Dataset:
+    """A data set of kinds of ``numpy.dtype.kind``, if reading it is safe.
+
+    A store of somebody else's must not make us read other files, or fill the memory.
+    """
+    hard = isinstance(parent.get(name, getlink=True), h5py.HardLink)
+    dataset = parent[name] if hard else None
+    if not isinstance(dataset, h5py.Dataset):
+        raise Damaged(f"{name!r} is no data set of this file")
+    creation = dataset.id.get_create_plist()
+    if dataset.is_virtual or creation.get_external_count():
+        raise Damaged(f"{name!r} lies in other files; expected its numbers in this one")
+    if dataset.shape is None or dataset.dtype.kind not in kinds or dataset.dtype.subdtype:
+        raise Damaged(f"{name!r} is {dataset.dtype} of shape {dataset.shape}")
+    if shape is not None and dataset.shape != shape:
+        raise Damaged(f"{name!r} has shape {dataset.shape}; expected {shape}")
+    size = dataset.size * dataset.id.get_type().get_size()
+    stored = min(dataset.id.get_storage_size(), dataset.file.id.get_filesize())
+    if size > stored * (_LARGEST_RATIO if creation.get_nfilters() else 1):
+        raise Damaged(f"{name!r} of shape {dataset.shape} needs {size} bytes, {stored} are stored")
+    return dataset
