@@ -21,12 +21,14 @@ from repsim.cli.options import (
     data_dir_option,
     data_option,
     device_option,
+    image_size_option,
     json_option,
     memory_option,
     output_option,
     overwrite_option,
     runs_option,
     sized,
+    target_option,
 )
 from repsim.cli.reporting import bar
 from repsim.cli.settings import flag_of, given, option_of
@@ -84,6 +86,7 @@ def analysis_command(
         runs_option,
         data_option,
         data_dir_option,
+        image_size_option,
         *(_split_option(kind, part) for part in kind.parts),
     )
     for option in shared:
@@ -95,7 +98,7 @@ def analysis_command(
 
 
 def _uses(kind: type[Analysis[Any]]) -> list[Any]:
-    known = {"memory": memory_option, "device": device_option}
+    known = {"memory": memory_option, "device": device_option, "target": target_option}
     return [known[each] for each in kind.uses]
 
 
@@ -195,6 +198,8 @@ def _run(
     runs: Path,
     data: str | None,
     data_dir: Path | None,
+    image_size: str = "",
+    target: str = "",
     references: Sequence[str] = (),
     a: str | None = None,
     b: str | None = None,
@@ -209,9 +214,9 @@ def _run(
     """Find the networks, run, save, draw and print."""
     from repsim.activations.analyses.base import Context
 
-    where = Places(runs, data, data_dir)
+    where = Places(runs, data, data_dir, image_size, target)
     parts = {part: splits[_split_key(type(analysis), part)] for part in analysis.parts}
-    outlet = Outlet(analysis, parts, data, style, output, overwrite)
+    outlet = Outlet(analysis, parts, where.qualifier, style, output, overwrite)
     context = Context(device, memory)
     if analysis.networks == "pair":
         job = _pair(analysis, [each for each in (a, b) if each], where)

@@ -9,10 +9,12 @@ import click
 from repsim.cli.options import (
     data_dir_option,
     data_option,
+    image_size_option,
     layers_option,
     overwrite_option,
     runs_option,
     split_option,
+    target_option,
 )
 from repsim.cli.reporting import bar, show_files
 from repsim.errors import UsageError
@@ -30,6 +32,8 @@ from repsim.errors import UsageError
 @runs_option
 @data_option
 @data_dir_option
+@image_size_option
+@target_option
 @split_option
 @layers_option
 @overwrite_option
@@ -39,6 +43,8 @@ def export(
     runs: Path,
     data: str | None,
     data_dir: Path | None,
+    image_size: str,
+    target: str,
     split: str,
     layers: str | None,
     overwrite: bool,
@@ -55,7 +61,7 @@ def export(
 
     if reference.endswith(".npy"):
         raise UsageError(f"{reference} is a .npy file already; expected a run or a store")
-    found = find_one(reference, Places(runs, data, data_dir))
+    found = find_one(reference, Places(runs, data, data_dir, image_size, target))
     with (
         found.open(split) as store,
         bar(f"export {store.name}") as progress,

@@ -13,6 +13,7 @@ import click
 from repsim.cli.options import (
     data_dir_option,
     device_option,
+    image_size_option,
     layers_option,
     overwrite_option,
     resume_option,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from repsim.activations.harvesting.harvest import Plan
     from repsim.activations.harvesting.processes import Loader
+    from repsim.cli.names import Places
     from repsim.data import ImageSet
 
 
@@ -76,13 +78,7 @@ class Job:
     multiple=True,
     help="Part of it; may be given more than once.  [default: test; all of a file of texts]",
 )
-@click.option(
-    "--image-size",
-    type=click.IntRange(1, 4096),
-    default=32,
-    show_default=True,
-    help="Side in pixels, for --model.",
-)
+@image_size_option
 @click.option(
     "--normalise",
     default="half",
@@ -142,6 +138,7 @@ def harvest(
     data: str | None,
     data_dir: Path | None,
     splits: tuple[str, ...],
+    image_size: str,
     layers: str | None,
     pooling: str,
     dtype: str | None,
@@ -167,6 +164,7 @@ def harvest(
     """
     from repsim.activations.harvesting.harvest import plan_harvest
     from repsim.activations.harvesting.processes import harvest_shard
+    from repsim.cli.names import Places
     from repsim.launch import start_processes
 
     if bool(references) == (model is not None):
@@ -176,10 +174,12 @@ def harvest(
     if resume and overwrite:
         raise UsageError("--resume keeps a store and --overwrite replaces it; pass one of them")
     if model is not None:
-        jobs = _jobs_of_model(model, data, splits, data_dir, batch_size, seed, **brought)
+        shown = (data, splits, data_dir, image_size, batch_size)
+        jobs = _jobs_of_model(model, *shown, seed, **brought)
     else:
         _check_unused(brought)
-        jobs = _jobs_of_runs(references, runs, data, splits or ("test",), data_dir, batch_size)
+        where = Places(runs, data, data_dir, image_size)
+        jobs = _jobs_of_runs(references, where, splits or ("test",), batch_size)
     if output is not None:
         if len(jobs) > 1:
             raise UsageError(
@@ -233,19 +233,14 @@ def harvest(
 
 
 def _jobs_of_runs(
-    references: tuple[str, ...],
-    runs: Path,
-    data: str | None,
-    splits: tuple[str, ...],
-    data_dir: Path | None,
-    batch_size: int,
+    references: tuple[str, ...], where: Places, splits: tuple[str, ...], batch_size: int
 ) -> list[Job]:
     from repsim.activations.harvesting.loaders import ImageLoader
     from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
     from repsim.activations.harvesting.runs import store_path
-    from repsim.cli.names import Places, find
+    from repsim.cli.names import find
 
-    chosen = find(references, Places(runs, data, data_dir))
+    chosen = find(references, where)
     # All parts are read before the first is harvested: a wrong name is no reason to stop half way.
     parts: dict[Any, ImageSet] = {}
     for each, split in product(chosen, dict.fromkeys(splits)):
@@ -272,13 +267,13 @@ def _jobs_of_model(
     data: str | None,
     splits: tuple[str, ...],
     data_dir: Path | None,
+    image_size: str,
     batch_size: int,
     seed: int,
     *,
     model_args: str,
     weights: Path | None,
     name: str | None,
-    image_size: int,
     normalise: str,
     channels: int | None,
     tokenizer: str | None,
@@ -286,6 +281,7 @@ def _jobs_of_model(
 ) -> list[Job]:
     from repsim.activations.harvesting.provenance import data_provenance
     from repsim.cli.names import check_name
+    from repsim.data.size import size_record
     from repsim.data.text import SUFFIXES, TextLoader, load_texts, load_tokenizer
     from repsim.files import sha256
     from repsim.networks.external import load_network, parse_arguments
@@ -307,7 +303,8 @@ def _jobs_of_model(
         sets, loaders = _images(
             data, splits or ("test",), data_dir, batch_size, image_size, normalise, channels
         )
-        shown = {"image_size": image_size, "normalise": normalise, "channels": channels}
+        size = size_record(loaders[0].size)
+        shown = {"image_size": size, "normalise": normalise, "channels": channels}
     network = load_network(reference, arguments=arguments, weights=weights, seed=seed)
     provenance = {"network": called, "model": reference, "model_args": arguments, **shown}
     if weights is not None:
@@ -315,11 +312,11 @@ def _jobs_of_model(
     return [
         Job(
             called,
-            each.slug,
+            loader.slug,
             network,
             loader,
-            Path("activations") / f"{called}.{each.slug}.h5",
-            {**provenance, **data_provenance(each)},
+            Path("activations") / f"{called}.{loader.slug}.h5",
+            {**data_provenance(each), **provenance},
         )
         for each, loader in zip(sets, loaders, strict=True)
     ]
@@ -330,18 +327,22 @@ def _images(
     splits: tuple[str, ...],
     data_dir: Path | None,
     batch_size: int,
-    size: int,
+    image_size: str,
     normalise: str,
     channels: int | None,
 ) -> tuple[list[Any], list[Any]]:
-    """Image sets and their loaders, at ``size`` pixels."""
+    """Image sets and their loaders, at a height and width."""
     from repsim.activations.harvesting.loaders import ImageLoader
     from repsim.data import find_set, load
     from repsim.data.preprocessing import Preprocessing
+    from repsim.data.size import parse_size
 
-    prepared = Preprocessing.parse(normalise, size=size, channels=channels)
-    # The named sets have small images, which each batch can stretch; files may be large.
-    read = size if find_set(data) is None else min(size, 32)
+    size, named = parse_size(image_size), find_set(data)
+    read, stretched = size, None
+    if named is not None and isinstance(size, tuple) and max(size) > max(named.default_size):
+        # The named sets have small images, which each batch can stretch; files may be large.
+        read, stretched = None, size
+    prepared = Preprocessing.parse(normalise, size=stretched, channels=channels)
     sets = [load(data, split, data_dir=data_dir, image_size=read) for split in splits]
     return sets, [ImageLoader(each, batch_size, prepared) for each in sets]
 

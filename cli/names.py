@@ -37,13 +37,23 @@ class Places:
         runs: folder of the runs.
         data: image set; None for the one that a run was trained on.
         data_dir: folder of the image sets; None for the usual one.
+        image_size: height and width, as for ``repsim.data.load``; empty for those of a run.
+        target: the one that gives the labels; empty for that of a run, or of a store.
         stores: folder of the stores of other networks.
     """
 
     runs: Path
     data: str | None = None
     data_dir: Path | None = None
+    image_size: str = ""
+    target: str = ""
     stores: Path = STORES
+
+    @property
+    def qualifier(self) -> str | None:
+        """The images and the target in the name of a result; None where all is as usual."""
+        given = [each for each in (self.data, self.image_size, self.target) if each]
+        return "-".join(given) or None
 
 
 @dataclass(frozen=True)
@@ -116,8 +126,9 @@ class Named:
 
     def shown(self) -> tuple[str, str, str]:
         """The image set, the size of its images and the target of their labels."""
-        config = self.running().run.config
-        return self.data(), config.image_size, config.target if self.places.data is None else ""
+        run, places = self.running().run, self.places
+        size = places.image_size or size_of(run)
+        return self.data(), size, places.target or ("" if places.data else run.config.target)
 
     def images(self, split: str | None) -> ImageSet:
         """A part of that set, at the size that the network takes; None for what it was trained on.
@@ -290,9 +301,10 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> Activati
     from repsim.activations.store.format import part_path
 
     shown = "" if places.data is None else f" --data {shlex.quote(places.data)}"
-    config = extractor.run.config
-    data = places.data or config.data
-    path = store_path(extractor, slug_of(data, split, places.data_dir, config.image_size))
+    shown += f" --image-size {places.image_size}" if places.image_size else ""
+    data = places.data or extractor.run.config.data
+    size = places.image_size or size_of(extractor.run)
+    path = store_path(extractor, slug_of(data, split, places.data_dir, size))
     if not path.is_file() and not part_path(path).is_file():
         name = extractor.label.partition(":")[0]
         reduced = " --pooling avg" if split.startswith("train") else ""
@@ -300,7 +312,7 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> Activati
             f"run {name!r} has no activations of {data} {split}; make them with: "
             f"repsim harvest {name}{shown} --split {shlex.quote(split)}{reduced}"
         )
-    store = ActivationStore(path, name=extractor.label)
+    store = ActivationStore(path, name=extractor.label, target=places.target)
     recorded = store.provenance().get("checkpoint_sha256")
     if recorded != extractor.digest():
         store.close()
@@ -311,14 +323,23 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> Activati
     return store
 
 
+def size_of(run: Run) -> str:
+    """Height and width of the images that a run was trained on."""
+    from repsim.data.size import size_text
+
+    facts = run.describe()["facts"]
+    return size_text((facts["height"], facts["width"]))
+
+
 def slug_of(data: str, split: str, data_dir: Path | None, image_size: str) -> str:
     """The part of a store's file name that says which images it shows."""
     from repsim.data import Split, find_set, load
     from repsim.data.imageset import slug
 
     parsed, named = Split.parse(split), find_set(data)
-    if named is not None and not image_size and str(parsed) == parsed.base in named.sizes:
-        return slug(named.name, split)  # a whole split of a named set: no need to read it
+    if named is not None and str(parsed) == parsed.base in named.sizes:
+        size = named.size(image_size)  # a whole split of a named set: no need to read it
+        return slug(named.name, split, None if size == named.default_size else size)
     return load(data, split, data_dir=data_dir, image_size=image_size).slug
 
 

@@ -46,6 +46,18 @@ device_option = click.option(
     show_default=True,
     help="Where to compute.",
 )
+image_size_option = click.option(
+    "--image-size",
+    default="",
+    help="Height and width of the images: 32, 28x56, or own, as they are stored.  [default: those "
+    "that a run was trained on, else those of the set]",
+)
+target_option = click.option(
+    "--target",
+    default="",
+    help="The target that gives the labels.  [default: the one that was harvested as labels, else "
+    "the first]",
+)
 split_option = click.option(
     "--split",
     default="test",

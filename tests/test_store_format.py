@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import repsim
 from repsim.activations.store import compression as compressing
+from repsim.activations.store.exchange import export_layers, import_activations
 from repsim.activations.store.format import (
     ExampleRows,
     ExampleSpec,
@@ -46,11 +47,13 @@ def values(dtype: str, n: int = N) -> tuple[np.ndarray, np.ndarray]:
     return half.view(torch.uint16).numpy(), half.float().numpy()
 
 
-def examples(start: int, stop: int) -> ExampleRows:
+def examples(start: int, stop: int, told: ExampleSpec = TOLD) -> ExampleRows:
+    every = {"label": np.arange(N), "parts": np.eye(N, 2, dtype=np.uint8)}
+    inputs = np.arange(start, stop, dtype=np.uint64) + 2**63
     return ExampleRows(
         [f"a/{k}" for k in range(start, stop)],
-        {"label": np.arange(start, stop), "parts": np.eye(N, 2, dtype=np.uint8)[start:stop]},
-        np.arange(start, stop, dtype=np.uint64) + 2**63,
+        {each.name: every[each.name][start:stop] for each in told.targets},
+        inputs if told.inputs else None,
     )
 
 
@@ -61,25 +64,24 @@ def write(
     *,
     compression: str = "none",
     resume: bool = False,
-    **told: Any,
+    told: ExampleSpec = TOLD,
+    **provenance: Any,
 ) -> Path:
     """A store with a layer of each number type; rows ``start`` to ``stop`` of N."""
     with write_store(
         path,
         n=stop - start,
         layers={dtype: LayerSpec("Linear", SHAPE, dtype) for dtype in DTYPES},
-        examples=ExampleSpec(
-            (TargetSpec("label"), TargetSpec("parts", 2, ("a", "b"))), inputs=True
-        ),
+        examples=told,
         heads={},
-        provenance={"weights_sha256": "w", "n": stop - start, **told},
+        provenance={"weights_sha256": "w", "n": stop - start, **provenance},
         resume=resume,
         compression=compression,
     ) as writer:
         if writer.done == 0:
             for dtype in DTYPES:
                 writer.write(dtype, values(dtype)[0][start:stop])
-            writer.commit(examples(start, stop))
+            writer.commit(examples(start, stop, told))
     return path
 
 
@@ -348,3 +350,116 @@ def test_info_verifies(
     assert run(monkeypatch, "info", STORES / "version-1.h5", "--verify") == 1
     assert "no checksums" in capsys.readouterr().err
     assert run(monkeypatch, "info", "simclr", "--verify") == 2
+
+
+# Version 3: targets, digests of inputs, order
+
+
+def test_a_store_of_version_3_is_read() -> None:
+    path = STORES / "version-3.h5"
+    assert path.stat().st_size < 60_000
+    with repsim.open_store(path) as store:
+        assert (store.version, store.layers, store.verify()) == (3, ("conv", "head"), [])
+        assert [(t.name, t.classes, t.values.tolist()) for t in store.targets] == [
+            ("left", ("a", "b"), [0, 1, 0, 1]),
+            ("parts/all", ("x", "y", "z"), [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]]),
+            ("right", (), [3, 2, 1, 0]),
+        ]
+        assert (store.target, store.labels.tolist()) == ("right", [3, 2, 1, 0])
+        assert store.inputs.tolist() == [2**64 - 1, 0, 1, 2**63]
+        assert store.order.tolist() == [3, 1, 2, 0]
+    with repsim.open_store(path, target="left") as store:
+        assert store.labels.tolist() == [0, 1, 0, 1]
+    with (
+        repsim.open_store(path, target="parts/all") as store,
+        pytest.raises(UsageError, match=r"'parts/all' of .*version-3.h5 is a row of zeros"),
+    ):
+        _ = store.labels
+    with pytest.raises(UsageError, match="has no target 'middle'; there is: left"):
+        repsim.open_store(path, target="middle")
+
+
+def test_the_header_of_version_3_is_that_of_the_documentation() -> None:
+    """Written from docs/format.md, with h5py alone."""
+
+    def line(*fields: Any) -> bytes:
+        return ("\t".join(map(str, fields)) + "\n").encode()
+
+    def form(item: Any) -> tuple[str, str]:
+        return item.dtype.str, ",".join(map(str, item.shape))
+
+    with h5py.File(STORES / "version-3.h5") as file:
+        data = line("repsim-activations", 3) + line(file.attrs["provenance"])
+        for name, layer in sorted(file["layers"].items()):
+            told = (layer.attrs[key] for key in ("order", "module", "axes"))
+            data += line(name, *form(layer), *told)
+        data += line("example_ids", *form(file["example_ids"])) + file["example_ids"][:].tobytes()
+        data += line("targets", file["targets"].attrs["labels"])
+        for name, target in sorted(file["targets"].items()):
+            told = (target.attrs[key] for key in ("order", "kind", "classes"))
+            data += line(target.attrs.get("address", name), *form(target), *told)
+            data += target[:].tobytes()
+        for name in ("inputs", "order"):
+            data += line(name, *form(file[name])) + file[name][:].tobytes()
+        assert xxhash.xxh3_64_intdigest(data) == file["checksums"].attrs["header"]
+
+
+def test_readers_ignore_what_they_do_not_know(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5")
+    before = json.dumps([repsim.open_store(path).describe(), str(repsim.open_store(path).targets)])
+    with h5py.File(path, "r+") as file:
+        file["new"] = np.zeros(3)
+        file.create_group("group/inner").attrs["x"] = 1
+        file["layers/float32"].attrs["unit"] = "volt"
+        file["targets/label"].attrs["weight"] = 0.5
+        file["targets"].attrs["new"] = "x"
+        file["checksums"].attrs["new"] = 3
+        file.create_group("checksums/others")
+        file["targets/later"] = np.zeros((2, 2))
+        file["targets/later"].attrs.update(kind="box", order=9, classes="[]")
+        provenance = {**json.loads(file.attrs["provenance"]), "allowed": {"sleep": True}, "new": 1}
+        file.attrs["provenance"] = json.dumps(provenance)
+    with repsim.open_store(path) as store:
+        assert json.dumps([store.describe(), str(store.targets)]) == before
+        assert store.provenance()["new"] == 1
+        assert repsim.cka_map(store, layers_a="float32").unbiased.shape == (1, 1)
+
+
+def test_an_unfinished_file_of_version_2_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    part_path(path).write_bytes((STORES / "version-2.h5").read_bytes())
+    with pytest.raises(
+        StoreError, match=r"begun in format version 2, this repsim writes 3; finish.*--overwrite"
+    ):
+        write(path, resume=True)
+    assert part_path(path).is_file()
+    write(path)  # begins anew
+    assert not part_path(path).exists()
+
+
+def test_parts_give_the_targets_that_all_of_them_have(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.h5", 0, 4)
+    again = write(tmp_path / "b.h5", 4, N, told=ExampleSpec((TargetSpec("label"),)))
+    with repsim.open_store([first, again]) as joined:
+        assert [each.name for each in joined.targets] == ["label"]
+        np.testing.assert_array_equal(joined.labels, np.arange(N))
+        assert joined.inputs is None
+    join_stores([first, again], tmp_path / "one.h5")
+    with repsim.open_store(tmp_path / "one.h5") as one:
+        assert ([each.name for each in one.targets], one.inputs) == (["label"], None)
+    parts = [write(tmp_path / f"{k}.h5", *ends) for k, ends in enumerate([(0, 4), (4, N)])]
+    join_stores(parts, tmp_path / "all.h5")
+    with repsim.open_store(tmp_path / "all.h5") as one:
+        np.testing.assert_array_equal(one.inputs, examples(0, N).inputs)
+        np.testing.assert_array_equal(one.targets[1].values, examples(0, N).targets["parts"])
+        assert one.targets[1].classes == ("a", "b")
+
+
+def test_targets_digests_and_classes_come_back_from_an_export(tmp_path: Path) -> None:
+    with repsim.open_store(STORES / "version-3.h5") as store:
+        export_layers(store, tmp_path / "out")
+        with import_activations(tmp_path / "out", tmp_path / "back.h5") as back:
+            for name in ("inputs", "order", "labels"):
+                np.testing.assert_array_equal(getattr(back, name), getattr(store, name))
+            assert (back.target, str(back.targets)) == (store.target, str(store.targets))
+            assert back.targets[1].values.tolist() == store.targets[1].values.tolist()

@@ -115,7 +115,7 @@ class Analysis(Generic[C]):
         figures: the figures that a result may have, by the suffix of their files.
         joint_figures: those of several results together.
         style: the usual size of the figures.
-        uses: parts of the context that it asks users for: ``memory``, ``device``.
+        uses: parts of the context that it asks users for: ``memory``, ``device``, ``target``.
     """
 
     config_class: ClassVar[type[Config]] = Config

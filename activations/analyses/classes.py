@@ -138,7 +138,7 @@ class Classes(Analysis[Config]):
     result = SimilarityMap
     leading = ("augmentation",)
     figures = ("curves",)
-    uses = ("memory", "device")
+    uses = ("memory", "device", "target")
 
     @property
     def reads_stores(self) -> bool:

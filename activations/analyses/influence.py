@@ -103,7 +103,7 @@ class Influence(Analysis[Config]):
     reads_stores = True
     layer_settings = ("layer", "layer_b")
     leading = ("layer", "layer_b")
-    uses = ()
+    uses = ("target",)
 
     def compute(self, inputs: Inputs, context: Context) -> Table:
         config = self.config

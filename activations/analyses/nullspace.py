@@ -243,6 +243,7 @@ def _alpha(extractor: Extractor) -> list[Alpha]:
 class Nullspace(Analysis[Config]):
     """The report on the head of each network, and bars of all of them."""
 
+    uses = ("device", "target")
     config_class = Config
     parts: ClassVar[Mapping[str, Part]] = {
         "train": Part(None, "part to train probes on"),

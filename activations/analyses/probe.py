@@ -332,6 +332,7 @@ def _component(rows: Features, component: str, space: RowSpace | None) -> Featur
 class Probe(Analysis[Config]):
     """Probes of every layer, trained on one part of the images and scored on another."""
 
+    uses = ("device", "target")
     config_class = Config
     parts: ClassVar[Mapping[str, Part]] = {
         "train": Part("train", "part to train probes on"),

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.batches import ids_of, inputs_of
+from repsim.data.imageset import slug
 from repsim.data.noise import Noise
 from repsim.data.preprocessing import Preprocessing
+from repsim.data.size import Size, sides
 from repsim.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +57,19 @@ class ImageLoader:
             ids = [str(each) for each in self.dataset.ids[rows]]
             images = self.preprocessing(self.dataset.images[rows])
             yield images, self.dataset.labels_at(rows), ids
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the images that the network reads."""
+        size = self.preprocessing.size
+        return self.dataset.size if size is None else sides(size)
+
+    @property
+    def slug(self) -> str:
+        """The name of the examples in files, with their size where it is not that of the set."""
+        dataset = self.dataset
+        shown = self.size if dataset.resized or self.size != dataset.size else None
+        return slug(dataset.name, dataset.split, shown)
 
     def part(self, start: int, stop: int) -> ImageLoader:
         """The batches from ``start`` to ``stop`` only."""

@@ -9,7 +9,7 @@ import numpy as np
 import xxhash
 
 from repsim.activations.store.blocks import is_bfloat16, raw_rows
-from repsim.activations.store.format import address_of, text_of
+from repsim.activations.store.format import BINARY, CLASS, address_of, text_of
 
 #: The name of the checksums in the file, and their function: XXH3 of 64 bits, seed 0.
 ALGORITHM = "xxh3-64"
@@ -101,6 +101,8 @@ def _targets(file: h5py.File) -> Iterator[bytes | memoryview]:
     if group:
         yield _line("targets", text_of(group, "labels"))
     for key, target in sorted(group.items()):
+        if text_of(target, "kind") not in (CLASS, BINARY):
+            continue
         told = (int(target.attrs["order"]), text_of(target, "kind"), text_of(target, "classes"))
         yield _line(address_of(key, target), *_form(target), *told)
         yield np.ascontiguousarray(target[:]).data

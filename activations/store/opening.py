@@ -177,10 +177,10 @@ def find_targets(file: h5py.File, n: int) -> tuple[dict[str, h5py.Dataset], str]
         return {}, ""
     group, found = _group(file, "targets"), {}
     for key in group:
+        if not _is_known(group, key):
+            continue
         target = _honest(group, key, "iu")
         kind = text_of(target, "kind")
-        if kind not in (CLASS, BINARY):
-            continue
         if len(target.shape) != (1 if kind == CLASS else 2) or len(target) != n:
             raise Damaged(f"target {key!r} of kind {kind} has shape {target.shape}; n is {n}")
         names = json.loads(text_of(target, "classes"))
@@ -194,6 +194,12 @@ def find_targets(file: h5py.File, n: int) -> tuple[dict[str, h5py.Dataset], str]
     if found and labels not in found:
         labels = next(iter(found))
     return found, labels
+
+
+def _is_known(group: h5py.Group, key: str) -> bool:
+    """Tell if a target is of a known kind, or of none that can be read safely."""
+    hard = isinstance(group.get(key, getlink=True), h5py.HardLink)
+    return not hard or text_of(group[key], "kind") in (CLASS, BINARY)
 
 
 def find_numbers(file: h5py.File, name: str, n: int) -> h5py.Dataset | None:
