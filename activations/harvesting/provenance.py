@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def extractor_provenance(extractor: Extractor) -> dict[str, Any]:
-    """The record of the network that a store was harvested from."""
+    """The record of the network that a store was harvested from.
+
+    Method and settings stand as in the run's own file, whatever the version that wrote it, so that
+    harvests of earlier versions are resumed.
+    """
     run = extractor.run
     written = run.written()
     return {
