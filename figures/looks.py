@@ -90,7 +90,7 @@ def _look(look: str, colour: str, marker: str | None, stroke: Any) -> dict[str, 
 
 
 def hatch_of(colour: str) -> str:
-    """What fills bars of a colour beside it."""
+    """The fill of bars of a colour beside it."""
     palette = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
     return HATCHES[palette.index(colour) % len(HATCHES)] if colour in palette else ""
 

@@ -74,7 +74,7 @@ def score_histogram(report: NullSpaceReport, *, style: str = "column") -> Figure
 
 
 def noise_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
-    """How much of what a noise does to the features the head sees, and what probes still read.
+    """The share of a noise's effect on the features that the head sees, and probes under noise.
 
     Above: the row space's share of the energy of the displacement of f, by level of noise; dotted
     the median and shaded the 5th to 95th percentile of random subspaces of its rank; the thin line
@@ -86,9 +86,10 @@ def noise_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
 
 
 def null_space_layers(report: NullSpaceReport, *, style: str = "column") -> Figure:
-    """What each layer's own weights cannot see of its input: the null space's share of the energy
-    of its patches, centred, on real and generated images, against 1 - rank / dim. Layers
-    that have no null space are left out.
+    """The part of each layer's input that its weights cannot see.
+
+    The null space's share of the energy of the layer's patches, centred, on real and generated
+    images, against 1 - rank / dim. Layers that have no null space are left out.
 
     Bands are 95 % intervals, grey dashes the untrained network.
     """

@@ -14,7 +14,7 @@ from imports import FOLDERS, ROOT
 QUESTION = re.compile(r"(What|Whether|Who|How|Where|Which|Why)\b")
 
 #: Of so many docstrings, one may open so.
-EVERY = 30
+EVERY = 50
 
 
 def docstrings(file: Path) -> Iterator[tuple[int, str]]:

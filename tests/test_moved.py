@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 import warnings
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from imports import ROOT
 
 from repsim.moved import GONE, MOVED, moved_names, new_name
 
 #: All dotted names and imports in README and docs of the last release.
-TAUGHT = (Path(__file__).parent / "taught_names.txt").read_text().split()
+TAUGHT = (ROOT / "tests" / "taught_names.txt").read_text().split()
+
+#: Modules that a page tells to write, and files that commands of a page write.
+EXAMPLES: set[str] = set()
 
 
 def resolve(dotted: str) -> Any:
@@ -53,6 +58,20 @@ def test_taught_names_are_there_or_say_where_they_are_now(name: str) -> None:
     elif name not in MOVED or said:
         assert any(new in line for line in said)
         assert resolve_with_warnings(new) == (found, [])
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_only_what_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    names = set(re.findall(r"(?<![\w./-])repsim(?:\.[A-Za-z_]\w*)+", text))
+    imported = re.findall(r"^ *from (repsim[\w.]*) import ([\w, ]+)$", text, re.MULTILINE)
+    for module, listed in imported:
+        names |= {f"{module}.{name.split()[0]}" for name in listed.split(",")}
+    for name in sorted(names - EXAMPLES):
+        assert resolve_with_warnings(name)[1] == [], name
 
 
 @pytest.mark.parametrize("old", sorted(MOVED))

@@ -161,7 +161,7 @@ class _Ring:
         self._change = threading.Condition()
 
     def take(self, size: int) -> tuple[int, Tensor]:
-        """Where a piece of ``size`` bytes begins, and the piece, as soon as there is room."""
+        """A piece of ``size`` bytes and its beginning, as soon as there is room."""
         whole = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
         with self._change:
             if whole > len(self._memory):  # a batch larger than all before it
@@ -181,7 +181,7 @@ class _Ring:
             self._change.notify()
 
     def _free(self, size: int) -> int | None:
-        """Where ``size`` bytes are free behind the youngest piece, or at the beginning; or None."""
+        """The place of ``size`` free bytes behind the youngest piece, or at the beginning; or None."""
         if not self._given:
             return 0
         first, last = self._given[0][0], self._given[-1][1]

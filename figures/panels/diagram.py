@@ -57,7 +57,7 @@ class Box(Checked):
 
     @property
     def end(self) -> float:
-        """Where the box ends on the right."""
+        """The right end of the box."""
         return self.column + self.span
 
     @property
