@@ -1,4 +1,4 @@
-"""What a store keeps of its examples: digests of inputs, targets, order, files and sizes."""
+"""A store's records of its examples: digests of inputs, targets, order, files and sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loader gives, and how a network is fed with it.
+"""Batches of a loader, and the inputs of a network in them.
 
 A batch is a tensor or array (n, ...); a tuple or list that begins with one, or with a dictionary,
 followed by labels and ids; or a dictionary of tensors and arrays by the names of the network's
@@ -53,7 +53,7 @@ def arguments(model: nn.Module, batch: Any) -> dict[str, Tensor]:
 
 
 def inputs_of(batch: Any) -> Any:
-    """What of a batch the network is fed with: a tensor, an array, or a dictionary of them.
+    """The inputs of a network in a batch: a tensor, an array, or a dictionary of them.
 
     Raises:
         UsageError: there is none.
@@ -80,7 +80,7 @@ def inputs_of(batch: Any) -> Any:
 
 
 def batch_size(batch: Any) -> int:
-    """How many examples a batch has.
+    """The number of examples in a batch.
 
     Raises:
         UsageError: no batch, or one without a dimension of examples.
@@ -216,7 +216,7 @@ def mask_of(batch: Any) -> Tensor | None:
 
 
 def _beside(batch: Any, place: int, keys: tuple[str, ...]) -> Any:
-    """What a batch says of its examples, in its place or under one of its keys."""
+    """An entry of a batch about its examples, in its place or under one of its keys."""
     if isinstance(batch, (tuple, list)):
         if len(batch) > place:
             return batch[place]

@@ -1,4 +1,4 @@
-"""Which examples a loader gives, and in which order, as far as it says."""
+"""The examples that a loader gives and their order, as far as it says."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ DAMAGE = (
 
 
 def part_path(path: str | os.PathLike[str]) -> Path:
-    """Where a store lies until it is whole."""
+    """The file of a store until it is whole."""
     return Path(f"{os.fspath(path)}.part")
 
 

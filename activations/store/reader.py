@@ -175,7 +175,7 @@ class ActivationStore:
         return self[layer][start:stop]
 
     def provenance(self) -> dict[str, Any]:
-        """Where the activations come from; JSON values."""
+        """A record of where the activations come from; JSON values."""
         return json.loads(text_of(self._file, "provenance"))
 
     def describe(self) -> list[dict[str, Any]]:
@@ -193,7 +193,7 @@ class ActivationStore:
         ]
 
     def verify(self, progress: Progress = silent) -> list[str]:
-        """What does not have the checksum that was written with it, in words; [] if all is well.
+        """Parts without the checksum that was written with them, in words; [] if all is well.
 
         Args:
             progress: told the blocks read.
