@@ -181,7 +181,7 @@ class _Ring:
             self._change.notify()
 
     def _free(self, size: int) -> int | None:
-        """The place of ``size`` free bytes, after the youngest piece or at the beginning; or None."""
+        """A free place of ``size`` bytes, behind the youngest piece or at the start, or None."""
         if not self._given:
             return 0
         first, last = self._given[0][0], self._given[-1][1]

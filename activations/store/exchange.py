@@ -405,7 +405,7 @@ def _from_slice(file: Any, layer: str) -> _Incoming:
 
 
 def _read_folder(folder: Path, opened: ExitStack) -> _Found:
-    """The files that ``export_layers`` wrote."""
+    """Read the files that ``export_layers`` wrote."""
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         layers = {}
