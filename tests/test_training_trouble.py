@@ -88,7 +88,7 @@ def test_images_without_labels_train_what_needs_none(tmp_path: Path) -> None:
         run = train(method, configured(method, **where, **more), tmp_path / method)
         assert run.describe()["facts"]["classes"] == 0
     assert "classes_seen" not in Run(tmp_path / "gan").last_metrics()
-    with pytest.raises(UsageError, match="has no labels, one each, which supervised training needs"):
+    with pytest.raises(UsageError, match="has no labels, one each, which supervised"):
         train("supervised", configured("supervised", **where), tmp_path / "supervised")
 
 
