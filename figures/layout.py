@@ -150,7 +150,7 @@ def _heights(
     width: float,
     legend: Legend,
 ) -> list[float]:
-    """Inches of the rows, all of which fit on a page."""
+    """Inches of the rows, which fit on a page together."""
     needed = [
         max(_height(title, panel, width / count, legend) for title, panel in row)
         for row, count in zip(rows, cells, strict=True)
@@ -207,7 +207,7 @@ def _draw_bar(fig: Figure, axes: Sequence[Axes], scale: Scale, height: float) ->
     look: dict[str, Any] = {"shrink": shrink, "pad": 0.02, "aspect": 22, "ticks": ticks}
     bar = fig.colorbar(colours, ax=list(axes), **look)
     bar.set_label(wrapped(scale.label, 0.7 * height))
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def _draw_legend(fig: Figure, grid: GridSpec, plan: _Plan) -> None:

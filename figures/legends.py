@@ -31,7 +31,7 @@ class Legend:
     Attributes:
         handles: entries below all panels.
         own: entries of each panel, by its identity.
-        shared: those of the panels are among ``handles``; else each has a legend above it.
+        shared: ``handles`` hold the entries of all panels; else each has a legend above it.
     """
 
     handles: list[Artist]
@@ -66,7 +66,7 @@ def legend_of(panels: Sequence[Panel], looks: Mapping[str, Mapping[str, Any]]) -
     own = {id(panel): panel.handles(looks) for panel in panels}
     notes = [
         handle
-        for kind in dict.fromkeys(map(type, panels))
+        for kind in dict.fromkeys(type(panel) for panel in panels)
         for handle in kind.notes([panel for panel in panels if type(panel) is kind])
     ]
     named = [[str(handle.get_label()) for handle in handles] for handles in own.values()]

@@ -1,4 +1,4 @@
-"""Looks of what has a label: one in a whole figure, told apart by colour and without it."""
+"""Looks of labels: one in a whole figure, told apart by colour and without it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HOLLOW: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 0.8, "z
 
 
 def looks_of(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
-    """By label, what its lines look like: a colour and a marker a group, a stroke a member.
+    """Properties of lines by label: a colour and a marker a group, a stroke a member.
 
     A group is grey if one of it is a control. ``hue`` chooses colour and marker; other groups take
     those that are left, in order.

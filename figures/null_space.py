@@ -333,10 +333,11 @@ def _noises(report: NullSpaceReport) -> dict[str, list[str]]:
 def _shares(report: NullSpaceReport, kind: str, levels: Sequence[str]) -> Lines:
     entries = [report.find("noise_share", "row", f"{kind} {level}") for level in levels]
     label, hue = PARTS["row"]
+    median, low, high = (_numbers(entries, key) for key in _CHANCE)
     lines = [
         _series(Line, label, entries, hue=hue),
         *_control(entries),
-        Line("chance", *(_numbers(entries, key) for key in _CHANCE), look="chance"),
+        Line("chance", median, low, high, look="chance"),
     ]
     between = report.find("displacement_share", "row")
     if between is not None:

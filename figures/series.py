@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from repsim.results.checked import Checked
-from repsim.results.figure import Look
+from repsim.results.figure import Look, Panel
 
 #: Points of a line that have a marker: of many epochs, some.
 _MARKED = 12
@@ -79,7 +79,7 @@ class Series(Checked):
         return np.array(self.low, float), np.array(self.high, float)
 
 
-def check_labels(panel: Record, series: Sequence[Series]) -> None:
+def check_labels(panel: Panel, series: Sequence[Series]) -> None:
     """Refuse a panel without series, or with two of one label."""
     panel.require(bool(series), "some series")
     labels = [each.label for each in series]

@@ -1,4 +1,4 @@
-"""Bars of categories, with intervals and marks of what they are compared with."""
+"""Bars of categories, with intervals and marks to compare them with."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Line(Series):
     """A series of a panel of lines.
 
     Attributes:
-        x: (x,) places of its own, instead of those of the panel.
+        x: (x,) places of its own, instead of the panel's.
         spread: (x,) half lengths of whiskers, such as standard deviations over seeds.
     """
 
@@ -85,7 +85,7 @@ class Lines(Panel):
 
     def tabulate(self) -> Iterator[dict[str, Any]]:
         for each in self.series:
-            spreads = [{}] * len(each.values)
+            spreads: list[dict[str, float]] = [{}] * len(each.values)
             if each.spread is not None:
                 spreads = [{"spread": spread} for spread in each.spread]
             for row, spread in zip(each.rows(each.x or self.x), spreads, strict=True):

@@ -37,7 +37,7 @@ class Matrix(Panel):
         xlabel: name of the columns.
         ylabel: name of the rows.
         centre: number that colours diverge from; None lets them rise.
-        limits: numbers at the ends of the colours; None takes those of the values.
+        limits: numbers at the ends of the colours; None takes the ends of the values.
         digits: decimals that are written.
         remarks: (rows, columns) small text below the numbers, such as ranks or intervals.
     """

@@ -119,7 +119,7 @@ class Strips(Panel):
         ax.plot(np.concatenate(x), y, label=dots.label, rasterized=True, alpha=0.5, **look)
         middles = [np.nanmedian(each) for each in strips.values()]
         places, reach = np.array(list(strips)) + shift, half + 0.04
-        strokes = {"color": "black", "linewidth": 0.9, "zorder": 3}
+        strokes: dict[str, Any] = {"color": "black", "linewidth": 0.9, "zorder": 3}
         ax.hlines(middles, places - reach, places + reach, **strokes)
 
     @property

@@ -38,7 +38,8 @@ class Checked(Record):
     noun: ClassVar[str] = "record"
 
     def __post_init__(self) -> None:
-        for name, hint in _hints(type(self)).items():
+        kind: Any = type(self)
+        for name, hint in _hints(kind).items():
             fitted = _fit(hint, getattr(self, name), f"{self.called}: {name}")
             object.__setattr__(self, name, fitted)
         self.check()
@@ -83,12 +84,12 @@ def is_finite(values: Iterable[Any]) -> bool:
 
 
 @cache
-def _hints(cls: type[Checked]) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     hints = get_type_hints(cls)
     return {f.name: hints[f.name] for f in fields(cls)}
 
 
-def _noun(cls: type[Checked], name: str) -> str:
+def _noun(cls: Any, name: str) -> str:
     return _said(_hints(cls)[name])
 
 

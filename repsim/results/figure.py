@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import ascii_lowercase
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from repsim.errors import StoreError, UsageError, choices
 from repsim.results.base import Result
@@ -36,8 +36,6 @@ COLUMNS = ("series", "layer_a", "layer_b", "x", "value", "low", "high")
 
 #: Fields of a figure beside its panels, and their types in files.
 _PLAIN: dict[str, Any] = {"name": str, "caption": str, "provenance": dict}
-
-_P = TypeVar("_P", bound="Panel")
 
 
 class Labelled(Protocol):
@@ -135,12 +133,12 @@ class Panel(Checked):
         return largest
 
     @classmethod
-    def notes(cls: type[_P], panels: Sequence[_P]) -> list[Artist]:
+    def notes(cls, panels: Sequence[Any]) -> list[Artist]:
         """Entries that the legend of a figure has for its panels of this type together."""
         return []
 
     @classmethod
-    def scale(cls: type[_P], panels: Sequence[_P]) -> Scale | None:
+    def scale(cls, panels: Sequence[Any]) -> Scale | None:
         """The colours that all panels of this type in a figure share, if they need a bar."""
         return None
 
