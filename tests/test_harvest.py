@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import repsim
 from repsim.activations import plan_harvest
-from repsim.activations.capture.pooling import Reduction
+from repsim.activations.capture.pooling import Pooling
 from repsim.activations.store.format import part_path
 from repsim.errors import (
     CaptureError,
@@ -374,7 +374,7 @@ def test_averages_of_halves_do_not_overflow_where_there_is_padding() -> None:
     tokens = torch.full((2, 300, 4), 300.0, dtype=torch.float16)
     mask = torch.ones(2, 300)
     mask[1, 7:] = 0
-    found = Reduction("avg")(tokens, mask=mask)
+    found = Pooling("avg")(tokens, mask=mask)
     torch.testing.assert_close(found, torch.full((2, 4), 300.0, dtype=torch.float16))
 
 

@@ -19,7 +19,7 @@ import torch
 
 from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, PrintedTable
-from repsim.activations.capture.pooling import Reduction
+from repsim.activations.capture.pooling import Pooling
 from repsim.configuration import setting
 from repsim.devices import float64_device
 from repsim.errors import MismatchError, UsageError, choices
@@ -76,7 +76,7 @@ class ProbePlan:
                 raise UsageError(f"unknown component {component!r}; {near}")
         for fraction in self.label_fractions:
             check_fraction(fraction)
-        Reduction.parse(self.pooling)
+        Pooling.parse(self.pooling)
 
     def probes(self) -> list[dict[str, Any]]:
         """Every combination, as a record."""
@@ -308,7 +308,7 @@ class _Reduced:
 
     def __init__(self, store: Store, layer: str, pooling: str, device: torch.device | str) -> None:
         self._layer = store[layer]
-        self._reduce = Reduction(pooling)
+        self._reduce = Pooling(pooling)
         self._device = device
         self.shape = (store.n, *self[:1].shape[1:])
 

@@ -30,7 +30,7 @@ STEPS = {
 
 
 @dataclass(frozen=True)
-class Reduction:
+class Pooling:
     """Steps that are applied to a layer's activations one after the other, such as ``grid:4``.
 
     A map is (n, c, h, w), also with one or three dimensions of positions after the channels; a
@@ -50,7 +50,7 @@ class Reduction:
         return [(name, int(size or 0)) for name, _, size in split]
 
     @classmethod
-    def parse(cls, text: str) -> Reduction:
+    def parse(cls, text: str) -> Pooling:
         """``text`` if it names steps; ``UsageError`` if not."""
         names = {step.partition(":")[0] for step in STEPS}
         for step in (each.strip() for each in text.split("+")):
@@ -62,12 +62,12 @@ class Reduction:
             ):
                 expected = f"{name}:K with a whole number K" if f"{name}:K" in STEPS else name
                 raise UsageError(f"pooling {step!r} is not understood; expected {expected}")
-        reduction = cls("+".join(each.strip() for each in text.split("+")))
-        if "positions" in [name for name, _ in reduction.steps[:-1]]:
-            after = reduction.steps[[name for name, _ in reduction.steps].index("positions") + 1][0]
+        pooling = cls("+".join(each.strip() for each in text.split("+")))
+        if "positions" in [name for name, _ in pooling.steps[:-1]]:
+            after = pooling.steps[[name for name, _ in pooling.steps].index("positions") + 1][0]
             if after != "project":
                 raise UsageError(f"pooling {text!r}: nothing but project:K can follow positions")
-        return reduction
+        return pooling
 
     @property
     def splits(self) -> bool:
@@ -102,11 +102,11 @@ class Reduction:
         return values
 
 
-class Pooling:
-    """The reduction of each layer: the first whose pattern matches its address.
+class PoolingRules:
+    """The pooling of each layer: the first whose pattern matches its address.
 
     Args:
-        chosen: one reduction for all, as ``"avg"``; or pairs of pattern and reduction, as
+        chosen: one pooling for all, as ``"avg"``; or pairs of pattern and pooling, as
             ``"bg1.*=grid:4,*=avg"`` or ``{"bg1.*": "grid:4", "*": "avg"}``. A layer that no pattern
             matches keeps every value.
 
@@ -116,17 +116,17 @@ class Pooling:
 
     def __init__(self, chosen: str | Mapping[str, str] = "none") -> None:
         pairs = _split(chosen) if isinstance(chosen, str) else list(chosen.items())
-        self._rules = [(pattern, Reduction.parse(steps)) for pattern, steps in pairs]
+        self._rules = [(pattern, Pooling.parse(steps)) for pattern, steps in pairs]
 
     def __str__(self) -> str:
         """As it is written, and as provenance records it."""
         if [pattern for pattern, _ in self._rules] == ["*"]:
             return self._rules[0][1].text
-        return ",".join(f"{pattern}={reduction.text}" for pattern, reduction in self._rules)
+        return ",".join(f"{pattern}={pooling.text}" for pattern, pooling in self._rules)
 
-    def of(self, layer: str) -> Reduction:
-        """The reduction of the layer at an address."""
-        return next((r for p, r in self._rules if _matches(p, layer)), Reduction())
+    def of(self, layer: str) -> Pooling:
+        """The pooling of the layer at an address."""
+        return next((r for p, r in self._rules if _matches(p, layer)), Pooling())
 
     def check(self, layers: Collection[str]) -> None:
         """Raise ``UsageError`` if one of the patterns is that of no layer."""

@@ -25,7 +25,7 @@ from repsim.activations.capture.batches import (
 from repsim.activations.capture.digests import input_digests
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
-from repsim.activations.capture.pooling import Pooling
+from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.harvesting.plan import Plan, check_choices, plan_layers
 from repsim.activations.harvesting.rows import HarvestRows
 from repsim.activations.harvesting.sampling import count_examples, order_of, sampling_of
@@ -96,7 +96,7 @@ def harvest(
         NonFiniteError: NaN or infinity in a layer.
         StoreError: no room, or an unfinished store of another harvest.
     """
-    path, reduce = Path(path), Pooling(pooling)
+    path, reduce = Path(path), PoolingRules(pooling)
     check_choices(dtype, compression)
     refuse_existing(path, overwrite or resume)
     if part_path(path).is_file() and not (resume or overwrite):
@@ -167,7 +167,7 @@ def plan_harvest(
     model = unwrap(model)
     target = _device_of(model) if device is None else find_device(device)
     moved = to_device(first, target)
-    return plan_layers(model.to(target), moved, layers, Pooling(pooling), dtype, n)
+    return plan_layers(model.to(target), moved, layers, PoolingRules(pooling), dtype, n)
 
 
 def _first(batches: Iterator[Any]) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from repsim.activations.capture.hooks import planned
-from repsim.activations.capture.pooling import Pooling
+from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.store.compression import COMPRESSIONS
 from repsim.activations.store.format import LayerSpec
 from repsim.errors import ShapeError, UsageError, choices
@@ -43,7 +43,7 @@ def plan_layers(
     model: nn.Module,
     batch: Any,
     layers: str | Sequence[str] | None,
-    pooling: Pooling,
+    pooling: PoolingRules,
     dtype: str | None,
     n: int,
 ) -> Plan:

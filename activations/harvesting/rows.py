@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from repsim.activations.capture.batches import batch_size, ids_of, targets_of
-from repsim.activations.capture.pooling import Pooling, Reduction
+from repsim.activations.capture.pooling import Pooling, PoolingRules
 from repsim.activations.harvesting.plan import Plan
 from repsim.activations.harvesting.stream import WAITING_BYTES, Stream
 from repsim.activations.store.format import ExampleRows, ExampleSpec, TargetSpec
@@ -35,7 +35,7 @@ class HarvestRows:
     def __init__(
         self,
         plan: Plan,
-        pooling: Pooling,
+        pooling: PoolingRules,
         seed: str,
         first: Any,
         dataset: Any = None,
@@ -62,13 +62,13 @@ class HarvestRows:
     def into(self, stream: Stream) -> Callable[[str, Tensor], None]:
         """A hook's reduction: what a layer gives, reduced, goes into the stream."""
         dtypes = {name: getattr(torch, spec.dtype) for name, spec in self.plan.layers.items()}
-        reductions = {name: self._pooling.of(name) for name in self.plan.layers}
+        poolings = {name: self._pooling.of(name) for name in self.plan.layers}
 
         def take(layer: str, values: Tensor) -> None:
-            self._look_for_padding(layer, values, reductions[layer])
+            self._look_for_padding(layer, values, poolings[layer])
             if dtypes[layer] == torch.float32:
                 values = values.float()  # halves are reduced in what they are stored as
-            reduced = reductions[layer](values, mask=self.mask, layer=layer, seed=self._seed)
+            reduced = poolings[layer](values, mask=self.mask, layer=layer, seed=self._seed)
             reduced = reduced.unsqueeze(1) if reduced.ndim == 1 else reduced
             expected = self.plan.layers[layer].shape
             if tuple(reduced.shape[1:]) != expected:
@@ -118,8 +118,8 @@ class HarvestRows:
             )
         return found
 
-    def _look_for_padding(self, layer: str, values: Tensor, reduction: Reduction) -> None:
-        if self.mask is None or self._warned or reduction.pools:
+    def _look_for_padding(self, layer: str, values: Tensor, pooling: Pooling) -> None:
+        if self.mask is None or self._warned or pooling.pools:
             return
         if values.ndim == 3 and values.shape[:2] == self.mask.shape and not bool(self.mask.all()):
             self._warned = True

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import repsim
-from repsim.activations.capture.pooling import STEPS, Pooling, Reduction, project
+from repsim.activations.capture.pooling import STEPS, Pooling, PoolingRules, project
 from repsim.errors import ShapeError, UsageError
 
 MAPS = torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -19,7 +19,7 @@ MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 1, 1, 1]])
 
 
 def reduce(text: str, x: torch.Tensor, **keywords: object) -> torch.Tensor:
-    return Reduction.parse(text)(x, **keywords)  # type: ignore[arg-type]
+    return Pooling.parse(text)(x, **keywords)  # type: ignore[arg-type]
 
 
 def test_none_keeps_everything() -> None:
@@ -146,14 +146,14 @@ def repsim_centred(x: torch.Tensor) -> np.ndarray:
 
 
 def test_each_layer_gets_the_first_rule_that_matches() -> None:
-    pooling = Pooling("bg1.*=grid:4,*.odd=none,*=avg")
+    pooling = PoolingRules("bg1.*=grid:4,*.odd=none,*=avg")
     assert pooling.of("bg1.b0.odd").text == "grid:4"
     assert pooling.of("bg2.b0.odd").text == "none"
     assert pooling.of("pooled").text == "avg"
     assert str(pooling) == "bg1.*=grid:4,*.odd=none,*=avg"
-    assert str(Pooling("avg")) == "avg"
-    assert str(Pooling({"*": "avg"})) == "avg"
-    assert Pooling({"stem": "avg"}).of("head").text == "none"
+    assert str(PoolingRules("avg")) == "avg"
+    assert str(PoolingRules({"*": "avg"})) == "avg"
+    assert PoolingRules({"stem": "avg"}).of("head").text == "none"
 
 
 @pytest.mark.parametrize(
@@ -170,20 +170,20 @@ def test_each_layer_gets_the_first_rule_that_matches() -> None:
 )
 def test_what_is_not_understood_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Pooling(text)
+        PoolingRules(text)
 
 
 def test_a_rule_that_is_never_used_is_refused() -> None:
     layers = ["stem", "bg1.b0.odd"]
-    Pooling("bg1.*=grid:4,*=avg").check(layers)
+    PoolingRules("bg1.*=grid:4,*=avg").check(layers)
     with pytest.raises(UsageError, match="'bg2.\\*' is never used: it matches none of stem, bg1"):
-        Pooling("bg2.*=grid:4,*=avg").check(layers)
+        PoolingRules("bg2.*=grid:4,*=avg").check(layers)
     with pytest.raises(UsageError, match="'stem' is never used: the rules before it take all"):
-        Pooling("*=avg,stem=none").check(layers)
+        PoolingRules("*=avg,stem=none").check(layers)
     with pytest.raises(UsageError, match="never used"):
-        Pooling("avg,none").check(layers)
+        PoolingRules("avg,none").check(layers)
 
 
 def test_every_step_is_explained() -> None:
     for step in STEPS:
-        Reduction.parse(step.replace("K", "3"))
+        Pooling.parse(step.replace("K", "3"))
