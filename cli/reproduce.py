@@ -11,18 +11,29 @@ from repsim.cli.options import data_dir_option, device_option, json_option, page
 from repsim.cli.reporting import bar, say, show_files, show_json, show_table
 
 if TYPE_CHECKING:
-    from repsim.figures.papers.claims import Claim
+    from repsim.figures.papers.engine.claims import Finding
+    from repsim.figures.papers.engine.report import Findings
 
 
-@click.command()
+class PaperCommand(click.Command):
+    """A command whose help lists the papers that are there."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from repsim.figures.papers import paper_names, paper_summary
+
+        with formatter.section("Papers"):
+            formatter.write_dl([(name, paper_summary(name)) for name in paper_names()])
+
+
+@click.command(cls=PaperCommand)
 @click.argument("paper", metavar="PAPER")
 @click.option(
     "--scale",
-    type=click.Choice(["tiny", "small", "paper"]),
+    type=click.Choice(["tiny", "small", "long", "paper"]),
     default="small",
     show_default=True,
-    help="tiny: minutes, to see every figure; small: an hour or so on two cores; paper: the "
-    "papers' settings.",
+    help="tiny: minutes, to see every figure; small: an hour or so on two cores; long: a night, "
+    "where a paper lays it out; paper: the papers' settings.",
 )
 @click.option("--data", help="Image set.  [default: the paper's; digits at scale tiny]")
 @data_dir_option
@@ -36,13 +47,18 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Trainings at a time, each on its share of the processors.",
+    help="Runs and results at a time, each on its share of the processors.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of everything it makes.  [default: reproductions/PAPER-DATA-SCALE]",
+)
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write a page for people, such as docs/mao2022.md, with its images beside it.",
 )
 @click.option("--dry-run", is_flag=True, help="List what is missing, with time and disk; no more.")
 @device_option
@@ -56,6 +72,7 @@ def reproduce(
     seeds: int | None,
     jobs: int,
     output: Path | None,
+    page: Path | None,
     dry_run: bool,
     device: str,
     style: str,
@@ -66,73 +83,83 @@ def reproduce(
     repsim reproduce mao2022 --data mnist
 
     Train what a paper needs, compute its results, draw its figures and tables, and say of each of
-    its claims whether the numbers support it. PAPER is grigg2021 or mao2022. What exists is found
-    again by a hash of its settings, so an interrupted reproduction continues, and another --style
-    only draws.
+    its claims whether the numbers support it. What exists is found again by a hash of its settings,
+    so an interrupted reproduction continues, and another --style only draws. A run or result that
+    fails is reported at the end, and all that does not need it is made.
     """
-    from repsim.errors import StoreError
-    from repsim.figures.papers import Workspace, find_recipe
-    from repsim.figures.papers.production import estimate, make_missing
-    from repsim.figures.papers.report import publish
+    from repsim.figures.papers import find_paper
+    from repsim.figures.papers.engine import Folder, Reproduction
+    from repsim.figures.papers.engine.estimates import estimate
+    from repsim.figures.papers.engine.page import write_page
+    from repsim.figures.papers.engine.production import make_missing
+    from repsim.figures.papers.engine.report import collect, publish
 
-    kind = find_recipe(paper)
-    chosen = kind(Workspace(Path(), data_dir, device), scale, data, seeds).data
-    folder = output or Path("reproductions") / f"{paper}-{chosen}-{scale}"
-    recipe = kind(Workspace(folder, data_dir, device), scale, data, seeds)
+    asked = find_paper(paper)
+    usual = Path("reproductions") / f"{paper}-{data or asked.data_sets(scale)[0]}-{scale}"
+    folder = Folder(output or usual, data_dir, device)
+    reproduction = Reproduction(asked, folder, scale, data, seeds)
     if dry_run:
-        show_estimate(estimate(recipe), len(recipe.tasks), folder, as_json)
+        steps = len(reproduction.steps)
+        show_estimate(estimate(reproduction.missing()), steps, folder.path, as_json)
         return
-    try:
-        with recipe.claim_folder():
-            with bar(f"reproduce {paper}") as progress:
-                make_missing(recipe, jobs=jobs, progress=progress)
-            say("draw the figures")
-            claims = recipe.claims()
-            written = publish(recipe, claims, style=style)
-    except StoreError as error:
-        raise StoreError(f"{error}; here: remove it, and run the same command again") from error
+    with reproduction.lock():
+        with bar(f"reproduce {paper}") as progress:
+            failed = make_missing(reproduction, jobs=jobs, progress=progress)
+        say("draw the figures")
+        findings = collect(reproduction, {step.name: error for step, error in failed.items()})
+        written = publish(findings, style=style)
+        written += write_page(findings, page)[:1] if page else []
+    show_findings(findings, written, as_json)
+    click.echo(f"everything lies in {folder.path}/", err=as_json)
+    if findings.failures:
+        raise click.exceptions.Exit(1)
+
+
+def show_findings(findings: Findings, written: list[Path], as_json: bool) -> None:
+    """The verdicts, what failed, and the files that a reader opens first."""
     if as_json:
-        show_json([claim.row() for claim in claims])
+        show_json([claim.row() for claim in findings.claims])
     else:
-        show_claims(claims, recipe.title)
+        show_claims(findings.claims, findings.reproduction.paper.title)
+    for name, error in findings.failures.items():
+        say(f"{name} failed: {error}")
     shown = [
         path for path in written if path.suffix in (".pdf", ".md") or path.name == "claims.csv"
     ]
     show_files(shown, as_json=as_json)
-    click.echo(f"everything lies in {folder}/", err=as_json)
 
 
-def show_estimate(missing: list[dict[str, Any]], tasks: int, folder: Path, as_json: bool) -> None:
-    """The runs and analyses that would be made."""
+def show_estimate(missing: list[dict[str, Any]], steps: int, folder: Path, as_json: bool) -> None:
+    """The costs of the steps that would be made."""
     from repsim.devices import in_units
+    from repsim.figures.papers.engine.markdown import in_time
 
     if as_json:
         show_json(missing)
         return
     if not missing:
-        click.echo(f"nothing is missing in {folder}: all of {tasks} runs and results are there")
+        click.echo(f"nothing is missing in {folder}: all of {steps} runs and results are there")
         return
     rows = [
-        (each["task"], each["kind"], in_time(each["seconds"]), in_units(each["bytes"]))
+        (
+            each["task"],
+            each["kind"],
+            in_time(each["seconds"]),
+            in_units(each["memory"]),
+            in_units(each["bytes"]),
+        )
         for each in missing
     ]
     seconds, size = (sum(each[key] for each in missing) for key in ("seconds", "bytes"))
-    rows.append(("all of it", "", in_time(seconds), in_units(size)))
+    rows.append(("all of it", "", in_time(seconds), "", in_units(size)))
     show_table(
-        f"{len(missing)} of {tasks} runs and results are missing in {folder}",
-        ("", "kind", "time, about", "disk, about"),
+        f"{len(missing)} of {steps} runs and results are missing in {folder}",
+        ("", "kind", "time, about", "memory, about", "disk, about"),
         rows,
     )
 
 
-def in_time(seconds: float) -> str:
-    """Seconds as people read them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def show_claims(claims: list[Claim], title: str) -> None:
+def show_claims(claims: list[Finding], title: str) -> None:
     """The verdict on each claim, with the number that decides below it."""
     rows = [
         (

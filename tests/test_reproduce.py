@@ -1,11 +1,13 @@
-"""Papers reproduced: recipes make each thing once, and say what the numbers say."""
+"""Papers reproduced: their declarations, and whole reproductions at scale tiny."""
 
 from __future__ import annotations
 
 import csv
+import importlib
 import json
-import math
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,77 +15,36 @@ import pytest
 from driving import run_command
 
 from repsim.errors import UsageError
-from repsim.figures import FigureData, PrintedTable
-from repsim.figures.papers import PAPERS, Recipe, Workspace, find_recipe
-from repsim.figures.papers.claims import exactly, over_seeds
-from repsim.figures.papers.grigg2021 import gaussian_check, invariance_check, one_batch_check
-from repsim.figures.papers.mao2022 import PUBLISHED, probability_changes
-from repsim.figures.papers.production import Log, estimate, make_missing
-from repsim.figures.papers.recipe import Analysis, Training
-from repsim.figures.papers.report import publish
-from repsim.progress import silent
-from repsim.results import NullSpaceReport, ProbeCurve, Result
-from repsim.training.presets import read_preset
-
-
-class Stop(Exception):
-    """The exception that interrupts a reproduction."""
-
-
-def recipe_of(paper: str, folder: Path, **options: object) -> Recipe:
-    return find_recipe(paper)(Workspace(folder, device="cpu"), "tiny", **options)  # type: ignore[arg-type]
-
-
-# Verdicts
-
-
-@pytest.mark.parametrize(
-    ("values", "side", "bound", "verdict"),
-    [
-        ([1.0, 1.1, 0.9], "above", 0.5, "supported"),
-        ([1.0, 1.1, 0.9], "above", 0.9, "undecided"),
-        ([1.0, 1.1, 0.9], "above", 2.0, "not supported"),
-        ([1.0, 1.1, 0.9], "below", 2.0, "supported"),
-        ([1.0, 1.1, 0.9], "below", 0.5, "not supported"),
-        ([1.0], "above", 0.5, "undecided"),
-        ([0.8, 0.8], "above", 0.8, "undecided"),
-        ([0.8, 0.8, 0.8], "above", 0.8, "undecided"),
-        ([1.0, 1.0], "above", 0.8, "undecided"),
-        ([1.0, 1.0, 1.0], "above", 0.8, "supported"),
-        ([1.0, 1.0, 1.0], "below", 0.8, "not supported"),
-        ([math.nan, 1.0], "above", 0.5, "undecided"),
-    ],
+from repsim.figures import papers
+from repsim.figures.papers import find_paper, paper_names, paper_summary
+from repsim.figures.papers.engine import Folder, Reproduction
+from repsim.figures.papers.engine.page import write_page
+from repsim.figures.papers.engine.production import make_missing
+from repsim.figures.papers.engine.report import collect, publish
+from repsim.figures.papers.engine.steps import Computation, Training
+from repsim.figures.papers.grigg2021.estimators import (
+    changes_by_rotation,
+    distance_of_one_batch,
+    gaussian_check,
 )
-def test_means_over_seeds_decide_by_their_interval(
-    values: list[float], side: str, bound: float, verdict: str
-) -> None:
-    claim = over_seeds("a", "b", "c", values, side, bound)  # type: ignore[arg-type]
-    assert claim.verdict == verdict
-    assert claim.seeds == len(values)
+from repsim.figures.papers.mao2022.published import PUBLISHED
+from repsim.figures.papers.mao2022.runs import NAMES
+from repsim.figures.papers.mao2022.shift import ShiftConfig, probability_changes
+from repsim.results import NullSpaceReport, ProbeCurve, Result
+
+ROOT = Path(__file__).parent.parent
+
+#: The papers and, of each, the scales and image sets that it lays out.
+LAYOUTS = [(name, *layout) for name in paper_names() for layout in find_paper(name).splits]
 
 
-def test_the_interval_of_a_claim_is_students() -> None:
-    claim = over_seeds("a", "b", "c", [1.0, 2.0, 3.0], "above", 0.0)
-    reach = 4.302652729911275 / math.sqrt(3)  # t of two degrees of freedom
-    assert (claim.low, claim.high) == pytest.approx((2 - reach, 2 + reach))
+class Stop(BaseException):
+    """An interruption, as by a key."""
 
 
-def test_without_a_bound_nothing_is_decided() -> None:
-    assert over_seeds("a", "b", "c", [1.0, 1.0], None).verdict == "reported"
-
-
-def test_the_worst_case_decides_what_has_to_hold_of_all() -> None:
-    assert exactly("a", "b", "c", [0.1, 0.3], "below", 0.2).verdict == "not supported"
-    assert exactly("a", "b", "c", [0.1, 0.2], "below", 0.2).verdict == "supported"
-    assert exactly("a", "b", "c", [0.1, 0.3], "above", 0.1).value == 0.1
-    for values in ([0.1, math.nan], [math.nan, 0.1], []):
-        assert exactly("a", "b", "c", values, "below", 0.2).verdict == "undecided"
-
-
-def test_a_claim_is_a_line_of_a_table_without_nan() -> None:
-    row = exactly("a", "b", "c", [0.1], "below", 0.2).row()
-    assert row["low"] == ""
-    assert row["value"] == 0.1
+def reproduction_of(paper: str, folder: Path, **options: object) -> Reproduction:
+    place = Folder(folder, device="cpu")
+    return Reproduction(find_paper(paper), place, "tiny", **options)  # type: ignore[arg-type]
 
 
 # Closed forms
@@ -100,8 +61,8 @@ def test_the_biased_estimator_goes_to_its_limit_on_independent_features(
 
 
 def test_identities_of_the_estimators() -> None:
-    assert max(invariance_check()) < 1e-12
-    assert max(one_batch_check()) < 1e-12
+    assert max(changes_by_rotation()) < 1e-12
+    assert max(distance_of_one_batch()) < 1e-12
 
 
 def test_softmax_sees_every_direction_of_the_row_space_but_one() -> None:
@@ -110,7 +71,7 @@ def test_softmax_sees_every_direction_of_the_row_space_but_one() -> None:
     features, weight = (
         torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((20, 8), (4, 8))
     )
-    along, across = probability_changes(features, weight).values()
+    along, across = probability_changes(features, weight, ShiftConfig().shifts).values()
     assert max(along) < 1e-12
     assert across[-1] > 1e-3
     assert across == sorted(across)
@@ -122,133 +83,99 @@ def test_published_differences_are_those_of_the_published_accuracies() -> None:
     assert [round(c - d, 2) for c, d in pairs] == table["difference"]
 
 
-# Recipes
+# Declarations
 
 
-@pytest.mark.parametrize("paper", PAPERS)
-def test_what_a_thing_is_called_depends_on_its_settings_alone(paper: str, tmp_path: Path) -> None:
-    tasks = {task.path.name for task in recipe_of(paper, tmp_path).tasks}
-    assert len(tasks) == len(recipe_of(paper, tmp_path).tasks)
-    elsewhere = find_recipe(paper)(Workspace(tmp_path / "b", device="auto"), "tiny")
-    assert {task.path.name for task in elsewhere.tasks} == tasks
-    # More seeds need what fewer have, and something more.
-    more = {task.path.name for task in recipe_of(paper, tmp_path, seeds=3).tasks}
-    assert tasks < more
+def test_papers_are_found_by_being_there() -> None:
+    assert paper_names() == ["grigg2021", "mao2022"]
+    assert paper_summary("mao2022") == "GAN discriminator and classifier as feature extractors."
+    assert all(find_paper(name).name == name for name in paper_names())
+    with pytest.raises(UsageError, match="there is no paper 'grig2021'; did you mean"):
+        find_paper("grig2021")
 
 
-@pytest.mark.parametrize("paper", PAPERS)
-def test_a_task_comes_after_what_it_needs(paper: str, tmp_path: Path) -> None:
-    seen = set()
-    for task in recipe_of(paper, tmp_path).tasks:
-        assert all(need.path in seen for need in task.needs)
-        seen.add(task.path)
+@pytest.mark.parametrize("paper", paper_names())
+def test_the_name_of_a_step_depends_on_its_settings_alone(paper: str, tmp_path: Path) -> None:
+    names = {step.path.name for step in reproduction_of(paper, tmp_path).steps}
+    assert len(names) == len(reproduction_of(paper, tmp_path).steps)
+    place = Folder(tmp_path / "b", device="auto")
+    elsewhere = Reproduction(find_paper(paper), place, "tiny")
+    assert {step.path.name for step in elsewhere.steps} == names
+    # More seeds need all of the steps that fewer need, and something more.
+    assert names < {step.path.name for step in reproduction_of(paper, tmp_path, seeds=3).steps}
 
 
-def test_a_changed_setting_is_another_run_and_another_result(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
-    settings = {"data": "digits", "epochs": 1}
-    one, other = (
-        Training(workspace, "a", "supervised", {**settings, "lr": lr}) for lr in (0.1, 0.2)
-    )
-    assert one.path != other.path
-    results = [
-        Analysis(workspace, "r", FigureData, {}, [run], lambda progress: FigureData("", "", []))
-        for run in (one, other)
-    ]
-    assert results[0].path != results[1].path
+@pytest.mark.parametrize("paper", paper_names())
+def test_folders_of_the_first_release_are_found(paper: str, tmp_path: Path) -> None:
+    """Every run that was trained, and every result of one, has the name that it had."""
+    known = (Path(__file__).parent / "reproduced" / f"{paper}.txt").read_text().split()
+    trained = {name for name in known if "untrained" not in name}
+    reproduction = reproduction_of(paper, tmp_path)
+    runs = {step.path.name for step in reproduction.steps if isinstance(step, Training)}
+    earlier = {
+        step.earlier.stem
+        for step in reproduction.steps
+        if isinstance(step, Computation) and step.earlier
+    }
+    assert trained <= runs | earlier
 
 
-def test_a_result_is_made_again_when_it_or_its_network_is_another(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path, device="cpu")
-    panel = PrintedTable("", ["a"], [["b"]])
-    run = Training(workspace, "a", "gan", {**read_preset("gan", "tiny"), "epochs": 0})
-    result = Analysis(
-        workspace, "r", FigureData, {}, [run], lambda progress: FigureData("", "", [panel])
-    )
-    assert not result.done
-    run.make(silent)
-    result.make(silent)
-    assert result.done
-    whole = result.path.read_bytes()
-    for damage in (whole[:100], b"{}", ProbeCurve([], 2, 1, 1, "lbfgs")):
-        if isinstance(damage, ProbeCurve):
-            damage.save(result.path, overwrite=True)
-        else:
-            result.path.write_bytes(damage)
-        assert not result.done
-        result.make(silent)
-        assert result.done
-        assert result.path.read_bytes() == whole
-    result.path.with_suffix(".csv").unlink()
-    assert not result.done
-    result.make(silent)
-    checkpoint = run.run.checkpoint
-    checkpoint.write_bytes(checkpoint.read_bytes() + b" ")
-    assert not result.done
-    checkpoint.unlink()
-    assert not result.done
+def test_results_of_the_first_release_are_used_where_they_lie(tmp_path: Path) -> None:
+    reproduction = reproduction_of("grigg2021", tmp_path)
+    step = next(step for step in reproduction.steps if step.name.startswith("classes-simclr-0"))
+    assert isinstance(step, Computation)
+    for need in step.runs:
+        make_missing_run(need)
+    step.make(lambda *_: None)
+    own = step.path
+    assert step.earlier is not None
+    for suffix in (".json", ".csv"):
+        own.with_suffix(suffix).rename(own.with_name(step.earlier.stem + suffix))
+    assert step.done
+    assert step.path.stem == step.earlier.stem
+    assert step.load().layers_b == ("classes",)
+    own.with_name(step.earlier.stem + ".json").write_text("{}")
+    assert not step.done  # damaged: it is made again, under its own name
+    assert step.path == own
 
 
-def test_a_folder_is_of_one_reproduction_and_one_process(tmp_path: Path) -> None:
-    with (
-        recipe_of("grigg2021", tmp_path).claim_folder(),
-        pytest.raises(UsageError, match="being worked on by another process"),
-        recipe_of("grigg2021", tmp_path, seeds=3).claim_folder(),
-    ):
-        pass
-    with (
-        pytest.raises(UsageError, match="holds another reproduction .*choose another --output"),
-        recipe_of("mao2022", tmp_path).claim_folder(),
-    ):
-        pass
+def make_missing_run(step: Training) -> None:
+    step.make(lambda *_: None)
 
 
-def test_a_damaged_log_is_begun_anew(tmp_path: Path) -> None:
-    recipe = recipe_of("grigg2021", tmp_path)
-    (tmp_path / "log.csv").write_text("task,seconds\nbroken")
-    log = Log(recipe)
-    log.add(recipe.tasks[-1], 2.0)
-    log.add(recipe.tasks[-2], 3.0)
-    assert [row["seconds"] for row in log.rows()] == ["2.0", "3.0"]
-
-
-@pytest.mark.parametrize("paper", PAPERS)
-@pytest.mark.parametrize("scale", ["small", "paper"])
-def test_every_scale_has_settings(paper: str, scale: str, tmp_path: Path) -> None:
-    recipe = find_recipe(paper)(Workspace(tmp_path), scale)
-    runs = [run for group in recipe.runs.values() for run in group]  # type: ignore[attr-defined]
+@pytest.mark.parametrize(("paper", "scale", "data"), LAYOUTS)
+def test_every_scale_has_settings(paper: str, scale: str, data: str, tmp_path: Path) -> None:
+    reproduction = Reproduction(find_paper(paper), Folder(tmp_path), scale, data)
+    runs = [step for step in reproduction.steps if isinstance(step, Training)]
     assert len({run.path for run in runs}) == len(runs) == len({run.key for run in runs})
-    assert {run.config.seed for run in runs} == {0, 1, 2}
-    assert {run.config.data for run in runs} == {recipe.data}
+    assert {run.config.seed for run in runs} == set(reproduction.seeds)
+    assert {run.config.data for run in runs} == {data}
+    for step in reproduction.steps:
+        seen = reproduction.steps[: reproduction.steps.index(step)]
+        assert all(need in seen for need in step.needs)
 
 
-@pytest.mark.parametrize("paper", PAPERS)
-@pytest.mark.parametrize("scale", ["tiny", "small", "paper"])
-@pytest.mark.parametrize("data", [None, "cifar10"])
-def test_nothing_learns_from_what_is_held_out(
-    paper: str, scale: str, data: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("paper", "scale", "data"), LAYOUTS)
+def test_nothing_learns_from_images_that_are_held_out(
+    paper: str, scale: str, data: str, tmp_path: Path
 ) -> None:
-    if scale == "tiny" and data is not None:
-        pytest.skip("laid out for digits only")
-    monkeypatch.setattr(Workspace, "images", lambda *_: range(10))  # which are counted
-    recipe = find_recipe(paper)(Workspace(tmp_path), scale, data=data)
-    assert not overlap(recipe.known, recipe.held_out)
-    for task in recipe.tasks:
-        learned = [
-            task.settings[key]
-            for key in ("split", "heads", "known", "probed")
-            if key in task.settings
-        ]
-        learns = isinstance(task, Training) or task.kind in (ProbeCurve, NullSpaceReport)
-        assert len(learned) == int(learns), task.name
+    reproduction = Reproduction(find_paper(paper), Folder(tmp_path), scale, data)
+    held_out = [
+        split for name, split in reproduction.splits.items() if name in ("held_out", "compared")
+    ]
+    for step in reproduction.steps:
+        learned = []
+        if isinstance(step, Training):
+            learned = [step.config.split]
+        elif isinstance(step, Computation) and "train" in step.splits:
+            learned = [step.splits["train"]]
+            assert step.analysis.result in (ProbeCurve, NullSpaceReport)
         for part in learned:
-            assert not overlap(part, recipe.held_out), (task.name, part)
-            if paper == "grigg2021":
-                assert not overlap(part, recipe.compared), (task.name, part)
+            assert not any(overlap(part, other) for other in held_out), (step.name, part)
 
 
 def overlap(one: str, other: str) -> bool:
-    """True if two splits such as ``train[:200]`` have images in common."""
+    """True of two splits such as ``train[:200]`` that have images in common."""
     (name, low, high), (other_name, other_low, other_high) = map(bounds, (one, other))
     return name == other_name and low < other_high and other_low < high
 
@@ -259,14 +186,48 @@ def bounds(split: str) -> tuple[str, float, float]:
     return match[1], float(match[2] or 0), float(match[3] or "inf")
 
 
-def test_what_a_recipe_does_not_know_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no recipe of 'grig2021'; did you mean"):
-        find_recipe("grig2021")
-    kind = find_recipe("mao2022")
+def test_layouts_that_a_paper_does_not_have_are_refused(tmp_path: Path) -> None:
+    place = Folder(tmp_path)
     with pytest.raises(UsageError, match="not laid out for 'folder'; expected mnist or cifar10"):
-        kind(Workspace(tmp_path), "small", data="folder")
+        Reproduction(find_paper("mao2022"), place, "small", data="folder")
+    with pytest.raises(UsageError, match="not laid out at scale long; expected tiny, small or pap"):
+        Reproduction(find_paper("mao2022"), place, "long")
     with pytest.raises(UsageError, match="asked for 1 seeds; expected at least 2"):
-        find_recipe("grigg2021")(Workspace(tmp_path), "tiny", seeds=1)
+        reproduction_of("grigg2021", tmp_path, seeds=1)
+
+
+# The example of CONTRIBUTING.md
+
+
+@pytest.fixture
+def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The example as a module of its own, in no other way known to repsim."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (code,) = (block for block in blocks if "PAPER = " in block)
+    assert len(code.splitlines()) <= 45
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "depth2026.py").write_text(code)
+    monkeypatch.setattr(papers, "__path__", [*papers.__path__, str(tmp_path / "papers")])
+    importlib.invalidate_caches()
+    yield "depth2026"
+    sys.modules.pop("repsim.figures.papers.depth2026", None)
+    vars(papers).pop("depth2026", None)
+
+
+def test_the_example_is_a_paper_by_being_there(
+    added: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert added in paper_names()
+    assert run_command("reproduce", "--help") == 0
+    assert f"{added}  Do probes get the better" in capsys.readouterr().out
+    folder = tmp_path / "made"
+    command = ("reproduce", added, "--scale", "tiny", "--seeds", 1, "--device", "cpu", "-o", folder)
+    assert run_command(*command) == 0
+    (claim,) = claims_of(folder)
+    assert claim["claim"] == "1: deeper is better"
+    assert (folder / "figures" / "figure-1.pdf").is_file()
+    assert "![Figure 1](figures/figure-1.png)" in (folder / "report.md").read_text()
 
 
 # Whole reproductions
@@ -280,10 +241,10 @@ def contents(folder: Path, *suffixes: str) -> dict[str, bytes]:
     }
 
 
-def written(recipe: Recipe) -> dict[Path, int]:
-    """The time at which each task finished, by the file that comes last."""
-    done = [task for task in recipe.tasks if task.done]
-    files = [task.run.checkpoint if isinstance(task, Training) else task.path for task in done]
+def written(reproduction: Reproduction) -> dict[Path, int]:
+    """Times at which the last file of each finished step was written."""
+    done = [step for step in reproduction.steps if step.done]
+    files = [step.run.checkpoint if isinstance(step, Training) else step.path for step in done]
     return {file: file.stat().st_mtime_ns for file in files}
 
 
@@ -292,16 +253,50 @@ def claims_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def check_page(folder: Path, reproduction: Reproduction, page: Path) -> None:
+    """Every place of the page is filled, its verdicts are those of claims.csv, its images there."""
+    write_page(collect(reproduction), page)
+    text = page.read_text()
+    assert "{{" not in text
+    assert "}}" not in text
+    lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    verdicts = {(line[0].removeprefix("| "), line[-1].removesuffix(" |")) for line in lines}
+    for claim in claims_of(folder):
+        assert (claim["claim"], claim["verdict"]) in verdicts
+        if claim["value"]:
+            assert f"| {float(claim['value']):.3g}" in text
+    for image in re.findall(r"\((images/.*?)\)", text):
+        assert (page.parent / image).is_file()
+    assert f"```bash\n{reproduction.command}\n```" in text
+
+
+@pytest.mark.parametrize("paper", paper_names())
+def test_every_place_of_a_page_and_of_its_remarks_is_known(paper: str, tmp_path: Path) -> None:
+    """Whatever the results: without any, a page still names nothing that is not there."""
+    place = Folder(tmp_path, device="cpu")
+    for scale, data in find_paper(paper).splits:
+        if scale == "paper":
+            continue  # no remarks, and the image sets are not here
+        findings = collect(Reproduction(find_paper(paper), place, scale, data))
+        folder = find_paper(paper).folder
+        assert folder is not None
+        for text in ("page.md", f"remarks.{scale}.{data}.md"):
+            if not (folder / text).is_file():
+                continue
+            places = re.findall(r"\{\{(.*?)\}\}", (folder / text).read_text())
+            claims = {each.claim for each in findings.claims}
+            for word in (each for each in places if each.startswith(("value ", "verdict "))):
+                name = word.partition(" ")[2]
+                assert name in claims or name.startswith(("2f", "2g", "2h", "2i")), word
+
+
 @pytest.mark.slow
 def test_grigg2021_interrupted_anywhere_ends_the_same(tmp_path: Path) -> None:
     """Stopped in a training, in an analysis and between two of them; then whole, in one go."""
     folder = tmp_path / "stopped"
-    steps = 0
 
     def stop_at(share: float) -> object:
         def progress(done: int, total: int, note: str = "") -> None:
-            nonlocal steps
-            steps += 1
             if done / total > share:
                 raise Stop
 
@@ -309,13 +304,13 @@ def test_grigg2021_interrupted_anywhere_ends_the_same(tmp_path: Path) -> None:
 
     for share in (0.0, 0.3, 0.7):
         with pytest.raises(Stop):
-            make_missing(recipe_of("grigg2021", folder), progress=stop_at(share))  # type: ignore[arg-type]
-    made = written(recipe_of("grigg2021", folder))
-    assert 0 < len(made) < len(recipe_of("grigg2021", folder).tasks)
-    make_missing(recipe_of("grigg2021", folder))
-    assert written(recipe_of("grigg2021", folder)).items() > made.items()  # none was made again
-    recipe = recipe_of("grigg2021", folder)
-    publish(recipe, recipe.claims())
+            make_missing(reproduction_of("grigg2021", folder), progress=stop_at(share))  # type: ignore[arg-type]
+    made = written(reproduction_of("grigg2021", folder))
+    assert 0 < len(made) < len(reproduction_of("grigg2021", folder).steps)
+    assert make_missing(reproduction_of("grigg2021", folder)) == {}
+    reproduction = reproduction_of("grigg2021", folder)
+    assert written(reproduction).items() > made.items()  # none was made again
+    publish(collect(reproduction))
 
     whole = tmp_path / "whole"
     command = ("reproduce", "grigg2021", "--scale", "tiny", "--device", "cpu")
@@ -326,6 +321,7 @@ def test_grigg2021_interrupted_anywhere_ends_the_same(tmp_path: Path) -> None:
     assert ours == theirs
     assert claims_of(folder) == claims_of(whole)
     check_grigg2021(whole)
+    check_page(whole, reproduction_of("grigg2021", whole), tmp_path / "docs" / "grigg2021.md")
 
 
 def check_grigg2021(folder: Path) -> None:
@@ -351,8 +347,8 @@ def check_grigg2021(folder: Path) -> None:
     exact = [row["verdict"] for row in claims_of(folder) if row["claim"].startswith("4g")]
     assert exact == ["supported"] * 4
     settings = (folder / "tables" / "settings.csv").read_text().splitlines()
-    assert settings[0] == "setting,SimCLR,supervised,untrained"
-    assert "temperature,0.5,," in settings
+    assert settings[0] == "setting,SimCLR,supervised"
+    assert "temperature,0.5," in settings
 
 
 @pytest.mark.slow
@@ -360,13 +356,17 @@ def test_mao2022_has_every_panel_and_makes_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "mao"
+    page = tmp_path / "docs" / "mao2022.md"
     options = ("--scale", "tiny", "--seeds", 1, "--device", "cpu")
     command = ("reproduce", "mao2022", *options, "-o", folder)
     assert run_command(*command, "--dry-run") == 0
     assert "20 of 20 runs and results are missing" in capsys.readouterr().out
     assert not folder.exists()
-    assert run_command(*command) == 0
-    assert "2c: classifier ahead" in capsys.readouterr().out
+    assert run_command(*command, "--page", page) == 0
+    output = capsys.readouterr().out
+    assert "2c: classifier ahead" in output
+    assert f"wrote {page}" in output
+    check_page(folder, reproduction_of("mao2022", folder, seeds=1), page)
     figures = {path.stem: Result.load(path) for path in (folder / "figures").glob("*.json")}
     panels = {name: [panel.type for panel in data.panels] for name, data in figures.items()}
     assert panels == {
@@ -375,18 +375,9 @@ def test_mao2022_has_every_panel_and_makes_nothing_twice(
         "table-2": ["lines"] * 2,
         "softmax-shift": ["lines"],
         "null-space": ["bars"] * 2,
-        **{
-            f"null-space-{name}-examples": ["strips"] * 2
-            for name in ("discriminator", "classifier")
-        },
-        **{f"null-space-{name}-noise": ["lines"] * 4 for name in ("discriminator", "classifier")},
+        **{f"null-space-{name}-examples": ["strips"] * 2 for name in NAMES},
+        **{f"null-space-{name}-noise": ["lines"] * 4 for name in NAMES},
     }
-    sides = [
-        f"{n}-{what}" for n in ("discriminator", "classifier") for what in ("examples", "noise")
-    ]
-    for name in ("null-space", *(f"null-space-{each}" for each in sides)):
-        for suffix in (".pdf", ".png", ".csv", ".txt"):
-            assert (folder / "figures" / f"{name}{suffix}").stat().st_size > 100
     rows = claims_of(folder)
     exact = [row for row in rows if row["claim"][:2] in ("2a", "2b")]
     assert [row["verdict"] for row in exact] == ["supported"] * 4
@@ -400,11 +391,29 @@ def test_mao2022_has_every_panel_and_makes_nothing_twice(
     assert run_command(*command, "--seeds", 2, "--dry-run", "--json") == 0
     missing = json.loads(capsys.readouterr().out)
     assert {each["task"] for each in missing} >= {"mgan-removed-0-1", "mgan-removed-4-1"}
-    assert not any(
-        re.search(r"(removed-\d|untrained-discriminator)-0", each["task"]) for each in missing
-    )
-    assert estimate(recipe_of("mao2022", folder, seeds=1)) == []
+    assert not any(re.search(r"(removed-\d|untrained)-0", each["task"]) for each in missing)
+    assert reproduction_of("mao2022", folder, seeds=1).missing() == []
     # A figure is drawn again from its own file, in another size.
     figure = folder / "figures" / "table-2.json"
     assert run_command("figure", figure, "--style", "column", "-o", tmp_path / "again") == 0
     assert (tmp_path / "again.pdf").is_file()
+
+
+@pytest.mark.slow
+def test_a_failure_is_told_and_the_command_ends_with_1(
+    added: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise UsageError("this probe cannot be")
+
+    monkeypatch.setattr("repsim.activations.analyses.probe.probe_layers", fail)
+    folder = tmp_path / "made"
+    command = ("reproduce", added, "--scale", "tiny", "--seeds", 1, "--device", "cpu", "-o", folder)
+    assert run_command(*command) == 1
+    told = capsys.readouterr()
+    assert "probe-supervised-0 failed: this probe cannot be" in told.err
+    assert "undecided" in told.out
+    report = (folder / "report.md").read_text()
+    assert "- probe-supervised-0: this probe cannot be" in report
+    assert "- figure 1: it needs the result probe-supervised-0, which was not made" in report
+    assert claims_of(folder)[0]["verdict"] == "undecided"

@@ -1,0 +1,292 @@
+"""Claims of a paper, judged by intervals and by bounds that were set before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from repsim.confidence import mean_interval
+from repsim.errors import RepsimError
+
+Side = Literal["above", "below"]
+
+#: Numbers that differ by less are the same but for rounding.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim of a paper, and the number that was measured.
+
+    Attributes:
+        claim: a short name.
+        statement: the paper's claim.
+        test: the number that decides, in words.
+        value: its mean over seeds, or of an exact claim its worst case.
+        low: lower end of the 95 % interval over seeds; NaN of fewer than two seeds, and where
+            every seed has to meet the bound by itself.
+        high: upper end.
+        side: the side of the bound that the number has to be on; None where it is only reported.
+        bound: what it is held against.
+        seeds: how many networks of a kind, or pairs of them, it was measured on.
+        verdict: ``supported``, ``not supported`` or ``undecided``; ``reported`` without a bound.
+        published: the paper's own number in its place, if it has one.
+        note: further remarks for a reader.
+    """
+
+    claim: str
+    statement: str
+    test: str
+    value: float
+    low: float
+    high: float
+    side: Side | None
+    bound: float
+    seeds: int
+    verdict: str
+    published: str = ""
+    note: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The value with its interval, as people read it."""
+        if math.isnan(self.value):
+            return ""
+        interval = "" if math.isnan(self.low) else f" ({self.low:.3g} to {self.high:.3g})"
+        return f"{self.value:.3g}{interval}"
+
+    @property
+    def wanted(self) -> str:
+        """The bound with its side."""
+        return "" if self.side is None else f"{self.side} {self.bound:g}"
+
+    def row(self) -> dict[str, Any]:
+        """The finding as a line of ``claims.csv``."""
+        return {
+            key: "" if isinstance(value, float) and math.isnan(value) else value
+            for key, value in vars(self).items()
+        } | {"side": self.side or ""}
+
+
+@dataclass(frozen=True)
+class Number:
+    """The measured number of a claim.
+
+    Attributes:
+        values: one for each seed or pair of seeds, or of an exact claim one for each case.
+        published: the paper's own number.
+        note: a remark.
+    """
+
+    values: Sequence[float]
+    published: str = ""
+    note: str = ""
+
+
+def mean_decides(values: Sequence[float], side: Side | None, bound: float) -> dict[str, Any]:
+    """The verdict on a mean over seeds: decided where its whole interval lies on one side.
+
+    With a single seed, or without a bound, nothing is decided. Values that are all the same have an
+    interval of no width, which says little: three of them decide, if they are beyond the bound.
+    """
+    value, low, high = (float(each) for each in mean_interval(values))
+    verdict = "reported" if side is None else "undecided"
+    if side is not None and not any(map(math.isnan, (low, high))):
+        sign = 1 if side == "above" else -1
+        ends = sorted((sign * (low - bound), sign * (high - bound)))
+        if ends[1] - ends[0] > ROUNDING:
+            met, failed = ends[0] >= 0, ends[1] < 0
+        else:
+            met, failed = (len(values) > 2 and each > ROUNDING for each in (ends[0], -ends[0]))
+        verdict = "supported" if met else "not supported" if failed else "undecided"
+    return {"value": value, "low": low, "high": high, "verdict": verdict}
+
+
+def worst_decides(values: Sequence[float], side: Side | None, bound: float) -> dict[str, Any]:
+    """The verdict on what holds of every case or of none, as an identity: the worst case decides.
+
+    A case without a value leaves it undecided.
+    """
+    worst = math.nan
+    if values and not any(map(math.isnan, values)):
+        worst = float((min if side == "above" else max)(values))
+    met = worst >= bound if side == "above" else worst <= bound
+    verdict = "undecided" if math.isnan(worst) else "supported" if met else "not supported"
+    return {"value": worst, "low": math.nan, "high": math.nan, "verdict": verdict}
+
+
+class Judged(Protocol):
+    """A line of a paper's claims."""
+
+    def findings(self, found: Any) -> list[Finding]:
+        """The findings on it: one, as a rule."""
+
+
+Values = Callable[..., "Sequence[float] | Number"]
+Judge = Callable[[Sequence[float], "Side | None", float], "dict[str, Any]"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim as a paper's module declares it.
+
+    Attributes:
+        name: short; this and the next two may hold words in braces, such as ``{head}``.
+        statement: the paper's claim.
+        test: the number that decides, in words.
+        measure: the values, from what was found and ``words``.
+        judge: ``mean_decides`` or ``worst_decides``.
+        side: of the bound; None where the number is only reported.
+        bound: of the number.
+        count: how many networks of a kind it is of, from what was found and the values.
+        only: image sets that it is about; none means all.
+        words: given to ``measure``, and filled into the texts.
+    """
+
+    name: str
+    statement: str
+    test: str
+    measure: Values
+    judge: Judge
+    side: Side | None
+    bound: float
+    count: Callable[[Any, Sequence[float]], int]
+    only: tuple[str, ...] = ()
+    words: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, **words: Any) -> Claim:
+        """The claim of one case: words that its texts and its number depend on."""
+        return replace(self, words={**self.words, **words})
+
+    def findings(self, found: Any) -> list[Finding]:
+        if self.only and found.data not in self.only:
+            return []
+        try:
+            measured = self.measure(found, **self.words)
+        except RepsimError as error:  # a result that was not made, as a rule
+            return [self._finding(found, Number((), note=str(error)), self._unknown())]
+        number = measured if isinstance(measured, Number) else Number(measured)
+        return [self._finding(found, number, self.judge(number.values, self.side, self.bound))]
+
+    def _unknown(self) -> dict[str, Any]:
+        return {"value": math.nan, "low": math.nan, "high": math.nan, "verdict": "undecided"}
+
+    def _finding(self, found: Any, number: Number, judged: Mapping[str, Any]) -> Finding:
+        words = {**found.words, **self.words}
+        texts = (text.format_map(words) for text in (self.name, self.statement, self.test))
+        return Finding(
+            *texts,
+            side=self.side,
+            bound=self.bound,
+            seeds=self.count(found, number.values),
+            published=number.published,
+            note=number.note,
+            **judged,
+        )
+
+
+def _bounds(
+    above: float | None, below: float | None, beside: float | None = None
+) -> tuple[Side | None, float]:
+    sides: tuple[Side | None, ...] = ("above", "below", None)
+    given = [
+        (side, bound)
+        for side, bound in zip(sides, (above, below, beside), strict=True)
+        if bound is not None
+    ]
+    if len(given) > 1:
+        raise TypeError("a claim has one bound, above or below")
+    return given[0] if given else (None, math.nan)
+
+
+def over_seeds(
+    name: str,
+    statement: str,
+    test: str,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    beside: float | None = None,
+    only: Sequence[str] = (),
+) -> Callable[[Values], Claim]:
+    """Declare a claim about a mean over seeds, or over pairs of them.
+
+    The function gives a value for each. Without a bound, or ``beside`` a number, the mean is only
+    reported.
+    """
+    side, bound = _bounds(above, below, beside)
+
+    def declare(measure: Values) -> Claim:
+        count = lambda found, values: len(values)  # noqa: E731
+        texts = (name, statement, test)
+        return Claim(*texts, measure, mean_decides, side, bound, count, tuple(only))
+
+    return declare
+
+
+def exactly(
+    name: str,
+    statement: str,
+    test: str,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    only: Sequence[str] = (),
+    networks: bool = True,
+) -> Callable[[Values], Claim]:
+    """Declare a claim that holds of every case or of none: the worst decides.
+
+    Args:
+        name: as of ``Claim``, and so on.
+        statement: the same.
+        test: the same.
+        above: the bound, or
+        below: the bound.
+        only: as of ``Claim``.
+        networks: False of an identity that no network was trained for.
+    """
+    side, bound = _bounds(above, below)
+
+    def declare(measure: Values) -> Claim:
+        count = lambda found, values: len(found.seeds) if networks else 1  # noqa: E731
+        texts = (name, statement, test)
+        return Claim(*texts, measure, worst_decides, side, bound, count, tuple(only))
+
+    return declare
+
+
+@dataclass(frozen=True)
+class Several:
+    """Claims that are known only from results.
+
+    Attributes:
+        declare: gives the claims, from what was found.
+        name: stands for them where a result is missing.
+        statement: the same.
+    """
+
+    declare: Callable[[Any], Iterator[Claim]]
+    name: str
+    statement: str
+
+    def findings(self, found: Any) -> list[Finding]:
+        try:
+            claims = list(self.declare(found))
+        except RepsimError as error:
+            unknown = exactly(self.name, self.statement, "")(_unmeasured(error))
+            return unknown.findings(found)
+        return [finding for claim in claims for finding in claim.findings(found)]
+
+
+def several(name: str, statement: str) -> Callable[[Callable[[Any], Iterator[Claim]]], Several]:
+    """Declare claims that a function gives once there are results."""
+    return lambda declare: Several(declare, name, statement)
+
+
+def _unmeasured(error: RepsimError) -> Values:
+    def measure(found: Any) -> Sequence[float]:
+        raise error
+
+    return measure

@@ -1,0 +1,153 @@
+"""The costs of steps on this machine: seconds, memory and disk, from a few steps of training."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from repsim.data import ImageSet
+from repsim.data.targets import label_target
+from repsim.devices import find_device
+from repsim.errors import RepsimError
+from repsim.figures.papers.engine.steps import Computation, Step, Training
+from repsim.progress import silent
+from repsim.training import parallel
+from repsim.training.loaders import feed
+from repsim.training.method import Method
+from repsim.training.trainer import Trainer
+
+#: Images a step, at most, and steps by which training is measured.
+_SAMPLE, _STEPS = 40, 2
+
+#: Bytes that a process takes before it holds any image or network.
+_PROCESS = 400 << 20
+
+#: Copies of the weights in training: themselves, gradients, two moments of the optimiser.
+_COPIES = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of the part of a step that is not made yet.
+
+    Attributes:
+        seconds: on this machine.
+        memory: bytes at a time, on the device where networks run.
+        disk: bytes that stay.
+        device: the type of device that it needs: ``cpu``, ``cuda``, ``mps``.
+    """
+
+    seconds: float
+    memory: int
+    disk: int
+    device: str
+
+
+@dataclass(frozen=True)
+class _Speed:
+    """The cost of an image in training: seconds, and bytes kept for the backward pass."""
+
+    seconds: float = 0.0
+    bytes: int = 0
+
+
+class Estimator:
+    """Measures each kind of training once, and says what steps cost."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Speed] = {}
+
+    def of(self, step: Step) -> Cost:
+        """The cost of a step; a small one where it cannot be estimated: its making will say why."""
+        device = find_device(step.folder.device).type
+        try:
+            if isinstance(step, Training):
+                return Cost(self._seconds(step), self._memory(step), step.bytes, device)
+            assert isinstance(step, Computation)
+            return Cost(*self._computation(step), step.bytes, device)
+        except RepsimError:
+            return Cost(1.0, _PROCESS, 0, device)
+
+    def _seconds(self, step: Training) -> float:
+        epochs = step.config.epochs - step.epochs_done
+        return epochs * step.images * self._speed(step).seconds if epochs else 0.0
+
+    def _memory(self, step: Training) -> int:
+        batch = step.config.batch_size * self._speed(step).bytes
+        return _PROCESS + _COPIES * step.bytes + batch + _in_memory(step.images, step.build())
+
+    def _computation(self, step: Computation) -> tuple[float, int]:
+        shown = step.analysis.images_shown(step.sizes)
+        networks = [source.training for source in step.sources]
+        # A step of training is a forward pass and about two more for the backward one.
+        seconds = sum(shown * self._speed(each).seconds / 3 for each in networks)
+        images = sum(step.sizes.values())
+        held = _in_memory(images, networks[0].build()) + step.bytes
+        return seconds + step.analysis.seconds(step.sizes), _PROCESS + held
+
+    def _speed(self, step: Training) -> _Speed:
+        skipped = {"seed", "epochs", "split", "test", "warmup_epochs", "shared"}
+        kind = repr([(k, v) for k, v in sorted(step.settings.items()) if k not in skipped])
+        if kind not in self._known:
+            self._known[kind] = _measured(step)
+        return self._known[kind]
+
+
+def _in_memory(images: int, method: Method) -> int:
+    return images * math.prod(method.spec.shape)
+
+
+def _measured(step: Training) -> _Speed:
+    """The cost of an image of a run in training, from a few steps on noise."""
+    batch = min(_SAMPLE, step.config.batch_size)
+    epochs = {"batch_size": batch, "epochs": 2, "devices": 1}
+    config = step.config.model_copy(update=epochs)
+    method = step.build(config)
+    if not method.optimizers():
+        return _Speed()
+    fabric = parallel.start(config)
+    n = batch * _STEPS
+    trainer = Trainer(method, fabric, n)
+    source = feed(_noise(method, n), fabric.device, 0)
+    kept = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        trainer.epoch(0, source, silent)  # warms up
+    started = time.perf_counter()
+    trainer.epoch(1, source, silent)
+    return _Speed((time.perf_counter() - started) / n, kept // n)
+
+
+def _noise(method: Method, n: int) -> ImageSet:
+    pixels = torch.randint(0, 256, (n, *method.spec.shape), dtype=torch.uint8)
+    labels = torch.arange(n) % max(1, method.spec.classes)
+    names = tuple(map(str, range(method.spec.classes)))
+    ids = tuple(map(str, range(n)))
+    return ImageSet("noise", "train", pixels, label_target(labels, names), ids)
+
+
+def estimate(missing: Sequence[Step]) -> list[dict[str, Any]]:
+    """The costs of steps: a record each with its name, kind, seconds, memory and bytes on disk."""
+    estimator = Estimator()
+    return [_record(step, estimator.of(step)) for step in missing]
+
+
+def _record(step: Step, cost: Cost) -> Mapping[str, Any]:
+    return {
+        "task": step.name,
+        "kind": step.kind,
+        "seconds": cost.seconds,
+        "memory": cost.memory,
+        "bytes": cost.disk,
+    }

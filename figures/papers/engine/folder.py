@@ -1,0 +1,70 @@
+"""The folder of a reproduction, which one process at a time writes into."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from repsim.data import ImageSet, load
+from repsim.errors import UsageError
+from repsim.files import exclusive, write_atomic
+
+
+@lru_cache(maxsize=4)  # many steps ask for the same few parts
+def _images(data: str, split: str, data_dir: Path | None, image_size: str, target: str) -> ImageSet:
+    return load(data, split, data_dir=data_dir, image_size=image_size, target=target)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder of a reproduction, with its ``runs/`` and ``results/``.
+
+    Attributes:
+        path: where all of it lies.
+        data_dir: of the image sets; None for the usual one.
+        device: where networks run.
+    """
+
+    path: Path
+    data_dir: Path | None = None
+    device: str = "auto"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results"
+
+    def images(self, data: str, split: str, image_size: str = "", target: str = "") -> ImageSet:
+        """A part of an image set; as for ``repsim.data.load``."""
+        return _images(data, split, self.data_dir, image_size, target)
+
+    def lock(self, contents: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """A context in which no other process writes into the folder.
+
+        Args:
+            contents: what the folder holds, such as the paper and the scale; written into it.
+
+        Raises:
+            UsageError: another process works there, or the folder holds another reproduction.
+        """
+        marker = self.path / "recipe.json"  # the name that folders have had from the first
+        if not marker.is_file():
+            write_atomic(marker, json.dumps(dict(contents)) + "\n")
+        try:
+            found = json.loads(marker.read_text())
+        except ValueError:
+            found = None
+        if found != contents:
+            raise UsageError(
+                f"{self.path} holds another reproduction ({found}); choose another --output"
+            )
+        busy = f"{self.path} is being worked on by another process; wait for it or stop it"
+        return exclusive(self.path / ".lock", busy)

@@ -1,0 +1,79 @@
+"""The results of a reproduction, by the lines of the paper that asked for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from repsim.errors import RepsimError
+from repsim.figures.papers.engine.declared import AnalysisOf, Run
+from repsim.figures.papers.engine.paper import Reproduction
+from repsim.figures.papers.engine.steps import Step, Training
+from repsim.results import FigureData
+from repsim.results.figure import Panel
+
+
+class Missing(RepsimError):
+    """A result that a figure or a claim is of, and that was not made."""
+
+
+class Found:
+    """The results of a reproduction; figures, tables and claims are functions of it.
+
+    ``found[ACROSS]`` is the list of the results of an analysis, a result for each seed or pair of
+    seeds, and ``found.trained(SIMCLR)`` that of its runs.
+
+    Args:
+        reproduction: whose steps were made.
+
+    Attributes:
+        scale: at which.
+        data: image set.
+        seeds: of the runs.
+        splits: the parts of the image set by name.
+    """
+
+    def __init__(self, reproduction: Reproduction) -> None:
+        self.reproduction = reproduction
+        self.scale, self.data = reproduction.scale, reproduction.data
+        self.seeds, self.splits = reproduction.seeds, reproduction.splits
+        self._loaded: dict[AnalysisOf, list[Any]] = {}
+
+    def __getitem__(self, asked: AnalysisOf) -> list[Any]:
+        if asked not in self._loaded:
+            steps = self.reproduction.computations[asked]
+            self._loaded[asked] = [step.load() for step in _made(steps)]
+        return self._loaded[asked]
+
+    def trained(self, run: Run) -> list[Training]:
+        """The finished runs, one for each seed."""
+        steps = self.reproduction.trainings[run]
+        _made(steps)
+        return steps
+
+    @cached_property
+    def words(self) -> dict[str, Any]:
+        """Words for the texts of claims: the image set, its splits, and the paper's own."""
+        return {
+            "data": self.data,
+            "scale": self.scale,
+            **self.splits,
+            **self.reproduction.paper.words(self),
+        }
+
+    def figure(self, name: str, caption: str, panels: Sequence[Panel]) -> FigureData:
+        """A figure with the record of where its numbers come from."""
+        return FigureData(name, caption, panels, self.reproduction.provenance())
+
+
+def _made(steps: Sequence[Any]) -> Sequence[Any]:
+    """The steps themselves; ``Missing`` where one was not made."""
+    for step in steps:
+        if not step.done:
+            raise Missing(f"it needs {_named(step)}, which was not made")
+    return steps
+
+
+def _named(step: Step) -> str:
+    return f"the {step.kind} {step.name}"

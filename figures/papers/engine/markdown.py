@@ -1,0 +1,49 @@
+"""Tables and numbers as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from repsim.figures.papers.engine.claims import Finding
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Records with the same keys as a table."""
+    columns = list(rows[0]) if rows else []
+    lines = [
+        columns,
+        ["---"] * len(columns),
+        *([cell(row[key]) for key in columns] for row in rows),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def cell(value: Any) -> str:
+    """A value as a cell of a table."""
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def verdicts(findings: Sequence[Finding]) -> str:
+    """The table of what was found of each claim."""
+    rows = [
+        {
+            "claim": each.claim,
+            "number": each.test,
+            "value": each.shown,
+            "to be": each.wanted,
+            "published": each.published,
+            "verdict": each.verdict,
+        }
+        for each in findings
+    ]
+    return table_of(rows)
+
+
+def in_time(seconds: float) -> str:
+    """Seconds as people read them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,130 @@
+"""A page of the documentation, made from results: a text with places for numbers and tables.
+
+The text is ``page.md`` in the folder of a paper. Double braces hold its places: ``{{claims}}``,
+the table of verdicts; ``{{figures}}``, all of them, or ``{{figure NAME}}``; ``{{table NAME}}``;
+``{{value NAME}}`` and ``{{verdict NAME}}`` of a claim; and the words of ``_words``. Remarks that a
+person made on the results of one scale and image set are in ``remarks.SCALE.DATA.md`` beside it,
+with places of their own; they fill ``{{remarks}}``.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from repsim._version import __version__
+from repsim.errors import UsageError, choices
+from repsim.figures.papers.engine.claims import Finding
+from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
+from repsim.figures.papers.engine.report import Effort, Findings, figure_of, stem_of
+from repsim.files import write_atomic
+
+_PLACE = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+
+
+def write_page(findings: Findings, path: Path) -> list[Path]:
+    """Write the page of a paper, with its figures in ``images/`` beside it.
+
+    Returns:
+        The page and the images.
+
+    Raises:
+        UsageError: the paper has no text for a page, or one with a place that nothing fills.
+    """
+    reproduction = findings.reproduction
+    prefix = f"{path.stem}-"
+    text = _filled(_text(findings, "page.md"), findings, prefix)
+    images = []
+    for figure in findings.figures:
+        image = path.parent / "images" / f"{prefix}{stem_of(figure)}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(reproduction.folder.path / "figures" / f"{stem_of(figure)}.png", image)
+        images.append(image)
+    write_atomic(path, text)
+    return [path, *images]
+
+
+def _text(findings: Findings, name: str) -> str:
+    folder = findings.reproduction.paper.folder
+    if folder is None or not (folder / name).is_file():
+        raise UsageError(
+            f"{findings.reproduction.paper.name} has no {name}, the text that a page is made from"
+        )
+    return (folder / name).read_text(encoding="utf-8")
+
+
+def _filled(text: str, findings: Findings, prefix: str) -> str:
+    """A text with all of its places filled."""
+    places = _places(findings, prefix)
+
+    def fill(match: re.Match[str]) -> str:
+        place = match[1]
+        if place not in places:
+            raise UsageError(f"the page has {{{{{place}}}}}; {choices(place, places)}")
+        return places[place]()
+
+    return _PLACE.sub(fill, text)
+
+
+def _places(findings: Findings, prefix: str) -> dict[str, Callable[[], str]]:
+    """The texts that may be filled in, by the names of their places."""
+    places: dict[str, Callable[[], str]] = {
+        name: _constant(text) for name, text in _words(findings).items()
+    }
+    places["claims"] = lambda: verdicts(findings.claims)
+    places["figures"] = lambda: "\n\n".join(
+        figure_of(each, "images", prefix) for each in findings.figures
+    )
+    places["remarks"] = lambda: _remarks(findings, prefix)
+    for name, rows in findings.tables.items():
+        places[f"table {name}"] = _constant(table_of(rows))
+    for figure in findings.figures:
+        places[f"figure {figure.name}"] = _constant(figure_of(figure, "images", prefix))
+    for claim in findings.claims:
+        places.setdefault(f"value {claim.claim}", _constant(claim.shown))
+        places.setdefault(f"verdict {claim.claim}", _constant(claim.verdict))
+    return places
+
+
+def _constant(text: str) -> Callable[[], str]:
+    return lambda: text
+
+
+def _words(findings: Findings) -> dict[str, str]:
+    """Scale, image set, seeds, hardware and the like."""
+    reproduction = findings.reproduction
+    effort = Effort.of(reproduction)
+    splits = {name.replace("_", " "): split for name, split in reproduction.splits.items()}
+    return {
+        "title": reproduction.paper.title,
+        "command": reproduction.command,
+        "scale": reproduction.scale,
+        "data": reproduction.data,
+        "seeds": ", ".join(map(str, reproduction.seeds)),
+        "time": in_time(effort.seconds),
+        "hardware": effort.machines,
+        "steps": str(effort.steps),
+        "version": __version__,
+        "differences": "\n".join(f"- {each}" for each in reproduction.paper.differences),
+        "counts": _counts(findings.claims),
+        **splits,
+    }
+
+
+def _counts(claims: Sequence[Finding]) -> str:
+    """``12 supported, 3 undecided``."""
+    counts = Counter(each.verdict for each in claims)
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+
+
+def _remarks(findings: Findings, prefix: str) -> str:
+    """Remarks on the results of this scale and image set; nothing where nobody made any."""
+    reproduction = findings.reproduction
+    name = f"remarks.{reproduction.scale}.{reproduction.data}.md"
+    folder = reproduction.paper.folder
+    if folder is None or not (folder / name).is_file():
+        return ""
+    return _filled(_text(findings, name), findings, prefix).strip()

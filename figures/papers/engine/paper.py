@@ -1,0 +1,230 @@
+"""A paper as it is declared, and its reproduction at one scale, on one image set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from repsim.configuration import plain, settings_of
+from repsim.errors import UsageError, choices
+from repsim.figures.papers.engine.claims import Judged
+from repsim.figures.papers.engine.declared import PRESETS, SCALES, AnalysisOf, Network, Run
+from repsim.figures.papers.engine.folder import Folder
+from repsim.figures.papers.engine.steps import Computation, Earlier, Source, Step, Training
+from repsim.results import FigureData
+from repsim.training.compose import without_network
+from repsim.training.presets import read_preset
+
+D = TypeVar("D", Run, AnalysisOf)
+Rows = list[dict[str, Any]]
+
+#: Parts of an image set, by their names in a paper.
+Splits = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper: what is trained and analysed, and what is shown and said of it.
+
+    Attributes:
+        name: on the command line: that of its module.
+        title: authors, year and title.
+        splits: by scale and image set, the parts of the set by their names; of each part its split.
+            ``trained`` and ``held_out`` have to be among them. The first set of a scale is its
+            usual one; a scale that is not there is not laid out.
+        runs: in the order in which they are trained.
+        analyses: in the order in which they are made.
+        figures: each makes one from what was found.
+        tables: the same by name.
+        claims: in the order in which they are reported.
+        differences: sentences on what differs from the paper at every scale.
+        words: for the texts of claims, what depends on the image set.
+        fewest_seeds: that it makes sense with.
+        earlier: where an earlier release had a result, if it had it.
+        folder: with ``page.md``, the text of the page that is made from its results.
+    """
+
+    name: str
+    title: str
+    splits: Mapping[tuple[str, str], Splits]
+    runs: Sequence[Run]
+    analyses: Sequence[AnalysisOf]
+    figures: Sequence[Callable[[Any], FigureData]]
+    claims: Sequence[Judged]
+    tables: Mapping[str, Callable[[Any], Rows]] = field(default_factory=dict)
+    differences: Sequence[str] = ()
+    words: Callable[[Any], Mapping[str, Any]] = lambda found: {}
+    fewest_seeds: int = 1
+    earlier: Callable[[Computation, Splits], Earlier | None] = lambda step, splits: None
+    folder: Path | None = None
+
+    def data_sets(self, scale: str) -> list[str]:
+        """The image sets that a scale is laid out for, its usual one first.
+
+        Raises:
+            UsageError: no such scale, or one that the paper does not lay out.
+        """
+        if scale not in SCALES:
+            raise UsageError(f"unknown scale {scale!r}; {choices(scale, SCALES)}")
+        found = [data for at, data in self.splits if at == scale]
+        if not found:
+            laid_out = [each for each in SCALES if any(at == each for at, _ in self.splits)]
+            raise UsageError(
+                f"{self.name} is not laid out at scale {scale}; expected {_listed(laid_out)}"
+            )
+        return found
+
+
+class Reproduction:
+    """A paper at one scale, on one image set, with some seeds, in a folder.
+
+    Args:
+        paper: which.
+        folder: where everything lies.
+        scale: one of ``SCALES``.
+        data: image set; by default the scale's usual one.
+        seeds: runs of each kind; by default two at scale ``tiny`` and otherwise three.
+
+    Raises:
+        UsageError: a scale or an image set that is not laid out, or too few seeds.
+    """
+
+    def __init__(
+        self,
+        paper: Paper,
+        folder: Folder,
+        scale: str = "small",
+        data: str | None = None,
+        seeds: int | None = None,
+    ) -> None:
+        known = paper.data_sets(scale)
+        if data is not None and data not in known:
+            raise UsageError(
+                f"{paper.name} at scale {scale} is not laid out for {data!r}; "
+                f"expected {_listed(known)}"
+            )
+        self.paper, self.folder, self.scale, self.data = paper, folder, scale, data or known[0]
+        count = self.default_seeds if seeds is None else seeds
+        if count < paper.fewest_seeds:
+            raise UsageError(
+                f"{paper.name} was asked for {count} seeds; expected at least {paper.fewest_seeds}"
+            )
+        self.seeds = range(count)
+        self.splits = paper.splits[scale, self.data]
+
+    @property
+    def default_seeds(self) -> int:
+        """Runs of each kind, unless another number is asked for."""
+        return 2 if self.scale == "tiny" else 3
+
+    def _here(self, declared: Iterable[D]) -> list[D]:
+        """The lines that are about the image set."""
+        return [each for each in declared if not each.only or self.data in each.only]
+
+    @cached_property
+    def trainings(self) -> dict[Run, list[Training]]:
+        """The runs, one for each seed."""
+        return {
+            run: [self._training(run, seed) for seed in self.seeds]
+            for run in self._here(self.paper.runs)
+        }
+
+    def _training(self, run: Run, seed: int) -> Training:
+        own = run.at(self.scale)
+        preset = read_preset(run.method, PRESETS[self.scale])
+        usual = without_network(preset, run.method, own.get("network"))
+        parts = {"split": self.splits["trained"], "test": self.splits["held_out"]}
+        settings = {**usual, "data": self.data, "seed": seed, **parts, **own}
+        return Training(self.folder, f"{run.name}-{seed}", run.method, settings)
+
+    @cached_property
+    def computations(self) -> dict[AnalysisOf, list[Computation]]:
+        """The results, one for each seed or pair of seeds."""
+        return {
+            each: [self._computation(each, seeds) for seeds in each.cases(self.seeds)]
+            for each in self._here(self.paper.analyses)
+        }
+
+    def _computation(self, declared: AnalysisOf, seeds: Sequence[int]) -> Computation:
+        sources = tuple(map(self._source, declared.networks, seeds))
+        step = Computation(
+            self.folder,
+            "-".join([declared.name, *(each.name for each in sources)]),
+            declared.at(self.scale),
+            sources,
+            self.data,
+            {part: self.splits[name] for part, name in declared.on.items()},
+            own=None if declared.own is None else self._source(declared.own, self.seeds[0]),
+            harvest=declared.harvest,
+        )
+        step.earlier = self.paper.earlier(step, self.splits)
+        return step
+
+    def _source(self, network: Network, seed: int) -> Source:
+        return Source(self.trainings[network.run][seed], network.extractor)
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """Everything that is made, in order: a step comes after those that it needs."""
+        made = (*self.trainings.values(), *self.computations.values())
+        return [step for steps in made for step in steps]
+
+    def missing(self) -> list[Step]:
+        """The steps that are still to be made."""
+        return [step for step in self.steps if not step.done]
+
+    @property
+    def command(self) -> str:
+        """The command that makes it."""
+        seeds = f" --seeds {len(self.seeds)}" if len(self.seeds) != self.default_seeds else ""
+        return f"repsim reproduce {self.paper.name} --scale {self.scale} --data {self.data}{seeds}"
+
+    def lock(self) -> AbstractContextManager[None]:
+        """A context in which no other process makes anything in the folder.
+
+        Raises:
+            UsageError: another process does, or the folder holds another reproduction.
+        """
+        contents = {"paper": self.paper.name, "scale": self.scale, "data": self.data}
+        return self.folder.lock(contents)
+
+    def provenance(self) -> dict[str, Any]:
+        """The record that every figure keeps."""
+        runs = [step for steps in self.trainings.values() for step in steps]
+        return {
+            "paper": self.paper.name,
+            "scale": self.scale,
+            "data": self.data,
+            "held_out": self.splits["held_out"],
+            "seeds": list(self.seeds),
+            "runs": [step.path.name for step in runs],
+            "settings": {
+                step.method: {k: v for k, v in step.settings.items() if k not in ("method", "seed")}
+                for step in reversed(runs)  # the first of each method has the last word
+            },
+        }
+
+
+def settings_table(trainings: Mapping[str, Training], leave: Iterable[str] = ()) -> Rows:
+    """The settings of some runs beside each other, but for seeds and where they were trained."""
+    configs = {name: step.config for name, step in trainings.items()}
+    deciding = dict.fromkeys(
+        each.name
+        for config in configs.values()
+        for each in settings_of(type(config))
+        if each.decides and each.name not in {"seed", *leave}
+    )
+    return [
+        {"setting": key, **{name: plain(getattr(each, key, "")) for name, each in configs.items()}}
+        for key in deciding
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``tiny, small or paper``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

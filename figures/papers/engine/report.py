@@ -1,0 +1,163 @@
+"""Figures, tables, claims and a report from the steps that were made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from repsim._version import __version__
+from repsim.errors import RepsimError
+from repsim.figures.draw import save
+from repsim.figures.papers.engine.claims import Finding
+from repsim.figures.papers.engine.failures import one_line
+from repsim.figures.papers.engine.found import Found
+from repsim.figures.papers.engine.log import Log
+from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
+from repsim.figures.papers.engine.paper import Reproduction, Rows
+from repsim.files import table, write_atomic
+from repsim.results import FigureData
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that a reproduction shows and says.
+
+    Attributes:
+        reproduction: whose.
+        figures: that could be made.
+        tables: by name, the same.
+        claims: all of them.
+        failures: error lines by what was not made.
+    """
+
+    reproduction: Reproduction
+    figures: Sequence[FigureData]
+    tables: Mapping[str, Rows]
+    claims: Sequence[Finding]
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+def collect(reproduction: Reproduction, failures: Mapping[str, str] | None = None) -> Findings:
+    """The figures, tables and claims, as far as their results are there.
+
+    Args:
+        reproduction: after its steps were made.
+        failures: error lines by what was not made.
+    """
+    found, failed = Found(reproduction), dict(failures or {})
+
+    def made(name: str, make: Callable[[Found], T]) -> list[T]:
+        try:
+            return [make(found)]
+        except RepsimError as error:
+            failed[name] = one_line(error)
+            return []
+
+    paper = reproduction.paper
+    figures = [each for make in paper.figures for each in made(_titled(make), make)]
+    tables = {
+        name: rows for name, make in paper.tables.items() for rows in made(f"table {name}", make)
+    }
+    claims = [finding for claim in paper.claims for finding in claim.findings(found)]
+    return Findings(reproduction, figures, tables, claims, failed)
+
+
+def _titled(make: Any) -> str:
+    """A name of a figure that could not be made: that of its function, with any arguments."""
+    words = [getattr(make, "func", make).__name__, *getattr(make, "keywords", {}).values()]
+    return " ".join(map(str, words)).replace("_", " ")
+
+
+def publish(findings: Findings, *, style: str = "page") -> list[Path]:
+    """Draw every figure and write every table, the claims and the report.
+
+    A figure is STEM.json (to draw it again without the networks), .csv (its numbers), .txt (caption
+    and provenance), .pdf and .png. What was there is replaced.
+
+    Returns:
+        The files, in order; the last is ``report.md``.
+    """
+    folder = findings.reproduction.folder.path
+    for left in (folder / "figures").glob(".writing-*"):  # by a process that was killed
+        left.unlink()
+    written = [path for each in findings.figures for path in _draw(folder, each, style)]
+    sheets = {folder / "tables" / f"{name}.csv": rows for name, rows in findings.tables.items()}
+    sheets[folder / "claims.csv"] = [claim.row() for claim in findings.claims]
+    for path, rows in sheets.items():
+        write_atomic(path, table(rows))
+    report = folder / "report.md"
+    write_atomic(report, report_of(findings))
+    return [*dict.fromkeys(written), *sheets, report]
+
+
+def stem_of(figure: FigureData) -> str:
+    """The name of a figure's files."""
+    return figure.name.lower().replace(" ", "-")
+
+
+def _draw(folder: Path, figure: FigureData, style: str) -> list[Path]:
+    stem = folder / "figures" / stem_of(figure)
+    files = figure.save(stem, overwrite=True)
+    return [*files, *save(figure, stem, style=style, overwrite=True)]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The time that a reproduction took, and the machines.
+
+    Attributes:
+        steps: runs and results.
+        seconds: of all of them, added up.
+        machines: in words.
+    """
+
+    steps: int
+    seconds: float
+    machines: str
+
+    @classmethod
+    def of(cls, reproduction: Reproduction) -> Effort:
+        """The effort that the log of a folder tells of."""
+        rows = Log(reproduction.folder).of(reproduction.steps)
+        machines = ", and ".join(dict.fromkeys(row["machine"] for row in rows))
+        seconds = sum(float(row["seconds"]) for row in rows)
+        return cls(len(reproduction.steps), seconds, machines)
+
+
+def report_of(findings: Findings) -> str:
+    """Everything on one page: how it was made, the verdicts, the figures and the tables."""
+    reproduction = findings.reproduction
+    parts = [f"# {reproduction.paper.title}", "    " + reproduction.command, *_about(reproduction)]
+    if findings.failures:
+        lines = [f"- {name}: {error}" for name, error in findings.failures.items()]
+        parts += ["## What failed", "\n".join(lines)]
+    parts += ["## Verdicts", verdicts(findings.claims), "## Figures"]
+    parts += [figure_of(each, "figures") for each in findings.figures]
+    parts.append("## Tables")
+    for name, rows in findings.tables.items():
+        parts.append(f"### {name.replace('-', ' ').capitalize()}\n\n{table_of(rows)}")
+    differences = "\n".join(f"- {each}" for each in reproduction.paper.differences)
+    parts += ["## What differs from the paper", differences]
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(reproduction: Reproduction) -> list[str]:
+    effort = Effort.of(reproduction)
+    seeds = ", ".join(map(str, reproduction.seeds))
+    return [
+        f"Scale {reproduction.scale}, {reproduction.data}, seeds {seeds}; repsim {__version__}. "
+        f"{effort.steps} runs and results; added up, they took {in_time(effort.seconds)} "
+        f"({effort.machines}).",
+        f"All numbers are of images that no network was trained on: {reproduction.data} "
+        f"{reproduction.splits['held_out']}.",
+    ]
+
+
+def figure_of(figure: FigureData, folder: str, prefix: str = "") -> str:
+    """A figure with its caption, as Markdown."""
+    image = f"![{figure.name}]({folder}/{prefix}{stem_of(figure)}.png)"
+    return f"{image}\n\n{figure.name}. {figure.caption}"

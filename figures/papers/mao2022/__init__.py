@@ -1,0 +1,40 @@
+"""GAN discriminator and classifier as feature extractors.
+
+Mao et al. (2019, 2022): an M-GAN has a discriminator and a classifier that tells its generators
+apart. Both read images by four convolutions, which they share, or some of them; the features are
+judged by new heads on frozen networks, and by what the old heads see of them.
+"""
+
+from pathlib import Path
+
+from repsim.figures.papers.engine import Paper
+from repsim.figures.papers.mao2022.analyses import ANALYSES
+from repsim.figures.papers.mao2022.claims import CLAIMS, words
+from repsim.figures.papers.mao2022.earlier import earlier
+from repsim.figures.papers.mao2022.figures import FIGURES
+from repsim.figures.papers.mao2022.runs import RUNS, SPLITS
+from repsim.figures.papers.mao2022.tables import TABLES
+
+PAPER = Paper(
+    name="mao2022",
+    title="Mao et al.: Discriminator and classifier of a GAN with several generators as extractors",
+    splits=SPLITS,
+    runs=RUNS,
+    analyses=ANALYSES,
+    figures=FIGURES,
+    tables=TABLES,
+    claims=CLAIMS,
+    words=words,
+    differences=(
+        "How shared convolutions are updated is left open by the paper: here by one step on the "
+        "sum of both losses, as in the code of Hoang et al. (2018).",
+        "Real and generated images pass through the discriminator apart, with batch statistics of "
+        "their own.",
+        "Images are padded to 32 x 32 pixels, from -1 to 1.",
+        "Beside the paper's head (SGD, learning rate 2e-4, 20 epochs), which need not have "
+        "converged, there is one by L-BFGS that has.",
+        "Bands and intervals are of means over seeds; the paper has single runs.",
+    ),
+    earlier=earlier,
+    folder=Path(__file__).parent,
+)

@@ -1,0 +1,236 @@
+"""The figures of Mao et al. (2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from repsim.figures.null_space import bars_figure, noise_figure, strips_figure
+from repsim.figures.panels.diagram import ELLIPSIS, Diagram
+from repsim.figures.panels.lines import Line, Lines
+from repsim.figures.papers.engine import Found, mean_line
+from repsim.figures.papers.mao2022.analyses import HEADS, NULL_SPACES, SHIFTS, SOLVERS
+from repsim.figures.papers.mao2022.heads import entry_of, gaps, of_controls, of_heads
+from repsim.figures.papers.mao2022.published import published
+from repsim.figures.papers.mao2022.runs import MGAN, NAMES, removed_in
+from repsim.figures.papers.mao2022.shift import ACROSS, ALONG
+from repsim.networks.describe import describe
+from repsim.networks.families.dcgan import LATENT
+from repsim.results import FigureData, NullSpaceReport
+from repsim.training.method import Method
+
+#: A box of a diagram: its label, and a note below it.
+Box = dict[str, Any]
+
+
+def figure_2(found: Found) -> FigureData:
+    first, *_, last = removed_in(found)
+    methods = {removed: found.trained(MGAN[removed])[0].run.build() for removed in (first, last)}
+    return found.figure(
+        "Figure 2",
+        "The networks as built. Left: generators with a first layer each and all others in "
+        "common. Middle and right: discriminator and classifier that share all convolutions, "
+        f"and with {last} removed.",
+        [
+            _generators(methods[last].networks["generator"]),
+            *(_extractors(method, removed) for removed, method in methods.items()),
+        ],
+    )
+
+
+def _generators(generator: nn.Module) -> Diagram:
+    first, *trunk = describe(generator, (LATENT,))
+    common = [{**_box(row), "shared": True} for row in trunk]
+    one = [{"label": f"noise, {LATENT}"}, _box(first), *common]
+    others = [{"label": ELLIPSIS}, {"label": ELLIPSIS}, *common]
+    return Diagram.of(f"one of {first['copies']} generators", [one, others])
+
+
+def _extractors(method: Method, removed: int) -> Diagram:
+    columns = [_extractor(method, name, 4 - removed) for name in NAMES]
+    return Diagram.of(f"extractors, {removed} removed", columns)
+
+
+def _extractor(method: Method, name: str, shared: int) -> list[Box]:
+    """The boxes of a network, of which the first convolutions are shared."""
+    *rows, head = describe(method.networks[name], method.spec.shape)
+    channels, height, width = method.spec.shape
+    ending = "sigmoid" if name == "discriminator" else "softmax"
+    return [
+        {"label": f"images, {channels} x {height} x {width}", "shared": True},
+        *({**_box(row), "shared": k < shared} for k, row in enumerate(rows)),
+        {"label": f"linear, {head['outputs']}", "note": ending},
+        {"label": name},
+    ]
+
+
+def _box(row: dict[str, Any]) -> Box:
+    """A layer as a box of a diagram."""
+    operation = {"TransposedConv": "TConv"}.get(row["operation"], row["operation"])
+    parts = (row["normalisation"], row["activation"])
+    return {
+        "label": f"{operation} {row['kernel']}, {row['outputs']}",
+        "note": ", ".join(part for part in parts if part != "none"),
+    }
+
+
+def figure_3(found: Found) -> FigureData:
+    curves = {
+        (name, removed): [
+            [100 * value for value in entry_of(curve, "sgd:mao2022").history]
+            for curve in found[HEADS[name, removed]]
+        ]
+        for removed in removed_in(found)
+        for name in NAMES
+    }
+    shown = np.concatenate(list(curves.values()))
+    ends = (max(0.0, shown.min() - 5), min(100.0, shown.max() + 5))
+    epochs = list(range(1, 1 + shown.shape[1]))
+    panels = [
+        Lines(
+            f"{removed} removed",
+            "epoch",
+            "accuracy (%)",
+            epochs,
+            [mean_line(label, curves[name, removed]) for name, label in NAMES.items()],
+            ylim=ends,
+        )
+        for removed in removed_in(found)
+    ]
+    return found.figure(
+        "Figure 3",
+        "Held-out accuracy of a new head on the frozen features of discriminator (D) and "
+        "classifier (C) after each epoch of its training by SGD, by the number of convolutions "
+        f"that the two no longer share. {_seeds(found)}",
+        panels,
+    )
+
+
+def table_2(found: Found) -> FigureData:
+    x = [float(each) for each in removed_in(found)]
+    return found.figure(
+        "Table 2",
+        "Held-out accuracy of new heads on the frozen features of discriminator (D) and "
+        "classifier (C), by the number of convolutions that the two no longer share, and how "
+        "far the classifier is ahead. Heads are the paper's (SGD, 20 epochs) and logistic "
+        f"regression to convergence (L-BFGS). {_seeds(found)}",
+        [
+            Lines("", "convolutions removed", "accuracy (%)", x, _accuracies(found)),
+            Lines("", "convolutions removed", "C - D (points)", x, _differences(found)),
+        ],
+    )
+
+
+def _accuracies(found: Found) -> list[Line]:
+    removed = removed_in(found)
+    ours = [
+        mean_line(
+            f"{label}, {head}",
+            np.transpose([of_heads(found, name, each, head) for each in removed]),
+            group=label,
+        )
+        for head in SOLVERS.values()
+        for name, label in NAMES.items()
+    ]
+    control = np.repeat(np.array(of_controls(found, "L-BFGS"))[:, None], len(removed), 1)
+    theirs = {f"{label}, published": published(found.data, name) for name, label in NAMES.items()}
+    return [
+        *ours,
+        mean_line("untrained D, L-BFGS", control, look="control"),
+        *(Line(label, values, look="published") for label, values in theirs.items() if values),
+    ]
+
+
+def _differences(found: Found) -> list[Line]:
+    theirs = published(found.data, "difference")
+    return [
+        *(mean_line(head, np.transpose(gaps(found, head))) for head in SOLVERS.values()),
+        *([Line("published", theirs, look="published")] if theirs else []),
+    ]
+
+
+def softmax_shift(found: Found) -> FigureData:
+    tables = found[SHIFTS[removed_in(found)[-1]]]
+    series = [
+        mean_line(direction, [_log10(table.column(direction)) for table in tables])
+        for direction in (ALONG, ACROSS)
+    ]
+    return found.figure(
+        "Softmax shift",
+        "What shifts of the classifier's features do to its probabilities: along the direction "
+        "that changes all logits alike, and along one of the row space at right angles to it. "
+        f"{_seeds(found)}",
+        [
+            Lines(
+                "",
+                "log10 of the shift, in norms of the mean feature",
+                "log10 of the largest\nchange of a probability",
+                _log10(tables[0].column("shift")),
+                series,
+            )
+        ],
+    )
+
+
+def null_space(found: Found) -> FigureData:
+    reports, of, control = _reports(found)
+    return replace(
+        bars_figure(list(reports.values())),
+        name="Null space",
+        caption="Energy of the features in the null space of the head, and accuracy of probes on "
+        f"each part; {of}. Whiskers are 95 % intervals over images, diamonds {control}.",
+    )
+
+
+def examples(found: Found, name: str) -> FigureData:
+    reports, of, _ = _reports(found)
+    return replace(
+        strips_figure(reports[name]),
+        name=f"Null space {name} examples",
+        caption="Share of each example's energy in the null space (dotted: 1 - rank / d), and its "
+        f"score: the {name}, {of}.",
+    )
+
+
+def noise(found: Found, name: str) -> FigureData:
+    reports, of, control = _reports(found)
+    return replace(
+        noise_figure(reports[name]),
+        name=f"Null space {name} noise",
+        caption="How much of what noise does to the features the head sees, and what probes still "
+        f"read: the {name}, {of}. Bands are 95 % intervals over images, grey dashes {control}.",
+    )
+
+
+def _reports(found: Found) -> tuple[dict[str, NullSpaceReport], str, str]:
+    """The reports of the first seed by the name of the network, and words on them for captions."""
+    last = removed_in(found)[-1]
+    reports = {name: replace(found[NULL_SPACES[name, last]][0], name=name) for name in NAMES}
+    return reports, f"{last} convolutions removed, first seed", "the untrained network"
+
+
+def _log10(values: Sequence[float]) -> list[float]:
+    """Base-10 logarithms; NaN of 0."""
+    return [math.log10(value) if value > 0 else math.nan for value in values]
+
+
+def _seeds(found: Found) -> str:
+    count = len(found.seeds)
+    shown = "Mean of 1 seed" if count == 1 else f"Mean of {count} seeds, with 95 % intervals"
+    return f"{shown}; {found.data}, {found.splits['held_out']}."
+
+
+FIGURES = (
+    figure_2,
+    figure_3,
+    table_2,
+    softmax_shift,
+    null_space,
+    *(partial(make, name=name) for name in NAMES for make in (examples, noise)),
+)

@@ -1,0 +1,46 @@
+"""Accuracies of new heads, in per cent."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from repsim.figures.papers.engine import Found
+from repsim.figures.papers.engine.declared import AnalysisOf
+from repsim.figures.papers.mao2022.analyses import CONTROLS, HEADS, SOLVERS
+from repsim.figures.papers.mao2022.runs import removed_in
+from repsim.results import ProbeCurve, ProbeEntry
+
+#: The solvers by the names of their heads.
+SOLVER_OF = {head: solver for solver, head in SOLVERS.items()}
+
+
+def of_heads(found: Found, extractor: str, removed: int, head: str) -> list[float]:
+    """Accuracies of new heads on an extractor, a value for each seed."""
+    return _accuracies(found, HEADS[extractor, removed], head)
+
+
+def of_controls(found: Found, head: str) -> list[float]:
+    """Accuracies of new heads on untrained discriminators, a value for each seed."""
+    return _accuracies(found, CONTROLS, head)
+
+
+def _accuracies(found: Found, analysis: AnalysisOf, head: str) -> list[float]:
+    return [100 * entry_of(curve, SOLVER_OF[head]).accuracy for curve in found[analysis]]
+
+
+def gaps(found: Found, head: str) -> list[list[float]]:
+    """C - D in points, by number removed and seed."""
+    return [
+        list(
+            np.subtract(
+                of_heads(found, "classifier", removed, head),
+                of_heads(found, "discriminator", removed, head),
+            )
+        )
+        for removed in removed_in(found)
+    ]
+
+
+def entry_of(curve: ProbeCurve, solver: str) -> ProbeEntry:
+    """The entry of a solver, of a curve of one layer."""
+    return next(entry for entry in curve.entries if entry.solver == solver)

@@ -1,0 +1,65 @@
+"""The tables of Mao et al. (2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from repsim.confidence import mean_interval
+from repsim.figures.papers.engine import Found, settings_table
+from repsim.figures.papers.mao2022.analyses import SOLVERS
+from repsim.figures.papers.mao2022.heads import gaps, of_controls, of_heads
+from repsim.figures.papers.mao2022.published import published
+from repsim.figures.papers.mao2022.runs import MGAN, NAMES, removed_in
+from repsim.networks.describe import describe
+from repsim.networks.families.dcgan import LATENT
+
+Rows = list[dict[str, Any]]
+
+
+def table_1(found: Found) -> Rows:
+    """The layers of generators, discriminator and classifier, from the modules."""
+    method = found.trained(MGAN[removed_in(found)[-1]])[0].run.build()
+    shapes = {"generator": (LATENT,), "discriminator": None, "classifier": None}
+    return [
+        {"network": name, **row}
+        for name, shape in shapes.items()
+        for row in describe(method.networks[name], shape or method.spec.shape)
+    ]
+
+
+def table_2(found: Found) -> Rows:
+    """Accuracies by number of convolutions removed and head, with intervals over seeds."""
+    return [
+        _line(found, place, removed, head)
+        for place, removed in enumerate(removed_in(found))
+        for head in SOLVERS.values()
+    ]
+
+
+def _line(found: Found, place: int, removed: int, head: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"removed": removed, "head": head}
+    for name in NAMES:
+        row |= _interval(name, of_heads(found, name, removed, head))
+        row |= _theirs(found, name, place, head)
+    row |= _interval("difference", gaps(found, head)[place])
+    row |= _theirs(found, "difference", place, head)
+    return row | _interval("untrained", of_controls(found, head))
+
+
+def _interval(name: str, values: Sequence[float]) -> dict[str, float]:
+    value, low, high = (float(each) for each in mean_interval(values))
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _theirs(found: Found, name: str, place: int, head: str) -> dict[str, Any]:
+    """The published number; the paper's heads are those by SGD."""
+    values = published(found.data, name) if head == "SGD" else []
+    return {f"{name}_published": values[place] if values else ""}
+
+
+def settings(found: Found) -> Rows:
+    return settings_table({"mgan": found.trained(MGAN[0])[0]}, leave=("shared",))
+
+
+TABLES = {"table-1": table_1, "table-2": table_2, "settings": settings}

@@ -1,0 +1,106 @@
+"""Claims of papers: means decide by their intervals, identities by their worst case."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from repsim.errors import DegenerateError
+from repsim.figures.papers.engine import Number, exactly, over_seeds, several
+from repsim.figures.papers.engine.claims import mean_decides, worst_decides
+
+FOUND = SimpleNamespace(data="digits", seeds=range(3), words={"data": "digits", "last": 4})
+
+
+@pytest.mark.parametrize(
+    ("values", "side", "bound", "verdict"),
+    [
+        ([1.0, 1.1, 0.9], "above", 0.5, "supported"),
+        ([1.0, 1.1, 0.9], "above", 0.9, "undecided"),
+        ([1.0, 1.1, 0.9], "above", 2.0, "not supported"),
+        ([1.0, 1.1, 0.9], "below", 2.0, "supported"),
+        ([1.0, 1.1, 0.9], "below", 0.5, "not supported"),
+        ([1.0], "above", 0.5, "undecided"),
+        ([0.8, 0.8], "above", 0.8, "undecided"),
+        ([0.8, 0.8, 0.8], "above", 0.8, "undecided"),
+        ([1.0, 1.0], "above", 0.8, "undecided"),
+        ([1.0, 1.0, 1.0], "above", 0.8, "supported"),
+        ([1.0, 1.0, 1.0], "below", 0.8, "not supported"),
+        ([math.nan, 1.0], "above", 0.5, "undecided"),
+    ],
+)
+def test_means_over_seeds_decide_by_their_interval(
+    values: list[float], side: Any, bound: float, verdict: str
+) -> None:
+    assert mean_decides(values, side, bound)["verdict"] == verdict
+
+
+def test_the_interval_of_a_claim_is_students() -> None:
+    found = mean_decides([1.0, 2.0, 3.0], "above", 0.0)
+    reach = 4.302652729911275 / math.sqrt(3)  # t of two degrees of freedom
+    assert (found["low"], found["high"]) == pytest.approx((2 - reach, 2 + reach))
+
+
+def test_without_a_bound_nothing_is_decided() -> None:
+    assert mean_decides([1.0, 1.0], None, math.nan)["verdict"] == "reported"
+
+
+def test_the_worst_case_decides_what_has_to_hold_of_all() -> None:
+    assert worst_decides([0.1, 0.3], "below", 0.2)["verdict"] == "not supported"
+    assert worst_decides([0.1, 0.2], "below", 0.2)["verdict"] == "supported"
+    assert worst_decides([0.1, 0.3], "above", 0.1)["value"] == 0.1
+    for values in ([0.1, math.nan], [math.nan, 0.1], []):
+        assert worst_decides(values, "below", 0.2)["verdict"] == "undecided"
+
+
+def test_a_claim_is_declared_beside_its_values() -> None:
+    @over_seeds("1: {head}", "of {data}", "in points, {last} removed", above=0.5)
+    def ahead(found: Any, head: str) -> Number:
+        return Number([1.0, 1.1, 0.9], published=head.lower(), note="so it is")
+
+    (finding,) = ahead.of(head="SGD").findings(FOUND)
+    assert (finding.claim, finding.statement) == ("1: SGD", "of digits")
+    assert finding.test == "in points, 4 removed"
+    assert (finding.verdict, finding.seeds, finding.wanted) == ("supported", 3, "above 0.5")
+    assert (finding.published, finding.note) == ("sgd", "so it is")
+    assert finding.shown == "1 (0.752 to 1.25)"
+
+
+def test_exact_claims_count_seeds_unless_no_network_is_in_them() -> None:
+    of_networks = exactly("a", "b", "c", below=0.2)(lambda found: [0.1] * 6)
+    identity = exactly("a", "b", "c", below=0.2, networks=False)(lambda found: [0.1] * 6)
+    assert [each.findings(FOUND)[0].seeds for each in (of_networks, identity)] == [3, 1]
+
+
+def test_a_claim_is_a_line_of_a_table_without_nan() -> None:
+    row = exactly("a", "b", "c", below=0.2)(lambda found: [0.1]).findings(FOUND)[0].row()
+    assert row["low"] == ""
+    assert row["value"] == 0.1
+
+
+def test_a_claim_about_other_image_sets_is_left_out() -> None:
+    claim = over_seeds("a", "b", "c", above=0.2, only=("cifar10",))(lambda found: [1.0])
+    assert claim.findings(FOUND) == []
+
+
+def test_a_claim_whose_results_are_missing_is_undecided_and_says_why() -> None:
+    def values(found: Any) -> list[float]:
+        raise DegenerateError("it needs the run a-0, which was not made")
+
+    claims = (
+        over_seeds("a {last}", "b", "c", above=0.2)(values),
+        several("a {last}", "b")(values),  # type: ignore[arg-type]
+    )
+    for claim in claims:
+        (finding,) = claim.findings(FOUND)
+        assert (finding.claim, finding.verdict, finding.shown) == ("a 4", "undecided", "")
+        assert finding.note == "it needs the run a-0, which was not made"
+        assert finding.row()["value"] == ""
+
+
+def test_a_claim_has_one_bound() -> None:
+    with pytest.raises(TypeError, match="one bound"):
+        over_seeds("a", "b", "c", above=1.0, below=2.0)

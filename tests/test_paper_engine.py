@@ -1,0 +1,302 @@
+"""The engine of papers: steps, their keys, and their production, whatever the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import Field
+from toy_paper import ACROSS, COUNT, NETWORK, PAIRS, SPLITS, Count, CountConfig, Writing, paper, toy
+
+from repsim.configuration import setting
+from repsim.errors import DegenerateError, UsageError
+from repsim.figures.papers.engine import Folder, Reproduction, Run, analysis, grid
+from repsim.figures.papers.engine.estimates import Cost, estimate
+from repsim.figures.papers.engine.log import Log
+from repsim.figures.papers.engine.production import Schedule, make_missing
+from repsim.figures.papers.engine.report import collect, publish
+from repsim.figures.papers.engine.steps import Step, Training
+from repsim.progress import silent
+from repsim.training.methods.supervised import Config, Supervised
+
+
+class Stop(BaseException):
+    """An interruption, as by a key."""
+
+
+# --- lines of a paper
+
+
+def test_a_run_has_settings_for_every_scale_and_for_one() -> None:
+    run = Run("simclr", width=4, small={"depth": 34, "width": 8})
+    assert [run.at(scale) for scale in ("tiny", "small")] == [
+        {"width": 4},
+        {"width": 8, "depth": 34},
+    ]
+    control = run.untrained("before")
+    assert control.at("small") == {"width": 8, "depth": 34, "epochs": 0}
+    assert (control.method, control.name) == ("simclr", "before")
+
+
+def test_a_grid_has_a_line_at_every_point() -> None:
+    runs = grid(Run, method=("gan", "wgan"), width=(1, 2))
+    assert list(runs) == [("gan", 1), ("gan", 2), ("wgan", 1), ("wgan", 2)]
+    assert runs["wgan", 2].at("paper") == {"width": 2}
+    assert list(grid(Run, method=("gan", "wgan"))) == ["gan", "wgan"]
+
+
+def test_networks_of_one_run_are_compared_in_pairs_and_of_two_runs_by_seed(tmp_path: Path) -> None:
+    reproduction = Reproduction(
+        paper(PAIRS, ACROSS), Folder(tmp_path, device="cpu"), "tiny", seeds=3
+    )
+    names = {
+        each: [step.name for step in steps] for each, steps in reproduction.computations.items()
+    }
+    assert names[PAIRS] == [
+        f"cka-supervised-{a}-supervised-{b}" for a, b in ((0, 1), (0, 2), (1, 2))
+    ]
+    assert names[ACROSS] == [f"cka-supervised-{seed}-other-{seed}" for seed in range(3)]
+
+
+def test_lines_about_other_image_sets_are_left_out(tmp_path: Path) -> None:
+    splits = {**SPLITS, ("small", "mnist"): SPLITS["tiny", "digits"]}
+    asked = paper(COUNT, ACROSS, splits=splits)
+    small = Reproduction(asked, Folder(tmp_path, device="cpu"), "small")
+    assert [run.name for run in small.trainings] == ["supervised"]
+    assert list(small.computations) == [COUNT]  # the other network is of digits only
+
+
+def test_an_analysis_of_too_many_networks_is_refused() -> None:
+    with pytest.raises(UsageError, match="similarity of 1 networks; expected 2"):
+        analysis("similarity")(NETWORK)
+    with pytest.raises(UsageError, match="unknown key 'kernal'"):
+        analysis("similarity")(NETWORK, NETWORK, kernal="rbf")
+
+
+def test_scales_and_sets_that_are_not_laid_out_are_refused(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with pytest.raises(UsageError, match="toy is not laid out at scale long; expected tiny"):
+        Reproduction(paper(), folder, "long")
+    with pytest.raises(UsageError, match="unknown scale 'huge'"):
+        Reproduction(paper(), folder, "huge")
+    with pytest.raises(UsageError, match="not laid out for 'mnist'; expected digits"):
+        Reproduction(paper(), folder, "tiny", data="mnist")
+    with pytest.raises(UsageError, match="asked for 1 seeds; expected at least 2"):
+        Reproduction(paper(fewest_seeds=2), folder, "tiny", seeds=1)
+
+
+# --- keys
+
+
+def run_of(folder: Path, **settings: Any) -> Training:
+    return Training(Folder(folder), "a", "supervised", {"data": "digits", "epochs": 1, **settings})
+
+
+def counts(folder: Path, **settings: Any) -> list[str]:
+    count = analysis(Count)(NETWORK, on={"counted": "held_out"}, **settings)
+    return [step.path.name for step in toy(folder, count).computations[count]]
+
+
+def test_every_setting_of_a_run_and_of_an_analysis_is_in_the_key(tmp_path: Path) -> None:
+    assert run_of(tmp_path, lr=0.1).path != run_of(tmp_path, lr=0.2).path
+    assert run_of(tmp_path, device="cpu").path == run_of(tmp_path).path
+    assert set(counts(tmp_path)).isdisjoint(counts(tmp_path, times=2))
+    for key, value in {"kernel": "rbf", "batch_size": 128, "seed": 1, "layers": "even"}.items():
+        changed = analysis("similarity")(NETWORK, NETWORK, augmentation="none", **{key: value})
+        usual = analysis("similarity")(NETWORK, NETWORK, augmentation="none")
+        reproduction = toy(tmp_path, usual, changed, splits=COMPARED)
+        (one,), (other,) = reproduction.computations.values()
+        assert one.path != other.path, key
+
+
+COMPARED = {("tiny", "digits"): {**SPLITS["tiny", "digits"], "compared": "test[:80]"}}
+
+
+def test_a_setting_that_is_added_still_finds_old_runs_and_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Later(Config):
+        sharpness: float = Field(0.5, json_schema_extra={"before": 0.5})
+
+    @dataclass(frozen=True)
+    class LaterCount(CountConfig):
+        step: int = setting(1, "added later", before=1)
+
+    old, old_counts = run_of(tmp_path).path, counts(tmp_path)
+    monkeypatch.setattr(Supervised, "settings", Later)
+    monkeypatch.setattr(Count, "config_class", LaterCount)
+    assert run_of(tmp_path).path == old
+    assert run_of(tmp_path, sharpness=1.0).path != old
+    assert counts(tmp_path) == old_counts
+    assert set(counts(tmp_path, step=2)).isdisjoint(old_counts)
+
+
+def test_a_default_that_changes_is_another_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Changed(Config):
+        lr: float = Field(0.3, gt=0)
+
+    @dataclass(frozen=True)
+    class ChangedCount(CountConfig):
+        times: int = setting(3, "how often each image is counted")
+
+    old, old_counts = run_of(tmp_path).path, counts(tmp_path)
+    monkeypatch.setattr(Count, "config_class", ChangedCount)
+    assert set(counts(tmp_path)).isdisjoint(old_counts)
+    monkeypatch.setattr(Supervised, "settings", Changed)
+    assert run_of(tmp_path).path != old
+
+
+# --- production
+
+
+def test_everything_is_made_once_and_found_again(tmp_path: Path) -> None:
+    reproduction = toy(tmp_path, COUNT, PAIRS)
+    assert make_missing(reproduction) == {}
+    made = {step.path: step.path.stat().st_mtime_ns for step in reproduction.steps}
+    again = toy(tmp_path, COUNT, PAIRS)
+    assert again.missing() == []
+    assert make_missing(again) == {}
+    assert {step.path: step.path.stat().st_mtime_ns for step in again.steps} == made
+    assert [row["task"] for row in Log(again.folder).rows()] == [path.name for path in made]
+    (finding,) = collect(again).claims
+    assert (finding.value, finding.test) == (80.0, "images of test[:80]")
+
+
+def test_a_result_is_made_again_when_it_or_its_network_is_another(tmp_path: Path) -> None:
+    reproduction = toy(tmp_path)
+    make_missing(reproduction)
+    step = reproduction.computations[COUNT][0]
+    whole = step.path.read_bytes()
+    for damage in (whole[:100], b"{}", whole.replace(b"similarity-map", b"probe-curve")):
+        step.path.write_bytes(damage)
+        assert not step.done
+        step.make(silent)
+        assert step.done
+        assert step.path.read_bytes() == whole
+    step.path.with_suffix(".csv").unlink()
+    assert not step.done
+    step.make(silent)
+    checkpoint = step.runs[0].run.checkpoint
+    checkpoint.write_bytes(checkpoint.read_bytes() + b" ")
+    assert not step.done
+    checkpoint.unlink()
+    assert not step.done
+
+
+BAD = analysis(Count)(NETWORK, on={"counted": "held_out"}, name="bad", times=-1)
+BUG = analysis(Count)(NETWORK, on={"counted": "held_out"}, name="bug", times=0)
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_step_that_fails_is_reported_and_the_rest_goes_on(tmp_path: Path, jobs: int) -> None:
+    reproduction = toy(tmp_path, BAD, BUG, COUNT)
+    failed = {step.name: error for step, error in make_missing(reproduction, jobs=jobs).items()}
+    assert set(failed) == {
+        f"{name}-supervised-{seed}" for name in ("bad", "bug") for seed in (0, 1)
+    }
+    assert failed["bad-supervised-0"] == "nothing is counted fewer times than never"
+    assert failed["bug-supervised-0"].startswith("ZeroDivisionError: a bug; the traceback is in ")
+    (trace,) = (tmp_path / "failures").glob("bug-supervised-0*.txt")
+    assert "Traceback" in trace.read_text()
+    findings = collect(reproduction, failed)
+    assert findings.claims[0].value == 80.0  # made of what did not fail
+    publish(findings)
+    report = (tmp_path / "report.md").read_text()
+    assert "- bad-supervised-0: nothing is counted fewer times than never\n" in report
+    assert [row["task"] for row in Log(reproduction.folder).rows() if "bad" in row["task"]] == []
+
+
+def scheduled(*steps: Step) -> Schedule:
+    class NoLog:
+        def add(self, step: Step, seconds: float) -> None: ...
+
+    costs = {step: Cost(1.0, 100, 0, "cpu") for step in steps}
+    return Schedule(costs, NoLog(), silent)  # type: ignore[arg-type]
+
+
+def test_with_a_step_that_fails_the_steps_that_need_it_fail(tmp_path: Path) -> None:
+    from repsim.figures.papers.engine.production import _make_in_order
+
+    first = Writing(tmp_path, "first", error=DegenerateError("no rows"))
+    second, third = Writing(tmp_path, "second", first), Writing(tmp_path, "third")
+    fourth = Writing(tmp_path, "fourth", second, third)
+    schedule = scheduled(first, second, third, fourth)
+    _make_in_order(schedule)
+    assert third.done
+    assert {step.name: error for step, error in schedule.failures.items()} == {
+        "first": "no rows",
+        "second": "needs first, which failed",
+        "fourth": "needs second, which failed",
+    }
+
+
+def test_steps_beside_each_other_have_room_and_runs_of_their_own(tmp_path: Path) -> None:
+    steps = [
+        Writing(tmp_path, "a", touches=("one",)),
+        Writing(tmp_path, "b", touches=("one", "two")),
+        Writing(tmp_path, "c"),
+    ]
+    a, b, c = steps
+    d = Writing(tmp_path, "d", a)
+    schedule = scheduled(*steps, d)
+    assert schedule.ready([], {"cpu": 0}) is a  # alone, whatever the memory
+    schedule.waiting.remove(a)
+    assert schedule.ready([a], {"cpu": 250}) is c  # b writes where a does, d needs a
+    assert schedule.ready([a], {"cpu": 150}) is None
+    schedule.waiting.remove(c)
+    assert schedule.ready([c], {"cpu": 250}) is b
+
+
+def test_progress_is_of_the_whole(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    make_missing(toy(tmp_path), progress=lambda done, total, note="": told.append((done, total)))
+    assert len({total for _, total in told}) == 1
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_an_interruption_is_no_failure(tmp_path: Path) -> None:
+    def stop(done: int, total: int, note: str = "") -> None:
+        if note.startswith("toy"):  # the first result
+            raise Stop
+
+    with pytest.raises(Stop):
+        make_missing(toy(tmp_path), progress=stop)
+    assert [step.kind for step in toy(tmp_path).missing()] == ["result", "result"]
+    assert make_missing(toy(tmp_path)) == {}
+
+
+def test_estimates_have_time_memory_and_disk(tmp_path: Path) -> None:
+    reproduction = toy(tmp_path)
+    rows = estimate(reproduction.missing())
+    assert [row["task"] for row in rows] == [step.name for step in reproduction.steps]
+    assert all(row["memory"] > 1 << 20 for row in rows)
+    runs = [row for row in rows if row["kind"] == "run"]
+    assert all(row["bytes"] > 1000 for row in runs)
+
+
+def test_a_folder_is_of_one_reproduction_and_one_process(tmp_path: Path) -> None:
+    contents = {"paper": "a", "scale": "tiny", "data": "digits"}
+    with (
+        Folder(tmp_path).lock(contents),
+        pytest.raises(UsageError, match="being worked on by another process"),
+        Folder(tmp_path).lock(contents),
+    ):
+        pass
+    with (
+        pytest.raises(UsageError, match="holds another reproduction .*choose another --output"),
+        Folder(tmp_path).lock({**contents, "paper": "b"}),
+    ):
+        pass
+
+
+def test_a_damaged_log_is_begun_anew(tmp_path: Path) -> None:
+    reproduction = toy(tmp_path)
+    (tmp_path / "log.csv").write_text("task,seconds\nbroken")
+    log = Log(reproduction.folder)
+    log.add(reproduction.steps[-1], 2.0)
+    log.add(reproduction.steps[-2], 3.0)
+    assert [row["seconds"] for row in log.rows()] == ["2.0", "3.0"]
