@@ -42,7 +42,7 @@ def figure(
     from repsim import figures
     from repsim.files import refuse_existing
 
-    data: FigureData | None = None
+    data: FigureData | Table | None = None
     if target.endswith(".json") or Path(target).is_file():
         stem, drawn, provenance, data = _of_result(Path(target), style, estimator)
     else:

@@ -12,6 +12,7 @@ from repsim.cli.reporting import bar, layer_table, show_json, show_table
 from repsim.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
+    from repsim.results import Table
     from repsim.training.run import Run
 
 
@@ -141,7 +142,7 @@ def _of_result(path: Path) -> tuple[dict, list]:
     if isinstance(result, FigureData):
         panels = [(letter, each.type, each.title) for letter, each in result.lettered()]
         about = _facts(f"{path}: {result.kind}", {"name": result.name, "caption": result.caption})
-        shown = ("panels", ("panel", "type", "title"), panels)
+        shown: Any = ("panels", ("panel", "type", "title"), panels)
         return content, [about, shown, _facts("provenance", content["provenance"])]
     if isinstance(result, Table):
         about = _facts(f"{path}: {result.kind}", _about(result))

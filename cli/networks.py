@@ -116,7 +116,7 @@ def _command(name: str) -> click.Command:
 
     summary = f"\b\nrepsim networks {name} --image-size 28x56\n\n{family_summary(name)}"
     command = click.Command(name, callback=show, params=[], help=summary)
-    command = _of_images(command)
+    _of_images(command)
     command.params += [option_of(each) for each in settings_of(kind.settings)]
     return command
 
@@ -131,11 +131,11 @@ def _check_place(ctx: click.Context) -> None:
 
 
 def _spec(image_size: str, channels: int) -> ImageSpec:
-    from repsim.data.size import OWN, parse_size
+    from repsim.data.size import parse_size
     from repsim.networks.image_spec import ImageSpec
 
     size = parse_size(image_size)
-    if size is None or size == OWN:
+    if size is None or isinstance(size, str):
         raise UsageError(
             "no images are read here; give --image-size in pixels, such as 32 or 28x56"
         )

@@ -119,10 +119,12 @@ class Invariance(Analysis[Config]):
     def compute(self, inputs: Inputs, context: Context) -> SimilarityMap:
         config = self.config
         (extractor,) = inputs.extractors
+        augment = find_augmentation(config.augmentation, inputs)
+        assert augment is not None  # none is no choice of this analysis
         result = invariance(
             extractor.load(),
             inputs.images["compared"],
-            find_augmentation(config.augmentation, inputs),
+            augment,
             layers=config.layers,
             batch_size=config.batch_size,
             seed=config.seed,

@@ -177,7 +177,7 @@ class Similarity(Analysis[Config]):
     def compute(self, inputs: Inputs, context: Context) -> SimilarityMap:
         return (self._of_stores if self.reads_stores else self._of_networks)(inputs, context)
 
-    def _layers(self) -> dict[str, str | None]:
+    def _layers(self) -> dict[str, Any]:
         config = self.config
         return {
             "layers_a": config.layers_a or config.layers,

@@ -247,8 +247,8 @@ def to_xarray(
         variables[layer] = (dims, store[layer][:])
     coords: dict[str, Any] = {"example": _texts(store)}
     for target in store.targets:
-        dims = ("example",) if target.is_class else ("example", f"{target.name}.column")
-        coords[target.name] = (dims, target.values.numpy())
+        columns = () if target.is_class else (f"{target.name}.column",)
+        coords[target.name] = (("example", *columns), target.values.numpy())
     attrs = {"network": store.name, "provenance": json.dumps(store.provenance())}
     return xarray.Dataset(variables, coords=coords, attrs=attrs)
 

@@ -87,7 +87,7 @@ class JoinedStore:
         """(n,) int64 class of each example, or None."""
         if self.target not in [each.name for each in self.targets]:
             return None
-        return np.concatenate([part.labels for part in self.parts])  # type: ignore[arg-type]
+        return np.concatenate([part.labels for part in self.parts])
 
     @property
     def target(self) -> str:

@@ -46,6 +46,9 @@ class ActivationStore:
         target: the one that ``labels`` are of; by default as the file says.
     """
 
+    _targets: dict[str, h5py.Dataset]
+    _chosen: str
+
     def __init__(
         self, path: str | os.PathLike[str], *, name: str | None = None, target: str = ""
     ) -> None:

@@ -112,10 +112,9 @@ def _composed(
     if twice := sorted(settings.model_fields.keys() & of_network.model_fields.keys()):
         raise UsageError(f"method {method} and network {network} both have a setting {twice[0]}")
     field = Field(network, description="family of networks", json_schema_extra={"before": default})
+    only: Any = Literal[network]
     made: Any = create_model(
-        f"{method}_{network}",
-        __base__=(Composed, settings, of_network),
-        network=(Literal[network], field),
+        f"{method}_{network}", __base__=(Composed, settings, of_network), network=(only, field)
     )
     made.method = method
     _order(made, [*TrainConfig.model_fields, "network", *of_network.model_fields])

@@ -44,7 +44,7 @@ class Digits(DataSet):
         levels = pixels[chosen]
         if self.noise:
             levels = np.stack(
-                [self._noisy(row, image) for row, image in zip(chosen, levels, strict=True)]
+                [self._noisy(int(row), image) for row, image in zip(chosen, levels, strict=True)]
             )
         images = np.rint(levels * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
         labels = torch.from_numpy(labels[chosen].astype(np.int64))
