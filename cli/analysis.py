@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repsim.cli.names import Named, Places, check_distinct, find, find_one
+from repsim.cli.names import Named, check_distinct, find, find_one
 from repsim.cli.options import (
     data_dir_option,
     data_option,
@@ -32,6 +32,7 @@ from repsim.cli.options import (
 )
 from repsim.cli.reporting import bar
 from repsim.cli.settings import flag_of, given, option_of
+from repsim.cli.stores import Places
 from repsim.cli.writing import Outlet, check_paths
 
 if TYPE_CHECKING:

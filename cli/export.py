@@ -57,7 +57,8 @@ def export(
     the folder back.
     """
     from repsim.activations.store.exchange import export_layers
-    from repsim.cli.names import Places, find_one
+    from repsim.cli.names import find_one
+    from repsim.cli.stores import Places
 
     if reference.endswith(".npy"):
         raise UsageError(f"{reference} is a .npy file already; expected a run or a store")

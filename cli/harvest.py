@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from repsim.activations.harvesting.harvest import Plan
     from repsim.activations.harvesting.processes import Loader
-    from repsim.cli.names import Places
+    from repsim.cli.stores import Places
     from repsim.data import ImageSet
 
 
@@ -164,7 +164,7 @@ def harvest(
     """
     from repsim.activations.harvesting.harvest import plan_harvest
     from repsim.activations.harvesting.processes import harvest_shard
-    from repsim.cli.names import Places
+    from repsim.cli.stores import Places
     from repsim.launch import start_processes
 
     if bool(references) == (model is not None):

@@ -56,7 +56,7 @@ def info(target: str, runs: Path, networks: bool, verify: bool, as_json: bool) -
 def _verify(target: str, as_json: bool) -> None:
     """Say whether a store is as it was written; leaves with status 1 if it is not."""
     from repsim.activations import open_store
-    from repsim.cli.names import matching
+    from repsim.cli.stores import matching
 
     if not target.endswith((".h5", ".hdf5")):
         raise UsageError(f"--verify is for stores (.h5); {target!r} is none")

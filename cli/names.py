@@ -8,52 +8,27 @@ after any of them chooses layers: ``simclr@even``, ``simclr@3@bg4.*``.
 
 from __future__ import annotations
 
-import glob
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repsim.errors import StoreError, UsageError, choices
+from repsim.cli.stores import (
+    Places,
+    network_names,
+    open_extractor,
+    open_file,
+    open_network,
+    stores_of,
+)
+from repsim.errors import UsageError, choices
 
 if TYPE_CHECKING:
-    from repsim.activations import ActivationStore
     from repsim.data import ImageSet
     from repsim.sources import ActivationSource
     from repsim.training.run import Extractor, Run
-
-#: The folder of stores of networks that are no runs.
-STORES = Path("activations")
-
-
-@dataclass(frozen=True)
-class Places:
-    """Folders that names are looked up in, and the images that activations are of.
-
-    Attributes:
-        runs: folder of the runs.
-        data: image set; None for the one that a run was trained on.
-        data_dir: folder of the image sets; None for the usual one.
-        image_size: height and width, as for ``repsim.data.load``; empty for those of a run.
-        target: the one that gives the labels; empty for that of a run, or of a store.
-        stores: folder of the stores of other networks.
-    """
-
-    runs: Path
-    data: str | None = None
-    data_dir: Path | None = None
-    image_size: str = ""
-    target: str = ""
-    stores: Path = STORES
-
-    @property
-    def qualifier(self) -> str | None:
-        """The images and the target in the name of a result; None where all is as usual."""
-        given = [each for each in (self.data, self.image_size, self.target) if each]
-        return "-".join(given) or None
 
 
 @dataclass(frozen=True)
@@ -116,7 +91,7 @@ class Named:
         with (
             open_extractor(self.extractor, split, places)
             if self.extractor is not None
-            else _open_network(self.network or "", split, places)
+            else open_network(self.network or "", split, places)
         ) as store:
             yield store
 
@@ -197,7 +172,7 @@ def _find_whole(text: str, places: Places) -> list[Named]:
     if text.endswith((".h5", ".hdf5", ".npy")) or Path(text).is_file():
         return [Named(text, places, file=text)]
     runs = _of_run(text, places)
-    networks = _stores_of(text, places.stores)
+    networks = stores_of(text, places.stores)
     if runs and networks:
         raise UsageError(
             f"{text!r} is a run in {places.runs} and a network in {places.stores}; say "
@@ -282,177 +257,9 @@ def _nothing(reference: str, places: Places) -> UsageError:
     from repsim.training.run import find_runs
 
     name = re.split("[@:]", reference, maxsplit=1)[0] or reference
-    known = [run.name for run in find_runs(places.runs)] + _networks(places.stores)
+    known = [run.name for run in find_runs(places.runs)] + network_names(places.stores)
     if not known:
         return UsageError(
             f"there is no run {name!r} in {places.runs}; make one with: repsim train METHOD"
         )
     return UsageError(f"there is no run {name!r} in {places.runs}; {choices(name, known)}")
-
-
-def open_extractor(extractor: Extractor, split: str, places: Places) -> ActivationStore:
-    """The store of an extractor on a part of an image set, by default of the run's own.
-
-    Raises:
-        StoreError: there is none, or it is of another checkpoint.
-    """
-    from repsim.activations import ActivationStore
-    from repsim.activations.harvesting.runs import store_path
-    from repsim.activations.store.format import part_path
-
-    shown = "" if places.data is None else f" --data {shlex.quote(places.data)}"
-    shown += f" --image-size {places.image_size}" if places.image_size else ""
-    data = places.data or extractor.run.config.data
-    size = places.image_size or size_of(extractor.run)
-    path = store_path(extractor, slug_of(data, split, places.data_dir, size))
-    if not path.is_file() and not part_path(path).is_file():
-        name = extractor.label.partition(":")[0]
-        reduced = " --pooling avg" if split.startswith("train") else ""
-        raise StoreError(
-            f"run {name!r} has no activations of {data} {split}; make them with: "
-            f"repsim harvest {name}{shown} --split {shlex.quote(split)}{reduced}"
-        )
-    store = ActivationStore(path, name=extractor.label, target=places.target)
-    recorded = store.provenance().get("checkpoint_sha256")
-    if recorded != extractor.digest():
-        store.close()
-        raise StoreError(
-            f"{path} was harvested from another checkpoint of {extractor.run.name!r}; harvest it "
-            "again with --overwrite"
-        )
-    return store
-
-
-def size_of(run: Run) -> str:
-    """Height and width of the images that a run was trained on."""
-    from repsim.data.size import size_text
-
-    facts = run.describe()["facts"]
-    return size_text((facts["height"], facts["width"]))
-
-
-def slug_of(data: str, split: str, data_dir: Path | None, image_size: str) -> str:
-    """The part of a store's file name that says which images it shows."""
-    from repsim.data import Split, find_set, load
-    from repsim.data.imageset import slug
-
-    parsed, named = Split.parse(split), find_set(data)
-    if named is not None and str(parsed) == parsed.base in named.sizes:
-        size = named.size(image_size)  # a whole split of a named set: no need to read it
-        return slug(named.name, split, None if size == named.default_size else size)
-    return load(data, split, data_dir=data_dir, image_size=image_size).slug
-
-
-# --- networks that are no runs
-
-
-def _networks(stores: Path) -> list[str]:
-    """The networks whose stores lie in a folder."""
-    return sorted({_network_of(path) for path in stores.glob("*.h5")})
-
-
-def _network_of(store: Path) -> str:
-    """The network of ``NAME.h5`` or ``NAME.DATA-SPLIT.h5``, as its provenance says."""
-    from repsim.activations import ActivationStore
-
-    try:
-        with ActivationStore(store) as opened:
-            return str(opened.provenance().get("network", store.stem))
-    except StoreError:  # damaged, or still being written: known by its name alone
-        return store.stem
-
-
-def _stores_of(network: str, stores: Path) -> list[Path]:
-    """The stores of a network in a folder; those of ``a`` are not those of ``a.b``."""
-    if not re.fullmatch(r"\w[\w.-]*", network):  # a path, a glob, or nothing
-        return []
-    named = sorted(stores.glob(f"{network}.*h5"))
-    return [path for path in named if path.stem == network or _network_of(path) == network]
-
-
-def _open_network(network: str, split: str, places: Places) -> ActivationStore:
-    """The store of a network that is no run, on a part of an image set.
-
-    Raises:
-        StoreError: there is none.
-        UsageError: there are several, of different image sets.
-    """
-    from repsim.activations import ActivationStore
-
-    found = [
-        path for path in _stores_of(network, places.stores) if _shows(path, network, split, places)
-    ]
-    if len(found) > 1:
-        paths = " or ".join(map(str, found))
-        raise UsageError(f"{network!r} has several stores; say --data, or the path: {paths}")
-    if not found:
-        there = ", ".join(str(path) for path in _stores_of(network, places.stores))
-        of = split if places.data is None else f"{places.data} {split}"
-        raise StoreError(f"{network!r} has no activations of {of}; there are: {there}")
-    return ActivationStore(found[0], name=network)
-
-
-def _shows(path: Path, network: str, split: str, places: Places) -> bool:
-    """True if a store is of a part of an image set; one without an image set is of any."""
-    from repsim.activations import ActivationStore
-    from repsim.data import Split
-
-    if path.stem == network:
-        return True
-    with ActivationStore(path) as store:
-        about = store.provenance()
-    same = places.data in (None, about.get("data"))
-    return same and about.get("split") in (split, str(Split.parse(split)))
-
-
-# --- files
-
-
-@contextmanager
-def open_file(reference: str) -> Iterator[ActivationSource]:
-    """A store, the stores of a glob as one in natural order, or a .npy file of one layer.
-
-    Raises:
-        StoreError: there is no such file.
-    """
-    from repsim.activations import open_store
-
-    if reference.endswith(".npy"):
-        yield _open_npy(Path(reference))
-        return
-    with open_store(matching(reference)) as store:
-        yield store
-
-
-def matching(reference: str) -> str | list[str]:
-    """The path itself, or the files that it matches as a glob: shard 2 before shard 10.
-
-    Raises:
-        StoreError: none matches.
-    """
-    if Path(reference).exists() or not glob.has_magic(reference):
-        return reference
-    found = glob.glob(reference)
-    if not found:
-        raise StoreError(f"no file matches {reference}; expected activation stores")
-    return sorted(found, key=_natural)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Text by letters, numbers by size."""
-    return [(int(each), "") if each.isdigit() else (-1, each) for each in re.split(r"(\d+)", name)]
-
-
-def _open_npy(path: Path) -> ActivationSource:
-    """One layer (n, ...) in a NumPy file, read by blocks of rows."""
-    import numpy as np
-
-    from repsim.sources import ArraySource
-
-    try:
-        array = np.load(path, mmap_mode="r")
-    except FileNotFoundError:
-        raise StoreError(f"there is no file {path}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise StoreError(f"{path} is not an array of numbers ({error})") from error
-    return ArraySource({path.stem: array}, name=path.stem)

@@ -10,7 +10,8 @@ import pytest
 
 import repsim
 from repsim.cli.main import main
-from repsim.cli.names import Places, find, find_one
+from repsim.cli.names import find, find_one
+from repsim.cli.stores import Places
 from repsim.errors import StoreError, UsageError
 
 

@@ -107,8 +107,6 @@ class Analysis(Generic[C]):
         parts: the parts of an image set that it needs, by name. The first is the option
             ``--split``, others are ``--NAME-split``.
         result: the kind of its result.
-        reads_stores: whether it reads activations that were harvested, or else runs the networks;
-            a property where that depends on the settings.
         joins: whether the results of several networks become one, by ``join``.
         layer_settings: the settings that take the layers of each network's name.
         leading: settings that come first in the name of a result.
@@ -124,7 +122,6 @@ class Analysis(Generic[C]):
         "compared": Part("test", "part of the data set; slices as in test[:1000]")
     }
     result: ClassVar[type[Result]]
-    reads_stores: Any = False
     joins: ClassVar[bool] = False
     layer_settings: ClassVar[tuple[str, ...]] = ("layers",)
     leading: ClassVar[tuple[str, ...]] = ()
@@ -140,6 +137,11 @@ class Analysis(Generic[C]):
     def name(cls) -> str:
         """Its name: that of its module."""
         return cls.__module__.rpartition(".")[2]
+
+    @property
+    def reads_stores(self) -> bool:
+        """Whether it reads activations that were harvested; otherwise it runs the networks."""
+        return False
 
     @property
     def pooling(self) -> str:
