@@ -21,6 +21,7 @@ from repsim.cli.stores import (
     open_extractor,
     open_file,
     open_network,
+    size_of,
     stores_of,
 )
 from repsim.errors import UsageError, choices
