@@ -16,7 +16,7 @@ from repsim.errors import StoreError, UsageError
 if TYPE_CHECKING:
     from repsim.activations import ActivationStore
     from repsim.sources import ActivationSource
-    from repsim.training.run import Extractor
+    from repsim.training.run import Extractor, Run
 
 #: The folder of stores of networks that are no runs.
 STORES = Path("activations")
