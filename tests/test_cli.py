@@ -397,7 +397,7 @@ def test_a_network_from_elsewhere_is_compared_with_a_run(
         (["--model", "a:b"], 2, ["--model needs --data"]),
         (["--model", "no_such_module:b", "--data", "digits"], 2, ["no_such_module"]),
         (["--model", "nonsense", "--data", "digits"], 2, ["'nonsense' cannot be read"]),
-        (["simclr", "--image-size", "64"], 2, ["--image-size is about a --model"]),
+        (["simclr", "--normalise", "unit"], 2, ["--normalise is about a --model"]),
         (["simclr", "--pooling", "mean"], 2, ["unknown pooling 'mean'"]),
         (["simclr", "--pooling", "nowhere=avg"], 2, ["'nowhere' is never used"]),
         (["simclr", "--layers", "type:Conv3d"], 2, ["no layer of 'type:Conv3d'", "Conv2d"]),
