@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +160,7 @@ def show_estimate(missing: list[dict[str, Any]], steps: int, folder: Path, as_js
     )
 
 
-def show_claims(claims: list[Finding], title: str) -> None:
+def show_claims(claims: Sequence[Finding], title: str) -> None:
     """The verdict on each claim, with the number that decides below it."""
     rows = [
         (

@@ -35,25 +35,25 @@ FOUND = SimpleNamespace(data="digits", seeds=range(3), words={"data": "digits", 
 def test_means_over_seeds_decide_by_their_interval(
     values: list[float], side: Any, bound: float, verdict: str
 ) -> None:
-    assert mean_decides(values, side, bound)["verdict"] == verdict
+    assert mean_decides(values, side, bound).verdict == verdict
 
 
 def test_the_interval_of_a_claim_is_students() -> None:
     found = mean_decides([1.0, 2.0, 3.0], "above", 0.0)
     reach = 4.302652729911275 / math.sqrt(3)  # t of two degrees of freedom
-    assert (found["low"], found["high"]) == pytest.approx((2 - reach, 2 + reach))
+    assert (found.low, found.high) == pytest.approx((2 - reach, 2 + reach))
 
 
 def test_without_a_bound_nothing_is_decided() -> None:
-    assert mean_decides([1.0, 1.0], None, math.nan)["verdict"] == "reported"
+    assert mean_decides([1.0, 1.0], None, math.nan).verdict == "reported"
 
 
 def test_the_worst_case_decides_what_has_to_hold_of_all() -> None:
-    assert worst_decides([0.1, 0.3], "below", 0.2)["verdict"] == "not supported"
-    assert worst_decides([0.1, 0.2], "below", 0.2)["verdict"] == "supported"
-    assert worst_decides([0.1, 0.3], "above", 0.1)["value"] == 0.1
+    assert worst_decides([0.1, 0.3], "below", 0.2).verdict == "not supported"
+    assert worst_decides([0.1, 0.2], "below", 0.2).verdict == "supported"
+    assert worst_decides([0.1, 0.3], "above", 0.1).value == 0.1
     for values in ([0.1, math.nan], [math.nan, 0.1], []):
-        assert worst_decides(values, "below", 0.2)["verdict"] == "undecided"
+        assert worst_decides(values, "below", 0.2).verdict == "undecided"
 
 
 def test_a_claim_is_declared_beside_its_values() -> None:

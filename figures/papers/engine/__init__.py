@@ -5,7 +5,7 @@ they need, at one scale and with some seeds; figures, tables and verdicts are ma
 every time.
 """
 
-from repsim.figures.papers.engine.claims import Claim, Number, exactly, over_seeds, several
+from repsim.figures.papers.engine.claims import Claim, Judged, Number, exactly, over_seeds, several
 from repsim.figures.papers.engine.declared import SCALES, Run, analysis, grid
 from repsim.figures.papers.engine.folder import Folder
 from repsim.figures.papers.engine.found import Found
@@ -18,6 +18,7 @@ __all__ = [
     "Claim",
     "Folder",
     "Found",
+    "Judged",
     "Number",
     "Paper",
     "Reproduction",

@@ -85,7 +85,17 @@ class Number:
     note: str = ""
 
 
-def mean_decides(values: Sequence[float], side: Side | None, bound: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Judgement:
+    """A number with its interval, and the verdict on it; attributes as of ``Finding``."""
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    verdict: str = "undecided"
+
+
+def mean_decides(values: Sequence[float], side: Side | None, bound: float) -> Judgement:
     """The verdict on a mean over seeds: decided where its whole interval lies on one side.
 
     With a single seed, or without a bound, nothing is decided. Values that are all the same have an
@@ -101,10 +111,10 @@ def mean_decides(values: Sequence[float], side: Side | None, bound: float) -> di
         else:
             met, failed = (len(values) > 2 and each > ROUNDING for each in (ends[0], -ends[0]))
         verdict = "supported" if met else "not supported" if failed else "undecided"
-    return {"value": value, "low": low, "high": high, "verdict": verdict}
+    return Judgement(value, low, high, verdict)
 
 
-def worst_decides(values: Sequence[float], side: Side | None, bound: float) -> dict[str, Any]:
+def worst_decides(values: Sequence[float], side: Side | None, bound: float) -> Judgement:
     """The verdict on what holds of every case or of none, as an identity: the worst case decides.
 
     A case without a value leaves it undecided.
@@ -114,7 +124,7 @@ def worst_decides(values: Sequence[float], side: Side | None, bound: float) -> d
         worst = float((min if side == "above" else max)(values))
     met = worst >= bound if side == "above" else worst <= bound
     verdict = "undecided" if math.isnan(worst) else "supported" if met else "not supported"
-    return {"value": worst, "low": math.nan, "high": math.nan, "verdict": verdict}
+    return Judgement(worst, verdict=verdict)
 
 
 class Judged(Protocol):
@@ -125,7 +135,7 @@ class Judged(Protocol):
 
 
 Values = Callable[..., "Sequence[float] | Number"]
-Judge = Callable[[Sequence[float], "Side | None", float], "dict[str, Any]"]
+Judge = Callable[[Sequence[float], "Side | None", float], Judgement]
 
 
 @dataclass(frozen=True)
@@ -166,24 +176,25 @@ class Claim:
         try:
             measured = self.measure(found, **self.words)
         except RepsimError as error:  # a result that was not made, as a rule
-            return [self._finding(found, Number((), note=str(error)), self._unknown())]
+            return [self._finding(found, Number((), note=str(error)), Judgement())]
         number = measured if isinstance(measured, Number) else Number(measured)
         return [self._finding(found, number, self.judge(number.values, self.side, self.bound))]
 
-    def _unknown(self) -> dict[str, Any]:
-        return {"value": math.nan, "low": math.nan, "high": math.nan, "verdict": "undecided"}
-
-    def _finding(self, found: Any, number: Number, judged: Mapping[str, Any]) -> Finding:
+    def _finding(self, found: Any, number: Number, judged: Judgement) -> Finding:
         words = {**found.words, **self.words}
-        texts = (text.format_map(words) for text in (self.name, self.statement, self.test))
         return Finding(
-            *texts,
+            claim=self.name.format_map(words),
+            statement=self.statement.format_map(words),
+            test=self.test.format_map(words),
+            value=judged.value,
+            low=judged.low,
+            high=judged.high,
             side=self.side,
             bound=self.bound,
             seeds=self.count(found, number.values),
+            verdict=judged.verdict,
             published=number.published,
             note=number.note,
-            **judged,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +143,7 @@ def estimate(missing: Sequence[Step]) -> list[dict[str, Any]]:
     return [_record(step, estimator.of(step)) for step in missing]
 
 
-def _record(step: Step, cost: Cost) -> Mapping[str, Any]:
+def _record(step: Step, cost: Cost) -> dict[str, Any]:
     return {
         "task": step.name,
         "kind": step.kind,

@@ -170,8 +170,8 @@ class Reproduction:
     @cached_property
     def steps(self) -> list[Step]:
         """Everything that is made, in order: a step comes after those that it needs."""
-        made = (*self.trainings.values(), *self.computations.values())
-        return [step for steps in made for step in steps]
+        trained = [step for steps in self.trainings.values() for step in steps]
+        return [*trained, *(step for steps in self.computations.values() for step in steps)]
 
     def missing(self) -> list[Step]:
         """The steps that are still to be made."""

@@ -39,11 +39,14 @@ class Step(ABC):
     """Something that is made once.
 
     Attributes:
+        kind: ``run`` or ``result``.
+        folder: where it lies.
         name: what people call it; with the key the name of its files.
         needs: the steps that it is made from.
     """
 
     kind: str
+    folder: Folder
     name: str
     needs: tuple[Step, ...] = ()
 

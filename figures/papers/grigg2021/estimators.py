@@ -32,7 +32,7 @@ def gaussian_check(n: int, p: int) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RepsimWarning)  # that the biased one is high is the point
         pairs = [_gaussians((n, p), (n, p), seed=seed) for seed in range(10)]
-        means = {
+        means: dict[str, float] = {
             estimator: float(np.mean([float(cka(x, y, estimator=estimator)) for x, y in pairs]))
             for estimator in _ESTIMATORS
         }

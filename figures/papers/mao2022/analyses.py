@@ -5,7 +5,8 @@ from repsim.figures.papers.engine import analysis
 from repsim.figures.papers.mao2022.runs import MGAN, NAMES, REMOVED, UNTRAINED
 from repsim.figures.papers.mao2022.shift import SoftmaxShift
 
-Probe, NullSpace, Shift = map(analysis, ("probe", "nullspace", SoftmaxShift))
+Probe, NullSpace = map(analysis, ("probe", "nullspace"))
+Shift = analysis(SoftmaxShift)
 
 #: Heads on frozen features: the paper's schedule, and logistic regression to convergence.
 SOLVERS = {"sgd:mao2022": "SGD", "lbfgs": "L-BFGS"}

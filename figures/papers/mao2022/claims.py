@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from repsim.figures.papers.engine import Claim, Found, Number, exactly, over_seeds, several
+from repsim.figures.papers.engine import Claim, Found, Judged, Number, exactly, over_seeds, several
 from repsim.figures.papers.mao2022.analyses import NULL_SPACES, SHIFTS, SOLVERS
 from repsim.figures.papers.mao2022.heads import gaps, of_heads
 from repsim.figures.papers.mao2022.published import published
@@ -177,12 +177,14 @@ def on_null_spaces(found: Found) -> Iterator[Claim]:
     for (name, quantity, part, group), found_there in cases.items():
         number, statement = _NULL_SPACE[name]
         where = "" if group in ("all", "clean") else f", {group}"
-        side = "beside" if number == "2i" else found_there[0].side
+        side = found_there[0].side if number != "2i" else None
         declare = over_seeds(
             f"{number}: {name}",
             statement,
             f"{quantity.replace('_', ' ')}, {part}{where}: distance from its bound",
-            **{side: 0.0},
+            above=0.0 if side == "above" else None,
+            below=0.0 if side == "below" else None,
+            beside=0.0 if side is None else None,
         )
         yield declare(distance).of(cases=found_there)
 
@@ -199,7 +201,7 @@ def distance(found: Found, cases: Sequence[Verdict]) -> Number:
 
 
 ON_SHARING = (alike_when_shared, classifier_ahead, lead_grows, discriminator_serves)
-CLAIMS = (
+CLAIMS: tuple[Judged, ...] = (
     head_sees_no_null_space,
     parts_add_up,
     softmax_ignores_all_ones,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -226,7 +226,7 @@ def _seeds(found: Found) -> str:
     return f"{shown}; {found.data}, {found.splits['held_out']}."
 
 
-FIGURES = (
+FIGURES: tuple[Callable[[Found], FigureData], ...] = (
     figure_2,
     figure_3,
     table_2,
