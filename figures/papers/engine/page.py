@@ -43,7 +43,7 @@ def write_page(findings: Findings, path: Path) -> list[Path]:
         image.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(reproduction.folder.path / "figures" / f"{stem_of(figure)}.png", image)
         images.append(image)
-    write_atomic(path, text)
+    write_atomic(path, re.sub(r"\n{3,}", "\n\n", text))  # where there are no remarks
     return [path, *images]
 
 
