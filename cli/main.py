@@ -30,12 +30,11 @@ COMMANDS = {
 }
 
 
-def analyses() -> dict[str, tuple[str, str]]:
-    """The commands of analyses: the module of each, and its summary."""
-    from repsim.activations.analyses import analysis_summaries
+def analyses() -> dict[str, str]:
+    """The commands of analyses, and the module of each."""
+    from repsim.activations.analyses import analysis_names
 
-    found = analysis_summaries().items()
-    return {module.replace("_", "-"): (module, summary) for module, summary in found}
+    return {module.replace("_", "-"): module for module in analysis_names()}
 
 
 class LazyGroup(Suggesting):
@@ -46,11 +45,13 @@ class LazyGroup(Suggesting):
 
     def summaries(self) -> dict[str, str]:
         """Every command with its summary, in the order in which work goes on."""
+        from repsim.activations.analyses import analysis_summary
+
         found = {}
         for name, summary in COMMANDS.items():
             found[name] = summary
             if name == "cka":
-                found |= {each: about for each, (_, about) in analyses().items()}
+                found |= {each: analysis_summary(module) for each, module in analyses().items()}
         return found
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -60,7 +61,7 @@ class LazyGroup(Suggesting):
         if name in analyses():
             from repsim.cli.analysis import analysis_command
 
-            return analysis_command(analyses()[name][0])
+            return analysis_command(analyses()[name])
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -19,7 +19,8 @@ import test_baselines as laws
 
 from repsim import measures
 from repsim.cli.main import cli, main
-from repsim.measures.registry import AFFINE, MEASURES, import_all
+from repsim.discovery import import_all
+from repsim.measures.registry import AFFINE, MEASURES
 from repsim.training.compose import config_for
 from repsim.training.methods import find_method, method_names
 
@@ -97,7 +98,7 @@ def test_the_measure_is_found_and_obeys_the_laws(
     (tmp_path / "distance_correlation.py").write_text(code)
     monkeypatch.setattr(measures, "__path__", [*measures.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "repsim.measures.distance_correlation", raising=False)
-    import_all(measures.__path__, "repsim.measures")
+    import_all("repsim.measures")
     name = "distance-correlation"
     measure = MEASURES[name]
     for transform in laws.TRANSFORMS:

@@ -90,7 +90,7 @@ def test_papers_are_found_by_being_there() -> None:
     assert paper_names() == ["grigg2021", "mao2022"]
     assert paper_summary("mao2022") == "GAN discriminator and classifier as feature extractors."
     assert all(find_paper(name).name == name for name in paper_names())
-    with pytest.raises(UsageError, match="there is no paper 'grig2021'; did you mean"):
+    with pytest.raises(UsageError, match="unknown paper 'grig2021'; did you mean"):
         find_paper("grig2021")
 
 

@@ -3,12 +3,9 @@
 A module that lies here defines a ``Panel`` with a ``type``; nothing else has to know of it.
 """
 
-import importlib
-import pkgutil
-
+from repsim.discovery import import_all
 from repsim.moved import moved_names
 
-for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-    importlib.import_module(f"{__name__}.{_module}")
+import_all(__name__)
 
 __getattr__ = moved_names(__name__)

@@ -1,5 +1,6 @@
 """Measures of similarity between two representations of the same examples."""
 
+from repsim.discovery import import_all
 from repsim.measures.cca import cca, pwcca, svcca
 from repsim.measures.cka import cka
 from repsim.measures.cka_map import cka_map
@@ -10,7 +11,7 @@ from repsim.measures.kernels import RBF, Linear
 from repsim.measures.minibatch import MinibatchCKA
 from repsim.measures.neighbours import mutual_knn
 from repsim.measures.procrustes import procrustes_distance
-from repsim.measures.registry import MEASURES, Measure, import_all
+from repsim.measures.registry import MEASURES, Measure
 from repsim.measures.regression import linear_regression
 from repsim.measures.rsa import rsa
 
@@ -34,4 +35,4 @@ __all__ = [
     "svcca",
 ]
 
-import_all(__path__, __name__)  # measures that are not named above register as well
+import_all(__name__)  # measures that are not named above register as well

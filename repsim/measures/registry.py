@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -65,9 +63,3 @@ def register(
         return function
 
     return add
-
-
-def import_all(path: Iterable[str], package: str) -> None:
-    """Import every module of a package, so that what it defines registers itself."""
-    for module in pkgutil.iter_modules(path):
-        importlib.import_module(f"{package}.{module.name}")

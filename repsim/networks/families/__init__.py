@@ -14,27 +14,9 @@ from repsim.discovery import ModuleIndex
 if TYPE_CHECKING:
     from repsim.networks.family import Family
 
-_FAMILIES = ModuleIndex(__name__, "FAMILY", "network")
+_FAMILIES: ModuleIndex[type[Family]] = ModuleIndex(__name__, "FAMILY", "network")
 
-
-def family_names() -> list[str]:
-    """Names of all families, without importing them."""
-    return _FAMILIES.names()
-
-
-def family_summary(name: str) -> str:
-    """First line of a family's docstring, without importing it."""
-    return _FAMILIES.summary(name)
-
-
-def find_family(name: str) -> type[Family]:
-    """The class of the family ``name``.
-
-    Raises:
-        UsageError: there is none.
-    """
-    found: type[Family] = _FAMILIES.find(name)
-    return found
+family_names, family_summary, find_family = _FAMILIES.names, _FAMILIES.summary, _FAMILIES.find
 
 
 def families_for(roles: Iterable[str]) -> list[str]:

@@ -13,24 +13,6 @@ from repsim.discovery import ModuleIndex
 if TYPE_CHECKING:
     from repsim.training.method import Method
 
-_METHODS = ModuleIndex(__name__, "METHOD", "method")
+_METHODS: ModuleIndex[type[Method]] = ModuleIndex(__name__, "METHOD", "method")
 
-
-def method_names() -> list[str]:
-    """Names of all methods, without importing them."""
-    return _METHODS.names()
-
-
-def method_summary(name: str) -> str:
-    """First line of a method's docstring, without importing it."""
-    return _METHODS.summary(name)
-
-
-def find_method(name: str) -> type[Method]:
-    """The class of the method ``name``.
-
-    Raises:
-        UsageError: there is none.
-    """
-    found: type[Method] = _METHODS.find(name)
-    return found
+method_names, method_summary, find_method = _METHODS.names, _METHODS.summary, _METHODS.find
