@@ -36,6 +36,7 @@ MOVED = {
     "repsim.activations.null_space": "repsim.activations.analyses.nullspace",
     "repsim.activations.probing": "repsim.activations.analyses.probe",
     "repsim.activations.reduction": "repsim.activations.capture.pooling",
+    "repsim.activations.reduction.Reduction": "repsim.activations.capture.pooling.Pooling",
     "repsim.activations.runs": "repsim.activations.harvesting.runs",
     "repsim.figure_data": "repsim.results.figure",
     "repsim.figure_data.diagram_panel": "repsim.figures.panels.diagram.Diagram.of",
