@@ -1,8 +1,10 @@
-"""Axes of numbers: their ends, ticks and scales."""
+"""Axes: their ends, ticks, scales and names."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -24,6 +26,14 @@ def check_limits(panel: Panel, limits: tuple[float, float] | None) -> None:
     panel.require(rising, "two rising numbers as limits of an axis")
 
 
+def check_table(
+    panel: Panel, name: str, table: Sequence[Sequence[Any]], rows: int, columns: int
+) -> None:
+    """Refuse a table of another shape."""
+    fits = len(table) == rows and all(len(row) == columns for row in table)
+    panel.require(fits, f"{rows} rows of {columns} as {name}")
+
+
 def few_ticks(width: float = math.inf, *, integer: bool = False) -> MaxNLocator:
     """Ticks at round numbers: about five, or three on a panel of few inches."""
     return MaxNLocator(3 if width < _FEW else 5, integer=integer, steps=[1, 2, 2.5, 5, 10])
@@ -33,6 +43,13 @@ def name_axes(ax: Axes, xlabel: str, ylabel: str, frame: Frame) -> None:
     """Names of the axes, in lines that are no longer than these."""
     ax.set_xlabel(wrapped(xlabel, 0.85 * frame.width))
     ax.set_ylabel(wrapped(ylabel, 0.8 * frame.height))
+
+
+def bare(ax: Axes) -> None:
+    """Leave out frame and ticks; their labels stay."""
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
 
 
 def usual_height(width: float) -> float:

@@ -7,7 +7,6 @@ from itertools import groupby
 
 import matplotlib as mpl
 from matplotlib.axis import Axis
-from matplotlib.font_manager import FontProperties
 
 
 def group_of(layer: str) -> str:
@@ -37,11 +36,7 @@ def label_layers(axis: Axis, layers: Sequence[str], *, inches: float, rotation: 
 
     ``inches`` is the length of the axis; labels of every layer must fit beside each other.
     """
-    fitting = (
-        inches
-        * 72
-        / (1.15 * FontProperties(size=mpl.rcParams["xtick.labelsize"]).get_size_in_points())
-    )
+    fitting = 72 * inches / (1.15 * mpl.rcParams["xtick.labelsize"])
     if len(layers) <= fitting:
         axis.set_ticks(range(len(layers)), labels=list(layers), rotation=rotation)
         return

@@ -7,13 +7,9 @@ from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.artist import Artist
-from matplotlib.lines import Line2D
 
 from repsim.figures.style import HATCHES, MARKERS, STROKES
 from repsim.results.figure import Labelled, Panel
-
-Style = Mapping[str, Any]
 
 #: Looks that have the colour of their group.
 _COLOURED = ("line", "points", "reference", "dotted")
@@ -93,12 +89,3 @@ def hatch_of(colour: str) -> str:
     """The fill of bars of a colour beside it."""
     palette = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
     return HATCHES[palette.index(colour) % len(HATCHES)] if colour in palette else ""
-
-
-def line_handles(keys: Sequence[Labelled], looks: Mapping[str, Style]) -> list[Artist]:
-    """Entries of a legend for lines and points; what is faint, or has no label, has none."""
-    return [
-        Line2D([], [], label=each.label, **looks[each.label])
-        for each in keys
-        if each.label and each.look != "faint"
-    ]

@@ -1,14 +1,17 @@
-"""Series of numbers with a label, and the one way in which lines are drawn."""
+"""Series of numbers with a label, panels of them, and the one way in which lines are drawn."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
+from repsim.figures.axes import usual_height
 from repsim.results.checked import Checked
 from repsim.results.figure import Look, Panel
 
@@ -32,12 +35,16 @@ class Series(Checked):
         look: ``line`` with marker; ``points``, markers alone, for what has no order; ``control``
             grey and dashed; ``dotted``, a control in the colour of its group; ``published`` black
             hollow markers; ``chance`` thin and dotted; ``level`` a black stroke at each x;
-            ``reference`` thin, without markers; ``faint`` light grey, behind the others.
+            ``reference`` thin, without markers; ``faint`` light grey, behind the others, without an
+            entry in the legend.
         group: series of one group share a colour, and are told apart by their strokes.
         hue: place of the colour in the palette, for the same one in several figures.
     """
 
     noun: ClassVar[str] = "series"
+
+    #: Fields with an entry for each value; columns of the table, called so in the singular.
+    columns: ClassVar[tuple[str, ...]] = ("values", "low", "high")
 
     label: str
     values: Sequence[float]
@@ -51,7 +58,7 @@ class Series(Checked):
         whole = (self.low is None) == (self.high is None)
         self.require(whole, "both ends of its intervals, or none")
         self.require(self.hue is None or self.hue >= 0, "a hue of at least 0")
-        for name in ("low", "high"):
+        for name in self.columns:
             self.check_length(name, len(self.values), "one for each value")
 
     def check_length(self, name: str, length: int, why: str) -> None:
@@ -60,17 +67,12 @@ class Series(Checked):
         fits = numbers is None or len(numbers) == length
         self.require(fits, f"{length} numbers as {name}, {why}, NaN where there is none")
 
-    def interval(self, k: int) -> dict[str, float]:
-        """The value at a place, with its interval, as columns of a table."""
-        ends = {"low": self.low, "high": self.high}
-        return {"value": self.values[k]} | {
-            name: numbers[k] for name, numbers in ends.items() if numbers is not None
-        }
-
     def rows(self, x: Sequence[Any]) -> Iterator[dict[str, Any]]:
         """A record a value."""
+        fields = {name.removesuffix("s"): getattr(self, name) for name in self.columns}
         for k, at in enumerate(x):
-            yield {"series": self.label, "x": at, **self.interval(k)}
+            held = {name: each[k] for name, each in fields.items() if each is not None}
+            yield {"series": self.label, "x": at, **held}
 
     def ends(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Lower and upper ends of the intervals."""
@@ -79,11 +81,37 @@ class Series(Checked):
         return np.array(self.low, float), np.array(self.high, float)
 
 
-def check_labels(panel: Panel, series: Sequence[Series]) -> None:
-    """Refuse a panel without series, or with two of one label."""
-    panel.require(bool(series), "some series")
-    labels = [each.label for each in series]
-    panel.require(len(set(labels)) == len(labels), "a label of its own for every series")
+@dataclass(frozen=True)
+class SeriesPanel(Panel):
+    """Base of the panels of series, each with a label of its own and an entry in the legend."""
+
+    @abstractmethod
+    def labelled(self) -> Sequence[Series]:
+        """The series, in the order of the legend."""
+
+    @abstractmethod
+    def x_of(self, series: Any) -> Sequence[Any]:
+        """Places of the values of a series, as the table has them."""
+
+    @abstractmethod
+    def symbol(self, series: Any, look: Mapping[str, Any]) -> Artist:
+        """The entry of a series in the legend."""
+
+    def check(self) -> None:
+        labels = [each.label for each in self.labelled()]
+        self.require(bool(labels), "some series")
+        self.require(len(set(labels)) == len(labels), "a label of its own for every series")
+
+    def tabulate(self) -> Iterator[dict[str, Any]]:
+        for each in self.labelled():
+            yield from each.rows(self.x_of(each))
+
+    def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
+        named = [each for each in self.labelled() if each.label and each.look != "faint"]
+        return [self.symbol(each, looks[each.label]) for each in named]
+
+    def height(self, width: float) -> float:
+        return usual_height(width)
 
 
 def draw_series(ax: Axes, x: np.ndarray, series: Series, look: Mapping[str, Any]) -> None:
@@ -94,18 +122,26 @@ def draw_series(ax: Axes, x: np.ndarray, series: Series, look: Mapping[str, Any]
     ax.plot(x, values, **{"markersize": 3, "label": series.label, "markevery": marked, **look})
     ends = series.ends()
     if ends is not None and (apart or len(x) == 1):
-        draw_whiskers(ax, x, values, ends, look["color"])
+        draw_whiskers(ax, x, values, ends, ecolor=look["color"])
     elif ends is not None:
         ax.fill_between(x, *ends, color=look["color"], alpha=0.2, linewidth=0)
 
 
 def draw_whiskers(
-    ax: Axes, x: np.ndarray, values: np.ndarray, ends: Sequence[np.ndarray], color: str
+    ax: Axes,
+    at: np.ndarray,
+    values: np.ndarray,
+    ends: Sequence[np.ndarray],
+    *,
+    lying: bool = False,
+    **look: Any,
 ) -> None:
-    """Whiskers from the lower to the upper ends."""
+    """Whiskers from the lower to the upper ends; along the axis of x if they are ``lying``."""
     # An interval of Wilson's lies beside its value by a rounding where the accuracy is 1.
     reach = np.clip([values - ends[0], ends[1] - values], 0, None)
-    ax.errorbar(x, values, reach, fmt="none", ecolor=color, elinewidth=0.8, capsize=1.5)
+    x, y, error = (values, at, "xerr") if lying else (at, values, "yerr")
+    look = {"fmt": "none", "elinewidth": 0.8, "capsize": 1.5, error: reach} | look
+    ax.errorbar(x, y, **look)
 
 
 def _marked(values: np.ndarray, *, all_of_them: bool) -> list[int]:

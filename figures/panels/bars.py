@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from repsim.figures.axes import check_limits, name_axes, set_limits, usual_height
+from repsim.figures.axes import check_limits, name_axes, set_limits
 from repsim.figures.looks import hatch_of
-from repsim.figures.series import Series, check_labels
+from repsim.figures.series import Series, SeriesPanel, draw_whiskers
 from repsim.figures.text import extent
-from repsim.results.figure import Frame, Panel
+from repsim.results.figure import Frame
 
 #: Share of the distance between categories that their bars take.
 _FILLED = 0.8
@@ -54,7 +54,7 @@ class Mark(Series):
 
 
 @dataclass(frozen=True)
-class Bars(Panel):
+class Bars(SeriesPanel):
     """Bars of categories: one of each series beside the other.
 
     Categories stand below each other where their names are long, and bars then lie.
@@ -77,12 +77,8 @@ class Bars(Panel):
     limits: tuple[float, float] | None = None
     numbers: int | None = None
 
-    @property
-    def called(self) -> str:
-        return f"panel {self.title!r:.40}"
-
     def check(self) -> None:
-        check_labels(self, self.series)
+        super().check()
         bars = {each.label for each in self.series}
         for each in (*self.series, *self.marks):
             each.check_length("values", len(self.categories), "one for each category")
@@ -93,8 +89,7 @@ class Bars(Panel):
         check_limits(self, self.limits)
 
     def tabulate(self) -> Iterator[dict[str, Any]]:
-        for each in self.series:
-            yield from each.rows(self.categories)
+        yield from super().tabulate()
         for mark in self.marks:
             label = mark.label if mark.of is None else f"{mark.label}: {mark.of}"
             for row in mark.rows(self.categories):
@@ -103,14 +98,15 @@ class Bars(Panel):
     def labelled(self) -> Sequence[Series]:
         return self.series
 
+    def x_of(self, series: Series) -> Sequence[str]:
+        return self.categories
+
+    def symbol(self, series: Series, look: Mapping[str, Any]) -> Artist:
+        return Patch(label=series.label, **_fill(look["color"]))
+
     def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
-        bars: list[Artist] = [
-            Patch(label=each.label, **_fill(looks[each.label]["color"]))
-            for each in self.series
-            if each.label
-        ]
-        marks = {mark.label: mark for mark in self.marks}
-        return bars + [_handle(mark) for mark in marks.values()]
+        marks = {mark.label: Line2D([], [], label=mark.label, **_look(mark)) for mark in self.marks}
+        return [*super().handles(looks), *marks.values()]
 
     def height(self, width: float) -> float:
         line = 1.2 * mpl.rcParams["font.size"] / 72
@@ -118,7 +114,7 @@ class Bars(Panel):
             count = len(self.categories) * (len(self.series) + 0.6)
             return max(4, count) * 1.1 * line + 3 * line
         names = max(name.count("\n") for name in self._names(width))
-        return usual_height(width) + (names - 0.5) * line
+        return super().height(width) + (names - 0.5) * line
 
     def _lying(self, width: float) -> bool:
         """Tell whether names of categories would not fit beside each other, however folded."""
@@ -144,28 +140,30 @@ class Bars(Panel):
     def draw(self, ax: Axes, frame: Frame) -> None:
         lying = self._lying(frame.width)
         places = np.arange(len(self.categories))
-        step = _FILLED / len(self.series)
-        for k, each in enumerate(self.series):
-            at = places + (k - (len(self.series) - 1) / 2) * step
-            self._draw_bars(ax, each, at, step, frame.looks[each.label]["color"], lying)
+        for shift, each in self._shifted():
+            self._draw_bars(ax, each, places + shift, frame.looks[each.label]["color"], lying)
         for mark in (mark for mark in self.marks if mark.of is None):
             _draw_level(ax, mark, places, lying)
         self._name(ax, frame, lying)
         self._write(ax, frame, lying)
 
-    def _draw_bars(
-        self, ax: Axes, bars: Series, at: np.ndarray, step: float, color: str, lying: bool
-    ) -> None:
+    def _shifted(self) -> list[tuple[float, Series]]:
+        """Every series with the distance of its bars from the middle of their category."""
+        middle = (len(self.series) - 1) / 2
+        return [((k - middle) * self._step, each) for k, each in enumerate(self.series)]
+
+    @property
+    def _step(self) -> float:
+        """Distance between bars of a category."""
+        return _FILLED / len(self.series)
+
+    def _draw_bars(self, ax: Axes, bars: Series, at: np.ndarray, color: str, lying: bool) -> None:
         values, ends = np.array(bars.values, float), bars.ends()
         draw = ax.barh if lying else ax.bar
-        draw(at, values, 0.92 * step, label=bars.label, **_fill(color))
+        draw(at, values, 0.92 * self._step, label=bars.label, **_fill(color))
         if ends is not None:
-            low, high = ends
-            # Wilson's interval may lie beside its value by a rounding where that is 0 or 1.
-            reach = np.clip([values - low, high - values], 0, None)
-            error = {"xerr": reach} if lying else {"yerr": reach}
-            x, y = _turned(at, values, lying)
-            ax.errorbar(x, y, fmt="none", ecolor="0.2", elinewidth=0.8, zorder=4, **error)
+            look: dict[str, Any] = {"ecolor": "0.2", "capsize": 0, "zorder": 4}
+            draw_whiskers(ax, at, values, ends, lying=lying, **look)
         for mark in self._on(bars):
             x, y = _turned(at, np.array(mark.values, float), lying)
             ax.plot(x, y, label=mark.label, zorder=5, **_look(mark))
@@ -193,9 +191,7 @@ class Bars(Panel):
         if self.numbers is None:
             return
         low, high = ax.get_xlim() if lying else ax.get_ylim()
-        step = _FILLED / len(self.series)
-        for k, each in enumerate(self.series):
-            shift = (k - (len(self.series) - 1) / 2) * step
+        for shift, each in self._shifted():
             for place, value in enumerate(each.values):
                 top = self._top(each, place, abs(high - low))
                 at = _turned(place + shift, top, lying)
@@ -228,22 +224,16 @@ def _draw_level(ax: Axes, mark: Mark, places: np.ndarray, lying: bool) -> None:
     """A line across the bars of each category; named once."""
     draw = ax.vlines if lying else ax.hlines
     low, high = places - _FILLED / 2, places + _FILLED / 2
-    draw(mark.values, low, high, label=mark.label, **_line(mark))
-
-
-def _line(mark: Mark) -> dict[str, Any]:
-    return {"color": "black", "linewidth": 1.0, "linestyle": "-" if mark.look != "chance" else ":"}
+    draw(mark.values, low, high, label=mark.label, **_look(mark))
 
 
 def _look(mark: Mark) -> dict[str, Any]:
+    """A line across a category, or a diamond on a bar."""
+    if mark.of is None:
+        stroke = ":" if mark.look == "chance" else "-"
+        return {"color": "black", "linewidth": 1.0, "linestyle": stroke}
     hollow = {"color": "none"} if mark.look == "published" else {}
     return {**_DIAMOND, **hollow}
-
-
-def _handle(mark: Mark) -> Artist:
-    if mark.of is None:
-        return Line2D([], [], label=mark.label, **_line(mark))
-    return Line2D([], [], label=mark.label, **_look(mark))
 
 
 def _fill(color: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from repsim.figures.axes import bare, check_table
 from repsim.figures.layers import boundaries, label_layers
 from repsim.figures.style import COLORMAP
 from repsim.results import SimilarityMap, best_match
@@ -160,21 +161,6 @@ class Heatmap(Panel):
             ax.axvline(position - 0.5, color="white", linewidth=0.6)
         for position in boundaries(self.layers_a):
             ax.axhline(position - 0.5, color="white", linewidth=0.6)
-
-
-def check_table(
-    panel: Panel, name: str, table: Sequence[Sequence[Any]], rows: int, columns: int
-) -> None:
-    """Refuse a table of another shape."""
-    fits = len(table) == rows and all(len(row) == columns for row in table)
-    panel.require(fits, f"{rows} rows of {columns} as {name}")
-
-
-def bare(ax: Axes) -> None:
-    """Leave out frame and ticks; their labels stay."""
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
 
 
 def _dot() -> dict[str, Any]:

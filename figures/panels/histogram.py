@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Patch
 
-from repsim.figures.axes import few_ticks, name_axes, set_limits, usual_height
-from repsim.figures.series import Series, check_labels
+from repsim.figures.axes import few_ticks, name_axes, set_limits
+from repsim.figures.series import Series, SeriesPanel
 from repsim.results.checked import is_finite
-from repsim.results.figure import Frame, Panel
+from repsim.results.figure import Frame
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Distribution(Series):
 
 
 @dataclass(frozen=True)
-class Histogram(Panel):
+class Histogram(SeriesPanel):
     """Densities of a quantity between edges, the groups over each other.
 
     Attributes:
@@ -79,29 +79,21 @@ class Histogram(Panel):
         return cls(title, xlabel, edges.tolist(), groups)
 
     def check(self) -> None:
-        check_labels(self, self.groups)
+        super().check()
         rising = is_finite(self.edges) and bool((np.diff(self.edges) > 0).all())
         self.require(len(self.edges) > 1 and rising, "rising edges of bins")
         for each in self.groups:
             each.check_length("values", len(self.edges) - 1, "one for each bin")
 
-    def tabulate(self) -> Iterator[dict[str, Any]]:
-        middles = (np.array(self.edges[1:]) + np.array(self.edges[:-1])) / 2
-        for each in self.groups:
-            yield from each.rows(middles.tolist())
-
     def labelled(self) -> Sequence[Distribution]:
         return self.groups
 
-    def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
-        return [
-            Patch(label=each.label, **_fill(looks[each.label]))
-            for each in self.groups
-            if each.label
-        ]
+    def x_of(self, series: Distribution) -> list[float]:
+        """The middles of the bins."""
+        return ((np.array(self.edges[1:]) + np.array(self.edges[:-1])) / 2).tolist()
 
-    def height(self, width: float) -> float:
-        return usual_height(width)
+    def symbol(self, series: Distribution, look: Mapping[str, Any]) -> Artist:
+        return Patch(label=series.label, **_fill(look))
 
     def draw(self, ax: Axes, frame: Frame) -> None:
         for k, each in enumerate(self.groups):

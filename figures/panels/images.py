@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from PIL import Image, UnidentifiedImageError
 
 from repsim.errors import UsageError
-from repsim.figures.panels.heatmap import bare, check_table
+from repsim.figures.axes import bare, check_table
 from repsim.results.figure import Frame, Panel
 
 #: Distance between images, in widths of one.
@@ -64,10 +64,6 @@ class Images(Panel):
         """
         grid = [[None if each is None else _encoded(each) for each in row] for row in images]
         return cls(title, grid, rows, columns)
-
-    @property
-    def called(self) -> str:
-        return f"panel {self.title!r:.40}"
 
     def check(self) -> None:
         self.require(bool(self.images and self.images[0]), "some images")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,13 +10,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits, usual_height
+from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits
 from repsim.figures.layers import boundaries, label_layers
-from repsim.figures.looks import line_handles
-from repsim.figures.series import Series, check_labels, draw_series, draw_whiskers
+from repsim.figures.series import Series, SeriesPanel, draw_series, draw_whiskers
 from repsim.results.checked import is_finite
-from repsim.results.figure import Frame, Panel
+from repsim.results.figure import Frame
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class Line(Series):
     """
 
     noun: ClassVar[str] = "line"
+    columns: ClassVar[tuple[str, ...]] = (*Series.columns, "spread")
 
     x: Sequence[float] | None = None
     spread: Sequence[float] | None = None
 
     def check(self) -> None:
         super().check()
-        for name in ("x", "spread"):
-            self.check_length(name, len(self.values), "one for each value")
+        self.check_length("x", len(self.values), "one for each value")
         self.require(self.x is None or is_finite(self.x), "finite numbers as x")
 
 
 @dataclass(frozen=True)
-class Lines(Panel):
+class Lines(SeriesPanel):
     """Series over numbers or layers.
 
     Attributes:
@@ -64,7 +64,7 @@ class Lines(Panel):
     log: bool = False
 
     def check(self) -> None:
-        check_labels(self, self.series)
+        super().check()
         numbers = not self.layers
         self.require(not numbers or is_finite(self._numbers()), "finite numbers or layers as x")
         for each in self.series:
@@ -83,24 +83,19 @@ class Lines(Panel):
     def _numbers(self) -> list[float]:
         return [x for x in self.x if not isinstance(x, str)]
 
-    def tabulate(self) -> Iterator[dict[str, Any]]:
-        for each in self.series:
-            spreads: list[dict[str, float]] = [{}] * len(each.values)
-            if each.spread is not None:
-                spreads = [{"spread": spread} for spread in each.spread]
-            for row, spread in zip(each.rows(each.x or self.x), spreads, strict=True):
-                yield {**row, **spread}
-
     def labelled(self) -> Sequence[Line]:
         return self.series
 
-    def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
-        return line_handles(self.series, looks)
+    def x_of(self, series: Line) -> Sequence[float] | Sequence[str]:
+        return series.x or self.x
+
+    def symbol(self, series: Line, look: Mapping[str, Any]) -> Artist:
+        return Line2D([], [], label=series.label, **look)
 
     def height(self, width: float) -> float:
         longest = max(map(len, self.layers), default=0)
         named = 0.5 * longest * mpl.rcParams["xtick.labelsize"] / 72
-        return usual_height(width) + max(0.0, named - 0.3)
+        return super().height(width) + max(0.0, named - 0.3)
 
     def draw(self, ax: Axes, frame: Frame) -> None:
         places = np.arange(len(self.layers)) if self.layers else np.array(self._numbers(), float)
@@ -115,7 +110,8 @@ class Lines(Panel):
         draw_series(ax, x, line, look)
         if line.spread is not None:
             values, spread = np.array(line.values, float), np.array(line.spread, float)
-            draw_whiskers(ax, x, values, (values - spread, values + spread), look["color"])
+            ends = (values - spread, values + spread)
+            draw_whiskers(ax, x, values, ends, ecolor=look["color"])
 
     def _name_places(self, ax: Axes, frame: Frame) -> None:
         if not self.layers:

@@ -12,8 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
-from repsim.figures.axes import check_limits
-from repsim.figures.panels.heatmap import bare, check_table
+from repsim.figures.axes import bare, check_limits, check_table
 from repsim.figures.text import extent, fitting
 from repsim.results.figure import Frame, Panel
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,9 +11,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits, usual_height
-from repsim.figures.series import Series, check_labels, draw_whiskers
-from repsim.results.figure import Frame, Panel
+from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits
+from repsim.figures.series import Series, SeriesPanel, draw_whiskers
+from repsim.results.figure import Frame
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Points(Series):
     """
 
     noun: ClassVar[str] = "points"
+    columns: ClassVar[tuple[str, ...]] = (*Series.columns, "x_low", "x_high", "names")
 
     x: Sequence[float] = ()
     x_low: Sequence[float] | None = None
@@ -39,18 +40,11 @@ class Points(Series):
     def check(self) -> None:
         super().check()
         self.require((self.x_low is None) == (self.x_high is None), "both ends of x, or none")
-        for name in ("x", "x_low", "x_high", "names"):
-            self.check_length(name, len(self.values), "one for each value")
-
-    def rows(self, x: Sequence[Any]) -> Iterator[dict[str, Any]]:
-        added = {"x_low": self.x_low, "x_high": self.x_high, "name": self.names}
-        for k, row in enumerate(super().rows(x)):
-            held = {name: each[k] for name, each in added.items() if each is not None}
-            yield {**row, **held}
+        self.check_length("x", len(self.values), "one for each value")
 
 
 @dataclass(frozen=True)
-class Scatter(Panel):
+class Scatter(SeriesPanel):
     """Points of two quantities, told apart by colour and marker.
 
     Attributes:
@@ -72,26 +66,21 @@ class Scatter(Panel):
     diagonal: bool = False
 
     def check(self) -> None:
-        check_labels(self, self.groups)
+        super().check()
         check_limits(self, self.xlim)
         check_limits(self, self.ylim)
-
-    def tabulate(self) -> Iterator[dict[str, Any]]:
-        for each in self.groups:
-            yield from each.rows(each.x)
 
     def labelled(self) -> Sequence[Points]:
         return self.groups
 
-    def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
-        return [
-            Line2D([], [], label=each.label, **_look(each, looks[each.label]))
-            for each in self.groups
-            if each.label
-        ]
+    def x_of(self, series: Points) -> Sequence[float]:
+        return series.x
+
+    def symbol(self, series: Points, look: Mapping[str, Any]) -> Artist:
+        return Line2D([], [], label=series.label, **_look(series, look))
 
     def height(self, width: float) -> float:
-        return 1.1 * usual_height(width)
+        return 1.1 * super().height(width)
 
     def draw(self, ax: Axes, frame: Frame) -> None:
         for each in self.groups:
@@ -109,11 +98,10 @@ class Scatter(Panel):
         ax.plot(x, y, label=points.label, **_look(points, look))
         ends = points.ends()
         if ends is not None:
-            draw_whiskers(ax, x, y, ends, look["color"])
+            draw_whiskers(ax, x, y, ends, ecolor=look["color"])
         if points.x_low is not None and points.x_high is not None:
-            reach = [x - np.array(points.x_low, float), np.array(points.x_high, float) - x]
-            bars: dict[str, Any] = {"fmt": "none", "elinewidth": 0.8, "capsize": 1.5}
-            ax.errorbar(x, y, xerr=np.clip(reach, 0, None), ecolor=look["color"], **bars)
+            ends = (np.array(points.x_low, float), np.array(points.x_high, float))
+            draw_whiskers(ax, y, x, ends, lying=True, ecolor=look["color"])
 
 
 def _look(points: Points, look: Mapping[str, Any]) -> dict[str, Any]:

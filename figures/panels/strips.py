@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,9 +11,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from repsim.figures.axes import check_limits, name_axes, set_limits, usual_height
-from repsim.figures.series import Series, check_labels
-from repsim.results.figure import Frame, Panel
+from repsim.figures.axes import check_limits, name_axes, set_limits
+from repsim.figures.series import Series, SeriesPanel
+from repsim.results.figure import Frame
 
 #: Distance between groups of a category, and half the width of a strip; categories are 1 apart.
 _STEP, _HALF = 0.8, 0.14
@@ -45,7 +45,7 @@ class Dots(Series):
 
 
 @dataclass(frozen=True)
-class Strips(Panel):
+class Strips(SeriesPanel):
     """Dots of many examples by category, the groups of one beside each other.
 
     A black stroke is the median of a group in a category.
@@ -69,32 +69,26 @@ class Strips(Panel):
     ylim: tuple[float, float] | None = None
 
     def check(self) -> None:
-        check_labels(self, self.groups)
+        super().check()
         self.require(bool(self.categories), "names of categories")
         places = [place for each in self.groups for place in each.places]
         fits = all(0 <= place < len(self.categories) for place in places)
         self.require(fits, f"places from 0 to {len(self.categories) - 1}")
         check_limits(self, self.ylim)
 
-    def tabulate(self) -> Iterator[dict[str, Any]]:
-        for each in self.groups:
-            yield from each.rows([self.categories[place] for place in each.places])
-
     def labelled(self) -> Sequence[Dots]:
         return self.groups
 
+    def x_of(self, series: Dots) -> Sequence[str]:
+        return [self.categories[place] for place in series.places]
+
+    def symbol(self, series: Dots, look: Mapping[str, Any]) -> Artist:
+        return Line2D([], [], label=series.label, **{**_look(look), "markersize": 4})
+
     def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
-        dots: list[Artist] = [
-            Line2D([], [], label=each.label, **{**_look(looks[each.label]), "markersize": 4})
-            for each in self.groups
-            if each.label
-        ]
         stroke = Line2D([], [], color="black", linewidth=0.9, label="median")
         chance = Line2D([], [], color="black", linewidth=0.7, linestyle=":", label="chance")
-        return [*dots, stroke, *([chance] if self.chance is not None else [])]
-
-    def height(self, width: float) -> float:
-        return usual_height(width)
+        return [*super().handles(looks), stroke, *([chance] if self.chance is not None else [])]
 
     def draw(self, ax: Axes, frame: Frame) -> None:
         rng = np.random.default_rng(0)

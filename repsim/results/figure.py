@@ -102,6 +102,10 @@ class Panel(Checked):
         if "type" in vars(cls):
             PANELS[cls.type] = cls
 
+    @property
+    def called(self) -> str:
+        return f"{self.noun} {self.title!r:.40}"
+
     def record(self) -> dict[str, Any]:
         return {"type": self.type, **super().record()}
 
