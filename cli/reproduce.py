@@ -12,7 +12,7 @@ from repsim.cli.options import data_dir_option, device_option, json_option, page
 from repsim.cli.reporting import bar, say, show_files, show_json, show_table
 
 if TYPE_CHECKING:
-    from repsim.figures.papers.engine.claims import Finding
+    from repsim.figures.papers.engine.findings import Finding
     from repsim.figures.papers.engine.report import Findings
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from repsim.errors import DegenerateError
 from repsim.figures.papers.engine import Number, exactly, over_seeds, several
-from repsim.figures.papers.engine.claims import mean_decides, worst_decides
+from repsim.figures.papers.engine.findings import mean_decides, worst_decides
 
 FOUND = SimpleNamespace(data="digits", seeds=range(3), words={"data": "digits", "last": 4})
 

@@ -17,7 +17,8 @@ from repsim.figures.papers.engine.estimates import Cost, estimate
 from repsim.figures.papers.engine.log import Log
 from repsim.figures.papers.engine.production import Schedule, make_missing
 from repsim.figures.papers.engine.report import collect, publish
-from repsim.figures.papers.engine.steps import Step, Training
+from repsim.figures.papers.engine.steps import Step
+from repsim.figures.papers.engine.training import Training
 from repsim.progress import silent
 from repsim.training.methods.supervised import Config, Supervised
 

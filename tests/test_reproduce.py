@@ -18,10 +18,11 @@ from repsim.errors import UsageError
 from repsim.figures import papers
 from repsim.figures.papers import find_paper, paper_names, paper_summary
 from repsim.figures.papers.engine import Folder, Reproduction
+from repsim.figures.papers.engine.computation import Computation
 from repsim.figures.papers.engine.page import write_page
 from repsim.figures.papers.engine.production import make_missing
 from repsim.figures.papers.engine.report import collect, publish
-from repsim.figures.papers.engine.steps import Computation, Training
+from repsim.figures.papers.engine.training import Training
 from repsim.figures.papers.grigg2021.estimators import (
     changes_by_rotation,
     distance_of_one_batch,

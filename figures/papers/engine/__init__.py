@@ -5,8 +5,9 @@ they need, at one scale and with some seeds; figures, tables and verdicts are ma
 every time.
 """
 
-from repsim.figures.papers.engine.claims import Claim, Judged, Number, exactly, over_seeds, several
+from repsim.figures.papers.engine.claims import Claim, Judged, exactly, over_seeds, several
 from repsim.figures.papers.engine.declared import SCALES, Run, analysis, grid
+from repsim.figures.papers.engine.findings import Number
 from repsim.figures.papers.engine.folder import Folder
 from repsim.figures.papers.engine.found import Found
 from repsim.figures.papers.engine.panels import BANDS, mean_line, mean_of

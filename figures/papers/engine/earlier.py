@@ -1,8 +1,17 @@
-"""Settings of analyses in the first release that reproduced papers.
+"""Results of the first release that reproduced papers, and the settings that they had.
 
 The keys of its results had the image sets and few of the settings. Results are found again where
 the other settings are as they were then.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from repsim.figures.papers.engine.keys import key_of
+from repsim.figures.papers.engine.training import Training
 
 #: Of probes, beside layers and solvers.
 PROBE = {
@@ -17,3 +26,24 @@ PROBE = {
     "dropout": 0.0,
     "pooling": "avg",
 }
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The name, settings and needs by which an earlier release found a result.
+
+    Attributes:
+        name: of the file, before its key.
+        settings: that were in the key.
+        runs: that it was made from.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    runs: tuple[Training, ...]
+
+    @property
+    def stem(self) -> str:
+        """The name of the file, without its suffix."""
+        settings = {"name": self.name, **self.settings}
+        return f"{self.name}-{key_of(settings, [run.key for run in self.runs])}"

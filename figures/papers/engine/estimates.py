@@ -15,7 +15,9 @@ from repsim.data import ImageSet
 from repsim.data.targets import label_target
 from repsim.devices import find_device
 from repsim.errors import RepsimError
-from repsim.figures.papers.engine.steps import Computation, Step, Training
+from repsim.figures.papers.engine.computation import Computation
+from repsim.figures.papers.engine.steps import Step
+from repsim.figures.papers.engine.training import Training
 from repsim.progress import silent
 from repsim.training import parallel
 from repsim.training.loaders import feed

@@ -9,7 +9,8 @@ from typing import Any
 from repsim.errors import RepsimError
 from repsim.figures.papers.engine.declared import AnalysisOf, Run
 from repsim.figures.papers.engine.paper import Reproduction
-from repsim.figures.papers.engine.steps import Step, Training
+from repsim.figures.papers.engine.steps import Step
+from repsim.figures.papers.engine.training import Training
 from repsim.results import FigureData
 from repsim.results.figure import Panel
 

@@ -13,7 +13,8 @@ import torch
 from repsim._version import __version__
 from repsim.devices import find_device
 from repsim.figures.papers.engine.folder import Folder
-from repsim.figures.papers.engine.steps import Step, Training
+from repsim.figures.papers.engine.steps import Step
+from repsim.figures.papers.engine.training import Training
 from repsim.files import table, write_atomic
 from repsim.training.run import Run
 

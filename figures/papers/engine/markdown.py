@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from repsim.figures.papers.engine.claims import Finding
+from repsim.figures.papers.engine.findings import Finding
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> str:

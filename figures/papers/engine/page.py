@@ -17,7 +17,7 @@ from pathlib import Path
 
 from repsim._version import __version__
 from repsim.errors import UsageError, choices
-from repsim.figures.papers.engine.claims import Finding
+from repsim.figures.papers.engine.findings import Finding
 from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
 from repsim.figures.papers.engine.report import Effort, Findings, figure_of, stem_of
 from repsim.files import write_atomic

@@ -12,9 +12,12 @@ from typing import Any, TypeVar
 from repsim.configuration import plain, settings_of
 from repsim.errors import UsageError, choices
 from repsim.figures.papers.engine.claims import Judged
+from repsim.figures.papers.engine.computation import Computation, Source
 from repsim.figures.papers.engine.declared import PRESETS, SCALES, AnalysisOf, Network, Run
+from repsim.figures.papers.engine.earlier import Earlier
 from repsim.figures.papers.engine.folder import Folder
-from repsim.figures.papers.engine.steps import Computation, Earlier, Source, Step, Training
+from repsim.figures.papers.engine.steps import Step
+from repsim.figures.papers.engine.training import Training
 from repsim.results import FigureData
 from repsim.training.compose import without_network
 from repsim.training.presets import read_preset

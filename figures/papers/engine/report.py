@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from repsim._version import __version__
 from repsim.errors import RepsimError
 from repsim.figures.draw import save
-from repsim.figures.papers.engine.claims import Finding
 from repsim.figures.papers.engine.failures import one_line
+from repsim.figures.papers.engine.findings import Finding
 from repsim.figures.papers.engine.found import Found
 from repsim.figures.papers.engine.log import Log
 from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts

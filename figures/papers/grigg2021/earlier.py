@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from repsim.figures.papers.engine.earlier import PROBE
+from repsim.figures.papers.engine.computation import Computation
+from repsim.figures.papers.engine.earlier import PROBE, Earlier
 from repsim.figures.papers.engine.paper import Splits
-from repsim.figures.papers.engine.steps import Computation, Earlier
 
 _BATCHES = {"layers": None, "kernel": "linear", "batch_size": 256, "seed": 0}
 _MAP = {"stderr": True, "permutations": 0}

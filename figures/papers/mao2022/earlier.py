@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from repsim.figures.papers.engine.earlier import PROBE
+from repsim.figures.papers.engine.computation import Computation
+from repsim.figures.papers.engine.earlier import PROBE, Earlier
 from repsim.figures.papers.engine.paper import Splits
-from repsim.figures.papers.engine.steps import Computation, Earlier
 
 #: The settings of that time that its keys left out.
 _THEN: dict[str, dict[str, Any]] = {

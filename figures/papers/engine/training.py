@@ -1,0 +1,98 @@
+"""Runs of a method, as steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from repsim.configuration import settings_of
+from repsim.data import ImageSet
+from repsim.figures.papers.engine.folder import Folder
+from repsim.figures.papers.engine.steps import Step
+from repsim.progress import Progress
+from repsim.training.compose import configure
+from repsim.training.config import TrainConfig
+from repsim.training.loaders import spec_of
+from repsim.training.loop import train
+from repsim.training.method import Method
+from repsim.training.methods import find_method
+from repsim.training.run import Run
+
+
+class Training(Step):
+    """A run of a method.
+
+    Args:
+        folder: where it lies.
+        name: such as ``simclr-0``.
+        method: of training.
+        settings: of its configuration.
+    """
+
+    kind = "run"
+
+    def __init__(self, folder: Folder, name: str, method: str, settings: Mapping[str, Any]) -> None:
+        self.folder, self.name, self.method = folder, name, method
+        self.config: TrainConfig = configure(
+            method, {"device": folder.device, **settings}, f"the settings of {name}"
+        )
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"method": self.method, **self.config.identity()}
+
+    @property
+    def path(self) -> Path:
+        return self.folder.runs / f"{self.name}-{self.key}"
+
+    @property
+    def run(self) -> Run:
+        return Run(self.path)
+
+    @property
+    def done(self) -> bool:
+        return self.run.complete
+
+    @property
+    def touches(self) -> frozenset[Path]:
+        return frozenset({self.path})
+
+    def shown(self, data: str, split: str) -> ImageSet:
+        """A part of an image set, as its networks read it."""
+        return self.folder.images(data, split, self.config.image_size, self.config.target)
+
+    @cached_property
+    def images(self) -> int:
+        """Images of an epoch."""
+        return len(self.shown(self.config.data, self.config.split))
+
+    def build(self, config: TrainConfig | None = None) -> Method:
+        """The method with untrained networks, of its configuration or another."""
+        images = self.shown(self.config.data, self.config.split)
+        return find_method(self.method)(config or self.config, spec_of(images, self.config.data))
+
+    @cached_property
+    def bytes(self) -> int:
+        networks = self.build().networks.values()
+        tensors = (each for network in networks for each in network.state_dict().values())
+        return sum(each.numel() * each.element_size() for each in tensors)
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs that need not be trained again."""
+        return self.config.epochs if self.done else len(self.run.metrics())
+
+    def make(self, progress: Progress) -> None:
+        data_dir = self.folder.data_dir
+        config = self._as_started()
+        train(self.method, config, self.path, data_dir=data_dir, resume=True, progress=progress)
+
+    def _as_started(self) -> TrainConfig:
+        """The configuration; of a run that exists, with the device that it was started on."""
+        if not self.run.exists:
+            return self.config
+        started = self.run.config
+        free = [each.name for each in settings_of(type(self.config)) if not each.decides]
+        return self.config.model_copy(update={name: getattr(started, name) for name in free})
