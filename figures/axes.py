@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from repsim.figures.text import wrapped
-from repsim.results.checked import is_finite
 from repsim.results.figure import Frame, Panel
+from repsim.results.records import is_finite
 
 #: Inches below which labels of five ticks would meet.
 _FEW = 2.2

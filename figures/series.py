@@ -12,8 +12,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from repsim.figures.axes import usual_height
-from repsim.results.checked import Checked
 from repsim.results.figure import Look, Panel
+from repsim.results.records import Checked
 
 #: Points of a line that have a marker: of many epochs, some.
 _MARKED = 12

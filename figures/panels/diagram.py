@@ -13,8 +13,8 @@ from matplotlib.patches import FancyBboxPatch
 
 from repsim.errors import UsageError
 from repsim.figures.text import extent, fitting
-from repsim.results.checked import Checked, is_finite
 from repsim.results.figure import Frame, Panel
+from repsim.results.records import Checked, is_finite
 
 #: A box with this text stands for boxes left out; no arrow leads to or from it.
 ELLIPSIS = "…"

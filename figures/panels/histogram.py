@@ -14,8 +14,8 @@ from matplotlib.patches import Patch
 
 from repsim.figures.axes import few_ticks, name_axes, set_limits
 from repsim.figures.series import Series, SeriesPanel
-from repsim.results.checked import is_finite
 from repsim.results.figure import Frame
+from repsim.results.records import is_finite
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits
 from repsim.figures.layers import boundaries, label_layers
 from repsim.figures.series import Series, SeriesPanel, draw_series, draw_whiskers
-from repsim.results.checked import is_finite
 from repsim.results.figure import Frame
+from repsim.results.records import is_finite
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Result:
     """
 
     kind: ClassVar[str] = ""
+    noun: ClassVar[str] = "result"
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -98,8 +99,9 @@ class Result:
             else:
                 raise StoreError(f"{path} holds a {kind.kind}; expected a {cls.kind}")
             result.rows()
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise StoreError(f"{path}: not a whole {kind.kind} ({error!r})") from error
+        except (UsageError, LookupError, TypeError, ValueError, AttributeError) as error:
+            reason = error if isinstance(error, UsageError) else repr(error)
+            raise StoreError(f"{path}: not a whole {kind.kind} ({reason})") from error
         return result
 
     @classmethod

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from repsim.errors import StoreError, UsageError, choices
 from repsim.results.base import Result
-from repsim.results.checked import Checked
-from repsim.results.records import plain, read
+from repsim.results.records import REQUIRED, Checked
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -33,9 +32,6 @@ PANELS: dict[str, type[Panel]] = {}
 
 #: Columns of the table of a figure, in order; panels may add others behind them.
 COLUMNS = ("series", "layer_a", "layer_b", "x", "value", "low", "high")
-
-#: Fields of a figure beside its panels, and their types in files.
-_PLAIN: dict[str, Any] = {"name": str, "caption": str, "provenance": dict}
 
 
 class Labelled(Protocol):
@@ -109,6 +105,25 @@ class Panel(Checked):
     def record(self) -> dict[str, Any]:
         return {"type": self.type, **super().record()}
 
+    @classmethod
+    def from_record(cls, record: Any) -> Any:
+        """The panel of a JSON record, by its ``type``.
+
+        Raises:
+            UsageError: no such type, or a panel that is not whole.
+            StoreError: the types of panels are not imported.
+        """
+        if "type" in vars(cls):
+            return super().from_record(record)
+        if not PANELS:
+            raise StoreError(
+                "figures are read by the package that draws them; import repsim.figures first"
+            )
+        kind = record.get("type") if isinstance(record, Mapping) else None
+        if not isinstance(kind, str) or kind not in PANELS:
+            raise UsageError(f"it is of type {kind!r:.40}; {choices(str(kind), PANELS)}")
+        return PANELS[kind].from_record(record)
+
     def tabulate(self) -> Iterator[dict[str, Any]]:
         """The numbers as records, with columns of ``COLUMNS`` and others."""
         return iter(())
@@ -147,30 +162,6 @@ class Panel(Checked):
         return None
 
 
-def read_panel(record: Any) -> Panel:
-    """The panel of a JSON record, by its ``type``.
-
-    Raises:
-        UsageError: no such type, or a panel that is not whole.
-        StoreError: the types of panels are not imported.
-    """
-    if not PANELS:
-        raise StoreError(
-            "figures are read by the package that draws them; import repsim.figures first"
-        )
-    kind = record.get("type") if isinstance(record, Mapping) else None
-    if not isinstance(kind, str) or kind not in PANELS:
-        raise UsageError(f"it is of type {kind!r:.40}; {choices(str(kind), PANELS)}")
-    return PANELS[kind].from_record(record)
-
-
-def _read(place: int, record: Any) -> Panel:
-    try:
-        return read_panel(record)
-    except UsageError as error:
-        raise UsageError(f"panel {place}: {error}") from error
-
-
 @dataclass(frozen=True, eq=False)
 class FigureData(Result):
     """Everything that a figure shows; drawn by ``repsim.figures.panels``.
@@ -190,7 +181,7 @@ class FigureData(Result):
     name: str
     caption: str
     panels: Sequence[Panel]
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict, metadata=REQUIRED)
 
     def __post_init__(self) -> None:
         letters = len(ascii_lowercase)
@@ -210,21 +201,6 @@ class FigureData(Result):
                     f"{each.label!r:.40} has two looks, groups or hues in one figure; "
                     "give it another label, or the same look, group and hue in every panel"
                 )
-
-    @classmethod
-    def _from_dict(cls, content: Mapping[str, Any]) -> FigureData:
-        records = content["panels"]
-        if not isinstance(records, list):
-            raise TypeError(f"panels is {records!r:.40}")
-        try:
-            panels = [_read(k, record) for k, record in enumerate(records, start=1)]
-            fields = {name: read(kind, content[name], name) for name, kind in _PLAIN.items()}
-            return cls(panels=panels, **fields)
-        except UsageError as error:  # what a caller did wrong, a file has wrong
-            raise ValueError(str(error)) from error
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**super().to_dict(), "panels": [plain(panel.record()) for panel in self.panels]}
 
     def lettered(self) -> Iterator[tuple[str, Panel]]:
         """The panels with their letters: a, b, ..."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from repsim.results.base import Result
-from repsim.results.records import ADDED, SPARSE, Record
+from repsim.results.records import REQUIRED, SPARSE, Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class NullSpaceEntry(Record):
     chance: float
     chance_low: float
     chance_high: float
-    note: str = field(default="", metadata=ADDED)
+    note: str = ""
     control: float = field(default=math.nan, metadata=SPARSE)
     control_low: float = field(default=math.nan, metadata=SPARSE)
     control_high: float = field(default=math.nan, metadata=SPARSE)
@@ -183,10 +183,10 @@ class NullSpaceReport(Result):
     singular_values: list[float]
     residual: float
     entries: list[NullSpaceEntry]
-    claims: list[Verdict] = field(default_factory=list)
-    examples: Examples = field(default_factory=Examples)
-    alpha: list[Alpha] = field(default_factory=list)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    claims: list[Verdict] = field(default_factory=list, metadata=REQUIRED)
+    examples: Examples = field(default_factory=Examples, metadata=REQUIRED)
+    alpha: list[Alpha] = field(default_factory=list, metadata=REQUIRED)
+    provenance: dict[str, Any] = field(default_factory=dict, metadata=REQUIRED)
 
     @property
     def chance(self) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from repsim.confidence import wilson
 from repsim.errors import MismatchError
 from repsim.results.base import Result
-from repsim.results.records import ADDED, Record
+from repsim.results.records import REQUIRED, Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +47,19 @@ class ProbeEntry(Record):
     depth: int
     features: int
     solver: str
-    component: str = field(default="full", metadata=ADDED)
-    label_fraction: float = field(default=1.0, metadata=ADDED)
-    labels: str = field(default="true", metadata=ADDED)
-    seed: int = field(default=0, metadata=ADDED)
+    component: str = "full"
+    label_fraction: float = 1.0
+    labels: str = "true"
+    seed: int = 0
     n_train: int
     accuracy: float
-    low: float = field(default=math.nan, metadata=ADDED)
-    high: float = field(default=math.nan, metadata=ADDED)
-    train_accuracy: float | None = field(default=None, metadata=ADDED)
-    l2: float | None = field(default=None, metadata=ADDED)
-    converged: bool = field(default=True, metadata=ADDED)
-    per_class: tuple[float, ...] = field(default=(), metadata=ADDED)
-    history: tuple[float, ...] = field(default=(), metadata=ADDED)
+    low: float = math.nan
+    high: float = math.nan
+    train_accuracy: float | None = None
+    l2: float | None = None
+    converged: bool = True
+    per_class: tuple[float, ...] = ()
+    history: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ class ProbeCurve(Result):
     n_train: int
     n_test: int
     solver: str
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict, metadata=REQUIRED)
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> ProbeCurve:

@@ -1,29 +1,39 @@
-"""Records: the small frozen dataclasses that results consist of, as JSON values and back."""
+"""Records: the small frozen dataclasses that results consist of, as JSON values and back.
+
+Their annotations say what files may hold, and messages what does not fit. A ``Checked`` record is
+fitted to them wherever it is made, by a caller or from a file.
+"""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, fields
-from functools import cache
-from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 
-#: Metadata of a field that older files lack; they mean its default.
-ADDED = {"optional": True}
+from repsim.errors import UsageError
+from repsim.results.annotations import fit, hints_of, in_words
+
+#: Metadata of a field that files must have although it has a default.
+REQUIRED = {"required": True}
 
 #: Metadata of a field that files leave out while it is missing: None, NaN or (). A name in files
 #: that is no name in Python is added as ``key``.
-SPARSE = {"optional": True, "sparse": True}
+SPARSE = {"sparse": True}
 
 
 @dataclass(frozen=True)
 class Record:
-    """Base of the records within a result, such as an entry of a probe curve."""
+    """Base of the records within a result, such as an entry of a probe curve.
 
+    Attributes:
+        noun: word for a record of this class in messages.
+    """
+
+    noun: ClassVar[str] = "record"
     __iter__: ClassVar[None] = None  # Python would else iterate by __getitem__
 
     def __getitem__(self, key: str) -> Any:
@@ -37,6 +47,56 @@ class Record:
         )
         return getattr(self, name)
 
+    def record(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {key_of(f): plain(getattr(self, f.name)) for f in fields(self) if _kept(f, self)}
+
+    @classmethod
+    def from_record(cls, record: Any) -> Any:
+        """The object of a JSON record; it raises as ``read_fields`` does."""
+        return cls(**read_fields(cls, record))
+
+
+@dataclass(frozen=True)
+class Checked(Record):
+    """Base of records whose fields are checked, and converted, wherever they are made.
+
+    ``check`` states what annotations cannot.
+
+    Raises:
+        UsageError: a field that does not fit its annotation, or that ``check`` refuses.
+    """
+
+    def __post_init__(self) -> None:
+        hints = hints_of(type(self))
+        for f in fields(self):
+            fitted = fit(hints[f.name], getattr(self, f.name), f"{self.called}: {f.name}")
+            object.__setattr__(self, f.name, fitted)
+        self.check()
+
+    @property
+    def called(self) -> str:
+        """The record in a message, such as ``line 'SimCLR'``."""
+        name = getattr(self, "label", getattr(self, "title", None))
+        return self.noun if name is None else f"{self.noun} {name!r:.40}"
+
+    def check(self) -> None:
+        """Refuse, by ``require``, what the annotations allow and the record does not."""
+
+    def require(self, holds: bool, expected: str) -> None:
+        """Raise ``UsageError`` unless ``holds``."""
+        if not holds:
+            raise UsageError(f"{self.called} is not whole; expected {expected}")
+
+    @classmethod
+    def from_record(cls, record: Any) -> Any:
+        return cls(**_present(cls, record))  # which fits them
+
+
+def is_finite(values: Iterable[Any]) -> bool:
+    """Tell whether no value is NaN."""
+    return not any(math.isnan(value) for value in values)
+
 
 # --- to JSON
 
@@ -44,11 +104,9 @@ class Record:
 def plain(value: Any) -> Any:
     """JSON values of arrays, tuples, records and numbers; NaN and infinity become None."""
     if isinstance(value, Record):
-        return {key_of(f): plain(getattr(value, f.name)) for f in fields(value) if _kept(f, value)}
-    if isinstance(value, np.ndarray):
+        return value.record()
+    if isinstance(value, (np.ndarray, np.generic)):
         return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -74,69 +132,31 @@ def _is_missing(value: Any) -> bool:
 # --- from JSON
 
 
-def read_fields(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass by name, from JSON values; other keys are passed over.
+def read_fields(kind: Any, content: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, from a JSON record.
+
+    Fields that are absent have their defaults; other keys, as of a later version, are passed over.
 
     Raises:
-        KeyError: a field is absent, and not ``ADDED`` or ``SPARSE``.
-        TypeError: a value is of another type than its field.
+        UsageError: no record, a field is absent that has no default or is ``REQUIRED``, or a value
+            does not fit its field.
         ValueError: rows of an array differ in length, or hold something else than numbers.
     """
-    types = _types(kind)
-    return {
-        f.name: read(types[f.name], content[key_of(f)], key_of(f))
-        for f in fields(kind)
-        if key_of(f) in content or not f.metadata.get("optional")
-    }
+    hints = hints_of(kind)
+    return {n: fit(hints[n], value, n) for n, value in _present(kind, content).items()}
 
 
-@cache
-def _types(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _present(kind: Any, content: Any) -> dict[str, Any]:
+    """The values of a JSON record by the names of their fields."""
+    if not isinstance(content, Mapping):
+        raise UsageError(f"{content!r:.40} is no {kind.noun}; expected a record")
+    for f in fields(kind):
+        if key_of(f) not in content and _is_required(f):
+            expected = in_words(hints_of(kind)[f.name])
+            raise UsageError(f"a {kind.noun} has no {key_of(f)}; expected {expected}")
+    return {f.name: content[key_of(f)] for f in fields(kind) if key_of(f) in content}
 
 
-def read(kind: Any, value: Any, name: str) -> Any:
-    """A JSON value as an annotated type; None is NaN where a float is expected.
-
-    Raises:
-        KeyError, TypeError, ValueError: see ``read_fields``; the message has ``name``.
-    """
-    outer, inner = get_origin(kind) or kind, get_args(kind)
-    if kind is Any:
-        return value
-    if outer in (Union, UnionType):
-        return _read_either(inner, value, name)
-    if outer is float and value is None:
-        return math.nan
-    if outer is np.ndarray:
-        _require(isinstance(value, list), name, value)
-        return np.array(value, dtype=np.float64)
-    if outer in (list, tuple):
-        _require(isinstance(value, list), name, value)
-        return outer(read(inner[0], each, f"{name}[{k}]") for k, each in enumerate(value))
-    if isinstance(outer, type) and issubclass(outer, Record):
-        _require(isinstance(value, Mapping), name, value)
-        return outer(**read_fields(outer, value))
-    _require(value in inner if outer is Literal else _fits(outer, value), name, value)
-    return value
-
-
-def _read_either(kinds: Sequence[Any], value: Any, name: str) -> Any:
-    """A value as the first of several types that it fits."""
-    if value is None and NoneType in kinds:
-        return None
-    for kind in (each for each in kinds if each is not NoneType):
-        try:
-            return read(kind, value, name)
-        except TypeError as error:
-            failure = error
-    raise failure
-
-
-def _fits(kind: type, value: Any) -> bool:
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _require(holds: bool, name: str, value: Any) -> None:
-    if not holds:
-        raise TypeError(f"{name} is {value!r:.40}")
+def _is_required(f: Field[Any]) -> bool:
+    no_default = f.default is MISSING and f.default_factory is MISSING
+    return no_default or f.metadata.get("required", False)

@@ -12,7 +12,6 @@ import numpy as np
 from repsim.confidence import normal_quantile, t_quantile
 from repsim.errors import MismatchError, UsageError, choices
 from repsim.results.base import Result
-from repsim.results.records import ADDED
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +49,12 @@ class SimilarityMap(Result):
     name_a: str
     name_b: str
     kernel: str
-    notes: dict[str, str] = field(default_factory=dict, metadata=ADDED)
-    provenance: dict[str, Any] = field(default_factory=dict, metadata=ADDED)
-    stderr: np.ndarray | None = field(default=None, metadata=ADDED)
-    p_value: np.ndarray | None = field(default=None, metadata=ADDED)
-    p_value_max: np.ndarray | None = field(default=None, metadata=ADDED)
-    maps: int = field(default=1, metadata=ADDED)
+    notes: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    stderr: np.ndarray | None = None
+    p_value: np.ndarray | None = None
+    p_value_max: np.ndarray | None = None
+    maps: int = 1
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> SimilarityMap:

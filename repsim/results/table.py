@@ -12,7 +12,7 @@ import numpy as np
 
 from repsim.errors import UsageError, choices
 from repsim.results.base import Result
-from repsim.results.records import ADDED, Record, plain
+from repsim.results.records import REQUIRED, Record, plain
 
 #: A cell holds a text, a truth value or a number; NaN stands for a number that is missing.
 Cell = str | bool | int | float
@@ -29,8 +29,8 @@ class Column(Record):
     """
 
     name: str
-    unit: str = field(default="", metadata=ADDED)
-    description: str = field(default="", metadata=ADDED)
+    unit: str = ""
+    description: str = ""
 
     @property
     def title(self) -> str:
@@ -64,8 +64,8 @@ class Table(Result):
     name: str
     columns: tuple[Column, ...]
     cells: tuple[tuple[Cell, ...], ...]
-    caption: str = ""
-    provenance: dict[str, Any] = field(default_factory=dict)
+    caption: str = field(default="", metadata=REQUIRED)
+    provenance: dict[str, Any] = field(default_factory=dict, metadata=REQUIRED)
 
     def __post_init__(self) -> None:
         names = self.names
@@ -129,13 +129,6 @@ class Table(Result):
             caption=caption,
             provenance=dict(provenance or {}),
         )
-
-    @classmethod
-    def _from_dict(cls, content: Mapping[str, Any]) -> Table:
-        try:
-            return super()._from_dict(content)
-        except UsageError as error:  # a fault of the file, not of a caller
-            raise ValueError(str(error)) from error
 
     @classmethod
     def _converted(cls, content: Mapping[str, Any]) -> Mapping[str, Any] | None:
