@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from repsim.figures.kinds import figures_of_kind
+from repsim.figures.kinds import figures_of
 from repsim.figures.layout import panels
 from repsim.figures.panels.lines import Line, Lines
 from repsim.results import ProbeCurve, ProbeSeries
@@ -25,8 +25,8 @@ def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
     return panels(probe_figure(result), style=style)
 
 
-@figures_of_kind(ProbeCurve)
-def figures_of_probes(result: ProbeCurve, estimator: str) -> dict[str, FigureData]:
+@figures_of.register
+def figures_of_probes(result: ProbeCurve, *, estimator: str = "unbiased") -> dict[str, FigureData]:
     """The curves of a result."""
     return {"curves": probe_figure(result)}
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from repsim.errors import UsageError
-from repsim.figures.kinds import figures_of_kind
+from repsim.figures.kinds import figures_of
 from repsim.figures.layout import panels
 from repsim.figures.panels.heatmap import Heatmap
 from repsim.figures.panels.lines import Line, Lines
@@ -55,8 +55,8 @@ def similarity_curves(
     return panels(curves_figure(result, estimator), style=style)
 
 
-@figures_of_kind(SimilarityMap)
-def figures_of_map(result: SimilarityMap, estimator: str) -> dict[str, FigureData]:
+@figures_of.register
+def figures_of_map(result: SimilarityMap, *, estimator: str = "unbiased") -> dict[str, FigureData]:
     """Heatmap and curves; of classes, one column, the curve alone."""
     curves = {"curves": curves_figure(result, estimator)}
     if result.comparison == "classes":

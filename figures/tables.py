@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from repsim.figures.kinds import figures_of_kind
+from repsim.figures.kinds import figures_of
 from repsim.figures.panels.table import PrintedTable
 from repsim.results import Table
 from repsim.results.figure import FigureData
@@ -10,8 +10,8 @@ from repsim.results.figure import FigureData
 _WORDS = {True: "yes", False: "no"}
 
 
-@figures_of_kind(Table)
-def figures_of_table(result: Table, estimator: str) -> dict[str, FigureData]:
+@figures_of.register
+def figures_of_table(result: Table, *, estimator: str = "unbiased") -> dict[str, FigureData]:
     """The table as it is."""
     return {"": table_figure(result)}
 

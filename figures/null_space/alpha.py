@@ -1,0 +1,54 @@
+"""α over training."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from repsim.figures.layout import panels
+from repsim.figures.null_space.entries import MissingNumbersError, figure_of
+from repsim.figures.panels.lines import Line, Lines
+from repsim.results import NullSpaceReport
+from repsim.results.figure import FigureData
+
+
+def alpha_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
+    """α = p_g / p_r as the discriminator saw it after each epoch: mean, and how much it varies.
+
+    At the optimum without mode collapse it is the same for all real images (Mao et al., Corollaries
+    1 to 3), so that its coefficient of variation falls to 0.
+    """
+    return panels(alpha_figure(report), style=style)
+
+
+def alpha_figure(report: NullSpaceReport) -> FigureData:
+    """α after each epoch of training: its mean, and its coefficient of variation.
+
+    Raises:
+        UsageError: a report without α.
+    """
+    if not report.alpha:
+        raise MissingNumbersError(report, "α of training")
+    drawn = [
+        _alpha(report, "mean α", ""),
+        _alpha(report, "coefficient of variation of α", "_cv"),
+    ]
+    caption = "α = p_g / p_r as the discriminator saw it after each epoch of training."
+    return figure_of(report, "Alpha", caption, *drawn)
+
+
+def _alpha(report: NullSpaceReport, ylabel: str, suffix: str) -> Lines:
+    lines = [
+        Line(
+            label,
+            [_positive(getattr(row, f"alpha_{kind}{suffix}")) for row in report.alpha],
+            hue=hue,
+        )
+        for hue, (kind, label) in enumerate((("real", "real"), ("fake", "generated")))
+    ]
+    return Lines("", "epoch", ylabel, [row.epoch for row in report.alpha], lines, log=True)
+
+
+def _positive(value: float) -> float:
+    """The value; NaN where a logarithmic axis has no place for it."""
+    return value if 0 < value < np.inf else np.nan

@@ -1,0 +1,89 @@
+"""Energies in the null space and accuracies of probes, as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from repsim.errors import UsageError
+from repsim.figures.layout import panels
+from repsim.figures.null_space.entries import PARTS, Entries, control_of, series_of
+from repsim.figures.panels.bars import Bars, Mark
+from repsim.figures.series import Series
+from repsim.results import NullSpaceReport
+from repsim.results.figure import FigureData, Panel
+
+
+def null_space_bars(
+    reports: NullSpaceReport | Sequence[NullSpaceReport], *, style: str = "page"
+) -> Figure:
+    """Energy of the features in the null space against chance, and what probes read from each part.
+
+    Left: share of |f|², raw and centred, that the head cannot see; the line is the share
+    1 - rank / d of features without direction. Right (in narrow styles, below), where probes were
+    trained: their accuracy on the full features, the row-space and the null-space part. Whiskers
+    are 95 % intervals, diamonds the untrained network, where the report has one.
+    """
+    return panels(bars_figure(reports), style=style)
+
+
+def bars_figure(reports: NullSpaceReport | Sequence[NullSpaceReport]) -> FigureData:
+    """Energies in the null space and accuracies of probes, for one or more reports.
+
+    Raises:
+        UsageError: no report.
+    """
+    reports = [reports] if isinstance(reports, NullSpaceReport) else list(reports)
+    if not reports:
+        raise UsageError("no report arrived; expected at least one")
+    drawn: list[Panel] = [_energies(reports)]
+    if any(report.probes for report in reports):
+        drawn.append(_accuracies(reports))
+    caption = (
+        "Energy of the features in the null space of the head, and accuracy of probes on each "
+        "part. Whiskers are 95 % intervals, diamonds the untrained network."
+    )
+    provenance = {report.name: report.provenance for report in reports}
+    return FigureData("Null space", caption, drawn, provenance)
+
+
+def _energies(reports: Sequence[NullSpaceReport]) -> Bars:
+    entries = {
+        ("raw", 0): [report.find("energy", "null") for report in reports],
+        ("centred", 1): [report.find("energy_centred", "null") for report in reports],
+    }
+    levels = [100 * (1 - report.chance) for report in reports]
+    chance = Mark("chance: 1 - rank / d", levels, look="level")
+    return _bars("energy in the null space (%)", reports, entries, [chance])
+
+
+def _accuracies(reports: Sequence[NullSpaceReport]) -> Bars:
+    entries = {
+        named: [report.find("probe", part, "clean") for report in reports]
+        for part, named in PARTS.items()
+    }
+    return _bars("probe accuracy (%)", reports, entries, [])
+
+
+def _bars(
+    label: str,
+    reports: Sequence[NullSpaceReport],
+    entries: Mapping[tuple[str, int], Entries],
+    marks: Sequence[Mark],
+) -> Bars:
+    """Bars in per cent, with a diamond for the untrained network where there is one."""
+    controls = [
+        Mark("untrained", line.values, look="control", of=name)
+        for (name, _), found in entries.items()
+        for line in control_of(found, 100)
+    ]
+    return Bars(
+        "",
+        label,
+        [f"{report.name}\nrank {report.rank}/{report.dim}" for report in reports],
+        [series_of(Series, name, found, 100, hue=hue) for (name, hue), found in entries.items()],
+        [*marks, *controls],
+        limits=(0, 104),
+        numbers=0,
+    )

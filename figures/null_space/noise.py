@@ -1,0 +1,112 @@
+"""Effects of noise on the features, by its level."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from repsim.figures.layout import panels
+from repsim.figures.null_space.entries import (
+    CONTROL,
+    PARTS,
+    MissingNumbersError,
+    control_of,
+    figure_of,
+    numbers_of,
+    series_of,
+)
+from repsim.figures.panels.lines import Line, Lines
+from repsim.results import NullSpaceReport
+from repsim.results.figure import FigureData
+
+#: A level, at the end of a noise's name.
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?"
+
+#: Units of the levels of a noise.
+_UNITS = {"gaussian": "standard deviation", "salt-and-pepper": "share of pixels"}
+
+#: Numbers of random subspaces: median and percentiles.
+_CHANCE = ("chance", "chance_low", "chance_high")
+
+
+def noise_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
+    """The share of a noise's effect on the features that the head sees, and probes under noise.
+
+    Above: the row space's share of the energy of the displacement of f, by level of noise; dotted
+    the median and shaded the 5th to 95th percentile of random subspaces of its rank; the thin line
+    is the share of the displacements between classes. Below: accuracy of probes, trained on clean
+    features, on noisy ones. Bands are 95 % intervals, grey dashes the untrained network, below with
+    all features.
+    """
+    return panels(noise_figure(report), style=style)
+
+
+def noise_figure(report: NullSpaceReport) -> FigureData:
+    """Displacements by noise in the row space, and probes on noisy features.
+
+    Raises:
+        UsageError: a report without noise.
+    """
+    noises = _noises(report)
+    if not noises:
+        raise MissingNumbersError(report, "noise")
+    drawn = [_shares(report, kind, levels) for kind, levels in noises.items()]
+    if report.probes:
+        drawn += [_read(report, kind, levels) for kind, levels in noises.items()]
+    caption = (
+        "Row space's share of the energy of what noise does to the features (dotted and shaded: "
+        "random subspaces of its rank; thin: displacements between classes), and accuracy of "
+        f"probes on noisy features. Bands are 95 % intervals, {CONTROL}."
+    )
+    return figure_of(report, "Noise", caption, *drawn)
+
+
+def _noises(report: NullSpaceReport) -> dict[str, list[str]]:
+    """Levels of each kind of noise, ascending, as they were written; a name without a level has
+    no curve."""
+    found: dict[str, list[str]] = {}
+    for entry in report.entries:
+        kind, _, level = entry.group.rpartition(" ")
+        if (entry.quantity, entry.part) != ("noise_share", "row") or not kind:
+            continue
+        if re.fullmatch(_NUMBER, level):
+            found.setdefault(kind, []).append(level)
+    return {kind: sorted(levels, key=float) for kind, levels in found.items()}
+
+
+def _shares(report: NullSpaceReport, kind: str, levels: Sequence[str]) -> Lines:
+    entries = [report.find("noise_share", "row", f"{kind} {level}") for level in levels]
+    label, hue = PARTS["row"]
+    median, low, high = (numbers_of(entries, key) for key in _CHANCE)
+    lines = [
+        series_of(Line, label, entries, hue=hue),
+        *control_of(entries),
+        Line("chance", median, low, high, look="chance"),
+    ]
+    between = report.find("displacement_share", "row")
+    if between is not None:
+        level = [between.value] * len(levels)
+        lines.append(Line("between classes", level, look="reference", hue=0))
+    highest = np.nanmax([0.0, *(v for line in lines for v in (*line.values, *(line.high or ())))])
+    axes = (_UNITS.get(kind, "level"), "share in row space")
+    x = [float(level) for level in levels]
+    return Lines(kind.replace("-", " "), *axes, x, lines, ylim=(0, 1.05 * float(highest) or 1.0))
+
+
+def _read(report: NullSpaceReport, kind: str, levels: Sequence[str]) -> Lines:
+    groups = ["clean", *(f"{kind} {level}" for level in levels)]
+    lines = []
+    for part, (label, hue) in PARTS.items():
+        entries = [report.find("probe", part, group) for group in groups]
+        if any(entries):
+            lines.append(series_of(Line, label, entries, 100, hue=hue))
+            lines += control_of(entries, 100) if part == "full" else []
+    chance = report.find("probe", "full", "clean")
+    if chance is not None:
+        lines.append(Line("chance", [100 * chance.chance] * len(groups), look="chance"))
+    x = [0.0, *(float(level) for level in levels)]
+    axes = (_UNITS.get(kind, "level"), "probe accuracy (%)")
+    return Lines(kind.replace("-", " "), *axes, x, lines, ylim=(0, 102))
