@@ -63,7 +63,8 @@ def _neighbours(points: Float[Tensor, "n p"], rows: slice, k: int) -> Bool[Tenso
     """Mask of the k points nearest to each of ``rows``; k in every row."""
     values, slack = squared_distances(points, rows)
     values.diagonal(rows.start).fill_(float("inf"))  # of rows and columns of the same example
-    last = values.topk(k, largest=False).values[:, -1:]
+    last, at = (part[:, -1:] for part in values.topk(k, largest=False))
+    slack += slack.gather(1, at)  # of either value
     near = values <= last + slack
     if int(near.sum()) == k * len(values):
         return near

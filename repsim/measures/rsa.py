@@ -57,9 +57,10 @@ def _ranks(points: Float[Tensor, "n p"]) -> Float[Tensor, " pairs"]:
     above = torch.ones(len(points), len(points), dtype=torch.bool, device=points.device).triu_(1)
     values, slack = (part[above] for part in squared_distances(points))
     values, order = values.sort()
-    new = values.diff() > slack[order][1:]
+    slack = slack[order]
+    new = values.diff() > slack[1:] + slack[:-1]
     level = torch.cat([new.new_zeros(1), new]).cumsum(0)
-    counts = level.bincount()
+    counts = level.bincount().double()  # float32 knows no odd ranks above 2^24, those of 5794 rows
     ranks = torch.empty_like(values)
-    ranks[order] = (counts.cumsum(0) - (counts - 1) / 2).to(values.dtype)[level]
+    ranks[order] = (counts.cumsum(0) - (counts - 1) / 2)[level]
     return ranks
