@@ -394,7 +394,6 @@ def test_a_folder_of_classes_has_a_fixed_fifth_for_testing(tmp_path: Path) -> No
     for name in ("square", "circle"):
         for i in range(10):
             save(root / name / f"{i}.png", value=i)
-    (root / "circle" / "notes.txt").write_text("no image")
     found = load(root, "all")
     assert (found.name, found.classes, len(found)) == ("shapes", ("circle", "square"), 20)
     assert found.ids[:2] == ("circle/0.png", "circle/1.png")

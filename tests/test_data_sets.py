@@ -299,6 +299,7 @@ def test_folders_may_have_a_table_of_targets(tmp_path: Path) -> None:
         ("file,side\na,left\nb\n", "row 3: 1 cells; expected 2"),
         ("file,label\na,1\nb,2\n", "cannot be called 'label'"),
         ("file,has,has:x\na,1,1\nb,1,1\n", "both a column and columns has:PART"),
+        ("file,side\na,left\nb,left\na,right\n", "2 rows for a; expected one"),
         ("", "expected a first line"),
     ],
 )

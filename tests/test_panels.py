@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import base64
+import io
 import json
 import math
 import re
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.container import BarContainer
+from PIL import Image
 from test_figures import dashes, faults
 
 from repsim import figures
@@ -376,6 +379,19 @@ def test_images_stand_in_a_grid_as_they_are() -> None:
         Images("i", [["bm90IGEgcG5n"]])
     with pytest.raises(UsageError, match="images of one size"):
         Images.of("i", [[grid[0, 0], grid[0, 0, :2]]])
+
+
+def test_a_panel_shows_sixteen_bit_grey_and_refuses_what_is_transparent() -> None:
+    def encoded(image: Image.Image) -> str:
+        stream = io.BytesIO()
+        image.save(stream, format="PNG")
+        return base64.b64encode(stream.getvalue()).decode()
+
+    ramp = np.arange(32, dtype=np.uint16).reshape(4, 8)
+    ((shown,),) = Images("i", [[encoded(Image.fromarray(ramp * 8 * 257))]]).arrays()
+    assert np.array_equal(shown, ramp * 8)
+    with pytest.raises(UsageError, match="transparent pixels"):
+        Images("i", [[encoded(Image.new("RGBA", (4, 4)))]])
 
 
 def test_strips_have_their_medians_and_the_level_of_chance() -> None:

@@ -14,8 +14,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image, UnidentifiedImageError
 
-from repsim.errors import UsageError
+from repsim.errors import DataError, UsageError
 from repsim.figures.axes import bare, check_table
+from repsim.pictures import is_grey, pixels
 from repsim.results.figure import Frame, Panel
 
 #: Distance between images, in widths of one.
@@ -85,7 +86,11 @@ class Images(Panel):
             content = io.BytesIO(base64.b64decode(text, validate=True))
             with Image.open(content, formats=["PNG"]) as png:
                 self.require(png.width * png.height <= _LARGEST, "images of at most 4096 x 4096")
-                return np.asarray(png.convert("L" if png.mode == "L" else "RGB"))
+                grey = is_grey(png)
+                found = pixels(png, self.called, grey=grey)
+                return found[..., 0] if grey else found
+        except DataError as error:
+            raise UsageError(str(error)) from error
         except (binascii.Error, UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
             raise UsageError(f"{self.called} holds an image that is no PNG in base64") from error
 

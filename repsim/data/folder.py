@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -12,15 +15,19 @@ from torch import Tensor
 
 from repsim.data.filelist import FileList
 from repsim.data.imageset import ImageSet
+from repsim.data.listing import Listing, list_images
 from repsim.data.locate import unreadable
 from repsim.data.size import DEFAULT_SIZE, OWN, Size, size_text
 from repsim.data.splits import Split, holdout
 from repsim.data.table import read_targets
 from repsim.data.targets import LABEL, Labelled, Target
-from repsim.errors import DataError
+from repsim.errors import DataError, RepsimWarning
+from repsim.pictures import has_frames, is_grey, pixels, upright_size
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
+T = TypeVar("T")
 
 #: The file of further targets, in the folder itself.
 TARGETS = "targets.csv"
@@ -36,7 +43,7 @@ class ImageFiles(Labelled):
         paths: in the order of the set.
         targets: the class, then those of ``targets.csv``.
         ids: the paths within the folder.
-        mode: ``L`` if every image of the folder is grey, otherwise ``RGB``.
+        mode: ``L`` if every image of the folder is stored as 8- or 16-bit grey, otherwise ``RGB``.
         size: height and width in pixels to which images are stretched.
         chosen: name of the chosen target; empty for the first.
         files: names and sizes.
@@ -67,8 +74,10 @@ class ImageFiles(Labelled):
 
     def decode(self, index: int) -> Tensor:
         """One image, uint8 of shape (channels, height, width)."""
-        pixels = _decode(self.paths[index], self.mode, self.size)
-        return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+        path = self.paths[index]
+        grey, size = self.mode == "L", self.size
+        found = _opened(path, lambda image: pixels(image, str(path), grey=grey, size=size))
+        return torch.from_numpy(found.transpose(2, 0, 1).copy())
 
     def read(self) -> ImageSet:
         """All of them, in memory."""
@@ -98,8 +107,9 @@ def find(split: Split, root: Path, wanted: Size | str | None) -> ImageFiles:
     """The files of a split.
 
     Without ``train`` and ``test`` folders, the splits are ``all`` and the ``train`` and ``test``
-    that ``holdout`` draws by the paths. Images are grey if every one of the folder is stored so
-    (mode L), otherwise RGB. ``root/targets.csv`` may hold further targets, see ``read_targets``.
+    that ``holdout`` draws by the paths. Images are grey if every one of the folder is stored so,
+    otherwise RGB; see ``pixels`` and ``list_images``. ``root/targets.csv`` may hold further
+    targets, see ``read_targets``.
 
     Args:
         split: the part to read.
@@ -110,21 +120,25 @@ def find(split: Split, root: Path, wanted: Size | str | None) -> ImageFiles:
     Raises:
         UsageError: no such split.
         DataError: no images, one that cannot be read, or images of several sizes for ``"own"``.
+
+    Warns:
+        RepsimWarning: of entries of the folder that are left out, and of files of several images.
     """
     name = root.resolve().name or "images"
     bases, paths = _bases(root)
     chosen = bases[split.among(name, bases).base]
     split = split.within(len(chosen))
     chosen = chosen[split.rows]
-    headers = [_header(path) for path in paths]
+    headers = [_opened(path, _Header.of) for path in paths]
+    _warn_of_frames(root, [path for path, each in zip(paths, headers, strict=True) if each.frames])
     return ImageFiles(
         name=name,
         split=str(split),
         paths=tuple(chosen),
         targets=(_class_target(paths, chosen), *read_targets(root / TARGETS, _ids(chosen, root))),
         ids=_ids(chosen, root),
-        mode="L" if all(mode == "L" for mode, _ in headers) else "RGB",
-        size=_size(wanted, root, dict(zip(paths, (size for _, size in headers), strict=True))),
+        mode="L" if all(each.grey for each in headers) else "RGB",
+        size=_size(wanted, root, paths),
         files=FileList.of(chosen, root),
     )
 
@@ -132,9 +146,10 @@ def find(split: Split, root: Path, wanted: Size | str | None) -> ImageFiles:
 def _bases(root: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     """The files of every split, and those of the folder."""
     if (root / "train").is_dir() and (root / "test").is_dir():
+        _warn_of_others(root)
         bases = {base: _images(root / base) for base in ("train", "test")}
         return bases, bases["train"] + bases["test"]
-    paths = _images(root)
+    paths = _images(root, (TARGETS,))
     held = holdout(list(_ids(paths, root)), np.array([_class(path) for path in paths]))
     return {
         "all": paths,
@@ -143,39 +158,51 @@ def _bases(root: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     }, paths
 
 
+def _images(folder: Path, known: Iterable[str] = ()) -> list[Path]:
+    """The images of every class, with a warning of other entries."""
+    listing = list_images(folder, known)
+    if listing.left:
+        warnings.warn(f"{folder}: left out {listing.left_out()}", RepsimWarning, stacklevel=2)
+    return list(listing.images)
+
+
+def _warn_of_others(root: Path) -> None:
+    others = sorted({path.name for path in root.iterdir()} - {"train", "test", TARGETS})
+    if others:
+        listing = Listing(root, (), {"beside train and test": others})
+        warnings.warn(f"{root}: left out {listing.left_out()}", RepsimWarning, stacklevel=2)
+
+
+def _warn_of_frames(root: Path, paths: list[Path]) -> None:
+    if paths:
+        warnings.warn(
+            f"{root}: the first image was taken of {len(paths)} files with several, such as "
+            f"{_id(paths[0], root)}",
+            RepsimWarning,
+            stacklevel=2,
+        )
+
+
 def _class_target(paths: list[Path], chosen: list[Path]) -> Target:
     classes = sorted({_class(path) for path in paths})
     numbers = {name: number for number, name in enumerate(classes)}
     return Target(LABEL, torch.tensor([numbers[_class(path)] for path in chosen]), tuple(classes))
 
 
-def _size(wanted: Size | str | None, root: Path, stored: dict[Path, Size]) -> Size:
+def _size(wanted: Size | str | None, root: Path, paths: list[Path]) -> Size:
     """Height and width of what is asked for."""
     if wanted != OWN:
         assert not isinstance(wanted, str)
         return wanted or DEFAULT_SIZE
-    (first, size), *others = stored.items()
-    for path, other in others:
-        if other != size:
+    first, *others = paths
+    size = _opened(first, upright_size)
+    for path in others:
+        if (other := _opened(path, upright_size)) != size:
             raise DataError(
                 f"{root}: {_id(first, root)} is {size_text(size)} and {_id(path, root)} is "
                 f"{size_text(other)} pixels; own needs images of one size, choose an image size"
             )
     return size
-
-
-def _images(folder: Path) -> list[Path]:
-    """The images of every class, sorted by class and name."""
-    found = sorted(
-        (path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES),
-        key=lambda path: path.parts,
-    )
-    if not found:
-        raise DataError(
-            f"{folder}: no images; expected {folder}/CLASS/IMAGE with a name in "
-            + ", ".join(sorted(SUFFIXES))
-        )
-    return found
 
 
 def _id(path: Path, root: Path) -> str:
@@ -190,25 +217,27 @@ def _class(path: Path) -> str:
     return path.parent.name
 
 
-def _header(path: Path) -> tuple[str, Size]:
-    """Mode, height and width of an image, without decoding it."""
+@dataclass(frozen=True)
+class _Header:
+    """Facts of an image that need no decoding: grey or colour, and one image or several."""
+
+    grey: bool
+    frames: bool
+
+    @classmethod
+    def of(cls, image: Image) -> _Header:
+        return cls(is_grey(image), has_frames(image))
+
+
+def _opened(path: Path, read: Callable[[Image], T]) -> T:
+    """The result of ``read`` on an image file."""
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            return image.mode, (image.height, image.width)
+        # From a stream: of a path, Pillow may map the rows of a TIFF and turn them wrongly.
+        with path.open("rb") as stream, Image.open(stream) as image:
+            return read(image)
+    except DataError:
+        raise
     except Exception as error:  # a decoder can raise nearly anything on a damaged file
         raise unreadable(path, "an image", error) from None
-
-
-def _decode(path: Path, mode: str, size: Size) -> np.ndarray:
-    """One image, uint8 of shape (height, width, channels)."""
-    from PIL import Image
-
-    height, width = size
-    try:
-        with Image.open(path) as image:
-            fitted = image.convert(mode).resize((width, height), Image.Resampling.BILINEAR)
-    except Exception as error:
-        raise unreadable(path, "an image", error) from None
-    return np.asarray(fitted).reshape(height, width, -1)

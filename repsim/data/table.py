@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -56,6 +57,9 @@ def _read(path: Path) -> tuple[list[str], dict[str, list[str]]]:
     for line, row in enumerate(rows, start=2):
         if len(row) != len(names):
             raise DataError(f"{path}, row {line}: {len(row)} cells; expected {len(names)}")
+    counts = Counter(row[0] for row in rows)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
+        raise DataError(f"{path}: {counts[twice]} rows for {twice}; expected one")
     return names[1:], {row[0]: [each.strip() for each in row[1:]] for row in rows}
 
 
