@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from repsim.measures import MinibatchCKA, cka_map, product
+from repsim.measures import product
 
 
 @pytest.fixture(autouse=True)
@@ -169,92 +169,3 @@ def test_a_missing_operator_leaves_torch_mm(
     out = torch.empty(30, 30)
     product.matmul_nt(x, x, out)
     close(out, x, x)
-
-
-# --- precision
-
-
-def networks(rng: np.random.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    x = random(rng, 200, 300)
-    return {"x": x}, {"y": (x[:, :90] + random(rng, 200, 90)).contiguous()}
-
-
-@pytest.fixture
-def precision() -> Iterator[None]:
-    """The caller's settings are put back, whatever a test does to them."""
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
-
-
-@pytest.mark.usefixtures("precision")
-@pytest.mark.parametrize("kernel", ["linear", "rbf"])
-def test_the_callers_precision_has_no_influence_and_is_left_as_it_was(
-    kernel: Any, rng: np.random.Generator
-) -> None:
-    a, b = networks(rng)
-
-    def values() -> list[np.ndarray]:
-        engine = MinibatchCKA(["x"], ["y"], kernel=kernel)
-        engine.update(a, b)
-        return [cka_map(a, b, kernel=kernel).unbiased, engine.compute().unbiased]
-
-    expected = values()
-    torch.set_float32_matmul_precision("medium")
-    matmul = getattr(torch.backends.mkldnn, "matmul", None)
-    before = (
-        torch.get_float32_matmul_precision(),
-        torch.backends.cuda.matmul.allow_tf32,
-        getattr(matmul, "fp32_precision", None),
-    )
-    for found, value in zip(values(), expected, strict=True):
-        assert np.array_equal(found, value)
-    assert before == (
-        torch.get_float32_matmul_precision(),
-        torch.backends.cuda.matmul.allow_tf32,
-        getattr(matmul, "fp32_precision", None),
-    )
-
-
-@pytest.mark.usefixtures("precision")
-@pytest.mark.parametrize("tf32", [False, True])
-def test_full_precision_is_for_the_block_and_puts_back_what_was(tf32: bool) -> None:
-    backends = [torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)]
-    if not all(hasattr(backend, "fp32_precision") for backend in backends):
-        pytest.skip("an older torch")
-    torch.set_float32_matmul_precision("medium")
-    before = [backend.fp32_precision for backend in backends]
-    with (
-        pytest.raises(ZeroDivisionError),
-        product.full_precision(torch.device("cpu"), tf32=tf32),
-        torch.autocast("cpu", enabled=False),
-    ):
-        inside = [backend.fp32_precision for backend in backends]
-        assert inside == ["tf32" if tf32 else "ieee", "ieee"]
-        raise ZeroDivisionError
-    assert [backend.fp32_precision for backend in backends] == before
-
-
-def test_an_older_torch_is_told_in_its_own_words() -> None:
-    class Older:
-        allow_tf32 = True
-
-    class Oldest:
-        pass
-
-    with product._set(Older, "ieee"):
-        assert Older.allow_tf32 is False
-    assert Older.allow_tf32 is True
-    with product._set(Oldest, "ieee"), product._set(None, "ieee"):
-        pass
-    assert not hasattr(Oldest, "fp32_precision")
-
-
-def test_an_autocast_region_does_not_reach_the_products(rng: np.random.Generator) -> None:
-    x = random(rng, 30, 40)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        with product.full_precision(torch.device("cpu")):
-            out = torch.empty(30, 30)
-            product.upper_product(x, out)
-        assert torch.is_autocast_enabled("cpu")
-    close(out + out.triu(1).T, x, x)

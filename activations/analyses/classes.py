@@ -26,6 +26,7 @@ from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedT
 from repsim.activations.analyses.minibatch import NetworkSide, about, moved, place, stream
 from repsim.activations.analyses.tables import map_column, map_notes
 from repsim.activations.harvesting.loaders import ShuffledLoader
+from repsim.ambient import full_precision
 from repsim.configuration import setting
 from repsim.devices import find_device
 from repsim.measures import class_similarity
@@ -73,6 +74,7 @@ class Config(base.Config):
         base.check_batches(self.augmentation, self.permutations, self.estimator)
 
 
+@full_precision()
 def compare_classes(
     model: nn.Module,
     images: ImageSet,

@@ -24,6 +24,7 @@ from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedT
 from repsim.activations.analyses.minibatch import NetworkSide, about, moved, place, stream
 from repsim.activations.analyses.tables import map_column, map_notes
 from repsim.activations.harvesting.loaders import ShuffledLoader
+from repsim.ambient import full_precision
 from repsim.configuration import setting
 from repsim.devices import find_device
 from repsim.measures.kernels import KernelLike, parse_kernel
@@ -57,6 +58,7 @@ class Config(base.Config):
         parse_kernel(self.kernel)
 
 
+@full_precision()
 def invariance(
     model: nn.Module,
     images: ImageSet,

@@ -28,6 +28,7 @@ from repsim.activations.capture.modules import modules_of, unwrap
 from repsim.activations.harvesting.heads import head_device, show
 from repsim.activations.harvesting.loaders import ImageLoader, as_loader, examples_in
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
+from repsim.ambient import full_precision, settled
 from repsim.configuration import setting
 from repsim.devices import float64_device
 from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
@@ -60,6 +61,7 @@ class Config(base.Config):
     images: int = setting(500, "images to look at, at most", ge=1)
 
 
+@full_precision()
 def layer_null_spaces(
     network: nn.Module,
     loader: Any,
@@ -284,6 +286,7 @@ class _Means:
         self.sums: dict[str, Tensor] = {}  #: layer to (classes + 1, dim), in order of execution
         self._patches: dict[str, Tensor] = {}
 
+    @settled()
     def take(self, layer: str, x: Tensor, begin: int) -> None:
         index = self.classes.rows(begin, len(x)).to(x.device)
         if len(index) != len(x):
@@ -326,6 +329,7 @@ class _Centred:
         self.tolerance = rank_tolerance
         self._records: dict[str, dict[int, Tensor]] = defaultdict(dict)
 
+    @settled()
     def take(self, layer: str, x: Tensor, begin: int) -> None:
         space, window = self._space(layer, x), self.means.windows[layer]
         index = self.means.classes.rows(begin, len(x)).to(x.device)

@@ -13,6 +13,7 @@ With --augmentation runs are shown augmented images, batch by batch; they need n
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedT
 from repsim.activations.analyses.minibatch import NetworkSide, moved, place, stream
 from repsim.activations.analyses.tables import certainty, map_notes, map_title
 from repsim.activations.harvesting.loaders import ShuffledLoader
+from repsim.ambient import full_precision
 from repsim.configuration import setting
 from repsim.devices import find_device
 from repsim.errors import UsageError, choices
@@ -97,12 +99,14 @@ def check_measure(measure: str) -> None:
     if measure not in MEASURES:
         raise UsageError(f"unknown measure {measure!r}; {choices(measure, MEASURES)}")
     function = MEASURES[measure].function
+    function = inspect.unwrap(function)
     name = getattr(function, "func", function).__name__
     raise UsageError(
         f"maps of layers are of cka; for {measure}, call repsim.measures.{name} on two layers"
     )
 
 
+@full_precision()
 def compare(
     model_a: nn.Module,
     model_b: nn.Module,

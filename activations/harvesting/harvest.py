@@ -33,6 +33,7 @@ from repsim.activations.harvesting.stream import Stream, ahead
 from repsim.activations.store.format import LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore
 from repsim.activations.store.writer import StoreWriter, write_store
+from repsim.ambient import full_precision
 from repsim.devices import find_device
 from repsim.errors import StoreError, UsageError
 from repsim.files import refuse_existing
@@ -43,6 +44,7 @@ from repsim.progress import Progress, silent
 _SINCE_VERSION_3 = ("allowed", "files", "image_size", "sampling")
 
 
+@full_precision()
 def harvest(
     model: nn.Module,
     loader: Iterable[Any],
@@ -147,6 +149,7 @@ def harvest(
     return ActivationStore(path)
 
 
+@full_precision()
 def plan_harvest(
     model: nn.Module,
     loader: Iterable[Any],

@@ -12,6 +12,7 @@ from repsim.activations.capture.batches import inputs_of, run, to_device
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.harvesting.loaders import NoisyLoader, as_loader, examples_in
+from repsim.ambient import full_precision, settled
 from repsim.data.noise import Noise
 from repsim.devices import find_device
 from repsim.errors import CaptureError, NonFiniteError, UsageError
@@ -52,6 +53,7 @@ def linear_head(network: nn.Module) -> LinearHead:
     return LinearHead(head.weight.detach().cpu(), bias, source)
 
 
+@full_precision()
 def head_features(
     network: nn.Module,
     images: Any,
@@ -156,6 +158,7 @@ class Generated(NamedTuple):
     generator: Tensor
 
 
+@settled()
 def generated_images(
     run: Run,
     per_generator: int,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.batches import ids_of, inputs_of
+from repsim.ambient import settled
 from repsim.data.imageset import slug
 from repsim.data.noise import Noise
 from repsim.data.preprocessing import Preprocessing
@@ -169,7 +170,7 @@ class ShuffledLoader:
         if self.augment is None:
             return images
         (seed,) = np.random.SeedSequence((self.seed, self.view, batch)).generate_state(1)
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with settled(), torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.default_generator.manual_seed(int(seed))
             return self.augment(images)
 

@@ -38,7 +38,7 @@ def gaussian(images: Tensor, sd: float, generator: torch.Generator) -> Tensor:
         ShapeError: no batch of images.
     """
     _check(images, "gaussian", sd)
-    noise = torch.randn(images.shape, generator=generator)
+    noise = torch.randn(images.shape, generator=generator, dtype=torch.float32)
     return (images + sd * noise.to(images)).clamp(-1, 1)
 
 
@@ -58,7 +58,8 @@ def salt_and_pepper(images: Tensor, share: float, generator: torch.Generator) ->
     """
     _check(images, "salt-and-pepper", share)
     n, _, height, width = images.shape
-    drawn = torch.rand(n, 1, height, width, generator=generator).to(images.device)
+    pixels = (n, 1, height, width)
+    drawn = torch.rand(pixels, generator=generator, dtype=torch.float32).to(images.device)
     black, white = drawn < share / 2, drawn >= 1 - share / 2
     return images.masked_fill(black, -1).masked_fill(white, 1)
 

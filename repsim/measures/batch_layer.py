@@ -12,7 +12,6 @@ from repsim.errors import DegenerateError, NonFiniteError
 from repsim.measures.kernels import Kernel, Linear
 from repsim.measures.layer import Layer
 from repsim.measures.prepare import prepare_layer, prepare_together, uncentred_layer
-from repsim.measures.product import full_precision
 from repsim.sources import ArraySource, as_floats
 
 
@@ -40,13 +39,12 @@ class BatchLayer:
         self.layer: Layer | None = None
         self.error: NonFiniteError | None = None
         if self.n >= 4:
-            with full_precision(source.device):
-                try:
-                    self.layer = _batch_layer(source, kernel, scratch)
-                except DegenerateError:
-                    pass
-                except NonFiniteError as error:
-                    self.error = error
+            try:
+                self.layer = _batch_layer(source, kernel, scratch)
+            except DegenerateError:
+                pass
+            except NonFiniteError as error:
+                self.error = error
 
 
 def _batch_layer(source: ArraySource, kernel: Kernel, scratch: Scratch) -> Layer:

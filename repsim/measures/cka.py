@@ -25,7 +25,6 @@ from repsim.measures.kernels import (
 )
 from repsim.measures.layer import Layer
 from repsim.measures.prepare import common_dtype, prepare_layer, prepare_together, varies
-from repsim.measures.product import full_precision
 from repsim.measures.registry import EUCLIDEAN, register
 from repsim.measures.tiles import centring
 from repsim.measures.validity import (
@@ -111,10 +110,9 @@ def sums_of_pair(
     def prepare(dtype: torch.dtype) -> list[Layer]:
         return [_prepare_array(source, kernel, a.device, dtype) for source in (a, b)]
 
-    with full_precision(a.device):
-        layers = prepare_together(common_dtype([(a, a.name), (b, b.name)]), prepare)
-        memory = default_memory(a.device)
-        return layers, pair_sums([layers[0]], [layers[1]], memory=memory, terms=terms)
+    layers = prepare_together(common_dtype([(a, a.name), (b, b.name)]), prepare)
+    memory = default_memory(a.device)
+    return layers, pair_sums([layers[0]], [layers[1]], memory=memory, terms=terms)
 
 
 def _prepare_array(

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from repsim.ambient import full_precision, settled
 from repsim.devices import default_memory, float64_device, in_units
 from repsim.errors import DegenerateError, NonFiniteError, UsageError
 from repsim.layers import select_layers
@@ -17,7 +18,6 @@ from repsim.measures.hsic import GramSums
 from repsim.measures.kernels import RBF, Kernel, KernelLike, parse_kernel
 from repsim.measures.layer import Layer
 from repsim.measures.prepare import common_dtype, prepare_layer, prepare_together
-from repsim.measures.product import full_precision
 from repsim.measures.uncertainty import permutation_test, standard_errors
 from repsim.measures.validity import (
     FLOOR,
@@ -31,6 +31,7 @@ from repsim.results import SimilarityMap
 from repsim.sources import ActivationSource, as_source, check_comparable
 
 
+@settled()
 def cka_map(
     a: ActivationSource | dict[str, Any],
     b: ActivationSource | dict[str, Any] | None = None,
@@ -86,7 +87,7 @@ def cka_map(
     _check_counts(memory=memory, permutations=permutations, seed=seed)
     if stderr:
         _check_memory(a.n, networks.pairs, memory)
-    with full_precision(target, tf32=tf32):
+    with full_precision(tf32=tf32):
         layers = _prepare(networks, kernel, target, memory)
         tables: dict[str, np.ndarray] = {}
         swept: dict[str, Any] = {}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from repsim.ambient import settled
 from repsim.errors import DegenerateError
 from repsim.measures.cka import sums_of_pair
 from repsim.measures.inputs import as_array
@@ -14,6 +15,7 @@ from repsim.measures.uncertainty import leave_one_out
 from repsim.measures.validity import check_defined, rounding
 
 
+@settled()
 def influence(x: Any, y: Any, *, kernel: KernelLike = "linear") -> np.ndarray:
     """Contribution of each example to the unbiased CKA of two layers.
 

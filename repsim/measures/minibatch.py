@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repsim.ambient import settled
 from repsim.devices import default_memory
 from repsim.errors import (
     DegenerateError,
@@ -22,7 +23,6 @@ from repsim.measures.gram import gram_sums
 from repsim.measures.hsic import HSIC
 from repsim.measures.kernels import KernelLike, Linear, parse_kernel
 from repsim.measures.layer import Layer
-from repsim.measures.product import full_precision
 from repsim.results import SimilarityMap
 
 #: Batches whose means differ this many standard deviations more than those of shuffled ones would
@@ -46,6 +46,7 @@ class MinibatchCKA:
         kernel: as in ``repsim.cka``. An RBF bandwidth is taken from each batch.
     """
 
+    @settled()
     def __init__(
         self, layers_a: Sequence[str], layers_b: Sequence[str], *, kernel: KernelLike = "linear"
     ) -> None:
@@ -62,6 +63,7 @@ class MinibatchCKA:
         self.skipped = 0
         self.notes: dict[tuple[str, str], str] = {}
 
+    @settled()
     def reduce(self, layer: str, activations: Any) -> BatchLayer:
         """Reduce a layer's activations (n, ...), which are not kept, for ``update``.
 
@@ -69,6 +71,7 @@ class MinibatchCKA:
         """
         return BatchLayer(layer, activations, self.kernel, self._scratch)
 
+    @settled()
     def update(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
         """Add one batch: layer name to activations (n, ...), the same examples in a and b.
 
@@ -108,6 +111,7 @@ class MinibatchCKA:
         self.batches += 1
         self.examples += n
 
+    @settled()
     def merge(self, other: MinibatchCKA) -> None:
         """Add the sums of ``other``, as if one pass had gone over both streams.
 
@@ -141,6 +145,7 @@ class MinibatchCKA:
         self.batches += other.batches
         self.skipped += other.skipped
 
+    @settled()
     def compute(self, *, name_a: str = "a", name_b: str = "b") -> SimilarityMap:
         """The map of all that was seen; standard errors are from the spread of the batches.
 
@@ -224,10 +229,9 @@ class MinibatchCKA:
         batch = HSIC(*(torch.zeros_like(total) for total in self._sums))
         if together:
             device = together[0].device
-            with full_precision(device):
-                # Where no layer of one side varies, those of the other still have their own HSIC.
-                both = good if good[0] and good[1] else (together, None)
-                hsic = gram_sums(*both, memory=default_memory(device)).unbiased()
+            # Where no layer of one side varies, those of the other still have their own HSIC.
+            both = good if good[0] and good[1] else (together, None)
+            hsic = gram_sums(*both, memory=default_memory(device)).unbiased()
             units = [self._units(*each) for each in zip(good, (hsic.aa, hsic.bb), strict=True)]
             at = [
                 torch.tensor([k for k, layer in enumerate(layers) if layer is not None])

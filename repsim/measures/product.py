@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -128,35 +127,3 @@ def _fastest(calls: dict[str, Callable[[], Any]]) -> str:
             best[name] = min(seconds, best.get(name, seconds))
     fastest = min(best, key=lambda name: best[name])
     return fastest if best[fastest] < 0.9 * best[first] else first
-
-
-@contextmanager
-def full_precision(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
-    """Float32 products that are float32 products, whatever the caller has set.
-
-    Autocast regions, TF32 on CUDA and bfloat16 in oneDNN would each leave three digits of a Gram
-    matrix. ``tf32`` allows TF32 on CUDA all the same.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(_set(torch.backends.cuda.matmul, "tf32" if tf32 else "ieee"))
-        stack.enter_context(_set(getattr(torch.backends.mkldnn, "matmul", None), "ieee"))
-        yield
-
-
-@contextmanager
-def _set(backend: Any, precision: str) -> Iterator[None]:
-    """``backend.fp32_precision``, or ``allow_tf32`` where torch is older, for a while."""
-    if hasattr(backend, "fp32_precision"):
-        name, value = "fp32_precision", precision
-    elif hasattr(backend, "allow_tf32"):
-        name, value = "allow_tf32", precision == "tf32"  # type: ignore[assignment]
-    else:
-        yield
-        return
-    before = getattr(backend, name)
-    setattr(backend, name, value)
-    try:
-        yield
-    finally:
-        setattr(backend, name, before)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from repsim.ambient import settled
+
 #: Maps of the features: rotation (or reflection), isotropic scale, shift.
 EUCLIDEAN = frozenset({"rotation", "scale", "shift"})
 #: The same, and every invertible linear map.
@@ -54,12 +56,14 @@ def register(
     """A decorator that makes a ``Measure`` of a function and adds it to ``MEASURES``.
 
     The arguments are the attributes of ``Measure``; without ``invariances_y`` both layers have the
-    same invariances.
+    same invariances. The function is ``settled``: its values do not depend on what the caller has
+    set in torch.
     """
 
     def add(function: F) -> F:
         of_y = invariances_x if invariances_y is None else invariances_y
-        MEASURES[name] = Measure(name, function, invariances_x, of_y, symmetric, distance, source)
-        return function
+        same = settled()(function)
+        MEASURES[name] = Measure(name, same, invariances_x, of_y, symmetric, distance, source)
+        return same
 
     return add

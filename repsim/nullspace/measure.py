@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from repsim.ambient import settled
 from repsim.errors import DegenerateError, ShapeError, UsageError
 from repsim.measures.prepare import varies
 from repsim.nullspace import statistics as of
@@ -30,6 +31,7 @@ from repsim.nullspace.sides import Side, split
 RESERVED = ("all", "generated", "real-fake")
 
 
+@settled()
 def measure(
     features: Any,
     weight: Any,

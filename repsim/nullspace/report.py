@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repsim.ambient import settled
 from repsim.confidence import paired_difference, wilson
 from repsim.errors import MismatchError, ShapeError, UsageError
 from repsim.nullspace.entries import Entries
@@ -25,6 +26,7 @@ from repsim.sources import as_tensor
 _SHOWN = 1000
 
 
+@settled()
 def null_space(
     features: Any,
     weight: Any,

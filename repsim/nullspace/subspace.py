@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
+from repsim.ambient import settled
+
 #: Numbers that one step over resamples or random subspaces holds: 16 MiB of them.
 BLOCK = 1 << 21
 
@@ -55,6 +57,7 @@ class AllOnes(NamedTuple):
     residual: float
 
 
+@settled()
 def row_space(weight: Real[Tensor, "out d"], *, rank_tolerance: float | None = None) -> RowSpace:
     """Row space of ``weight`` (out, d) by singular value decomposition, in float64.
 
@@ -73,6 +76,7 @@ def row_space(weight: Real[Tensor, "out d"], *, rank_tolerance: float | None = N
     return RowSpace(basis[values > tolerance].T, values, tolerance)
 
 
+@settled()
 def all_ones(weight: Real[Tensor, "out d"], space: RowSpace) -> AllOnes:
     """f_r1 = A⁺1 and how far A f_r1 is from 1 (Mao et al., Proposition 6, eqs. 10-15).
 

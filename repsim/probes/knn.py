@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from repsim.ambient import settled
 from repsim.devices import default_memory
 from repsim.errors import ShapeError, UsageError
-from repsim.measures.product import full_precision, matmul_nt
+from repsim.measures.product import matmul_nt
 from repsim.probes.features import Features
 
 #: Training and test rows of one product, by kind of device: its result stays in the cache.
@@ -32,6 +33,7 @@ WIDE = 1 << 28
 AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 
+@settled()
 def knn_predict(
     train: Features,
     labels: Int[Tensor, " n"],
@@ -190,6 +192,7 @@ def _least_product(
     return least.to(dtype)
 
 
+@settled()
 def _nearest(train: Features, queries: Tensor, frame: Frame, k: int) -> tuple[Tensor, Tensor]:
     """Squared distances in the unit of ``frame``, and places, of the k nearest of each query."""
     m = len(queries)
@@ -198,16 +201,15 @@ def _nearest(train: Features, queries: Tensor, frame: Frame, k: int) -> tuple[Te
     tile = _tile(queries)
     side = Side.test(queries, frame, frame.dtype)
     products = torch.empty(tile * (tile + CHUNK), dtype=frame.dtype, device=queries.device)
-    with full_precision(queries.device):
-        for first, x in _tiles(train, tile):
-            of_x = Side.train(x, frame, frame.dtype)
-            for start in range(0, m, tile):
-                part = slice(start, start + tile)
-                best = squared[part], places[part]
-                pair = Pair(queries[part], x, frame, k)
-                for rows, columns in pair.candidates(side[part], of_x, best[0][:, -1], products):
-                    distances = pair.squared(rows, columns)
-                    _merge(best, rows, columns + first, distances)
+    for first, x in _tiles(train, tile):
+        of_x = Side.train(x, frame, frame.dtype)
+        for start in range(0, m, tile):
+            part = slice(start, start + tile)
+            best = squared[part], places[part]
+            pair = Pair(queries[part], x, frame, k)
+            for rows, columns in pair.candidates(side[part], of_x, best[0][:, -1], products):
+                distances = pair.squared(rows, columns)
+                _merge(best, rows, columns + first, distances)
     return squared, places
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize
 from torch import Tensor
 
+from repsim.ambient import settled
 from repsim.probes.curvature import Covariance, Curvature, covariance
 from repsim.probes.features import BLOCK, Features
 from repsim.probes.standardisation import Standard, standardise
@@ -72,6 +73,7 @@ class Logistic:
         return self.logits(features).argmax(1)
 
 
+@settled()
 def fit_logistic(
     features: Features,
     labels: Int[Tensor, " n"],

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from repsim.ambient import settled
 from repsim.confidence import wilson
 from repsim.devices import threads_for
 from repsim.errors import DegenerateError, ShapeError, UsageError, choices
@@ -102,6 +103,7 @@ class ProbeResult:
     features: int = 0
     history: tuple[float, ...] = ()
 
+    @settled()
     def predict(self, features: Any) -> Tensor:
         """The probe's class (m,) of other features (m, ...), reduced as those it was trained on.
 
@@ -140,6 +142,7 @@ class Options:
     held_out: tuple[Features, Tensor]  #: with classes, for accuracies after each epoch
 
 
+@settled()
 def probe(
     features: Any,
     labels: Any,

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from repsim.ambient import settled
 from repsim.errors import DegenerateError, UsageError
 from repsim.probes.features import Features
 from repsim.probes.standardisation import Standard, moments, standardise
@@ -46,6 +47,7 @@ class Ridge:
         return (self.standard(block) @ self.weight.T + self.bias).argmax(1)
 
 
+@settled()
 def fit_ridge(
     train: Features,
     labels: Int[Tensor, " n"],

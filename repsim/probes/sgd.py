@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from repsim.ambient import settled
 from repsim.devices import default_memory
 from repsim.errors import ShapeError, TrainingError, UsageError, choices
-from repsim.measures.product import full_precision
 from repsim.probes.features import Features
 from repsim.probes.standardisation import Standard, standardise
 from repsim.progress import Progress, silent
@@ -153,7 +153,7 @@ class TrainedHead:
 
     def logits(self, block: Float[Tensor, "n p"]) -> Float[Tensor, "n classes"]:
         """Outputs of the last layer, float32, without dropout."""
-        with full_precision(block.device), torch.no_grad():
+        with settled(), torch.no_grad():
             return _forward(self.layers, _scaled(block, self.standard))[-1]
 
     def predict(self, block: Float[Tensor, "n p"]) -> Int[Tensor, " n"]:
@@ -161,6 +161,7 @@ class TrainedHead:
         return self.logits(block).argmax(1)
 
 
+@settled()
 def fit_sgd(
     train: Features,
     labels: Int[Tensor, " n"],
@@ -228,7 +229,7 @@ def fit_sgd(
     steps = math.ceil(train.n / schedule.batch_size)
     score = None if held_out is None else _scorer(*held_out, standard, memory - rows.size)
     loss, history = math.nan, []
-    with full_precision(device), torch.no_grad():
+    with torch.no_grad():
         for epoch in range(schedule.epochs):
             total = torch.zeros((), dtype=torch.float64, device=device)
             for k, (x, y) in enumerate(batches()):
