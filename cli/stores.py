@@ -204,12 +204,11 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _open_npy(path: Path) -> ActivationSource:
     """One layer (n, ...) in a NumPy file, read by blocks of rows."""
-    import numpy as np
-
+    from repsim.npy import open_npy
     from repsim.sources import ArraySource
 
     try:
-        array = np.load(path, mmap_mode="r")
+        array = open_npy(path)
     except FileNotFoundError:
         raise StoreError(f"there is no file {path}") from None
     except (OSError, ValueError, EOFError) as error:

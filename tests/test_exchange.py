@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ from repsim.activations.store.exchange import (
 )
 from repsim.activations.store.format import ExampleRows, LayerSpec
 from repsim.activations.store.writer import write_store
+from repsim.cli import stores
 from repsim.cli.main import main
-from repsim.errors import NonFiniteError, ShapeError, StoreError, UsageError
+from repsim.errors import DataError, NonFiniteError, ShapeError, StoreError, UsageError
 
 N = 12
 RNG = np.random.default_rng(0)
@@ -195,6 +198,112 @@ def test_files_that_cannot_be_read(here: Path) -> None:
             import_activations(file, "a.h5")
     with pytest.raises(UsageError, match="which was there before"):
         import_activations(["c.npy", "c.npy"], "a.h5")
+
+
+def longer(data: bytes) -> bytes:
+    return data + bytes(4)
+
+
+def shorter(data: bytes) -> bytes:
+    return data[:-4]
+
+
+@pytest.mark.parametrize("spoil", [longer, shorter])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_an_array_is_as_long_as_its_header_says(here: Path, spoil: Any, dtype: type) -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.ones((N, 4), dtype))
+    data = spoil(stream.getvalue())
+    words = f"header says {len(stream.getvalue())} bytes, it has {len(data)}; save it again"
+    Path("x.npy").write_bytes(data)
+    with zipfile.ZipFile("x.npz", "w") as archive:
+        archive.writestr("x.npy", data)
+    for file in ("x.npy", "x.npz"):
+        with pytest.raises(StoreError, match=f"{file} cannot be read: .*{words}"):
+            import_activations(file, "a.h5")
+    with pytest.raises(UsageError, match=words):
+        import_activations({"x": HEAD}, "a.h5", labels="x.npy")
+    with pytest.raises(StoreError, match=words):
+        stores._open_npy(Path("x.npy"))
+    with pytest.raises(DataError, match=words):
+        repsim.data.load("x.npz")
+
+
+def test_members_of_an_archive_are_arrays_of_distinct_names(here: Path) -> None:
+    np.savez("a.npz", x=HEAD)
+    with zipfile.ZipFile("a.npz", "a") as archive:
+        archive.writestr("notes.txt", "by hand")
+    with pytest.raises(StoreError, match=r"its member 'notes\.txt' is no array"):
+        import_activations("a.npz", "a.h5")
+    np.savez("b.npz", x=HEAD)
+    np.save("x.npy", HEAD + 1)
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile("b.npz", "a") as archive:
+        archive.write("x.npy")
+    with pytest.raises(StoreError, match="two arrays called 'x'"):
+        import_activations("b.npz", "a.h5")
+    torch.save({1: torch.ones(N, 2), "1": torch.zeros(N, 2)}, "c.pt")
+    with pytest.raises(StoreError, match="two of its keys are one name"):
+        import_activations("c.pt", "a.h5")
+
+
+def test_a_file_never_makes_another_be_read(exported: repsim.ActivationStore) -> None:
+    """Texts inside files are values, and an export names files of its own folder only."""
+    Path("secret.txt").write_text("".join(f"{k}\n" for k in range(N)))
+    np.save("secret.npy", np.arange(N))
+    head = torch.as_tensor(HEAD)
+    for name, text in (("ids", "secret.txt"), ("labels", "secret.npy"), ("target_x", "secret.npy")):
+        torch.save({"x": head, name: text}, "a.pt")
+        with pytest.raises(UsageError, match=r"ids are a str; expected a list of 12|holds text"):
+            import_activations("a.pt", "b.h5")
+    export_layers(exported, "out")
+    told = json.loads(Path("out/provenance.json").read_text())
+    for place in (("layers", 0), ("targets", 0)):
+        for file in ("../secret.npy", str(Path("secret.npy").resolve()), "link.npy"):
+            Path("out/link.npy").unlink(missing_ok=True)
+            Path("out/link.npy").symlink_to("../secret.npy")
+            wrong = json.loads(json.dumps(told))
+            wrong[place[0]][place[1]]["file"] = file
+            Path("out/provenance.json").write_text(json.dumps(wrong))
+            with pytest.raises(StoreError, match="lies outside of it"):
+                import_activations("out", "b.h5")
+    Path("out/provenance.json").write_text(json.dumps(told))
+    Path("out/ids.txt").unlink()
+    Path("out/ids.txt").symlink_to("../secret.txt")
+    with pytest.raises(StoreError, match=r"'ids\.txt' lies outside of it"):
+        import_activations("out", "b.h5")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_id(here: Path) -> None:
+    ids = [f"x/{k}" for k in range(N)]
+    Path("ids.txt").write_text("\ufeff" + "\r\n".join(ids), encoding="utf-8", newline="")
+    Path("labels.txt").write_text("\ufeff" + "0\n" * N, encoding="utf-8")
+    marked = ["\ufeff" + ids[0], *ids[1:]]
+    np.savez("a.npz", x=HEAD, ids=marked)
+    np.savez("b.npz", images=np.zeros((N, 8, 8), np.uint8), ids=[each.encode() for each in marked])
+    for sources, given in (({"x": HEAD}, "ids.txt"), ("a.npz", None), ({"x": HEAD}, marked)):
+        with import_activations(
+            sources, "a.h5", ids=given, labels="labels.txt", overwrite=True
+        ) as store:
+            assert [each.decode() for each in store.example_ids] == ids
+    assert repsim.data.load("b.npz", "all").ids == tuple(ids)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ids": {str(k) for k in range(N)}}, "ids are a set; expected a list of 12 names"),
+        ({"ids": [[k] for k in range(N)]}, r"example id \[0\] is no name"),
+        ({"ids": [None] * N}, "example id None is no name"),
+        ({"ids": [b"\xff"] * N}, "is no UTF-8"),
+        ({"labels": np.full(N, 2**63, np.uint64)}, r"run from 9223372036854775808 .* below 2\^63"),
+        ({"labels": np.full(N, -1)}, "labels run from -1 to -1; expected integers from 0"),
+        ({"labels": torch.ones(N, dtype=torch.bfloat16)}, "labels are torch.bfloat16"),
+        ({"labels": np.ma.masked_less(np.arange(N), 3)}, "labels: it has masked entries"),
+    ],
+)
+def test_odd_ids_and_labels_are_refused(here: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        import_activations({"x": HEAD}, "a.h5", **options)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

@@ -10,7 +10,7 @@ import pickle
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ from repsim.data.targets import LABEL
 from repsim.errors import NonFiniteError, ShapeError, StoreError, UsageError, choices
 from repsim.files import atomic_path, refuse_existing
 from repsim.layers import select_layers
+from repsim.npy import member_names, open_npy, read_header
 from repsim.progress import Progress, silent
 from repsim.sources import as_numbers
 
@@ -74,8 +75,8 @@ class _Found:
 
     Attributes:
         layers: by address.
-        ids: names of the examples, or a file of them, or None.
-        targets: values by name, or files of them.
+        ids: names of the examples, or None.
+        targets: values by name.
         classes: names of the classes of some targets.
         inputs: digests of the inputs, or None.
         order: places in the data set of a loader, or None.
@@ -138,6 +139,9 @@ def import_activations(
         chosen = select_layers(found.layers, layers, of="what was given")
         taken = {layer: found.layers[layer] for layer in chosen}
         n = _check_shapes(taken)
+        # Only what the caller gave may be the path of a file, never what a file holds.
+        ids = _lines_of(Path(ids)) if _is_path(ids) else ids
+        labels = _labels_of(Path(labels)) if _is_path(labels) else labels
         names = _ids(found.ids if ids is None else ids, n)
         if labels is not None:
             found.targets = {
@@ -337,12 +341,12 @@ def _read_file(path: Path, opened: ExitStack) -> _Found:
 
 
 def _read_npy(path: Path, opened: ExitStack) -> _Found:
-    return _Found({path.stem: _from_array(np.load(path, mmap_mode="r"), path.stem)})
+    return _Found({path.stem: _from_array(open_npy(path), path.stem)})
 
 
 def _read_npz(path: Path, opened: ExitStack) -> _Found:
     archive = opened.enter_context(zipfile.ZipFile(path))
-    names = [each.removesuffix(".npy") for each in archive.namelist()]
+    names = member_names(archive)
     with np.load(path) as arrays:
         extra = {name: arrays[name] for name in names if _is_about(name)}
     layers = {
@@ -356,13 +360,7 @@ def _read_npz(path: Path, opened: ExitStack) -> _Found:
 def _from_member(archive: zipfile.ZipFile, member: str, layer: str, opened: ExitStack) -> _Incoming:
     """An array of an archive, unpacked as it is read: it may be larger than memory."""
     stream = opened.enter_context(archive.open(member))
-    version = np.lib.format.read_magic(stream)
-    header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, fortran, dtype = header(stream)
+    shape, fortran, dtype = read_header(stream)
     as_numbers(np.empty(0, dtype), layer)
     if fortran:
         return _from_array(np.load(archive.open(member)), layer)
@@ -382,6 +380,8 @@ def _read_pt(path: Path, opened: ExitStack) -> _Found:
     if not isinstance(loaded, Mapping):
         raise ValueError(f"it holds a {type(loaded).__name__}; expected a tensor or a dict of them")
     arrays = {str(k): v for k, v in loaded.items()}
+    if len(arrays) < len(loaded):
+        raise ValueError("two of its keys are one name, such as 1 and '1'")
     extra = {name: arrays.pop(name) for name in list(arrays) if _is_about(name)}
     layers = {layer: _from_array(value, layer) for layer, value in arrays.items()}
     return _with_examples(layers, extra)
@@ -410,7 +410,7 @@ def _read_folder(folder: Path, opened: ExitStack) -> _Found:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         layers = {}
         for each in record["layers"]:
-            incoming = _from_array(np.load(folder / each["file"], mmap_mode="r"), each["layer"])
+            incoming = _from_array(open_npy(_inside(folder, each["file"])), each["layer"])
             layers[each["layer"]] = _Incoming(
                 incoming.shape, incoming.dtype, incoming.read, str(each["module"])
             )
@@ -419,18 +419,30 @@ def _read_folder(folder: Path, opened: ExitStack) -> _Found:
             listed = [{"name": LABEL, "file": labels.name}] if labels.is_file() else []
         return _Found(
             layers,
-            folder / "ids.txt",
-            {each["name"]: folder / each["file"] for each in listed},
+            _lines_of(_inside(folder, "ids.txt")),
+            {each["name"]: open_npy(_inside(folder, each["file"])) for each in listed},
             {each["name"]: tuple(each.get("classes", ())) for each in listed},
-            _numbers(folder / "inputs.npy"),
-            _numbers(folder / "order.npy"),
+            _numbers(folder, "inputs.npy"),
+            _numbers(folder, "order.npy"),
             record["provenance"],
             str(record.get("labels", "")),
         )
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, UsageError) as error:
         raise StoreError(
             f"{folder} is no folder that repsim export wrote ({error}); name its files instead"
         ) from error
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file of a folder that came from elsewhere, which may not name others of this machine.
+
+    Raises:
+        ValueError: a path or a link that leads out of the folder.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{name!r} lies outside of it")
+    return path
 
 
 def _from_array(value: Any, layer: str) -> _Incoming:
@@ -501,10 +513,11 @@ def _ids(given: Any, n: int) -> list[str]:
     """An id for every row, each of its own."""
     if given is None:
         return list(map(str, range(n)))
-    if isinstance(given, (str, os.PathLike)):
-        given = _lines_of(Path(given))
+    if isinstance(given, (str, bytes, Mapping, Set)):
+        raise UsageError(f"ids are a {type(given).__name__}; expected a list of {n} names in order")
     values = given.tolist() if hasattr(given, "tolist") else list(given)
-    ids = [each.decode() if isinstance(each, bytes) else str(each) for each in values]
+    ids = [_id_text(each) for each in values] if isinstance(values, list) else []
+    ids[:1] = [each.removeprefix("\ufeff") for each in ids[:1]]  # a byte order mark
     if len(ids) != n:
         raise ShapeError(f"{len(ids)} ids came with {n} rows; expected one each")
     seen: set[str] = set()
@@ -515,6 +528,15 @@ def _ids(given: Any, n: int) -> list[str]:
             )
         seen.add(each)
     return ids
+
+
+def _id_text(value: Any) -> str:
+    if value is None or isinstance(value, (list, tuple, Mapping)):
+        raise UsageError(f"example id {value!r} is no name; expected a text or a number each")
+    try:
+        return value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"example id {value!r} is no UTF-8 ({error})") from None
 
 
 def _is_about(name: str) -> bool:
@@ -553,21 +575,16 @@ def _described(found: _Found, examples: ExampleRows) -> ExampleSpec:
     )
 
 
-def _numbers(path: Path) -> np.ndarray | None:
-    """The array in a file; None where there is no file."""
-    return np.load(path) if path.is_file() else None
+def _numbers(folder: Path, name: str) -> np.ndarray | None:
+    """The array in a file of a folder; None where there is no such file."""
+    path = _inside(folder, name)
+    return open_npy(path) if path.is_file() else None
 
 
 def _target(name: str, given: Any, n: int) -> np.ndarray:
     """(n,) int64 classes from 0, or (n, k) uint8 zeros and ones."""
-    if isinstance(given, (str, os.PathLike)):
-        path = Path(given)
-        try:
-            given = np.load(path) if path.suffix == ".npy" else np.array(_lines_of(path), np.int64)
-        except (OSError, ValueError, OverflowError) as error:
-            raise UsageError(f"{path} holds no labels ({error}); expected integers") from error
     called = "labels" if name == LABEL else f"target {name!r}"
-    values = np.asarray(given)
+    values = _integers(given, called)
     if values.dtype == bool:
         values = values.astype(np.uint8)
     if values.ndim == 2 and len(values) == n and values.dtype.kind in "iu":
@@ -576,14 +593,44 @@ def _target(name: str, given: Any, n: int) -> np.ndarray:
         return values.astype(np.uint8)
     if values.shape != (n,):
         raise ShapeError(f"{called} have shape {values.shape}; expected ({n},)")
-    if values.dtype.kind not in "iu" or values.min() < 0:
-        raise UsageError(f"{called} are {values.dtype}; expected integers from 0")
+    if values.min() < 0 or values.max() > np.iinfo(np.int64).max:
+        raise UsageError(
+            f"{called} run from {values.min()} to {values.max()}; expected integers from 0, "
+            "below 2^63"
+        )
     return values.astype(np.int64)
+
+
+def _integers(given: Any, called: str) -> np.ndarray:
+    """Values as an array of integers or truth values."""
+    values = as_numbers(given, called)
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        if not values.is_floating_point():
+            values = values.numpy()
+    if isinstance(values, torch.Tensor) or values.dtype.kind not in "iub":
+        raise UsageError(f"{called} are {values.dtype}; expected integers from 0")
+    return values
+
+
+def _labels_of(path: Path) -> np.ndarray:
+    """The labels in a ``.npy`` or text file that the caller named."""
+    try:
+        if path.suffix == ".npy":
+            return open_npy(path)
+        return np.array(_lines_of(path), np.int64)
+    except (OSError, ValueError, OverflowError) as error:
+        raise UsageError(f"{path} holds no labels ({error}); expected integers") from error
+
+
+def _is_path(given: Any) -> bool:
+    return isinstance(given, (str, os.PathLike))
 
 
 def _lines_of(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        # utf-8-sig: a byte order mark is no part of the first line
+        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as text, one a line ({error})") from error
 

@@ -17,6 +17,7 @@ from repsim.data.size import DEFAULT_SIZE, OWN, Size
 from repsim.data.splits import Split, holdout
 from repsim.data.targets import LABEL, Target
 from repsim.errors import DataError
+from repsim.npy import load_npz
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -90,8 +91,7 @@ def _load_parts(split: Split, path: Path, arrays: Arrays) -> ImageSet:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
+        return load_npz(path)
     except Exception as error:  # zip, zlib, NumPy's header: each raises its own
         raise unreadable(path, "an .npz file of plain arrays", error) from None
 
@@ -194,13 +194,24 @@ def _names(
     names = arrays[key]
     if names.ndim != 1 or names.dtype.kind not in "US" or len(names) < count:
         raise DataError(f"{path}: {key!r} has shape {names.shape}; expected {count} texts")
-    return tuple(names.astype(str).tolist())
+    return tuple(_texts(path, key, arrays))
+
+
+def _texts(path: Path, key: str, arrays: Arrays) -> list[str]:
+    """The texts under ``key``; bytes are UTF-8. A byte order mark is no part of the first."""
+    values = arrays[key]
+    try:
+        texts = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(str)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: {key!r} holds bytes that are no UTF-8 ({error})") from None
+    first, *others = texts.tolist() or [""]
+    return [first.removeprefix("\ufeff"), *others] if len(texts) else []
 
 
 def _ids(path: Path, arrays: Arrays, name: str, count: int) -> list[str]:
     if "ids" not in arrays:
         return [f"{name}/all/{row}" for row in range(count)]
-    ids = arrays["ids"].astype(str).tolist() if arrays["ids"].ndim == 1 else []
+    ids = _texts(path, "ids", arrays) if arrays["ids"].ndim == 1 else []
     if len(ids) != count or len(set(ids)) != count:
         raise DataError(
             f"{path}: 'ids' has shape {arrays['ids'].shape} and {len(set(ids))} distinct values; "
