@@ -128,6 +128,16 @@ class Job:
     help="Store to write, for one network and split.  [default: RUN/activations/DATA-SPLIT.h5, or "
     "activations/NAME.DATA-SPLIT.h5]",
 )
+@click.option(
+    "--allow-random",
+    is_flag=True,
+    help="Store a network that gives other values each time, as one draw.",
+)
+@click.option(
+    "--allow-batch",
+    is_flag=True,
+    help="Store a network whose values of an example depend on its batch.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be stored, and whether it fits.")
 @resume_option
 @overwrite_option
@@ -148,6 +158,8 @@ def harvest(
     device: str,
     devices: int,
     output: Path | None,
+    allow_random: bool,
+    allow_batch: bool,
     dry_run: bool,
     resume: bool,
     overwrite: bool,
@@ -188,7 +200,8 @@ def harvest(
             )
         jobs = [replace(jobs[0], path=output)]
     jobs = [replace(job, layers=job.layers or layers) for job in jobs]
-    what: dict[str, Any] = {"pooling": pooling, "dtype": dtype}
+    allowed = {"allow_random": allow_random, "allow_batch": allow_batch}
+    what: dict[str, Any] = {"pooling": pooling, "dtype": dtype, **allowed}
     if dry_run:
         for job in jobs:
             plan = plan_harvest(job.model, job.loader, device=device, layers=job.layers, **what)

@@ -25,6 +25,7 @@ from repsim.activations.analyses.augmentation import (
 from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedTable
 from repsim.activations.analyses.minibatch import NetworkSide, about, moved, place, stream
 from repsim.activations.analyses.tables import map_column, map_notes
+from repsim.activations.capture.functions import Allowed
 from repsim.activations.harvesting.loaders import ShuffledLoader
 from repsim.ambient import full_precision
 from repsim.configuration import setting
@@ -86,6 +87,8 @@ def compare_classes(
     name: str | None = None,
     kernel: KernelLike = "linear",
     device: torch.device | str | None = None,
+    allow_random: bool = False,
+    allow_batch: bool = False,
     progress: Progress = silent,
 ) -> SimilarityMap:
     """CKA of every layer with the classes of the images, from minibatches.
@@ -110,7 +113,7 @@ def compare_classes(
     checked_labels(images.labels, len(images), images.name)
     target = place(model, device)
     side, classes = (
-        NetworkSide(model, layers, target, name),
+        NetworkSide(model, layers, target, name, Allowed(allow_random, allow_batch)),
         ClassesSide(len(images.classes), target),
     )
     loader = ShuffledLoader(images, augment, batch_size, seed, device=target)
@@ -125,6 +128,12 @@ class ClassesSide:
 
     def __init__(self, classes: int, device: torch.device) -> None:
         self._classes, self._device = classes, device
+
+    def __enter__(self) -> ClassesSide:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        pass
 
     def layers_of(self, batch: Any) -> list[str]:
         return [CLASSES]

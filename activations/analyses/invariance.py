@@ -23,6 +23,7 @@ from repsim.activations.analyses.augmentation import (
 from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedTable
 from repsim.activations.analyses.minibatch import NetworkSide, about, moved, place, stream
 from repsim.activations.analyses.tables import map_column, map_notes
+from repsim.activations.capture.functions import Allowed
 from repsim.activations.harvesting.loaders import ShuffledLoader
 from repsim.ambient import full_precision
 from repsim.configuration import setting
@@ -70,6 +71,8 @@ def invariance(
     name: str | None = None,
     kernel: KernelLike = "linear",
     device: torch.device | str | None = None,
+    allow_random: bool = False,
+    allow_batch: bool = False,
     progress: Progress = silent,
 ) -> SimilarityMap:
     """CKA between two augmented copies of the same images (Grigg et al. 2021, Figure 3).
@@ -91,6 +94,8 @@ def invariance(
         name: what to call the network; by default its class.
         kernel: as in ``compare``.
         device: where to run and to augment; by default where the network lies.
+        allow_random: as in ``compare``.
+        allow_batch: as in ``compare``.
         progress: told the batches done.
 
     Returns:
@@ -102,7 +107,7 @@ def invariance(
         DegenerateError: fewer than four images.
     """
     target = place(model, device)
-    side = NetworkSide(model, layers, target, name)
+    side = NetworkSide(model, layers, target, name, Allowed(allow_random, allow_batch))
     copies = [ShuffledLoader(images, augment, batch_size, seed, view, target) for view in (0, 1)]
     pairs = zip(*(moved(copy, target) for copy in copies), strict=True)
     names = [side.name, f"{side.name} (other copy)"]

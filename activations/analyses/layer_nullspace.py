@@ -23,9 +23,11 @@ from torch import Tensor, nn
 from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedTable
 from repsim.activations.capture.batches import batch_size, to_device
+from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import modules_of, unwrap
-from repsim.activations.harvesting.heads import head_device, show
+from repsim.activations.capture.unchanged import Unchanged
+from repsim.activations.harvesting.heads import head_device, running, show
 from repsim.activations.harvesting.loaders import ImageLoader, as_loader, examples_in
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.ambient import full_precision, settled
@@ -71,6 +73,8 @@ def layer_null_spaces(
     layers: str | Sequence[str] | None = None,
     rank_tolerance: float | None = None,
     device: torch.device | str | None = None,
+    allow_random: bool = False,
+    allow_batch: bool = False,
     progress: Progress = silent,
 ) -> list[NullSpaceEntry]:
     """The null space's share of the energy of the patches that each layer reads.
@@ -95,6 +99,9 @@ def layer_null_spaces(
         layers: addresses or globs among those layers; by default all.
         rank_tolerance: as for ``repsim.nullspace.row_space``.
         device: where to run; by default where the network lies.
+        allow_random: look at a network that is random; otherwise it is refused.
+        allow_batch: look at a network whose layers depend on the batch of an example, or on batches
+            before it; otherwise it is refused.
         progress: told the images seen, of each pass.
 
     Returns:
@@ -108,7 +115,8 @@ def layer_null_spaces(
     Raises:
         UsageError: no such layer that runs, or no images.
         ShapeError: labels that are not one each.
-        CaptureError: the network does not run on the images, or a layer has no row for each.
+        CaptureError: the network does not run on the images, a layer has no row for each, or the
+            network is no function of the example.
         NonFiniteError: NaN or infinity in what a layer reads.
     """
     network = unwrap(network)
@@ -121,16 +129,18 @@ def layer_null_spaces(
     report = _reporter(progress, [examples_in(source) for source, _ in sources.values()])
     spaces: dict[str, PatchSpace] = {}
     found: dict[str, list[NullSpaceEntry]] = {}
-    for group, (source, classes) in sources.items():
-        show = partial(_show, network, modules, source, target, report)
-        means = _Means(modules, classes)
-        classes.check(show(means.take), group)
-        energies = _Centred(modules, spaces, means, rank_tolerance)
-        n = show(energies.take)
-        for layer in means.sums:
-            records = energies.of(layer, n)
-            entries = _entries(layer, spaces[layer], records, group, classes)
-            found.setdefault(layer, []).extend(entries)
+    with Unchanged(network) as kept:
+        check = partial(_check, network, modules, Allowed(allow_random, allow_batch), kept)
+        for group, (source, classes) in sources.items():
+            show = partial(_show, network, modules, source, target, report)
+            means = _Means(modules, classes)
+            classes.check(show(means.take, check), group)
+            energies = _Centred(modules, spaces, means, rank_tolerance)
+            n = show(energies.take)
+            for layer in means.sums:
+                records = energies.of(layer, n)
+                entries = _entries(layer, spaces[layer], records, group, classes)
+                found.setdefault(layer, []).extend(entries)
     return [entry for entries in found.values() for entry in entries]
 
 
@@ -207,10 +217,12 @@ def _show(
     device: torch.device,
     report: Callable[[int], None],
     take: Callable[[str, Tensor, int], None],
+    check: Callable[[Any], None] | None = None,
 ) -> int:
     """Show a network all batches, and ``take`` what its layers are given; returns the examples.
 
-    ``take`` is told the layer, its input as maps, and the place of the batch's first example.
+    ``take`` is told the layer, its input as maps, and the place of the batch's first example;
+    ``check`` sees the first batch before all else.
     """
     begin = n = 0
 
@@ -220,12 +232,26 @@ def _show(
 
     capture = Capture(network, [f"{layer}@input" for layer in modules], reduce=reduce)
     for batch in loader:
-        n = batch_size(batch)
+        n, shown = batch_size(batch), to_device(batch, device)
+        if check is not None and not begin:
+            check(shown)
         with capture:
-            show(network, to_device(batch, device))
+            show(network, shown)
         begin += n
         report(n)
     return begin
+
+
+def _check(
+    network: nn.Module,
+    modules: Mapping[str, nn.Module],
+    allowed: Allowed,
+    kept: Unchanged,
+    batch: Any,
+) -> None:
+    """Check that the inputs of those layers that run are functions of the example."""
+    with running(network, batch):
+        check_function(network, batch, [f"{layer}@input" for layer in modules], allowed, kept)
 
 
 def _reporter(progress: Progress, sizes: Sequence[int | None]) -> Callable[[int], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -10,8 +11,10 @@ import torch
 from torch import nn
 
 from repsim.activations.capture.batches import run, to_device
+from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture, planned
 from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.unchanged import Unchanged
 from repsim.devices import find_device
 from repsim.errors import DegenerateError
 from repsim.measures import MinibatchCKA
@@ -21,7 +24,11 @@ from repsim.results import SimilarityMap
 
 
 class Side(Protocol):
-    """A source of layers (n, ...) of every batch."""
+    """A source of layers (n, ...) of every batch, which is left as it was."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *unused: object) -> None: ...
 
     def layers_of(self, batch: Any) -> list[str]:
         """The layers that it will give, from the first batch."""
@@ -31,7 +38,15 @@ class Side(Protocol):
 
 
 class NetworkSide:
-    """The layers of a network."""
+    """The layers of a network.
+
+    Args:
+        model: any module.
+        layers: addresses or patterns.
+        device: where to run.
+        name: what to call it; by default its class.
+        allowed: what its layers may depend on beside the example.
+    """
 
     def __init__(
         self,
@@ -39,15 +54,27 @@ class NetworkSide:
         layers: str | Sequence[str] | None,
         device: torch.device,
         name: str | None,
+        allowed: Allowed,
     ) -> None:
         self._model = unwrap(model).to(device)
         self.name = name or type(self._model).__name__
         self._chosen = layers
+        self._allowed = allowed
         self._layers: list[str] = []
+        self._kept = Unchanged(self._model)
+
+    def __enter__(self) -> NetworkSide:
+        self._kept.__enter__()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._kept.__exit__()
 
     def layers_of(self, batch: Any) -> list[str]:
         if not self._layers:
-            self._layers = list(planned(self._model, batch, self._chosen))
+            with self._kept.watching():
+                self._layers = list(planned(self._model, batch, self._chosen))
+            check_function(self._model, batch, self._layers, self._allowed, self._kept)
         return self._layers
 
     def take(self, batch: Any, reduce: Callable[[str, Any], Any]) -> Mapping[str, Any]:
@@ -65,13 +92,17 @@ def stream(
     progress: Progress,
 ) -> SimilarityMap:
     """The map of two sides, from what each is shown of every batch."""
-    engine: MinibatchCKA | None = None
-    for done, pair in enumerate(pairs, start=1):
-        shown = list(zip(sides, pair, strict=True))
-        if engine is None:
-            engine = MinibatchCKA(*(side.layers_of(part) for side, part in shown), kernel=kernel)
-        engine.update(*(side.take(part, engine.reduce) for side, part in shown))
-        progress(done, max(total, done), "")
+    with ExitStack() as stack:
+        for side in dict.fromkeys(sides):  # both may be one
+            stack.enter_context(side)
+        engine: MinibatchCKA | None = None
+        for done, pair in enumerate(pairs, start=1):
+            shown = list(zip(sides, pair, strict=True))
+            if engine is None:
+                layers = [side.layers_of(part) for side, part in shown]
+                engine = MinibatchCKA(*layers, kernel=kernel)
+            engine.update(*(side.take(part, engine.reduce) for side, part in shown))
+            progress(done, max(total, done), "")
     if engine is None:
         raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
     return engine.compute(name_a=names[0], name_b=names[1])

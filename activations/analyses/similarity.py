@@ -27,6 +27,7 @@ from repsim.activations.analyses.augmentation import (
 from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedTable
 from repsim.activations.analyses.minibatch import NetworkSide, moved, place, stream
 from repsim.activations.analyses.tables import certainty, map_notes, map_title
+from repsim.activations.capture.functions import Allowed
 from repsim.activations.harvesting.loaders import ShuffledLoader
 from repsim.ambient import full_precision
 from repsim.configuration import setting
@@ -118,6 +119,8 @@ def compare(
     name_b: str | None = None,
     kernel: KernelLike = "linear",
     device: torch.device | str | None = None,
+    allow_random: bool = False,
+    allow_batch: bool = False,
     progress: Progress = silent,
 ) -> SimilarityMap:
     """Minibatch CKA of all pairs of layers (Nguyen et al. 2021), in one pass over the images.
@@ -139,20 +142,24 @@ def compare(
         name_b: the same of ``model_b``.
         kernel: as in ``repsim.cka``; an RBF bandwidth is taken from each batch.
         device: where to run; by default where ``model_a`` lies.
+        allow_random: compare a network that is random; otherwise it is refused.
+        allow_batch: compare a network whose layers depend on the batch of an example, or on batches
+            before it; otherwise it is refused.
         progress: told the batches done, where their number is known.
 
     Raises:
         UsageError: a layer that a network does not have, or a batch it cannot take.
-        CaptureError: a layer that was named and is never called, or has no row for each example.
+        CaptureError: a layer that was named and is never called, or has no row for each example;
+            or a network that is no function of the example, see ``repsim.harvest``.
         DegenerateError: no batch of at least four images.
 
     Warns:
         RepsimWarning: of layers that were not named and are left out for these reasons.
     """
-    target = place(model_a, device)
+    target, allowed = place(model_a, device), Allowed(allow_random, allow_batch)
     a, b = (
-        NetworkSide(model_a, layers_a, target, name_a),
-        NetworkSide(model_b, layers_b, target, name_b),
+        NetworkSide(model_a, layers_a, target, name_a, allowed),
+        NetworkSide(model_b, layers_b, target, name_b, allowed),
     )
     pairs = ((batch, batch) for batch in moved(loader, target))
     total = len(loader) if isinstance(loader, Sized) else 0

@@ -8,7 +8,7 @@ arguments.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,7 @@ def inputs_of(batch: Any) -> Any:
         UsageError: there is none.
     """
     if isinstance(batch, (tuple, list)) and batch:
+        _check_one_input(batch)
         return inputs_of(batch[0])
     if isinstance(batch, (Tensor, np.ndarray)):
         return batch
@@ -79,6 +80,48 @@ def inputs_of(batch: Any) -> Any:
     )
 
 
+def _check_one_input(batch: Sequence[Any]) -> None:
+    """Raise ``UsageError`` for a list of examples, or for several inputs: only one would be read.
+
+    A tuple or list is (inputs, labels, ids), so what follows the inputs is no further input.
+    """
+    first, others = batch[0], batch[1:]
+    if isinstance(first, (tuple, list)) and len(first) > 1:
+        raise UsageError(
+            f"a batch gave a {type(first).__name__} of {len(first)} as inputs, as a loader of "
+            "several views does, or one with collate_fn=list; expected one tensor (n, ...): choose "
+            "a view, or give several inputs as a dictionary by the names of the network's arguments"
+        )
+    if isinstance(first, Mapping) and any(
+        isinstance(each, Mapping) and set(each) == set(first) for each in others
+    ):
+        raise UsageError(
+            f"a batch gave {len(batch)} dictionaries of {', '.join(map(str, first))}, as a loader "
+            "with collate_fn=list does; expected one dictionary of tensors (n, ...)"
+        )
+    if _are_examples(batch) or any(_is_further(first, each) for each in others):
+        raise UsageError(
+            f"a batch gave {len(batch)} arrays, the first {tuple(first.shape)}, as a loader of "
+            "several views does, or one with collate_fn=list; expected one (n, ...), followed by "
+            "labels and ids: choose a view, or give several inputs as a dictionary by the names of "
+            "the network's arguments"
+        )
+
+
+def _are_examples(batch: Sequence[Any]) -> bool:
+    """True for more arrays of one shape than inputs, labels and ids are."""
+    arrays = [each for each in batch if isinstance(each, (Tensor, np.ndarray)) and each.ndim]
+    return len(batch) > 3 and len(arrays) == len(batch) and len({a.shape for a in arrays}) == 1
+
+
+def _is_further(first: Any, other: Any) -> bool:
+    """True for values that can be no labels or ids of the first: of another length, or as large."""
+    if not all(isinstance(each, (Tensor, np.ndarray)) and each.ndim for each in (first, other)):
+        return False
+    alike = first.ndim > 2 and first.shape == other.shape and first.dtype == other.dtype
+    return len(first) != len(other) or alike
+
+
 def batch_size(batch: Any) -> int:
     """The number of examples in a batch.
 
@@ -95,17 +138,24 @@ def batch_size(batch: Any) -> int:
 
 def head(batch: Any, k: int) -> Any:
     """The first ``k`` examples of a batch; labels and ids too. What has no n rows is left whole."""
-    n = batch_size(batch)
+    return pick(batch, range(min(k, batch_size(batch))))
+
+
+def pick(batch: Any, places: Sequence[int]) -> Any:
+    """The examples at some places of a batch, as ``head`` gives the first ones."""
+    n, index = batch_size(batch), list(places)
 
     def cut(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {key: cut(each) for key, each in value.items()}
         if isinstance(value, (Tensor, np.ndarray)):
-            return value[:k] if value.ndim and len(value) == n else value
+            return value[index] if value.ndim and len(value) == n else value
         if isinstance(value, (tuple, list)) and len(value) == n:
-            return value[:k]
+            return [value[k] for k in index]
         return value
 
+    if isinstance(batch, (tuple, list)) and isinstance(batch[0], (tuple, list)):
+        return [[cut(batch[0][0])], *map(cut, batch[1:])]
     return [cut(each) for each in batch] if isinstance(batch, (tuple, list)) else cut(batch)
 
 
@@ -121,6 +171,17 @@ def to_device(batch: Any, device: torch.device | str) -> Any:
             key: value if key in ABOUT else to_device(value, device) for key, value in batch.items()
         }
     return batch.to(device) if isinstance(batch, Tensor) else batch
+
+
+def as_type(batch: Any, kind: torch.dtype) -> Any:
+    """The batch with the floating-point tensors that the network is fed with in another type."""
+    if isinstance(batch, (tuple, list)) and batch:
+        return [as_type(batch[0], kind), *batch[1:]]
+    if isinstance(batch, Mapping):
+        return {
+            key: value if key in ABOUT else as_type(value, kind) for key, value in batch.items()
+        }
+    return batch.to(kind) if isinstance(batch, Tensor) and batch.is_floating_point() else batch
 
 
 def _fitting(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

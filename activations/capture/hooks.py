@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.batches import batch_size, head, inputs_of, run
 from repsim.activations.capture.modules import Choice, choose, modules_of, unwrap
+from repsim.activations.capture.unchanged import same_random_numbers
 from repsim.errors import CaptureError, RepsimWarning
 from repsim.layers import Address, path_fits
 
@@ -351,7 +352,7 @@ def _trace(
     """The layers that would be recorded, in all and for each choice."""
     model = unwrap(model)
     capture = Capture(model, layers, reduce=lambda _, x: (tuple(x.shape), x.dtype))
-    with _same_random_numbers(model), capture:
+    with same_random_numbers(model), capture:
         run(model, batch)
         groups = [(choice, capture.given(choice)) for choice in capture.choices]
         taken = capture.take()
@@ -417,18 +418,6 @@ def _module_by_module() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextmanager
-def _same_random_numbers(model: nn.Module) -> Iterator[None]:
-    """Leave the generators of the CPU and of the network's device as they were."""
-    device = next(model.parameters(), torch.empty(0)).device
-    if device.type == "cpu":
-        kept = torch.random.fork_rng(devices=[])
-    else:
-        kept = torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)
-    with kept:
-        yield
 
 
 def _refuse_to_scatter(module: nn.Module, args: Any) -> None:

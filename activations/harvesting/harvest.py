@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from repsim.activations.capture.batches import (
     to_device,
 )
 from repsim.activations.capture.digests import input_digests
+from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
+from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.plan import Plan, check_choices, plan_layers
 from repsim.activations.harvesting.rows import HarvestRows
 from repsim.activations.harvesting.sampling import count_examples, order_of, sampling_of
@@ -60,6 +62,8 @@ def harvest(
     device: torch.device | str | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    allow_random: bool = False,
+    allow_batch: bool = False,
     progress: Progress = silent,
 ) -> ActivationStore:
     """Run a network over a loader and store the activations of its layers.
@@ -89,16 +93,21 @@ def harvest(
         overwrite: replace an existing store.
         resume: continue an unfinished one; leave a finished one of the same harvest as it is. The
             network, settings and example ids are compared, the inputs are not.
+        allow_random: store a network that is random; otherwise it is refused.
+        allow_batch: store a network whose activations of an example depend on its batch, or on
+            batches before it; otherwise it is refused.
         progress: told the examples done.
 
     Raises:
         UsageError: the file exists, a layer does not, or the loader shuffles without ids.
-        CaptureError: a layer that is never called, or gives no tensor.
+        CaptureError: a layer that is never called, or gives no tensor; or a network that is no
+            function of the example, see ``check_function``.
         ShapeError: activations whose shape changes, or that a reduction does not fit.
         NonFiniteError: NaN or infinity in a layer.
         StoreError: no room, or an unfinished store of another harvest.
     """
     path, reduce = Path(path), PoolingRules(pooling)
+    allowed = Allowed(allow_random, allow_batch)
     check_choices(dtype, compression)
     refuse_existing(path, overwrite or resume)
     if part_path(path).is_file() and not (resume or overwrite):
@@ -116,14 +125,17 @@ def harvest(
         "seed": seed,
         "weights_sha256": network_digest(model),
         **({"sampling": sampling} if sampling else {}),
-        "allowed": {"randomness": False, "batch": False},
+        "allowed": allowed.record(),
         **(provenance or {}),
     }
-    with closing(ahead(iter(loader))) as batches:
+    with ExitStack() as stack:
+        batches = stack.enter_context(closing(ahead(iter(loader))))
         first = _first(batches)
         recorded["batch_size"] = batch_size(first)
-        model.to(target)
-        plan = plan_layers(model, to_device(first, target), layers, reduce, dtype, n)
+        kept = stack.enter_context(Unchanged(model.to(target)))
+        shown = to_device(first, target)
+        plan = plan_layers(model, shown, layers, reduce, dtype, n, kept)
+        check_function(model, shown, list(plan.layers), allowed, kept)
         recorded["n"] = plan.n
         rows = HarvestRows(
             plan,
@@ -159,8 +171,10 @@ def plan_harvest(
     dtype: str | None = None,
     examples: int | None = None,
     device: torch.device | str | None = None,
+    allow_random: bool = False,
+    allow_batch: bool = False,
 ) -> Plan:
-    """The plan of a ``harvest``: two examples are shown to the network, nothing is written.
+    """The plan of a ``harvest``: some examples are shown to the network, nothing is written.
 
     The arguments and errors are those of ``harvest``.
     """
@@ -170,7 +184,10 @@ def plan_harvest(
     model = unwrap(model)
     target = _device_of(model) if device is None else find_device(device)
     moved = to_device(first, target)
-    return plan_layers(model.to(target), moved, layers, PoolingRules(pooling), dtype, n)
+    with Unchanged(model.to(target)) as kept:
+        plan = plan_layers(model, moved, layers, PoolingRules(pooling), dtype, n, kept)
+        check_function(model, moved, list(plan.layers), Allowed(allow_random, allow_batch), kept)
+    return plan
 
 
 def _first(batches: Iterator[Any]) -> Any:

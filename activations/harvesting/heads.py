@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -9,8 +11,10 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.batches import batch_size as examples_of
 from repsim.activations.capture.batches import inputs_of, run, to_device
+from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.loaders import NoisyLoader, as_loader, examples_in
 from repsim.ambient import full_precision, settled
 from repsim.data.noise import Noise
@@ -62,6 +66,8 @@ def head_features(
     seed: int = 0,
     batch_size: int = 256,
     device: torch.device | str | None = None,
+    allow_random: bool = False,
+    allow_batch: bool = False,
     progress: Progress = silent,
 ) -> Tensor:
     """The input of a linear head for each image, (n, d) float32 on the CPU.
@@ -77,11 +83,15 @@ def head_features(
         seed: of the noise.
         batch_size: images at a time, where they come as a tensor.
         device: where to run; by default where the network lies.
+        allow_random: take a network that is random; otherwise it is refused.
+        allow_batch: take a network whose features depend on the batch of an image, or on batches
+            before it; otherwise it is refused.
         progress: told the images done.
 
     Raises:
         UsageError: the network has no linear head, or there are no images.
-        CaptureError: the network does not run on the images, or its head has no row for each.
+        CaptureError: the network does not run on the images, its head has no row for each, or it is
+            no function of the image.
         NonFiniteError: NaN or infinity in the features.
     """
     head = linear_head(network)
@@ -91,25 +101,37 @@ def head_features(
     loader = as_loader(images, batch_size)
     loader = loader if noise is None else NoisyLoader(loader, noise, seed)
     total, done = examples_in(loader), 0
-    blocks = []
-    for batch in loader:
-        block = _input_of_head(network, to_device(batch, target), head.weight.shape[1])
-        blocks.append(block)
-        done += len(block)
-        progress(done, total or done, "")
+    blocks: list[Tensor] = []
+    allowed = Allowed(allow_random, allow_batch)
+    with Unchanged(network) as kept:
+        for batch in loader:
+            shown = to_device(batch, target)
+            if not blocks:
+                with running(network, shown):
+                    check_function(network, shown, ["head@input"], allowed, kept)
+            blocks.append(_input_of_head(network, shown, head.weight.shape[1]))
+            done += len(blocks[-1])
+            progress(done, total or done, "")
     if not done:
         raise UsageError("the loader gave no images; expected at least one")
     return torch.cat(blocks)
 
 
 def show(network: nn.Module, batch: Any) -> None:
-    """Run a network on a batch; one that does not take the images is the user's to mend.
+    """Run a network on a batch; the errors are those of ``running``."""
+    with running(network, batch):
+        run(network, batch)
+
+
+@contextmanager
+def running(network: nn.Module, batch: Any) -> Iterator[None]:
+    """A block that runs a network; one that does not take the images is the user's to mend.
 
     Raises:
         CaptureError: it does not run on them.
     """
     try:
-        run(network, batch)
+        yield
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, TypeError, ValueError, IndexError) as error:

@@ -11,6 +11,7 @@ from torch import nn
 
 from repsim.activations.capture.hooks import planned
 from repsim.activations.capture.pooling import PoolingRules
+from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.store.compression import COMPRESSIONS
 from repsim.activations.store.format import LayerSpec
 from repsim.errors import ShapeError, UsageError, choices
@@ -46,11 +47,17 @@ def plan_layers(
     pooling: PoolingRules,
     dtype: str | None,
     n: int,
+    kept: Unchanged,
 ) -> Plan:
-    """The layers that a network gives for a batch, as they will be stored."""
+    """The layers that a network gives for a batch, as they will be stored.
+
+    The network is brought back to the state that was kept.
+    """
     specs: dict[str, LayerSpec] = {}
     rows: dict[str, int] = {}
-    found = planned(model, batch, layers)
+    with kept.watching():
+        found = planned(model, batch, layers)
+    kept.restore()
     pooling.check(found)
     for name, traced in found.items():
         # Shapes are all that is asked for, and a tensor without numbers has those.

@@ -1,0 +1,344 @@
+"""The check that a network is a function of the example, not random and blind to its batch."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from repsim.activations.capture.batches import as_type, batch_size, pick, run
+from repsim.activations.capture.hooks import Capture
+from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
+from repsim.devices import default_memory
+from repsim.errors import CaptureError
+
+#: A difference beyond this share of a layer's spread is no rounding in float32.
+ROUNDING = 1e-4
+
+#: A difference beyond this share is no rounding in any type.
+_PLAIN = 0.25
+
+#: Units in the last place by which rounding alone may change a layer, where nothing wider can tell.
+_UNITS = 16
+
+_WIDER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64}
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The ways in which activations may depend on more than their example.
+
+    Attributes:
+        random: on random numbers.
+        batch: on the other examples of the batch, or on batches before it.
+    """
+
+    random: bool = False
+    batch: bool = False
+
+    def record(self) -> dict[str, bool]:
+        """As provenance has it."""
+        return {"randomness": self.random, "batch": self.batch}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The first layer that is no function of the example.
+
+    Attributes:
+        kind: ``random``, ``state`` or ``batch``.
+        layer: its address; empty where the network runs other layers each time.
+        share: the difference as a share of the layer's spread.
+    """
+
+    kind: str
+    layer: str
+    share: float
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Examples of a batch, and some of them once more among others.
+
+    Attributes:
+        examples: three, or the whole batch of a network that does not run on three.
+        places: in ``examples``, of those that make up each further batch.
+    """
+
+    examples: Any
+    places: Sequence[Sequence[int]]
+
+
+def check_function(
+    model: nn.Module, batch: Any, layers: Sequence[str], allowed: Allowed, kept: Unchanged
+) -> None:
+    """Check that the layers of a network are functions of the example.
+
+    The network sees three examples of the batch twice, then two of them in other places, then the
+    third alone. Values that differ by more than rounding are a refusal, which names the first
+    module of the network where they do. Where the type of the numbers leaves room for doubt, a copy
+    of the network in a wider one decides.
+
+    Args:
+        model: not wrapped, where it is to run.
+        batch: where the network lies.
+        layers: addresses, as ``planned`` gives them.
+        allowed: what is no reason to refuse.
+        kept: the state of the network, to which it is brought back.
+
+    Raises:
+        CaptureError: a layer is random, keeps a state between calls or depends on its batch, and
+            that is not allowed.
+    """
+    if allowed.random and allowed.batch:
+        return
+    with same_random_numbers(model):
+        try:
+            shown = _shown(model, batch, layers, kept)
+            found = _judged(model, shown, layers, allowed, kept, _strict)
+            if found is not None and not _certain(found):
+                found = _judged_in_wider(model, shown, layers, allowed, kept)
+            if found is not None:
+                raise _refusal(_culprit(model, shown, found, kept))
+        finally:
+            kept.restore()
+
+
+# --- what is shown
+
+
+def _shown(model: nn.Module, batch: Any, layers: Sequence[str], kept: Unchanged) -> _Shown:
+    n = batch_size(batch)
+    if n > 3:
+        three = pick(batch, (0, n // 2, n - 1))
+        with suppress(Exception):  # the whole batch will tell
+            _values(model, three, layers, kept)
+            return _among(three, 3)
+    return _among(batch, n)
+
+
+def _among(examples: Any, n: int) -> _Shown:
+    """Examples, and batches of some: each example comes without each of the others.
+
+    The largest of a batch, for instance, decides the scale of numbers that are rounded to bytes.
+    """
+    if n == 1:
+        return _Shown(examples, ())
+    if n == 3:
+        return _Shown(examples, ((2, 0), (1, 1)))
+    return _Shown(examples, ((n - 1, *(0,) * (n - 1)), (n // 2,) * n))
+
+
+# --- passes
+
+
+def _values(
+    model: nn.Module, batch: Any, layers: Sequence[str], kept: Unchanged
+) -> dict[str, Tensor]:
+    """The values that the layers give for a batch, of those that run, in order of execution."""
+    found: dict[str, Tensor] = {}
+
+    def keep(layer: str, values: Tensor) -> None:
+        found[layer] = values.clone()
+
+    with kept.watching(), Capture(model, layers, reduce=keep):
+        run(model, batch)
+    return found
+
+
+def _judged(
+    model: nn.Module,
+    shown: _Shown,
+    layers: Sequence[str],
+    allowed: Allowed,
+    kept: Unchanged,
+    tolerance: Callable[[Tensor], float],
+) -> _Found | None:
+    """The first layer that is no function of the example, and is not allowed to be none."""
+
+    def see(batch: Any) -> dict[str, Tensor]:
+        return _values(model, batch, layers, kept)
+
+    kept.restore()
+    first = see(shown.examples)
+    again = _differing(first, see(shown.examples), tolerance)
+    kept.restore()
+    if again is not None:
+        anew = _differing(first, see(shown.examples), tolerance)
+        kind, (layer, share) = ("state", again) if anew is None else ("random", anew)
+        free = allowed.random if kind == "random" else allowed.batch
+        return None if free else _Found(kind, layer, share)
+    if allowed.batch:
+        return None
+    for places in shown.places:
+        others = _seen_or_none(see, pick(shown.examples, places))
+        kept.restore()
+        found = others and _depends(first, others, places, batch_size(shown.examples), tolerance)
+        if found:
+            return found
+    return None
+
+
+def _seen_or_none(see: Callable[[Any], dict[str, Tensor]], batch: Any) -> dict[str, Tensor] | None:
+    """What is seen of a batch; None where the network does not run on so few examples."""
+    try:
+        return see(batch)
+    except Exception:
+        return None
+
+
+def _depends(
+    first: Mapping[str, Tensor],
+    others: Mapping[str, Tensor],
+    places: Sequence[int],
+    n: int,
+    tolerance: Callable[[Tensor], float],
+) -> _Found | None:
+    """The first layer that gives examples other values among others."""
+    found = _differing(
+        {name: each[list(places)] for name, each in first.items() if each.shape[:1] == (n,)},
+        {name: each for name, each in others.items() if each.shape[:1] == (len(places),)},
+        tolerance,
+    )
+    return None if found is None else _Found("batch", *found)
+
+
+# --- differences
+
+
+def _differing(
+    a: Mapping[str, Tensor], b: Mapping[str, Tensor], tolerance: Callable[[Tensor], float]
+) -> tuple[str, float] | None:
+    """The first layer whose values differ by more than rounding, and by which share of its spread.
+
+    Values of sizes that depend on the batch, such as its longest text, are compared as far as both
+    reach.
+    """
+    if set(a) != set(b):
+        return "", float("inf")
+    for name, values in a.items():
+        x, y = _corner(values, b[name]), _corner(b[name], values)
+        off = _largest_difference(x, y)
+        if off > tolerance(values):
+            spread = _spread(values)
+            return name, off / spread if spread else float("inf")
+    return None
+
+
+def _corner(x: Tensor, like: Tensor) -> Tensor:
+    sizes = (min(pair) for pair in zip(x.shape, like.shape, strict=False))
+    return x[tuple(slice(size) for size in sizes)]
+
+
+def _largest_difference(x: Tensor, y: Tensor) -> float:
+    if x.shape != y.shape:
+        return float("inf")
+    a, b = x.cpu().double(), y.cpu().double()
+    equal = (a == b) | (a.isnan() & b.isnan())
+    off = (a - b).abs().masked_fill(equal, 0).nan_to_num(nan=float("inf"))
+    return float(off.max()) if off.numel() else 0.0
+
+
+def _spread(x: Tensor) -> float:
+    values = x.cpu().double()
+    values = values[values.isfinite()]
+    return float(values.std(correction=0)) if values.numel() else 0.0
+
+
+def _strict(x: Tensor) -> float:
+    return ROUNDING * _spread(x)
+
+
+def _by_type(x: Tensor) -> float:
+    """A bound on rounding from the number type, where no wider one can tell."""
+    finite = x[x.isfinite()]
+    largest = float(finite.abs().max()) if finite.numel() else 0.0
+    return max(_strict(x), _UNITS * torch.finfo(x.dtype).eps * largest)
+
+
+def _certain(found: _Found) -> bool:
+    """True for a difference that no rounding explains."""
+    return _PLAIN < found.share < float("inf") or not found.layer
+
+
+def _judged_in_wider(
+    model: nn.Module, shown: _Shown, layers: Sequence[str], allowed: Allowed, kept: Unchanged
+) -> _Found | None:
+    """The judgement of a copy of the network in a wider number type, else by a bound."""
+    with suppress(Exception):  # one that cannot be copied, or that names its type within
+        wider = _WIDER[_type_of(model, shown)]
+        copied = _copy(model, wider)
+        wide = _Shown(as_type(shown.examples, wider), shown.places)
+        with Unchanged(copied) as state:
+            return _judged(copied, wide, layers, allowed, state, _strict)
+    return _judged(model, shown, layers, allowed, kept, _by_type)
+
+
+def _type_of(model: nn.Module, shown: _Shown) -> torch.dtype:
+    """The narrowest floating-point type of a network's parameters; float32 without any."""
+    kinds = {each.dtype for each in model.parameters() if each.is_floating_point()}
+    return min(kinds, key=lambda kind: torch.finfo(kind).bits) if kinds else torch.float32
+
+
+def _copy(model: nn.Module, kind: torch.dtype) -> nn.Module:
+    """A copy of a network in another number type.
+
+    Raises:
+        MemoryError: there is no room for it.
+    """
+    numbers = sum(each.numel() for each in (*model.parameters(), *model.buffers()))
+    device = next(model.parameters(), torch.empty(0)).device
+    if numbers * kind.itemsize > default_memory(device):
+        raise MemoryError
+    return copy.deepcopy(model).to(kind)
+
+
+# --- refusals
+
+
+def _culprit(model: nn.Module, shown: _Shown, found: _Found, kept: Unchanged) -> _Found:
+    """The first of all modules of the network that does what one of the chosen layers does."""
+    allowed = Allowed(random=found.kind == "batch")
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # modules without a tensor are of no interest here
+        first = _judged(model, shown, ["type:Module"], allowed, kept, _by_type)
+        if first is not None and first.kind == found.kind and first.layer:
+            return first
+    return found
+
+
+_REASONS = {
+    "random": (
+        "gives other values when the same examples are shown again: it is random in evaluation "
+        "mode, as dropout by a function or outside of the network's modules is",
+        "draws once and keeps that",
+        "random",
+    ),
+    "state": (
+        "gives other values when the same examples are shown again: the network keeps a state from "
+        "one batch to the next",
+        "takes the batches as they come",
+        "batch",
+    ),
+    "batch": (
+        "gives an example other values in another batch: it depends on the other examples, as "
+        "normalisation by the statistics of a batch does",
+        "takes the batches as they come",
+        "batch",
+    ),
+}
+
+
+def _refusal(found: _Found) -> CaptureError:
+    reason, meaning, flag = _REASONS[found.kind]
+    layer = f"layer {found.layer!r}" if found.layer else "the network runs other layers and"
+    return CaptureError(
+        f"{layer} {reason}; change that, or pass --allow-{flag} (allow_{flag}=True), which "
+        f"{meaning}"
+    )

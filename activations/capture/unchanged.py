@@ -1,0 +1,213 @@
+"""Networks left as they were: buffers, parameters, attributes and generators of random numbers."""
+
+from __future__ import annotations
+
+import random
+import types
+from collections import deque
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+#: Values without a state of their own.
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), type, torch.dtype, torch.device)
+_PLAIN = (*_PLAIN, types.FunctionType, types.MethodType, types.ModuleType)
+
+_CONTAINERS = (MutableMapping, list, tuple, set, deque)
+
+
+class Unchanged:
+    """The state of a network at the beginning of a ``with`` block, which its end brings back.
+
+    Attributes of modules are kept, with the lists, dictionaries, arrays, generators and plain
+    objects that they hold. Tensors are copied only as an operation is about to write into them, and
+    only in a block of ``watching``; a network that writes nothing costs no memory.
+
+    Args:
+        model: any module.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._held: list[Callable[[], None]] = []
+        self._watched: dict[int, list[Tensor]] = {}
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __enter__(self) -> Unchanged:
+        self._held, self._watched, self._copies = [], {}, {}
+        for value in _parts(self._model):
+            if isinstance(value, Tensor):
+                self._watch(value)
+            elif (restore := _kept(value)) is not None:
+                self._held.append(restore)
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.restore()
+        self._held, self._watched, self._copies = [], {}, {}
+
+    def restore(self) -> None:
+        """Bring back the state of the beginning."""
+        for put_back in self._held:
+            put_back()
+        with torch.no_grad():
+            for tensor, before in self._copies.values():
+                tensor.data.copy_(before)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Copy what the operations of the block write into, before they do."""
+        with _Writes(self._before_write):
+            yield
+
+    def _watch(self, tensor: Tensor) -> None:
+        with suppress(RuntimeError, NotImplementedError):  # one without storage is not written to
+            self._watched.setdefault(tensor.untyped_storage().data_ptr(), []).append(tensor)
+
+    def _before_write(self, written: Tensor) -> None:
+        with suppress(RuntimeError, NotImplementedError):
+            for tensor in self._watched.get(written.untyped_storage().data_ptr(), ()):
+                if id(tensor) not in self._copies:
+                    self._copies[id(tensor)] = tensor, tensor.detach().clone()
+
+
+class _Writes(TorchDispatchMode):
+    """Tells of every tensor that an operation is about to write into."""
+
+    def __init__(self, tell: Callable[[Tensor], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def __torch_dispatch__(
+        self, func: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        for value in _written(func, args, kwargs):
+            for each in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(each, Tensor):
+                    self._tell(each)
+        return func(*args, **kwargs)
+
+
+def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The arguments that an operation writes into."""
+    if "batch_norm" in str(func):  # it updates the running statistics, and does not declare it
+        return [*args[1:], *kwargs.values()]
+    arguments = func._schema.arguments if hasattr(func, "_schema") else ()
+    return [
+        args[place] if place < len(args) else kwargs.get(argument.name)
+        for place, argument in enumerate(arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+
+
+@contextmanager
+def same_random_numbers(model: nn.Module) -> Iterator[None]:
+    """Leave the generators of torch (CPU and the network's device), NumPy and Python alone."""
+    device = next(model.parameters(), torch.empty(0)).device
+    with ExitStack() as stack:
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002
+        if device.type in ("cpu", "meta"):
+            stack.enter_context(torch.random.fork_rng(devices=[]))
+        else:
+            stack.enter_context(
+                torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)
+            )
+        yield
+
+
+def _parts(model: nn.Module) -> Iterator[Any]:
+    """The modules of a network, and all that their attributes hold.
+
+    Modules in plain lists too. Of other objects, those that a module holds, but none that such an
+    object holds: a network may know the program that trains it.
+    """
+    seen: set[int] = set()
+    waiting: list[tuple[Any, bool]] = [(model, True)]
+    while waiting:
+        value, is_ours = waiting.pop()
+        if isinstance(value, _PLAIN) or id(value) in seen:
+            continue
+        stores = isinstance(value, (nn.Module, *_CONTAINERS))
+        if is_ours or stores or isinstance(value, (Tensor, np.ndarray)):
+            seen.add(id(value))
+            yield value
+            waiting += [(each, is_ours and stores) for each in _inside(value)]
+
+
+def _inside(value: Any) -> list[Any]:
+    """The values that a part of a network holds."""
+    if isinstance(value, torch.jit.ScriptModule):
+        return [*value.parameters(), *value.buffers()]
+    if isinstance(value, MutableMapping):
+        return list(value.values())
+    if isinstance(value, _CONTAINERS):
+        return list(value)
+    if isinstance(value, (Tensor, np.ndarray)) or not hasattr(value, "__dict__"):
+        return []
+    return list(vars(value).values())
+
+
+def _kept(value: Any) -> Callable[[], None] | None:
+    """Bring a value back to what it is now; None for one that has no state."""
+    if isinstance(value, torch.jit.ScriptModule):
+        return None
+    if isinstance(value, torch.Generator):
+        state = value.get_state()
+        return lambda: _void(value.set_state(state))
+    if isinstance(value, random.Random):
+        drawn = value.getstate()
+        return lambda: value.setstate(drawn)
+    if isinstance(value, np.random.Generator):
+        bits = value.bit_generator.state
+        return lambda: setattr(value.bit_generator, "state", bits)
+    if isinstance(value, np.ndarray):
+        return _array(value)
+    if isinstance(value, (dict, list, set, deque)):
+        return _container(value)
+    if hasattr(value, "__dict__"):
+        return _container(vars(value))
+    return None
+
+
+def _void(unused: Any) -> None:
+    """Take a value and return none."""
+
+
+def _array(value: np.ndarray) -> Callable[[], None] | None:
+    if not value.flags.writeable:
+        return None
+    before = value.copy()
+    return lambda: np.copyto(value, before)
+
+
+def _container(value: Any) -> Callable[[], None]:
+    """Bring back what a list, a dictionary or a set holds, if it holds something else by then."""
+    before = dict(value) if isinstance(value, dict) else list(value)
+
+    def put_back() -> None:
+        if _same(value, before):
+            return
+        value.clear()
+        if isinstance(value, (dict, set)):
+            value.update(before)
+        else:
+            value.extend(before)
+
+    return put_back
+
+
+def _same(value: Any, before: Any) -> bool:
+    """True if two containers hold the same objects in the same order."""
+    if len(value) != len(before):
+        return False
+    if isinstance(value, dict):
+        pairs = zip(value.items(), before.items(), strict=True)
+        return all(a[0] is b[0] and a[1] is b[1] for a, b in pairs)
+    return all(a is b for a, b in zip(value, before, strict=True))

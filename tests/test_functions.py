@@ -1,0 +1,392 @@
+"""Networks as functions of the example: refusals, what passes, and networks left as they were."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import repsim
+from repsim.activations import compare, head_features, layer_null_spaces, plan_harvest
+from repsim.activations.analyses.classes import compare_classes
+from repsim.activations.analyses.invariance import invariance
+from repsim.activations.capture.unchanged import Unchanged
+from repsim.data import ImageSet, Target
+from repsim.errors import CaptureError, UsageError
+
+X = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Net(nn.Module):
+    """Two layers, with something between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Linear(6, 16), nn.Linear(16, 8)
+
+    def between(self, x: Tensor) -> Tensor:
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.between(self.a(x).relu()))
+
+
+class Dropped(Net):
+    def between(self, x: Tensor) -> Tensor:
+        return F.dropout(x, 0.5)
+
+
+class InAList(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = [nn.Dropout(0.5)]
+
+    def between(self, x: Tensor) -> Tensor:
+        return self.parts[0](x)
+
+
+class Sampled(Net):
+    def between(self, x: Tensor) -> Tensor:
+        return x + torch.randn_like(x)
+
+
+class OfNumPy(Net):
+    def between(self, x: Tensor) -> Tensor:
+        return x * np.random.rand()  # noqa: NPY002
+
+
+class OfPython(Net):
+    def between(self, x: Tensor) -> Tensor:
+        return x * random.random()
+
+
+class Centred(Net):
+    def between(self, x: Tensor) -> Tensor:
+        return x - x.mean(0)
+
+
+class Ranked(Net):
+    """An example's place in the batch decides."""
+
+    def between(self, x: Tensor) -> Tensor:
+        return x + torch.arange(len(x))[:, None]
+
+
+class Seeded(Net):
+    """The same numbers each time, dealt by place."""
+
+    def between(self, x: Tensor) -> Tensor:
+        return x + torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+
+
+class Scaled(Net):
+    """As dynamic quantisation does: the largest value of a batch decides."""
+
+    def between(self, x: Tensor) -> Tensor:
+        return x / x.max()
+
+
+class Initialised(Net):
+    """The first batch decides, as in ActNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(16))
+        self.register_buffer("ready", torch.tensor(False))
+
+    def between(self, x: Tensor) -> Tensor:
+        if not self.ready:
+            self.shift.data.copy_(x.mean(0))
+            self.ready.fill_(True)
+        return x - self.shift
+
+
+class Running(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("m", torch.zeros(16))
+
+    def between(self, x: Tensor) -> Tensor:
+        self.m = 0.9 * self.m + 0.1 * x.mean(0).detach()
+        return x - self.m
+
+
+class Recurrent(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.state = nn.GRUCell(16, 16), None
+
+    def between(self, x: Tensor) -> Tensor:
+        self.state = self.cell(x, self.state)
+        return self.state
+
+
+class Counting(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = {"calls": [0]}
+
+    def between(self, x: Tensor) -> Tensor:
+        self.seen["calls"].append(1)
+        return x * len(self.seen["calls"])
+
+
+RANDOM = [Dropped, InAList, Sampled, OfNumPy, OfPython]
+BY_BATCH = [Centred, Ranked, Seeded, Scaled, Initialised]
+STATE = [Running, Recurrent, Counting]
+
+
+def harvested(net: nn.Module, path: Path, **options: Any) -> np.ndarray:
+    with repsim.harvest(net, X.split(8), path / "a.h5", examples=32, **options) as store:
+        return store[store.layers[-1]][:]
+
+
+@pytest.mark.parametrize("kind", RANDOM)
+def test_a_random_network_is_refused_unless_that_is_allowed(
+    tmp_path: Path, kind: Callable[[], nn.Module]
+) -> None:
+    net = kind().eval()
+    with pytest.raises(CaptureError, match="layer '(b|parts.0)' gives other values.*random"):
+        harvested(net, tmp_path)
+    with pytest.raises(CaptureError, match="allow_random=True"):
+        harvested(net, tmp_path, allow_batch=True)
+    harvested(net, tmp_path, allow_random=True)
+
+
+@pytest.mark.parametrize("kind", BY_BATCH)
+def test_a_layer_that_depends_on_its_batch_is_refused_unless_that_is_allowed(
+    tmp_path: Path, kind: Callable[[], nn.Module]
+) -> None:
+    with pytest.raises(CaptureError, match="layer 'b' gives an example other values in another ba"):
+        harvested(kind().eval(), tmp_path)
+    with pytest.raises(CaptureError, match="allow_batch=True"):
+        harvested(kind().eval(), tmp_path, allow_random=True)
+    harvested(kind().eval(), tmp_path, allow_batch=True)
+
+
+@pytest.mark.parametrize("kind", STATE)
+def test_a_state_between_calls_is_refused_unless_that_is_allowed(
+    tmp_path: Path, kind: Callable[[], nn.Module]
+) -> None:
+    with pytest.raises(CaptureError, match="layer '(b|cell)' .*keeps a state from one batch"):
+        harvested(kind().eval(), tmp_path)
+    harvested(kind().eval(), tmp_path, allow_batch=True)
+
+
+def test_what_is_allowed_is_recorded(tmp_path: Path) -> None:
+    with repsim.harvest(
+        Dropped(), X.split(8), tmp_path / "a.h5", examples=32, allow_random=True
+    ) as store:
+        assert store.provenance()["allowed"] == {"randomness": True, "batch": False}
+
+
+def test_an_allowed_state_is_that_of_a_plain_loop(tmp_path: Path) -> None:
+    net = Running().eval()
+    got = harvested(net, tmp_path, allow_batch=True)
+    with torch.no_grad():
+        want = torch.cat([net(x) for x in X.split(8)])  # from the state of before the harvest
+    np.testing.assert_allclose(got, want.numpy(), atol=1e-6)
+
+
+def test_the_first_layer_is_named_whatever_was_chosen(tmp_path: Path) -> None:
+    net = nn.Sequential(
+        nn.Linear(6, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.ReLU(), nn.Linear(5, 3)
+    )
+    with pytest.raises(CaptureError, match="layer '1' gives an example other values"):
+        harvested(net, tmp_path, layers="3")
+
+
+@pytest.mark.parametrize("kind", [*RANDOM, *BY_BATCH, *STATE])
+def test_networks_are_left_as_they_were(tmp_path: Path, kind: Callable[[], nn.Module]) -> None:
+    net = kind()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    attributes = {key: value for key, value in vars(net).items() if key != "training"}
+    calls = list(net.seen["calls"]) if kind is Counting else None
+    drawn, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    with pytest.raises(CaptureError):
+        harvested(net, tmp_path)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert (np.random.get_state()[1] == numbers).all()  # noqa: NPY002
+    harvested(net, tmp_path, allow_random=True, allow_batch=True)
+    assert net.training
+    assert {k: v for k, v in vars(net).items() if k != "training"} == attributes
+    if kind is Counting:
+        assert net.seen["calls"] == calls
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_weights_that_a_forward_writes_into_are_brought_back(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Embedding(9, 4, max_norm=0.1), nn.Flatten(), nn.Linear(12, 3))
+    before = net[0].weight.detach().clone()
+    tokens = torch.randint(0, 9, (16, 3), generator=torch.Generator().manual_seed(0))
+    repsim.harvest(net, tokens.split(8), tmp_path / "a.h5", examples=16).close()
+    assert torch.equal(net[0].weight, before)
+
+
+def test_running_statistics_of_a_module_in_a_list_are_brought_back(tmp_path: Path) -> None:
+    net = InAList()
+    net.parts = [nn.BatchNorm1d(16)]
+    with pytest.raises(CaptureError, match="layer 'b' gives an example other values"):
+        harvested(net, tmp_path)
+    assert torch.equal(net.parts[0].running_mean, torch.zeros(16))
+    assert int(net.parts[0].num_batches_tracked) == 0
+
+
+def test_generators_of_a_network_are_brought_back() -> None:
+    class Held(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.torch = torch.Generator().manual_seed(1)
+            self.numpy, self.python = np.random.default_rng(1), random.Random(1)
+            self.array = np.zeros(3)
+
+        def between(self, x: Tensor) -> Tensor:
+            self.array += 1
+            drawn = self.numpy.random() + self.python.random() + self.array.sum()
+            return x + torch.randn(x.shape, generator=self.torch) + drawn
+
+    net = Held()
+    with Unchanged(net) as kept, kept.watching():
+        first = net(X)
+    assert torch.equal(net(X), first)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_functions_of_the_example_pass_in_every_type(tmp_path: Path, kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Sequential(nn.Linear(64, 64), nn.LayerNorm(64), nn.GELU()) for _ in range(8)]
+    net = nn.Sequential(nn.Linear(6, 64), *layers).to(kind)
+    batches = [x.to(kind) for x in X.split(8)]
+    repsim.harvest(net, batches, tmp_path / "a.h5", examples=32).close()
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("between", [Dropped, Centred])
+def test_halves_are_refused_too(
+    tmp_path: Path, kind: torch.dtype, between: Callable[[], nn.Module]
+) -> None:
+    net = between().to(kind)
+    with pytest.raises(CaptureError, match="layer 'b'"):
+        repsim.harvest(net, [x.to(kind) for x in X.split(8)], tmp_path / "a.h5", examples=32)
+
+
+def test_a_small_dependence_in_halves_is_seen_in_a_wider_copy(tmp_path: Path) -> None:
+    class Slightly(Net):
+        def between(self, x: Tensor) -> Tensor:
+            return x - 0.01 * x.mean(0)
+
+    net = Slightly().to(torch.bfloat16)
+    with pytest.raises(CaptureError, match="other values in another batch"):
+        repsim.harvest(net, [x.bfloat16() for x in X.split(8)], tmp_path / "a.h5", examples=32)
+
+
+def test_a_network_of_one_batch_size_is_judged_on_whole_batches(tmp_path: Path) -> None:
+    class Fixed(nn.Module):
+        def __init__(self, centred: bool) -> None:
+            super().__init__()
+            self.f, self.centred = nn.Linear(6, 5), centred
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.reshape(8, 6)
+            return self.f(x - x.mean(0) if self.centred else x)
+
+    harvested(Fixed(False), tmp_path)
+    with pytest.raises(CaptureError, match="layer 'f' gives an example other values"):
+        harvested(Fixed(True), tmp_path, overwrite=True)
+
+
+def test_a_plan_refuses_what_a_harvest_would() -> None:
+    with pytest.raises(CaptureError, match="layer 'b' gives other values"):
+        plan_harvest(Dropped(), X.split(8), examples=32)
+    assert plan_harvest(Dropped(), X.split(8), examples=32, allow_random=True).n == 32
+
+
+class Images(nn.Module):
+    """A network with a linear head, whose features are random or depend on the batch."""
+
+    def __init__(self, spoil: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.c, self.head, self.spoil = nn.Conv2d(3, 4, 3), nn.Linear(4, 3), spoil
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.spoil(self.c(x)).mean((2, 3)))
+
+
+def _dropped(x: Tensor) -> Tensor:
+    return F.dropout(x, 0.5)
+
+
+def _centred(x: Tensor) -> Tensor:
+    return x - x.mean(0)
+
+
+def _set() -> ImageSet:
+    pixels = (IMAGES * 40 + 128).clamp(0, 255).to(torch.uint8)
+    ids = tuple(map(str, range(16)))
+    return ImageSet(
+        "some", "all", pixels, (Target("label", torch.arange(16) % 2, ("a", "b")),), ids
+    )
+
+
+RUNS = {
+    "compare": lambda net, **options: compare(net, net, IMAGES.split(8), **options),
+    "invariance": lambda net, **options: invariance(
+        net, _set(), nn.Identity(), batch_size=8, **options
+    ),
+    "classes": lambda net, **options: compare_classes(net, _set(), batch_size=8, **options),
+    "head features": lambda net, **options: head_features(net, IMAGES, **options),
+    "layer null spaces": lambda net, **options: layer_null_spaces(net, IMAGES, **options),
+}
+
+
+@pytest.mark.parametrize("where", RUNS)
+def test_every_place_where_a_network_runs_refuses(where: str) -> None:
+    run = RUNS[where]
+    with pytest.raises(CaptureError, match="layer 'head' .*random.*allow_random=True"):
+        run(Images(_dropped))
+    with pytest.raises(CaptureError, match="layer 'head' .*other examples.*allow_batch=True"):
+        run(Images(_centred))
+    run(Images(_dropped), allow_random=True)
+    run(Images(_centred), allow_batch=True)
+    run(Images(torch.relu))
+
+
+# --- one input, one row each
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        ([X, X + 1], torch.zeros(32).long()),
+        [(x, 0) for x in IMAGES],
+        list(IMAGES),
+        [torch.zeros(5, 6), torch.zeros(7, 6)],
+        [torch.zeros(5).long(), torch.zeros(7).long()],
+        [IMAGES, IMAGES + 1],
+        [{"x": x} for x in IMAGES],
+    ],
+    ids=["views", "pairs", "images", "ragged", "tokens", "views alone", "dictionaries"],
+)
+def test_a_batch_of_views_or_of_examples_is_refused_by_all(tmp_path: Path, batch: Any) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+    net(IMAGES if batch[0] is IMAGES else X)
+    with pytest.raises(UsageError, match="a batch gave .*collate_fn=list"):
+        repsim.harvest(net, [batch], tmp_path / "a.h5", examples=16)
+    with pytest.raises(UsageError, match="a batch gave .*collate_fn=list"):
+        compare(net, net, [batch])
+
+
+def test_one_view_in_a_list_is_the_input(tmp_path: Path) -> None:
+    batches = [([x], torch.zeros(len(x)).long()) for x in X.split(8)]
+    with repsim.harvest(Net(), batches, tmp_path / "a.h5", examples=32) as store:
+        np.testing.assert_allclose(store["b"][:], Net()(X).detach().numpy(), atol=1e-6)
