@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from repsim.comparable import check_same_inputs, check_same_labels
 from repsim.devices import float64_device
 from repsim.errors import MismatchError, ShapeError, UsageError, choices
 
@@ -176,7 +177,13 @@ def as_floats(value: Any) -> torch.Tensor:
 
 def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
     """Raise ``MismatchError`` unless a and b hold the same examples in the same order, reduced
-    in the same ways."""
+    in the same ways.
+
+    Where ids are equal, so must be the labels and the digests of the inputs, where both have them.
+
+    Warns:
+        RepsimWarning: inputs that another preprocessing may have changed.
+    """
     pooling = [str(source.provenance().get("pooling", "none")) for source in (a, b)]
     if _reductions(pooling[0]) != _reductions(pooling[1]):
         raise MismatchError(
@@ -198,6 +205,8 @@ def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
             f"{i}: {id_text(a.example_ids[i])} against {id_text(b.example_ids[i])}; harvest both "
             "from the same data set and split"
         )
+    check_same_labels(a, b)
+    check_same_inputs(a, b)
 
 
 def _reductions(pooling: str) -> set[str]:

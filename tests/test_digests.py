@@ -193,7 +193,7 @@ def test_the_order_is_known_where_a_loader_gives_it(tmp_path: Path) -> None:
 
 
 def test_samplers_other_than_the_sequential_ones_are_recorded(tmp_path: Path) -> None:
-    data = TensorDataset(X, torch.arange(N))
+    data = TensorDataset(X, torch.arange(N), torch.arange(N))
     assert sampling_of(DataLoader(data, batch_size=2)) == sampling_of([X]) == {}
     random = DataLoader(data, sampler=SubsetRandomSampler(range(N)))
     assert sampling_of(random) == {"sampler": "SubsetRandomSampler"}

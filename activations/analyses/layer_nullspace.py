@@ -30,6 +30,7 @@ from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.heads import head_device, running, show
 from repsim.activations.harvesting.loaders import ImageLoader, as_loader, examples_in
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
+from repsim.activations.harvesting.sampling import check_rows
 from repsim.ambient import full_precision, settled
 from repsim.configuration import setting
 from repsim.devices import float64_device
@@ -113,7 +114,7 @@ def layer_null_spaces(
         ``chance`` is 1 - rank / dim. NaN where there is no energy.
 
     Raises:
-        UsageError: no such layer that runs, or no images.
+        UsageError: no such layer that runs, no images, or labels for an order that is not known.
         ShapeError: labels that are not one each.
         CaptureError: the network does not run on the images, a layer has no row for each, or the
             network is no function of the example.
@@ -124,6 +125,8 @@ def layer_null_spaces(
     network.to(target)
     modules = _layers_of(network, layers)
     sources = {"all": (as_loader(loader), _Classes.of(labels))}
+    if labels is not None:
+        check_rows(sources["all"][0])
     if generated is not None:
         sources["generated"] = (as_loader(generated), _Classes.of(None))
     report = _reporter(progress, [examples_in(source) for source, _ in sources.values()])

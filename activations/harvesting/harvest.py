@@ -30,7 +30,13 @@ from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.plan import Plan, check_choices, plan_layers
 from repsim.activations.harvesting.rows import HarvestRows
-from repsim.activations.harvesting.sampling import count_examples, order_of, sampling_of
+from repsim.activations.harvesting.sampling import (
+    check_repeats,
+    check_rows,
+    count_examples,
+    order_of,
+    sampling_of,
+)
 from repsim.activations.harvesting.stream import Stream, ahead
 from repsim.activations.store.format import LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore
@@ -77,8 +83,8 @@ def harvest(
             mode.
         loader: gives batches in the same order every time: inputs (n, ...), tuples (inputs, labels)
             or (inputs, labels, ids), or dictionaries of the forward's arguments, with ``labels``
-            and ``ids`` among them. Without ids the examples are numbered; a loader that shuffles
-            must give ids.
+            and ``ids`` among them. Without ids the examples are numbered; a loader whose order is
+            not known to be sequential must give ids.
         path: of the store; the file appears when it is whole.
         layers: addresses, globs, ``"odd"``, ``"even"``, ``"type:Conv2d"``, ``"depth:1"``; by
             default the layers the network names itself, or its leaf modules.
@@ -128,9 +134,11 @@ def harvest(
         "allowed": allowed.record(),
         **(provenance or {}),
     }
+    check_repeats(loader)
     with ExitStack() as stack:
         batches = stack.enter_context(closing(ahead(iter(loader))))
         first = _first(batches)
+        check_rows(loader, first)
         recorded["batch_size"] = batch_size(first)
         kept = stack.enter_context(Unchanged(model.to(target)))
         shown = to_device(first, target)
@@ -181,6 +189,7 @@ def plan_harvest(
     check_choices(dtype, "none")
     n = count_examples(loader, examples)
     first = _first(iter(loader))
+    check_rows(loader, first)
     model = unwrap(model)
     target = _device_of(model) if device is None else find_device(device)
     moved = to_device(first, target)

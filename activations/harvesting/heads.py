@@ -16,6 +16,7 @@ from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.loaders import NoisyLoader, as_loader, examples_in
+from repsim.activations.harvesting.sampling import check_rows
 from repsim.ambient import full_precision, settled
 from repsim.data.noise import Noise
 from repsim.devices import find_device
@@ -89,7 +90,7 @@ def head_features(
         progress: told the images done.
 
     Raises:
-        UsageError: the network has no linear head, or there are no images.
+        UsageError: the network has no linear head, there are no images, or their order is unknown.
         CaptureError: the network does not run on the images, its head has no row for each, or it is
             no function of the image.
         NonFiniteError: NaN or infinity in the features.
@@ -99,6 +100,7 @@ def head_features(
     target = head_device(network) if device is None else find_device(device)
     network.to(target)
     loader = as_loader(images, batch_size)
+    check_rows(loader)
     loader = loader if noise is None else NoisyLoader(loader, noise, seed)
     total, done = examples_in(loader), 0
     blocks: list[Tensor] = []

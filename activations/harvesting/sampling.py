@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, Subset
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, Subset
 
+from repsim.activations.capture.batches import ids_of, inputs_of
 from repsim.errors import UsageError
+
+#: Attributes of loaders that take their batches from another one.
+_INNER = ("loader", "dataloader", "base_dataloader", "_loader", "_dataloader")
 
 
 def sampling_of(loader: Any) -> dict[str, str]:
@@ -52,6 +57,97 @@ def _order_of_dataloader(loader: DataLoader[Any]) -> Sequence[int] | None:
     if isinstance(sampler, SequentialSampler) and isinstance(loader.dataset, Subset):
         return loader.dataset.indices
     return sampler if isinstance(sampler, (list, tuple, range)) else None
+
+
+def check_rows(loader: Any, first: Any = None) -> None:
+    """Check that rows without ids come in a known order: then their numbers tell them apart.
+
+    Samplers and batch samplers are looked at, also those of a loader within another one.
+
+    Args:
+        loader: of the batches.
+        first: a batch of it; one with ids may come in any order.
+
+    Raises:
+        UsageError: examples without ids come in an order that is not known to be sequential.
+    """
+    if first is not None and ids_of(first) is not None:
+        return
+    if (reason := _disorder(loader)) is not None:
+        raise UsageError(
+            f"the loader {reason}, so that rows could not be told apart by their number; pass "
+            "shuffle=False, or batches (inputs, labels, ids)"
+        )
+
+
+def check_repeats(loader: Any) -> None:
+    """Check that a loader of unknown order begins with the same batch each time.
+
+    Loaders whose order is known, and those that can be read only once, are left alone; so are
+    batches with ids.
+
+    Raises:
+        UsageError: it begins with other inputs.
+    """
+    known = isinstance(loader, (Sequence, Iterator, Tensor)) or _is_map(loader)
+    if known or _disorder(loader) is not None:
+        return
+    twice = [next(iter(loader), None) for _ in range(2)]
+    if twice[0] is None or ids_of(twice[0]) is not None:
+        return
+    if not _equal(*map(inputs_of, twice)):
+        raise UsageError(
+            "the loader gives other inputs when it is read again: it shuffles or augments, so that "
+            "rows could not be told apart by their number; pass one that repeats, or batches "
+            "(inputs, labels, ids)"
+        )
+
+
+def _is_map(loader: Any) -> bool:
+    """True for torch's loader of a data set that is read by place."""
+    return isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    return np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def _disorder(loader: Any) -> str | None:
+    """The reason why a loader may give its examples in another order; None where it gives none."""
+    for each in _loaders(loader):
+        for part in _samplers(each):
+            if not _is_sequential(part):
+                return f"draws its examples by a {type(part).__name__}"
+        if getattr(each, "num_workers", 0) and not getattr(each, "in_order", True):
+            return "takes batches as its workers finish (in_order=False)"
+    return None
+
+
+def _loaders(loader: Any) -> list[Any]:
+    """A loader, and those within it that it takes its batches from."""
+    found = [loader]
+    for each in found:
+        inner = [getattr(each, name, None) for name in _INNER]
+        found += [one for one in inner if one is not None and all(one is not f for f in found)]
+    return found
+
+
+def _samplers(loader: Any) -> list[Any]:
+    parts = [getattr(loader, name, None) for name in ("batch_sampler", "sampler")]
+    parts += [getattr(part, "sampler", None) for part in parts]
+    return [part for part in parts if part is not None]
+
+
+def _is_sequential(sampler: Any) -> bool:
+    """True where places follow one another from 0, or the data set itself deals the examples."""
+    if isinstance(sampler, (list, tuple, range, np.ndarray)):
+        places = [place for each in sampler for place in np.atleast_1d(each).tolist()]
+        return places == list(range(len(places)))
+    step = type(sampler).__iter__ if hasattr(type(sampler), "__iter__") else None
+    own = (SequentialSampler.__iter__, BatchSampler.__iter__)
+    return step in own or type(sampler).__name__ == "_InfiniteConstantSampler"
 
 
 def count_examples(loader: Any, examples: int | None = None) -> int:

@@ -1,0 +1,129 @@
+"""Examples of two sources with equal ids: are they the same examples?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from repsim.errors import MismatchError, RepsimWarning
+
+if TYPE_CHECKING:
+    from repsim.data.targets import Target
+    from repsim.sources import ActivationSource
+
+#: Provenance of the way from an example to what a network reads.
+PREPROCESSING = ("image_size", "normalise", "channels", "tokenizer", "max_length")
+
+
+def check_same_labels(a: ActivationSource, b: ActivationSource) -> None:
+    """Raise ``MismatchError`` where two sources with equal ids give an example other labels.
+
+    Classes are compared by name where both name them.
+    """
+    ours, theirs = _targets(a), _targets(b)
+    for name in ours.keys() & theirs.keys():
+        x, y = _named(ours[name], theirs[name])
+        if x.shape != y.shape:
+            continue
+        differ = np.flatnonzero((x != y).reshape(len(x), -1).any(1))
+        if differ.size:
+            i = int(differ[0])
+            raise MismatchError(
+                f"{_where(a)} and {_where(b)} have equal example ids, but another {name!r} for "
+                f"{differ.size} of {len(x)}, first {x[i]} against {y[i]} at row {i}: the rows are "
+                "of other examples; harvest both in one order, with ids, or without labels"
+            )
+
+
+def check_same_inputs(a: ActivationSource, b: ActivationSource) -> None:
+    """Compare the inputs of two sources with equal ids, as far as they are known.
+
+    Raises:
+        MismatchError: they are of other examples, of other files, or in another order.
+
+    Warns:
+        RepsimWarning: all inputs differ, which another preprocessing may have done.
+    """
+    if _numbered(a) and _numbered(b) and _differ(_of(a, "order"), _of(b, "order")):
+        raise MismatchError(
+            f"{_where(a)} and {_where(b)} number their rows alike, but take them from other places "
+            "of their data sets; give the examples ids"
+        )
+    x, y = _of(a, "inputs"), _of(b, "inputs")
+    if x is None or y is None or np.array_equal(x, y):
+        return
+    changed = [key for key in PREPROCESSING if _record(a).get(key) != _record(b).get(key)]
+    if problem := _problem(x, y) or ("" if changed else _other_files(a, b)):
+        raise MismatchError(
+            f"{_where(a)} and {_where(b)} have equal example ids, but {problem}; harvest both from "
+            "the same examples in one order, with ids"
+        )
+    listed = ", ".join(f"{key} {_record(a).get(key)} and {_record(b).get(key)}" for key in changed)
+    warnings.warn(
+        f"{_where(a)} and {_where(b)} were given other inputs for the same example ids"
+        f"{f' ({listed})' if listed else ''}: that is right if only the preprocessing differs, and "
+        "wrong if they are other examples",
+        RepsimWarning,
+        stacklevel=3,
+    )
+
+
+def _problem(x: np.ndarray, y: np.ndarray) -> str:
+    """The reason why other inputs cannot come from another preprocessing; empty if they can."""
+    equal = int((x == y).sum())
+    if np.array_equal(np.sort(x), np.sort(y)):
+        return f"the inputs of {len(x) - equal} of {len(x)} come in another order"
+    if 2 * equal >= len(x):
+        return f"{len(x) - equal} of {len(x)} have other inputs"
+    return ""
+
+
+def _other_files(a: ActivationSource, b: ActivationSource) -> str:
+    """The difference of the files that both were read from; empty if there is none."""
+    ours, theirs = _record(a).get("files"), _record(b).get("files")
+    if not isinstance(ours, dict) or not isinstance(theirs, dict) or ours == theirs:
+        return ""
+    sizes = [f"{each.get('count')} files of {each.get('bytes')} bytes" for each in (ours, theirs)]
+    return f"were read from other files, {sizes[0]} against {sizes[1]}"
+
+
+def _targets(source: ActivationSource) -> Mapping[str, Target]:
+    return {each.name: each for each in getattr(source, "targets", ())}
+
+
+def _named(a: Target, b: Target) -> tuple[np.ndarray, np.ndarray]:
+    """The values of a target in two sources, as names where both name their classes otherwise."""
+    x, y = (np.asarray(each.values) for each in (a, b))
+    known = all(each.is_class and len(each.classes) > v.max() for each, v in ((a, x), (b, y)))
+    if not known or a.classes == b.classes:
+        return x, y
+    return np.array(a.classes)[x], np.array(b.classes)[y]
+
+
+def _of(source: ActivationSource, name: str) -> np.ndarray | None:
+    return getattr(source, name, None)
+
+
+def _differ(x: np.ndarray | None, y: np.ndarray | None) -> bool:
+    return x is not None and y is not None and not np.array_equal(x, y)
+
+
+def _numbered(source: ActivationSource) -> bool:
+    """True where the ids are the numbers of the rows."""
+    ids = source.example_ids
+    ends = () if ids is None else (ids[0], ids[-1])
+    texts = [each.decode() if isinstance(each, bytes) else str(each) for each in ends]
+    return texts == ["0", str(source.n - 1)]
+
+
+def _record(source: ActivationSource) -> dict[str, Any]:
+    return source.provenance()
+
+
+def _where(source: ActivationSource) -> str:
+    """The whole path of a store, or the name of another source."""
+    path = getattr(source, "path", None)
+    return str(path.absolute()) if path is not None else source.name
