@@ -55,8 +55,8 @@ class Job:
 @click.option("--model-args", default="", help="What it is made with: num_classes=10, or JSON.")
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
-    help="Its state dict: .safetensors, or of torch.save.",
+    metavar="FILE[:KEY]",
+    help="Its state dict: .safetensors, or of torch.save; KEY leads to a part of the file.",
 )
 @click.option("--name", help="What to call it.  [default: from --model]")
 @click.option(
@@ -285,7 +285,7 @@ def _jobs_of_model(
     seed: int,
     *,
     model_args: str,
-    weights: Path | None,
+    weights: str | None,
     name: str | None,
     normalise: str,
     channels: int | None,
@@ -297,6 +297,7 @@ def _jobs_of_model(
     from repsim.data.size import size_record
     from repsim.data.text import SUFFIXES, TextLoader, load_texts, load_tokenizer
     from repsim.files import sha256
+    from repsim.networks.checkpoint import split_reference
     from repsim.networks.external import load_network, parse_arguments
 
     if data is None:
@@ -321,7 +322,10 @@ def _jobs_of_model(
     network = load_network(reference, arguments=arguments, weights=weights, seed=seed)
     provenance = {"network": called, "model": reference, "model_args": arguments, **shown}
     if weights is not None:
-        provenance["weights"] = {"file": weights.name, "sha256": sha256(weights)}
+        file, key = split_reference(weights)
+        provenance["weights"] = {"file": file.name, "sha256": sha256(file)}
+        if key:
+            provenance["weights"]["key"] = key
     return [
         Job(
             called,

@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import repsim
 from repsim.activations.analyses import find_analysis
@@ -374,16 +375,26 @@ def test_a_network_from_elsewhere_is_compared_with_a_run(
         (inside / "mine.py").read_text().replace("nn.LazyLinear(2)", "")
     )
     monkeypatch.delitem(sys.modules, "mine")
-    done = run_repsim(
+    teacher = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3)).state_dict()
+    student = {name: torch.zeros_like(values) for name, values in teacher.items()}
+    torch.save({"teacher": teacher, "student": student}, inside / "w.pt")
+    shown = (
         *(*brought, "--channels", "3", "--image-size", "16", "--normalise", "imagenet"),
         *("--model-args", "width=5", "--name", "mine", "--layers", "type:ReLU"),
     )
+    done = run_repsim(*shown, "--weights", "w.pt")
+    assert done.status == 1
+    assert "fit under teacher and student; say which, as in w.pt:teacher" in done.err
+    done = run_repsim(*shown, "--weights", "w.pt:teacher")
     assert done.status == 0, done.err
     store = inside / "activations" / "mine.digits-16x16-test.0-100.h5"
     with repsim.open_store(store) as opened:
         assert opened["1"].shape == (100, 5, 14, 14)
         assert opened.provenance()["model_args"] == {"width": 5}
         assert opened.provenance()["normalise"] == "imagenet"
+        assert opened.provenance()["weights"]["file"] == "w.pt"
+        assert opened.provenance()["weights"]["key"] == "teacher"
+        assert opened["1"][:].any()
         assert opened.name == "mine"
     done = run_repsim("cka", "--a", store, "--b", "simclr", "--split", "test[:100]")
     assert done.status == 0, done.err
@@ -684,7 +695,6 @@ def test_activations_of_an_earlier_checkpoint_are_refused(
     import shutil
 
     shutil.copytree(inside / "runs" / "simclr", tmp_path / "simclr")
-    import torch
 
     checkpoint = tmp_path / "simclr" / "checkpoint.pt"
     state = torch.load(checkpoint, weights_only=True)

@@ -23,7 +23,7 @@ from libraries import TINY_BERT, TINY_VIT, library, working_transformers
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from repsim.errors import StoreError, UsageError
+from repsim.errors import RepsimWarning, StoreError, UsageError
 from repsim.networks.external import load_network, parse_arguments
 from repsim.networks.weights import load_weights, network_digest
 from repsim.optional import optional
@@ -420,7 +420,10 @@ def test_shapes_that_do_not_fit_are_shown(net: nn.Module, tmp_path: Path) -> Non
 
 def test_several_weights_that_fit_are_not_chosen_from(net: nn.Module, tmp_path: Path) -> None:
     torch.save({"networks": {"a": net.state_dict(), "b": net.state_dict()}}, tmp_path / "w.pt")
-    with pytest.raises(StoreError, match=r"fit under networks\.a and networks\.b; save"):
+    with pytest.raises(
+        StoreError,
+        match=r"fit under networks\.a and networks\.b; say which, as in w\.pt:networks\.a$",
+    ):
         load_weights(fresh(), tmp_path / "w.pt")
 
 
@@ -429,6 +432,189 @@ def test_a_file_without_weights(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(StoreError, match="holds no weights; expected a dict of names to tensors"):
         load_weights(fresh(), tmp_path / "w.pt")
+
+
+def without_counts(state: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+
+
+def below(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}.{key}": value for key, value in state.items()}
+
+
+def other_values(state: dict[str, Any]) -> dict[str, Any]:
+    return {key: value + 1 for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        without_counts,
+        lambda state: {"state_dict": below("module", without_counts(state))},
+        lambda state: {key.replace(".", "._orig_mod.", 1): v for key, v in state.items()},
+        lambda state: {key.replace(".", ".module._orig_mod.", 1): v for key, v in state.items()},
+        lambda state: {"n_averaged": torch.tensor(7), **below("module", state)},
+        lambda state: {"epoch": 3, **state},
+        *(
+            lambda state, key=key: {key: state, "epoch": 3}
+            for key in ("teacher", "model_ema", "net", "state_dict_ema", "generator")
+        ),
+        lambda state: {"ckpt": {"deep": {"teacher": below("backbone", state)}}},
+        lambda state: {**state, "1.num_batches_tracked": torch.tensor(99.5)},
+    ],
+)
+def test_weights_that_torch_or_a_person_would_load_are_loaded(
+    wrap: Callable[[Any], Any], net: nn.Module, tmp_path: Path
+) -> None:
+    torch.save(wrap(net.state_dict()), tmp_path / "w.pt")
+    other = fresh()
+    load_weights(other, tmp_path / "w.pt")
+    inputs = torch.randn(3, 1, 3, 3)
+    torch.testing.assert_close(other.eval()(inputs), net.eval()(inputs), rtol=0, atol=0)
+
+
+def test_counts_may_be_absent_in_a_state_dict_of_today(net: nn.Module, tmp_path: Path) -> None:
+    """torch fills them in of old versions only, and notes the version in the state dict."""
+    state = net.state_dict()
+    del state["1.num_batches_tracked"]
+    assert state._metadata["1"]["version"] == 2
+    torch.save(state, tmp_path / "w.pt")
+    load_weights(fresh(), tmp_path / "w.pt")
+
+
+def test_a_compiled_network_takes_weights_of_a_plain_one(net: nn.Module, tmp_path: Path) -> None:
+    torch.save(net.state_dict(), tmp_path / "w.pt")
+    other = nn.DataParallel(fresh())
+    load_weights(other, tmp_path / "w.pt")
+    assert network_digest(other.module) == network_digest(net)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_weight_norm_becomes_a_parametrisation(tmp_path: Path) -> None:
+    def network(norm: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        return nn.Sequential(norm(nn.Linear(3, 4)), nn.ReLU(), norm(nn.Linear(4, 2, bias=False)))
+
+    old = network(nn.utils.weight_norm)
+    new = network(nn.utils.parametrizations.weight_norm)
+    torch.save({"model": below("module", old.state_dict())}, tmp_path / "w.pt")
+    load_weights(new, tmp_path / "w.pt")
+    x = torch.randn(5, 3)
+    torch.testing.assert_close(new(x), old(x))
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.norm = nn.Embedding(7, 4), nn.LayerNorm(4)
+        self.head = nn.Linear(4, 7, bias=False)
+        self.head.weight = self.embedding.weight
+
+
+def test_tied_tensors_need_one_name_and_must_not_differ(tmp_path: Path) -> None:
+    save_model = library("safetensors.torch").save_model
+    net, other = Tied(), Tied()
+    save_model(net, str(tmp_path / "w.safetensors"))
+    load_weights(other, tmp_path / "w.safetensors")
+    assert network_digest(other) == network_digest(net)
+    state = {**net.state_dict(), "head.weight": torch.zeros(7, 4)}
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(StoreError, match=r"head\.weight and embedding\.weight are one tensor in"):
+        load_weights(other, tmp_path / "w.pt")
+    assert network_digest(other) == network_digest(net)
+
+
+def test_a_prefix_or_key_is_chosen_where_several_fit(net: nn.Module, tmp_path: Path) -> None:
+    queue = {"queue": torch.zeros(5, 5)}
+    moco = {
+        **below("encoder_q", net.state_dict()),
+        **below("encoder_k", other_values(net.state_dict())),
+    }
+    content = {"state_dict": below("module", moco) | {"module.queue": queue["queue"]}, "epoch": 3}
+    file = tmp_path / "w.pt"
+    torch.save(content, file)
+    other = fresh()
+    before = network_digest(other)
+    with pytest.raises(
+        StoreError,
+        match=r"fit under state_dict\.module\.encoder_q and state_dict\.module\.encoder_k; "
+        r"say which, as in w\.pt:state_dict\.module\.encoder_q$",
+    ):
+        load_weights(other, file)
+    assert network_digest(other) == before
+    load_weights(other, f"{file}:state_dict.module.encoder_q")
+    assert network_digest(other) == network_digest(net)
+    load_weights(other, f"{file}:state_dict.module.encoder_k")
+    assert network_digest(other) != network_digest(net)
+    with pytest.raises(
+        StoreError,
+        match=r"has no key 'state_dict\.modul'; did you mean 'state_dict.module'\? there",
+    ):
+        load_weights(other, f"{file}:state_dict.modul")
+
+
+def test_what_is_left_out_is_said(net: nn.Module, tmp_path: Path) -> None:
+    state = net.state_dict()
+    torch.save({**below("encoder", state), "head.weight": torch.zeros(3, 3)}, tmp_path / "w.pt")
+    other = fresh()
+    with pytest.warns(
+        RepsimWarning, match=r"under encoder; left out 1 more tensors \(head\.weight\)"
+    ):
+        load_weights(other, tmp_path / "w.pt")
+    assert network_digest(other) == network_digest(net)
+    both = {"state_dict": state, "state_dict_ema": other_values(state)}
+    torch.save(both, tmp_path / "w.pt")
+    other = fresh()
+    with pytest.warns(
+        RepsimWarning, match=r"state_dict; state_dict_ema would fit too, as in w\.pt:s"
+    ):
+        load_weights(other, tmp_path / "w.pt")
+    assert network_digest(other) == network_digest(net)
+    load_weights(other, f"{tmp_path / 'w.pt'}:state_dict_ema")
+    assert network_digest(other) != network_digest(net)
+    torch.save({"student": state, "teacher": other_values(state)}, tmp_path / "w.pt")
+    with pytest.raises(
+        StoreError, match="fit under student and teacher; say which, as in w.pt:stu"
+    ):
+        load_weights(fresh(), tmp_path / "w.pt")
+
+
+def test_a_refusal_names_the_keys_there_are_and_the_nearest(net: nn.Module, tmp_path: Path) -> None:
+    state = {key: value for key, value in net.state_dict().items() if key != "3.bias"}
+    torch.save({"optimizer": {"state": {0: {"m": torch.ones(1)}}}, "net": state}, tmp_path / "w.pt")
+    with pytest.raises(
+        StoreError,
+        match=r"1 missing \(3\.bias\), nearest under net; the file has net, net\.0, net\.1, "
+        r"net\.3; check the network and its arguments, or name a part as FILE:KEY$",
+    ):
+        load_weights(fresh(), tmp_path / "w.pt")
+
+
+class Remembers(nn.Linear):
+    """Keeps a word beside its tensors."""
+
+    word = "new"
+
+    def get_extra_state(self) -> Any:
+        return self.word
+
+    def set_extra_state(self, state: Any) -> None:
+        self.word = state
+
+
+def test_state_beside_tensors_is_loaded_too(tmp_path: Path) -> None:
+    net, other = (nn.Sequential(Remembers(2, 2)) for _ in range(2))
+    net[0].word = "old"
+    torch.save({"net": {**below("module", net.state_dict()), "lr.scale": 0.5}}, tmp_path / "w.pt")
+    load_weights(other, tmp_path / "w.pt")
+    assert other[0].word == "old"
+
+
+def test_a_file_with_a_colon_and_a_dictionary_in_itself(net: nn.Module, tmp_path: Path) -> None:
+    content: dict[str, Any] = {"net": dict(net.state_dict())}
+    content["self"] = content
+    torch.save(content, tmp_path / "a:b.pt")
+    load_weights(fresh(), tmp_path / "a:b.pt")
+    load_weights(fresh(), f"{tmp_path / 'a:b.pt'}:net")
 
 
 class Hostile:

@@ -52,7 +52,7 @@ def load_network(
     Args:
         reference: which network.
         arguments: keyword arguments for whatever makes it.
-        weights: a file for ``load_weights``.
+        weights: a file for ``load_weights``, or ``FILE:KEY``.
         seed: of the random initialisation. Torch's generator of the CPU is left as it was.
 
     Returns:

@@ -1,74 +1,99 @@
-"""Weights of foreign networks: read without running code from the file, matched to the letter."""
+"""Weights of foreign networks: the state dict of a file that fits, or a refusal that says why."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import pickle
-import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from repsim.errors import StoreError, UsageError
-from repsim.optional import optional, reason
-
-State = Mapping[str, Tensor]
+from repsim.errors import RepsimWarning, StoreError, UsageError, choices
+from repsim.networks.checkpoint import Place, State, find_states, split_reference
+from repsim.networks.fitting import (
+    AVERAGED,
+    below,
+    common_prefixes,
+    few,
+    inner_prefixes,
+    loads,
+    misfits,
+    prepared,
+)
+from repsim.optional import reason
 
 #: Where training programs put the weights within their checkpoints.
-ADDRESSES = ("state_dict", "model_state_dict", "model")
-UNSAFE_BELOW = "2.6"  # torch whose weights_only could be got around
-SHOWN = 3  # keys that an error names
+ADDRESSES = ("", "state_dict", "model_state_dict", "model")
+TOP = "its top level"
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A part of a file that may be the weights.
+
+    Attributes:
+        address: of a state dict and a prefix of its names, as a user may give it.
+        state: under the network's names.
+        rest: other names of that state dict.
+        usual: true where training programs put weights, rather than anywhere else.
+    """
+
+    address: str
+    state: State
+    rest: tuple[str, ...]
+    usual: bool
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
     """Give a network the weights of a file; every name and shape must fit.
 
-    The file holds a state dict, or one under ``state_dict``, ``model_state_dict``, ``model`` or
-    ``networks.NAME``. What all its names begin with, such as ``module.``, is left out where the
-    network does without it. Floating-point values are converted to the network's types.
+    torch's own rules hold, and those of the network's modules. Names are compared without the parts
+    that wrappers add, such as ``module`` and ``_orig_mod``; tensors that the network has under
+    several names need one of them, and counts of batches may be absent. Floating-point values are
+    converted to the network's types.
+
+    Weights at the top level or under ``state_dict``, ``model_state_dict``, ``model`` or
+    ``networks.NAME`` come first, without what all their names begin with; then any others. Which
+    ones they are has to be said where several fit: ``FILE:KEY``, where KEY is the keys that lead to
+    a state dict and a beginning of its names, with dots: ``run.pt:model.encoder_q``.
 
     Args:
-        network: changed in place.
-        path: a ``.safetensors`` file, or one that ``torch.save`` wrote.
+        network: changed in place, unless it is refused.
+        path: a ``.safetensors`` file, or one that ``torch.save`` wrote; ``FILE:KEY`` for a part.
 
     Raises:
-        StoreError: no such file, damaged, with objects other than tensors and plain values, or with
-            other names or shapes than the network's.
+        StoreError: no such file or key, damaged, with objects other than tensors and plain values,
+            or with other names or shapes than the network's.
         UsageError: ``.safetensors``, and that library is not installed.
+
+    Warns:
+        RepsimWarning: of entries beside those that were loaded.
     """
-    path = Path(path).expanduser()
-    expected = network.state_dict()
-    states = dict(_states(_read(path)))
-    if not states:
+    file, key = split_reference(path)
+    places = find_states(file)
+    if not places:
         raise StoreError(
-            f"{path} holds no weights; expected a dict of names to tensors, alone or under "
-            f"{', '.join(ADDRESSES)} or networks.NAME"
+            f"{file} holds no weights; expected a dict of names to tensors, alone or under "
+            f"{', '.join(filter(None, ADDRESSES))} or networks.NAME"
         )
-    candidates = [(where, each) for where in states for each in _unprefixed(states[where])]
-    fitting = [(where, each) for where, each in candidates if not _misfits(expected, each)]
-    if len({where for where, _ in fitting}) > 1:
-        raise StoreError(
-            f"{path} holds weights that fit under {' and '.join(where for where, _ in fitting)}; "
-            "save the ones you want in a file of their own"
-        )
+    candidates = _distinct(_candidates(network, _chosen(file, places, key), bool(key)))
+    exact = [each for each in candidates if not misfits(network, each.state)]
+    fitting = exact or [each for each in candidates if loads(network, each.state)]
     if not fitting:
-        _, nearest = min(candidates, key=lambda pair: len(set(expected) ^ set(pair[1])))
-        raise StoreError(
-            f"{path} does not fit {type(network).__name__}: "
-            f"{'; '.join(_misfits(expected, nearest))}; check the network and its arguments"
-        )
+        raise _unfit(network, file, places, candidates)
+    taken = _only(file, fitting)
     try:
-        network.load_state_dict(fitting[0][1])
+        network.load_state_dict(taken.state)
     except Exception as error:  # a module may have rules of its own
         raise StoreError(
-            f"{path} does not fit {type(network).__name__} ({reason(error)})"
+            f"{file} does not fit {type(network).__name__} ({reason(error)})"
         ) from error
+    _warn(file, taken, fitting)
 
 
 def network_digest(network: nn.Module) -> str:
@@ -92,107 +117,120 @@ def network_digest(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Any:
-    """The content of a file of weights; no code from it is run."""
-    if not path.is_file():
-        raise StoreError(f"{path}: no such file of weights")
-    safe = path.suffix == ".safetensors"
-    read = optional("safetensors.torch").load_file if safe else _torch_load
-    try:
-        return read(path)
-    except StoreError:
-        raise
-    except Exception as error:  # both libraries raise many kinds on damaged files
-        raise StoreError(
-            f"{path} is damaged or no file of weights ({reason(error)}); expected .safetensors, or "
-            "a state dict from torch.save"
-        ) from error
+def _chosen(file: Path, places: list[Place], key: str) -> list[tuple[Place, str]]:
+    """The state dicts that a key leads to, each with the prefix of names that is left of it."""
+    if not key:
+        return [(place, "") for place in places]
+    found = [(place, "") for place in places if f"{place.address}.".startswith(f"{key}.")] or [
+        (place, rest)
+        for place in places
+        if (rest := _rest(key, place.address))
+        and any(k.startswith(f"{rest}.") for k in place.state)
+    ]
+    if not found:
+        raise StoreError(f"{file} has no key {key!r}; {choices(key, _keys(places))}")
+    return found
 
 
-def _torch_load(path: Path) -> Any:
-    if torch.__version__ < UNSAFE_BELOW:
+def _rest(key: str, address: str) -> str:
+    """The part of a key below an address; empty where it does not lead there."""
+    return key if not address else key[len(address) + 1 :] if key.startswith(f"{address}.") else ""
+
+
+def _keys(places: list[Place]) -> list[str]:
+    """Addresses of state dicts, and the first parts of their names where these differ."""
+    keys = [place.address for place in places if place.address]
+    for place in places:
+        parts = dict.fromkeys(name.partition(".")[0] for name in place.state if "." in name)
+        keys += [".".join(filter(None, (place.address, part))) for part in parts]
+    return keys
+
+
+def _candidates(
+    network: nn.Module, chosen: list[tuple[Place, str]], named: bool
+) -> Iterator[_Candidate]:
+    """Parts of the chosen state dicts, the usual ones first."""
+    least = max(1, len(network.state_dict()) // 2)  # tied tensors and counts may be absent
+    unusual = []
+    for place, prefix in chosen:
+        state = below(place.state, prefix)
+        common = list(common_prefixes(state))
+        usual = named or place.address in ADDRESSES or place.keys[:-1] == ("networks",)
+        for inner in [*common, *(p for p in inner_prefixes(state, least) if p not in common)]:
+            address = ".".join(filter(None, (place.address, prefix, inner)))
+            start = f"{inner}." if inner else ""
+            rest = tuple(
+                k
+                for k in state
+                if not k.startswith(start) and k != AVERAGED and isinstance(state[k], Tensor)
+            )
+            candidate = _Candidate(
+                address or TOP,
+                prepared(network, below(state, inner)),
+                rest,
+                usual and inner in common,
+            )
+            if candidate.usual:
+                yield candidate
+            else:
+                unusual.append(candidate)
+    yield from unusual
+
+
+def _distinct(candidates: Iterator[_Candidate]) -> list[_Candidate]:
+    """The candidates without repetitions of the same tensors under the same names."""
+    found: dict[tuple[tuple[str, int], ...], _Candidate] = {}
+    for each in candidates:
+        found.setdefault(tuple(sorted((k, id(v)) for k, v in each.state.items())), each)
+    return list(found.values())
+
+
+def _only(file: Path, fitting: list[_Candidate]) -> _Candidate:
+    """The one usual place that fits, or else the one place."""
+    first = [each for each in fitting if each.usual] or fitting
+    if len(first) > 1:
+        addresses = [each.address for each in first]
+        example = next(each for each in addresses if each != TOP)
         raise StoreError(
-            f"{path}: torch {torch.__version__} may run code from such a file (CVE-2025-32434); "
-            f"take torch {UNSAFE_BELOW} or later, or a .safetensors file"
+            f"{file} holds weights that fit under {' and '.join(addresses)}; say which, as in "
+            f"{file.name}:{example}"
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what they are about is in the error
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        if foreign := _foreign(path, error):
-            raise StoreError(
-                f"{path} holds {foreign}, and reading that could run code; where you trust it, "
-                f"convert it: content = torch.load({path.name!r}, weights_only=False), then "
-                "torch.save(content.state_dict(), 'weights.pt'), or content['state_dict'] of a dict"
-            ) from error
-        raise
+    return first[0]
 
 
-def _foreign(path: Path, error: Exception) -> str | None:
-    """The class that torch refused to read for safety, if it failed for that."""
-    if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
-        return f"objects of {found[1]}"
-    if "TorchScript" in str(error):
-        return "a TorchScript program"
-    with path.open("rb") as stream:
-        is_pickle = stream.read(1) == b"\x80"
-    if is_pickle and isinstance(error, pickle.UnpicklingError):
-        return "a pickle that torch.save did not write"
-    return None
+def _warn(file: Path, taken: _Candidate, fitting: list[_Candidate]) -> None:
+    others = [each.address for each in fitting if each is not taken]
+    left = (
+        f"; left out {len(taken.rest)} more tensors ({few(list(taken.rest))})" if taken.rest else ""
+    )
+    also = (
+        f"; {' and '.join(others)} would fit too, as in {file.name}:{others[0]}" if others else ""
+    )
+    if left or also:
+        warnings.warn(
+            f"{file}: took the weights under {taken.address}{left}{also}",
+            RepsimWarning,
+            stacklevel=3,
+        )
 
 
-def _states(content: Any, address: str = "") -> Iterator[tuple[str, State]]:
-    """The state dicts in a checkpoint, by their addresses."""
-    if not isinstance(content, Mapping):
-        return
-    if content and all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-    ):
-        yield address or "its top level", content
-        return
-    if not address:
-        for key in ADDRESSES:
-            yield from _states(content.get(key), key)
-        networks = content.get("networks")
-        if isinstance(networks, Mapping):
-            for key, network in networks.items():
-                yield from _states(network, f"networks.{key}")
-
-
-def _unprefixed(state: State) -> Iterator[State]:
-    """A state dict as it is, then without the first, second ... part that all names share."""
-    yield state
-    while len({key.partition(".")[0] for key in state}) == 1 and all("." in key for key in state):
-        state = {key.partition(".")[2]: value for key, value in state.items()}
-        yield state
-
-
-def _misfits(expected: State, state: State) -> list[str]:
-    """Differences between a state dict and a network's, a phrase for each kind."""
-    missing = [key for key in expected if key not in state]
-    unexpected = [key for key in state if key not in expected]
-    shapes = [
-        f"{key}: {tuple(state[key].shape)} in the file, {tuple(expected[key].shape)} in the network"
-        for key in expected
-        if key in state and not is_lazy(expected[key]) and state[key].shape != expected[key].shape
-    ]
-    # Floating-point types convert into each other; imaginary parts and codes do not.
-    types = [
-        f"{key}: {state[key].dtype} in the file, {expected[key].dtype} in the network"
-        for key in expected
-        if key in state
-        and state[key].dtype != expected[key].dtype
-        and not (state[key].is_floating_point() and expected[key].is_floating_point())
-    ]
-    kinds = {
-        "missing": missing,
-        "unexpected": unexpected,
-        "of another shape": shapes,
-        "of another type": types,
-    }
-    return [f"{len(keys)} {kind} ({_few(keys)})" for kind, keys in kinds.items() if keys]
-
-
-def _few(keys: list[str]) -> str:
-    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
+def _unfit(
+    network: nn.Module, file: Path, places: list[Place], candidates: list[_Candidate]
+) -> StoreError:
+    """The refusal: the nearest part of the file, what is wrong with it, and the keys there are."""
+    expected = set(network.state_dict())
+    nearest = min(
+        candidates,
+        key=lambda each: (
+            expected.isdisjoint(each.state),
+            not each.usual,
+            len(expected ^ set(each.state)),
+        ),
+    )
+    keys = _keys(places)
+    there = f"; the file has {few(keys, 10)}" if keys else ""
+    return StoreError(
+        f"{file} does not fit {type(network).__name__}: "
+        f"{'; '.join(misfits(network, nearest.state))}, nearest under {nearest.address}{there}; "
+        "check the network and its arguments, or name a part as FILE:KEY"
+    )
