@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from repsim._version import __version__
 from repsim.errors import StoreError, UsageError
-from repsim.files import refuse_existing, table, write_atomic
+from repsim.files import csv_text, refuse_existing, write_atomic
 from repsim.results.records import plain, read_fields
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Result:
         sheet = target.with_suffix(".csv")
         for file in (target, sheet):
             refuse_existing(file, overwrite)
-        write_atomic(sheet, table(self.rows()))
+        write_atomic(sheet, csv_text(self.rows()))
         write_atomic(target, json.dumps(self.to_dict(), indent=1) + "\n")
         return [target, sheet]
 
