@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from repsim.activations.capture.batches import run, to_device
-from repsim.activations.capture.hooks import Capture, planned
+from repsim.activations.capture.hooks import Capture, trace_rows
 from repsim.activations.capture.modules import unwrap
 from repsim.devices import find_device
 from repsim.errors import DegenerateError
@@ -47,7 +47,7 @@ class NetworkSide:
 
     def layers_of(self, batch: Any) -> list[str]:
         if not self._layers:
-            self._layers = list(planned(self._model, batch, self._chosen))
+            self._layers = list(trace_rows(self._model, batch, self._chosen))
         return self._layers
 
     def take(self, batch: Any, reduce: Callable[[str, Any], Any]) -> Mapping[str, Any]:

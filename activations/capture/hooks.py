@@ -263,7 +263,7 @@ def trace(
     return _trace(model, batch, layers)[0]
 
 
-def plan(
+def trace_rows(
     model: nn.Module, batch: Any, layers: str | Sequence[str] | None = None
 ) -> dict[str, Traced]:
     """``trace``, of those values that have a row for each example.
@@ -272,19 +272,31 @@ def plan(
     a recurrent network; at the whole batch where the network does not run on three.
 
     Raises:
-        CaptureError: a layer that was named has no such value.
+        CaptureError: a layer that was named has no such value, or the network does not run on the
+            batch.
 
     Warns:
         RepsimWarning: of values without, that matched a pattern or come with others that have.
     """
-    n = batch_size(batch)
-    if n > 3:
+    if batch_size(batch) > 3:
         with suppress(Exception):  # the whole batch will tell, or fail in the same way
-            return _plan(model, head(batch, 3), layers)
-    return _plan(model, batch, layers)
+            return _trace_rows(model, head(batch, 3), layers)
+    try:
+        return _trace_rows(model, batch, layers)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        inputs = inputs_of(batch)
+        shown = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
+        raise CaptureError(
+            f"the network does not run on "
+            f"{', '.join(f'{k} {tuple(v.shape)} {v.dtype}' for k, v in shown.items())}: "
+            f"{(str(error) or type(error).__name__).splitlines()[0]}; check the size, channels and "
+            "number type that it takes"
+        ) from error
 
 
-def _plan(model: nn.Module, batch: Any, layers: str | Sequence[str] | None) -> dict[str, Traced]:
+def _trace_rows(
+    model: nn.Module, batch: Any, layers: str | Sequence[str] | None
+) -> dict[str, Traced]:
     n = batch_size(batch)
     traced, groups = _trace(model, batch, layers)
     odd = {name for name, each in traced.items() if each.shape[:1] != (n,)}
@@ -299,27 +311,6 @@ def _plan(model: nn.Module, batch: Any, layers: str | Sequence[str] | None) -> d
         left = [name for name in traced if name in odd]
         warnings.warn(f"left out: {_rowless(left, traced, n)}", RepsimWarning, stacklevel=3)
     return {name: each for name, each in traced.items() if name not in odd}
-
-
-def planned(
-    model: nn.Module, batch: Any, layers: str | Sequence[str] | None = None
-) -> dict[str, Traced]:
-    """``plan``; a network that does not take the inputs is the user's to mend.
-
-    Raises:
-        CaptureError: it does not run on the batch, or as from ``plan``.
-    """
-    try:
-        return plan(model, batch, layers)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        inputs = inputs_of(batch)
-        shown = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
-        raise CaptureError(
-            f"the network does not run on "
-            f"{', '.join(f'{k} {tuple(v.shape)} {v.dtype}' for k, v in shown.items())}: "
-            f"{(str(error) or type(error).__name__).splitlines()[0]}; check the size, channels and "
-            "number type that it takes"
-        ) from error
 
 
 def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -26,7 +26,7 @@ from repsim.activations.capture.digests import input_digests
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
-from repsim.activations.harvesting.plan import Plan, check_choices, plan_layers
+from repsim.activations.harvesting.plan import HarvestPlan, check_choices, plan_layers
 from repsim.activations.harvesting.rows import HarvestRows
 from repsim.activations.harvesting.sampling import count_examples, order_of, sampling_of
 from repsim.activations.harvesting.stream import Stream, ahead
@@ -156,7 +156,7 @@ def plan_harvest(
     dtype: str | None = None,
     examples: int | None = None,
     device: torch.device | str | None = None,
-) -> Plan:
+) -> HarvestPlan:
     """The plan of a ``harvest``: two examples are shown to the network, nothing is written.
 
     The arguments and errors are those of ``harvest``.

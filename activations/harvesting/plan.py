@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from repsim.activations.capture.hooks import planned
+from repsim.activations.capture.hooks import trace_rows
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.store.compression import COMPRESSIONS
 from repsim.activations.store.format import LayerSpec
@@ -20,7 +20,7 @@ DTYPES = {each: getattr(torch, each) for each in ("float32", "float16", "bfloat1
 
 
 @dataclass(frozen=True)
-class Plan:
+class HarvestPlan:
     """The layers and rows of a store before it is written.
 
     Attributes:
@@ -46,11 +46,11 @@ def plan_layers(
     pooling: PoolingRules,
     dtype: str | None,
     n: int,
-) -> Plan:
+) -> HarvestPlan:
     """The layers that a network gives for a batch, as they will be stored."""
     specs: dict[str, LayerSpec] = {}
     rows: dict[str, int] = {}
-    found = planned(model, batch, layers)
+    found = trace_rows(model, batch, layers)
     pooling.check(found)
     for name, traced in found.items():
         # Shapes are all that is asked for, and a tensor without numbers has those.
@@ -67,7 +67,7 @@ def plan_layers(
                 f"layer {first!r} gives {rows_each} rows an example, {other!r} gives {count}; for "
                 "positions, choose layers of one size, or bring them to one: grid:K+positions"
             )
-    return Plan(specs, n * rows_each, rows_each)
+    return HarvestPlan(specs, n * rows_each, rows_each)
 
 
 def check_choices(dtype: str | None, compression: str) -> None:
