@@ -91,13 +91,12 @@ class Result:
         kind = KINDS.get(str(content.get("kind")))
         if kind is None:
             raise StoreError(f"{path}: unknown kind of result {content.get('kind')!r}")
+        wanted = kind if issubclass(kind, cls) else cls
         try:
-            if issubclass(kind, cls):
-                result = kind._from_dict(content)
-            elif (converted := cls._converted(content)) is not None:
-                result = cls._from_dict(converted)
-            else:
+            found = content if wanted is kind else cls._converted(content)
+            if found is None:
                 raise StoreError(f"{path} holds a {kind.kind}; expected a {cls.kind}")
+            result = wanted._from_dict(found)
             result.rows()
         except (UsageError, LookupError, TypeError, ValueError, AttributeError) as error:
             reason = error if isinstance(error, UsageError) else repr(error)
