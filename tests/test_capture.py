@@ -18,8 +18,8 @@ from torch.nn.utils import parametrizations
 
 import repsim
 from repsim.activations import Capture, trace, unwrap
-from repsim.activations.capture.hooks import Traced, trace_rows
 from repsim.activations.capture.modules import default_layers
+from repsim.activations.capture.tracing import Traced, trace_rows
 from repsim.errors import CaptureError, RepsimWarning, UsageError
 from repsim.layers import Address, select_layers
 

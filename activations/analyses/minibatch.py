@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from repsim.activations.capture.batches import run, to_device
-from repsim.activations.capture.hooks import Capture, trace_rows
+from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.tracing import trace_rows
 from repsim.devices import find_device
 from repsim.errors import DegenerateError
 from repsim.measures import MinibatchCKA

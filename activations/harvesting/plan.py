@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from repsim.activations.capture.hooks import trace_rows
 from repsim.activations.capture.pooling import PoolingRules
+from repsim.activations.capture.tracing import trace_rows
 from repsim.activations.store.compression import COMPRESSIONS
 from repsim.activations.store.format import LayerSpec
 from repsim.errors import ShapeError, UsageError, choices
