@@ -52,6 +52,8 @@ MOVED = {
     "repsim.intervals": "repsim.confidence",
     "repsim.measures.cka.cka_map": "repsim.measures.cka_map.cka_map",
     "repsim.measures.cka.influence": "repsim.measures.influence.influence",
+    "repsim.probes.sgd.SCHEDULES": "repsim.probes.schedules.SCHEDULES",
+    "repsim.probes.sgd.Schedule": "repsim.probes.schedules.Schedule",
 }
 
 #: Names that were taught and have no successor, each with the reason.

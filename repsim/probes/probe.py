@@ -18,7 +18,8 @@ from repsim.probes.features import Features
 from repsim.probes.knn import knn_predict
 from repsim.probes.logistic import LADDER, Logistic, fit_logistic, fit_path
 from repsim.probes.ridge import fit_ridge
-from repsim.probes.sgd import SCHEDULES, fit_sgd
+from repsim.probes.schedules import SCHEDULES
+from repsim.probes.sgd import fit_sgd
 from repsim.probes.splits import check_seed, label_subset, permuted, stratified_split
 from repsim.results.records import Record
 from repsim.sources import as_numbers, as_tensor
