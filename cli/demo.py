@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,27 +23,18 @@ SUPERVISED_BAR = 0.95
 SIMCLR_BAR = 0.90
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Run name to (method, settings)."""
-
-    runs: dict[str, tuple[str, dict[str, Any]]]
-
-
-def plan(fast: bool) -> Plan:
-    """The demo's runs; the fast ones are smaller networks, trained for less long."""
+def demo_runs(fast: bool) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Method and settings by name; the fast runs are smaller networks, trained for less long."""
     resnet = {"depth": 10 if fast else 18, "width": 8}
     width = 8 if fast else 16
-    return Plan(
-        {
-            "supervised": ("supervised", {**resnet, "epochs": 5 if fast else 12}),
-            "simclr": ("simclr", {**resnet, "epochs": 2 if fast else 20}),
-            "gan": ("gan", {"width": width, "epochs": 3 if fast else 15}),
-            "mgan": ("mgan", {"width": width, "epochs": 2 if fast else 15}),
-            "untrained": ("supervised", {**resnet, "epochs": 0}),
-            "untrained-discriminator": ("gan", {"width": width, "epochs": 0}),
-        }
-    )
+    return {
+        "supervised": ("supervised", {**resnet, "epochs": 5 if fast else 12}),
+        "simclr": ("simclr", {**resnet, "epochs": 2 if fast else 20}),
+        "gan": ("gan", {"width": width, "epochs": 3 if fast else 15}),
+        "mgan": ("mgan", {"width": width, "epochs": 2 if fast else 15}),
+        "untrained": ("supervised", {**resnet, "epochs": 0}),
+        "untrained-discriminator": ("gan", {"width": width, "epochs": 0}),
+    }
 
 
 @click.command()
@@ -65,7 +56,7 @@ def demo(fast: bool, output: Path | None, as_json: bool) -> None:
     """
     started = time.monotonic()
     folder = output or Path("demo-fast" if fast else "demo")
-    runs = train_all(plan(fast), folder / "runs")
+    runs = train_all(demo_runs(fast), folder / "runs")
     stores = harvest_all(runs)
     similarity = compare_all(stores)
     curve = probe_all(stores)
@@ -98,13 +89,13 @@ def demo(fast: bool, output: Path | None, as_json: bool) -> None:
         )
 
 
-def train_all(plan: Plan, folder: Path) -> dict[str, Run]:
-    """Train, or find trained, every run of the plan."""
+def train_all(chosen: Mapping[str, tuple[str, dict[str, Any]]], folder: Path) -> dict[str, Run]:
+    """Train every run that is not there yet."""
     from repsim.training.compose import configure
     from repsim.training.loop import train
 
     runs = {}
-    for name, (method, settings) in plan.runs.items():
+    for name, (method, settings) in chosen.items():
         config = configure(method, settings, "demo")
         say(f"train {name}")
         with bar(f"train {name}") as progress:

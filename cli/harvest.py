@@ -25,7 +25,7 @@ from repsim.errors import UsageError
 if TYPE_CHECKING:
     from torch import nn
 
-    from repsim.activations.harvesting.harvest import Plan
+    from repsim.activations.harvesting.plan import HarvestPlan
     from repsim.activations.harvesting.processes import Loader
     from repsim.cli.stores import Places
     from repsim.data import ImageSet
@@ -374,7 +374,7 @@ def _check_unused(brought: dict[str, Any]) -> None:
             )
 
 
-def _show(job: Job, plan: Plan) -> None:
+def _show(job: Job, plan: HarvestPlan) -> None:
     """A table of what would be stored; ``StoreError`` if the disk cannot hold it."""
     from repsim.activations.store.writer import check_space
 

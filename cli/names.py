@@ -83,12 +83,13 @@ class Named:
 
         Raises:
             StoreError: there are none; the command that would make them is named.
+            UsageError: they have no such target.
         """
+        places = self.places
         if self.file is not None:
-            with open_file(self.file) as source:
+            with open_file(self.file, places.target) as source:
                 yield source
             return
-        places = self.places
         with (
             open_extractor(self.extractor, split, places)
             if self.extractor is not None

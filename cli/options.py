@@ -121,7 +121,7 @@ page_style_option = sized("page")
 
 
 data_option = click.option(
-    "--data", help="Image set that was harvested.  [default: the one it was trained on]"
+    "--data", help="Image set, named or a path.  [default: the one it was trained on]"
 )
 
 

@@ -76,11 +76,10 @@ class Value(click.ParamType):
 
 def _word(annotation: Any) -> str:
     """The word of a help text for the values of a type."""
-    plain = [each for each in get_args(annotation) or (annotation,) if each is not type(None)]
-    words = {int: "integer", float: "float", str: "text"}
     if get_origin(annotation) is tuple:
         return "list"
-    return words.get(plain[0], "text") if len(plain) == 1 else "text"
+    kinds = {each for each in get_args(annotation) or (annotation,) if each is not type(None)}
+    return "integer" if kinds == {int} else "float" if kinds == {float} else "text"
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

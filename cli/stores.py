@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from repsim.cli.shown import contradicts, shows, tell_apart
 from repsim.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -138,48 +139,69 @@ def open_network(network: str, split: str, places: Places) -> ActivationStore:
     """
     from repsim.activations import ActivationStore
 
-    found = [
-        path for path in stores_of(network, places.stores) if _shows(path, network, split, places)
-    ]
+    found = {
+        path: about
+        for path, about in _records(network, places.stores).items()
+        if _fits(path.stem == network, about, split, places)
+    }
     if len(found) > 1:
         paths = " or ".join(map(str, found))
-        raise UsageError(f"{network!r} has several stores; say --data, or the path: {paths}")
+        raise UsageError(
+            f"{network!r} has several stores; say {tell_apart(list(found.values()))}or the path: "
+            f"{paths}"
+        )
     if not found:
         there = ", ".join(str(path) for path in stores_of(network, places.stores))
-        of = split if places.data is None else f"{places.data} {split}"
+        asked = [each for each in (places.data, places.image_size) if each]
+        of = " ".join([*asked, split])
         raise StoreError(f"{network!r} has no activations of {of}; there are: {there}")
-    return ActivationStore(found[0], name=network)
+    return ActivationStore(next(iter(found)), name=network, target=places.target)
 
 
-def _shows(path: Path, network: str, split: str, places: Places) -> bool:
-    """True if a store is of a part of an image set; one without an image set is of any."""
+def _records(network: str, stores: Path) -> dict[Path, dict[str, Any]]:
+    """The provenance of each store of a network."""
     from repsim.activations import ActivationStore
-    from repsim.data import Split
 
-    if path.stem == network:
-        return True
-    with ActivationStore(path) as store:
-        about = store.provenance()
-    same = places.data in (None, about.get("data"))
-    return same and about.get("split") in (split, str(Split.parse(split)))
+    found = {}
+    for path in stores_of(network, stores):
+        with ActivationStore(path) as store:
+            found[path] = store.provenance()
+    return found
+
+
+def _fits(imported: bool, about: Mapping[str, Any], split: str, places: Places) -> bool:
+    """True if a store is of a part of an image set; one that was imported is of any part."""
+    if imported:
+        return not contradicts(about, split, places, known=False)
+    return shows(about, split, places)
 
 
 # --- files
 
 
 @contextmanager
-def open_file(reference: str) -> Iterator[ActivationSource]:
+def open_file(reference: str, target: str = "") -> Iterator[ActivationSource]:
     """A store, the stores of a glob as one in natural order, or a .npy file of one layer.
+
+    Args:
+        reference: path or glob.
+        target: the one that gives the labels; empty for that of the store.
 
     Raises:
         StoreError: there is no such file.
+        UsageError: there is no such target.
     """
     from repsim.activations import open_store
 
     if reference.endswith(".npy"):
+        if target:
+            raise UsageError(
+                f"{reference} has no targets; leave out --target, or make a store with: "
+                f"repsim import {shlex.quote(reference)} --labels FILE -o STORE.h5"
+            )
         yield _open_npy(Path(reference))
         return
-    with open_store(matching(reference)) as store:
+    with open_store(matching(reference), target=target) as store:
         yield store
 
 

@@ -2,7 +2,7 @@
 
 from repsim.figures.draw import draw, draw_together, save
 from repsim.figures.kinds import figures_of
-from repsim.figures.null_space import (
+from repsim.figures.nullspace import (
     alpha_curves,
     noise_curves,
     null_space_bars,

@@ -16,7 +16,7 @@ from repsim._version import __version__
 from repsim.figures.kinds import figures_of, figures_of_all
 from repsim.figures.layout import panels
 from repsim.figures.style import WRITING
-from repsim.files import atomic_path, refuse_existing, table, write_atomic
+from repsim.files import atomic_path, csv_text, refuse_existing, write_atomic
 from repsim.results import Result, Table, facts
 from repsim.results.figure import FigureData
 
@@ -105,4 +105,4 @@ def _texts(data: FigureData | Table, name: str, provenance: dict[str, Any]) -> d
     found = facts({"repsim": __version__, **provenance})
     lines = [f"{data.name}. {data.caption}", "", *(f"{key}: {text}" for key, text in found)]
     caption = "\n".join(lines) + "\n"
-    return {Path(f"{name}.csv"): table(data.rows()), Path(f"{name}.txt"): caption}
+    return {Path(f"{name}.csv"): csv_text(data.rows()), Path(f"{name}.txt"): caption}

@@ -48,7 +48,8 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
         legend = legend_of(data.panels, looks)
         plan = _planned(data, width, legend)
         fig = plt.figure(figsize=(width, plan.height), layout="constrained")
-        grid = fig.add_gridspec(len(plan.rows), plan.across, height_ratios=plan.heights)
+        heights = [row.height for row in plan.rows]
+        grid = fig.add_gridspec(len(plan.rows), plan.across, height_ratios=heights)
         placed = _draw_panels(fig, grid, plan, looks)
         _draw_bars(fig, plan, placed)
         _draw_legend(fig, grid, plan)
@@ -60,69 +61,73 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
 
 
 @dataclass(frozen=True)
+class _Row:
+    """Panels beside each other.
+
+    Attributes:
+        panels: with their titles.
+        width: of each, in inches.
+        height: of all, in inches.
+    """
+
+    panels: list[tuple[str, Panel]]
+    width: float
+    height: float
+
+    def of(self, kind: type[Panel]) -> list[Panel]:
+        """Its panels of a type."""
+        return [panel for _, panel in self.panels if type(panel) is kind]
+
+
+@dataclass(frozen=True)
 class _Plan:
     """Places of the panels of a figure.
 
     Attributes:
         width: of the figure, in inches.
-        rows: the panels with their titles, row by row.
-        cells: by how many panels the width is shared in each row.
-        heights: of the rows, in inches.
+        rows: from above.
         legend: of the whole figure.
         beside: the legend stands in the place of a missing last panel.
     """
 
     width: float
-    rows: list[list[tuple[str, Panel]]]
-    cells: list[int]
-    heights: list[float]
+    rows: list[_Row]
     legend: Legend
     beside: bool
 
     @property
     def across(self) -> int:
         """Panels of the fullest row."""
-        return max(map(len, self.rows))
+        return max(len(row.panels) for row in self.rows)
 
     @property
     def height(self) -> float:
         """Inches of the figure."""
         below = 0.0 if self.beside else self.legend.height(self.width)
-        return sum(self.heights) + below + 0.05
+        return sum(row.height for row in self.rows) + below + 0.05
 
     def font(self, kind: type[Panel]) -> float:
         """The size of text in panels of a type."""
         largest = mpl.rcParams["font.size"]
-        return min(
-            panel.font(self.width / count, largest)
-            for row, count in zip(self.rows, self.cells, strict=True)
-            for _, panel in row
-            if type(panel) is kind
-        )
+        return min(panel.font(row.width, largest) for row in self.rows for panel in row.of(kind))
 
     def height_of(self, kind: type[Panel]) -> float:
         """Inches of the rows that have panels of a type."""
-        return sum(
-            height
-            for row, height in zip(self.rows, self.heights, strict=True)
-            if any(type(panel) is kind for _, panel in row)
-        )
+        return sum(row.height for row in self.rows if row.of(kind))
 
 
 def _planned(data: FigureData, width: float, legend: Legend) -> _Plan:
     """The plan of a figure, with the legend beside the last panels if it fits there."""
     several = len(data.panels) > 1
     titled = [(f"({a}) {p.title}" if several else p.title, p) for a, p in data.lettered()]
-    rows = _arranged(titled, narrow=is_narrow(width))
-    across = max(map(len, rows))
-    if legend.shared and len(rows[-1]) < across and legend.handles_of(rows[-1][-1][1]):
-        cells = [1 if len(row) == 1 else across for row in rows[:-1]] + [across]
-        heights = _heights(rows, cells, width, legend)
-        free = width * (1 - len(rows[-1]) / across)
-        if legend.fits(free, 0.8 * heights[-1]):
-            return _Plan(width, rows, cells, heights, legend, beside=True)
-    cells = [1 if len(row) == 1 else across for row in rows]
-    return _Plan(width, rows, cells, _heights(rows, cells, width, legend), legend, beside=False)
+    arranged = _arranged(titled, narrow=is_narrow(width))
+    across, last = max(map(len, arranged)), arranged[-1]
+    widths = [width / (1 if len(row) == 1 else across) for row in arranged]
+    if legend.shared and len(last) < across and legend.own[id(last[-1][1])]:
+        rows = _sized(arranged, [*widths[:-1], width / across], width, legend)
+        if legend.fits(width * (1 - len(last) / across), 0.8 * rows[-1].height):
+            return _Plan(width, rows, legend, beside=True)
+    return _Plan(width, _sized(arranged, widths, width, legend), legend, beside=False)
 
 
 def _arranged(
@@ -144,27 +149,28 @@ def _even(titled: Sequence[Any], most: int) -> list[list[Any]]:
     return [list(titled[k : k + columns]) for k in range(0, len(titled), columns)]
 
 
-def _heights(
-    rows: Sequence[Sequence[tuple[str, Panel]]],
-    cells: Sequence[int],
+def _sized(
+    arranged: Sequence[list[tuple[str, Panel]]],
+    widths: Sequence[float],
     width: float,
     legend: Legend,
-) -> list[float]:
-    """Inches of the rows, which fit on a page together."""
+) -> list[_Row]:
+    """Rows of panels of the widths, which fit on a page together."""
     needed = [
-        max(_height(title, panel, width / count, legend) for title, panel in row)
-        for row, count in zip(rows, cells, strict=True)
+        max(_height(title, panel, inches, legend) for title, panel in row)
+        for row, inches in zip(arranged, widths, strict=True)
     ]
     squeeze = min(1.0, (_SLIDE if width > 8 else _PAGE) / sum(needed))
-    return [height * squeeze for height in needed]
+    heights = [squeeze * high for high in needed]
+    return [_Row(*each) for each in zip(arranged, widths, heights, strict=True)]
 
 
 def _height(title: str, panel: Panel, inches: float, legend: Legend) -> float:
     """Inches of a panel with its title and its own legend."""
     line = 1.2 * mpl.rcParams["font.size"] / 72
     lines = len(wrapped(title, 0.8 * inches).splitlines())
-    own = 0.0 if legend.shared else own_height(legend.handles_of(panel), inches)
-    return panel.height(inches) + line * max(1, lines) + own
+    above = own_height(legend.above(panel), inches)
+    return panel.height(inches) + line * max(1, lines) + above
 
 
 # --- drawing
@@ -176,16 +182,14 @@ def _draw_panels(
     """Every panel on its axes, with a title that stands as high as the others of its row."""
     placed = []
     for i, row in enumerate(plan.rows):
-        width = plan.width / plan.cells[i]
-        own = [[] if plan.legend.shared else plan.legend.handles_of(panel) for _, panel in row]
-        above = max(own_height(handles, width) for handles in own)
-        for j, (title, panel) in enumerate(row):
-            ax = fig.add_subplot(grid[i, j if plan.cells[i] > 1 else slice(None)])
-            panel.draw(ax, Frame(width, plan.heights[i], plan.font(type(panel)), looks))
-            draw_own(ax, own[j], width)
+        above = max(own_height(plan.legend.above(panel), row.width) for _, panel in row.panels)
+        for j, (title, panel) in enumerate(row.panels):
+            ax = fig.add_subplot(grid[i, j if row.width < plan.width else slice(None)])
+            panel.draw(ax, Frame(row.width, row.height, plan.font(type(panel)), looks))
+            draw_own(ax, plan.legend.above(panel), row.width)
             # The axes have less than all of the width.
             pad = mpl.rcParams["axes.titlepad"] + 72 * above
-            ax.set_title(wrapped(title, 0.8 * width), pad=pad)
+            ax.set_title(wrapped(title, 0.8 * row.width), pad=pad)
             placed.append((ax, panel))
     return placed
 
@@ -215,7 +219,7 @@ def _draw_legend(fig: Figure, grid: GridSpec, plan: _Plan) -> None:
     if not handles:
         return
     if plan.beside:
-        free = fig.add_subplot(grid[-1, len(plan.rows[-1]) :])
+        free = fig.add_subplot(grid[-1, len(plan.rows[-1].panels) :])
         free.set_axis_off()
         free.legend(handles=handles, handlelength=plan.legend.length, loc="center")
         return

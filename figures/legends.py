@@ -38,9 +38,9 @@ class Legend:
     own: Mapping[int, list[Artist]]
     shared: bool
 
-    def handles_of(self, panel: Panel) -> list[Artist]:
-        """Entries of one panel."""
-        return self.own[id(panel)]
+    def above(self, panel: Panel) -> list[Artist]:
+        """Entries of the legend above a panel."""
+        return [] if self.shared else self.own[id(panel)]
 
     @property
     def length(self) -> float:

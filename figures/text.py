@@ -7,6 +7,9 @@ import textwrap
 import matplotlib as mpl
 from matplotlib.textpath import TextPath
 
+#: Written where there is no number.
+DASH = "\N{EN DASH}"
+
 
 def extent(text: str) -> float:
     """Width of a line of text in units of its size."""

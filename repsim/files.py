@@ -50,7 +50,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
         temporary.write_bytes(data)
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Records with the same keys as CSV text."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")

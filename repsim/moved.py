@@ -47,10 +47,13 @@ MOVED = {
     "repsim.figures.curves.probe_curves": "repsim.figures.probes.probe_curves",
     "repsim.figures.curves.similarity_curves": "repsim.figures.similarity.similarity_curves",
     "repsim.figures.heatmap": "repsim.figures.similarity",
+    "repsim.figures.null_space": "repsim.figures.nullspace",
     "repsim.figures.panels.panels": "repsim.figures.layout.panels",
     "repsim.intervals": "repsim.confidence",
     "repsim.measures.cka.cka_map": "repsim.measures.cka_map.cka_map",
     "repsim.measures.cka.influence": "repsim.measures.influence.influence",
+    "repsim.probes.sgd.SCHEDULES": "repsim.probes.schedules.SCHEDULES",
+    "repsim.probes.sgd.Schedule": "repsim.probes.schedules.Schedule",
 }
 
 #: Names that were taught and have no successor, each with the reason.

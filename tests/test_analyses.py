@@ -96,10 +96,23 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
         {"pooling": "none"},
         {"pooling": "grid:2"},
     ],
-    "nullspace": [{}, {"noise": ("none",)}, {"control": False}, {"layers": False}, {"seed": 1}],
+    "nullspace": [
+        {},
+        {"noise": ("none",)},
+        {"control": False},
+        {"layers": False},
+        {"layer_images": 50},
+        {"seed": 1},
+    ],
     "layer_nullspace": [{}, {"images": 50}, {"layers": "stem"}],
     "layer_identification": [{}, {"measure": ("cca",)}, {"measure": ("cka", "cca")}],
 }
+
+
+def test_a_count_of_images_that_became_a_setting_changes_no_key_until_it_is_used() -> None:
+    kind = find_analysis("nullspace").config_class
+    assert "layer_images" not in kind().identity()
+    assert kind(layer_images=50).identity() == {**kind().identity(), "layer_images": 50}
 
 
 @pytest.mark.parametrize("name", CHANGED)

@@ -18,8 +18,8 @@ from torch.nn.utils import parametrizations
 
 import repsim
 from repsim.activations import Capture, trace, unwrap
-from repsim.activations.capture.hooks import Traced, plan
 from repsim.activations.capture.modules import default_layers
+from repsim.activations.capture.tracing import Traced, trace_rows
 from repsim.errors import CaptureError, RepsimWarning, UsageError
 from repsim.layers import Address, select_layers
 
@@ -888,41 +888,41 @@ def test_what_was_traced_is_captured_under_the_same_names(
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_a_plan_has_only_what_has_a_row_for_each_example(depth: int) -> None:
+def test_a_trace_of_rows_has_only_what_has_a_row_for_each_example(depth: int) -> None:
     model = Recurrent(depth)
     with pytest.warns(RepsimWarning, match=r"no row for each of 3 examples in 'rnn:1'"):
-        assert list(plan(model, IMAGES)) == ["rnn:0"]
+        assert list(trace_rows(model, IMAGES)) == ["rnn:0"]
     with pytest.warns(RepsimWarning, match=r"'rnn:1'"):
-        assert list(plan(model, IMAGES, ["rnn"])) == ["rnn:0"]
+        assert list(trace_rows(model, IMAGES, ["rnn"])) == ["rnn:0"]
     with pytest.raises(CaptureError, match=r"no row for each of 16 examples in 'rnn:1'"):
-        plan(model, IMAGES, ["rnn", "rnn:1"])
-    assert list(plan(model, IMAGES, ["rnn:0"])) == ["rnn:0"]
+        trace_rows(model, IMAGES, ["rnn", "rnn:1"])
+    assert list(trace_rows(model, IMAGES, ["rnn:0"])) == ["rnn:0"]
     with pytest.warns(RepsimWarning, match=r"'rnn:1'"):
-        assert list(plan(model, IMAGES, ["rnn:0", "*:1"])) == ["rnn:0"]
+        assert list(trace_rows(model, IMAGES, ["rnn:0", "*:1"])) == ["rnn:0"]
     with pytest.warns(RepsimWarning):
         found = repsim.compare(model, model, IMAGES.split(8))
     assert found.layers_a == ("rnn:0",)
 
 
-def test_a_plan_falls_back_to_the_whole_batch() -> None:
+def test_a_trace_of_rows_falls_back_to_the_whole_batch() -> None:
     def fixed(self: Any, x: Tensor) -> Tensor:
         return self.act(x.view(16, 192))
 
     model = Calls(fixed, act=nn.ReLU())
-    assert plan(model, IMAGES)["act"].shape == (16, 192)
-    with pytest.raises(RuntimeError, match="shape"):
-        plan(model, IMAGES[:8])
+    assert trace_rows(model, IMAGES)["act"].shape == (16, 192)
+    with pytest.raises(CaptureError, match=r"does not run on inputs \(8, 3, .*shape"):
+        trace_rows(model, IMAGES[:8])
 
 
-def test_a_plan_looks_at_few_examples_and_leaves_random_numbers_alone() -> None:
+def test_a_trace_of_rows_looks_at_few_examples_and_leaves_random_numbers_alone() -> None:
     sizes: list[int] = []
     model = nn.Sequential(Noisy())
     model[0].register_forward_pre_hook(lambda m, args: sizes.append(len(args[0])))
     state = torch.get_rng_state()
-    assert plan(model, IMAGES)["0.act"].shape == (3, 3, 8, 8)
+    assert trace_rows(model, IMAGES)["0.act"].shape == (3, 3, 8, 8)
     assert sizes == [3, 2]
     assert torch.equal(torch.get_rng_state(), state)
-    assert list(plan(model, IMAGES[:1])) == ["0.act"]
+    assert list(trace_rows(model, IMAGES[:1])) == ["0.act"]
 
 
 def test_layers_that_come_and_go_are_an_error_and_no_gap() -> None:

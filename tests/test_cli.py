@@ -762,7 +762,7 @@ def test_the_fast_demo(tmp_path: Path) -> None:
     runs = tmp_path / "demo-fast" / "runs"
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
     assert len(before) > 20
-    for store in demo.harvest_all(demo.train_all(demo.plan(fast=True), runs)).values():
+    for store in demo.harvest_all(demo.train_all(demo.demo_runs(fast=True), runs)).values():
         store.close()
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 import repsim
-from repsim.activations.store import exchange
 from repsim.activations.store.exchange import (
+    blocks,
     export_layers,
     import_activations,
     to_dataframe,
@@ -122,7 +122,7 @@ def test_an_absent_library_is_named(
 def test_blocks_are_small_and_nothing_is_read_twice(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 100)
     np.save("conv.npy", CONV)
     np.savez("more.npz", head=HEAD)
     seen: list[tuple[int, int, str]] = []

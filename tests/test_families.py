@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import nn
 
 from repsim.activations import ActivationStore
+from repsim.data.sets import find_kind
 from repsim.errors import UsageError
 from repsim.files import sha256
 from repsim.networks import families
@@ -28,6 +29,7 @@ from repsim.training import compose
 from repsim.training.compose import config_for, configure, networks_for
 from repsim.training.config import TrainConfig
 from repsim.training.loop import train
+from repsim.training.method import Method
 from repsim.training.methods import find_method, method_names
 from repsim.training.presets import read_preset
 from repsim.training.run import Run
@@ -223,6 +225,36 @@ def test_another_network_or_setting_is_another_run() -> None:
     assert configure("supervised", {"network": "resnet"}).identity() == plain
     assert configure("supervised", {"network": "dcgan"}).identity()["network"] == "dcgan"
     assert configure("supervised", {"depth": 34}).identity() != plain
+
+
+@pytest.mark.parametrize(("method", "other"), [("supervised", "dcgan"), ("simclr", "dcgan")])
+def test_another_default_network_is_another_run(
+    method: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = configure(method, {}).identity()
+    monkeypatch.setattr(find_method(method), "network", other)
+    changed = configure(method, {}).identity()
+    assert changed["network"] == other
+    assert configure(method, {"network": "resnet"}).identity() == before
+
+
+def test_methods_that_came_after_networks_were_a_setting_have_them_in_their_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(find_method("supervised"), "network_before", Method.network_before)
+    assert configure("supervised", {}).identity()["network"] == "resnet"
+
+
+def test_another_default_size_of_a_set_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = configure("supervised", {}).identity()
+    assert "image_size" not in before
+    assert configure("supervised", {"image_size": 32}).identity() == before
+    assert configure("supervised", {"image_size": "own"}).identity()["image_size"] == "8x8"
+    monkeypatch.setattr(find_kind("digits"), "default_size", (28, 28))
+    assert configure("supervised", {}).identity()["image_size"] == "28x28"
+    assert configure("supervised", {"image_size": 32}).identity() == before
+    files = {"data": "pictures", "image_size": "own"}
+    assert configure("supervised", files).identity()["image_size"] == "own"
 
 
 def test_a_setting_that_comes_later_changes_no_identity_until_it_is_used() -> None:

@@ -25,7 +25,7 @@ from sample_results import number, probed
 
 from repsim import figures
 from repsim.errors import DataError, UsageError
-from repsim.figures.layers import boundaries, group_of, spans
+from repsim.figures.layer_labels import boundaries, group_of, spans
 from repsim.networks import Discriminator, ResNet
 from repsim.results import NullSpaceReport, ProbeCurve, SimilarityMap
 

@@ -18,7 +18,7 @@ from repsim import figures
 from repsim.activations import ShuffledLoader, compare_classes, invariance
 from repsim.data import ImageSet, load
 from repsim.data.augment import standard
-from repsim.data.targets import label_target
+from repsim.data.targets import Target, label_target
 from repsim.errors import CaptureError, DegenerateError, ShapeError, UsageError
 from repsim.measures import class_similarity
 from repsim.training.run import Run
@@ -193,6 +193,33 @@ def test_classes_come_from_streams_too() -> None:
     batches = compare_classes(model, DIGITS, AUGMENT, batch_size=32)
     assert batches.provenance["batches"] == 3
     assert batches.stderr is not None
+
+
+def test_classes_are_those_of_the_target_that_was_chosen() -> None:
+    model = network().eval()
+    (digit,) = DIGITS.targets
+    odd = Target("odd", digit.values % 2, ("even", "odd"))
+    strokes = Target("strokes", torch.ones(96, 2, dtype=torch.uint8), ("left", "right"))
+    several = replace(DIGITS, targets=(replace(digit, name="digit"), odd, strokes))
+    of_digits = compare_classes(model, DIGITS, AUGMENT, batch_size=32).unbiased
+    found = compare_classes(model, several, AUGMENT, batch_size=32).unbiased
+    np.testing.assert_array_equal(found, of_digits)
+    of_odd = compare_classes(model, several.choose("odd"), batch_size=96)
+    with torch.no_grad():
+        exact = class_similarity({"3": model(DIGITS.inputs())}, odd.values)
+    assert of_odd.unbiased[3, 0] == pytest.approx(exact.unbiased.item(), abs=1e-5)
+    with pytest.raises(UsageError, match="'strokes' of digits is a row of zeros and ones"):
+        compare_classes(model, several.choose("strokes"))
+
+
+def test_classes_of_batches_are_in_their_order() -> None:
+    loader = ShuffledLoader(DIGITS, batch_size=10)
+    assert all(
+        labels.equal(classes)
+        for (_, labels, _), classes in zip(loader, loader.classes(), strict=True)
+    )
+    with pytest.raises(UsageError, match="digits has no labels"):
+        ShuffledLoader(replace(DIGITS, targets=())).classes()
 
 
 def test_classes_that_are_not_there_are_one_line(rng: np.random.Generator) -> None:

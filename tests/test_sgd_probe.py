@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from repsim.errors import ShapeError, TrainingError, UsageError
+from repsim.probes.batches import shuffled
 from repsim.probes.features import Features
-from repsim.probes.sgd import SCHEDULES, Schedule, TrainedHead, _backward, _shuffled, fit_sgd
+from repsim.probes.perceptron import backward
+from repsim.probes.schedules import SCHEDULES, Schedule
+from repsim.probes.sgd import TrainedHead, fit_sgd
 from repsim.probes.standardisation import standardise
 
 PLAIN = Schedule(0.1, 16, 3, standardise=False)
@@ -123,7 +126,7 @@ def test_gradients_are_those_of_autograd(dropout: float) -> None:
         tuple(torch.randn(shape, generator=generator) for shape in ((3, 7), (3,))),
     ]
     gradients = [tuple(torch.zeros_like(values) for values in layer) for layer in layers]
-    loss = _backward(layers, gradients, x, y, dropout, torch.Generator().manual_seed(9))
+    loss = backward(layers, gradients, x, y, dropout, torch.Generator().manual_seed(9))
 
     kept = torch.ones(20, 7)
     if dropout:
@@ -288,7 +291,7 @@ def test_every_row_is_seen_once_in_an_epoch(size: int, memory: int) -> None:
     x = torch.arange(200.0).view(100, 2)
     labels = torch.arange(100)
     rows = ragged(x, [0, 10, 10, 40, 41, 70, 100])
-    epoch = _shuffled(rows, labels, size, memory, torch.Generator().manual_seed(0))
+    epoch = shuffled(rows, labels, size, memory, torch.Generator().manual_seed(0))
     orders = []
     for _ in range(2):
         batches = list(epoch())
@@ -305,7 +308,7 @@ def test_blocks_meet_in_windows() -> None:
     starts = list(range(0, 601, 100))
     labels = torch.arange(600)
     rows = ragged(labels[:, None].float(), starts)
-    epoch = _shuffled(rows, labels, 50, 0, torch.Generator().manual_seed(0))
+    epoch = shuffled(rows, labels, 50, 0, torch.Generator().manual_seed(0))
     seen = torch.cat([y for _, y in epoch()]) // 100
     assert seen[:200].unique().tolist() != [0, 1] or seen[200:400].unique().tolist() != [2, 3]
     for first, last in pairwise(range(0, 601, 200)):

@@ -117,14 +117,14 @@ def compare_classes(
         ClassesSide(len(images.classes), target),
     )
     loader = ShuffledLoader(images, augment, batch_size, seed, device=target)
-    pairs = ((batch, batch[1]) for batch in moved(loader, target))
+    pairs = zip(moved(loader, target), loader.classes(), strict=True)
     names = [side.name, CLASSES]
     result = stream([side, classes], pairs, len(loader), names, kernel, progress)
     return about(result, "classes", seed=seed)
 
 
 class ClassesSide:
-    """Labels (n,) int64 as the one layer ``classes``."""
+    """Classes (n,) int64 of a batch as the one layer ``classes``."""
 
     def __init__(self, classes: int, device: torch.device) -> None:
         self._classes, self._device = classes, device

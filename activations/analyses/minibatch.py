@@ -12,8 +12,9 @@ from torch import nn
 
 from repsim.activations.capture.batches import run, to_device
 from repsim.activations.capture.functions import Allowed, check_function
-from repsim.activations.capture.hooks import Capture, planned
+from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.tracing import trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.devices import find_device
 from repsim.errors import DegenerateError
@@ -73,7 +74,7 @@ class NetworkSide:
     def layers_of(self, batch: Any) -> list[str]:
         if not self._layers:
             with self._kept.watching():
-                self._layers = list(planned(self._model, batch, self._chosen))
+                self._layers = list(trace_rows(self._model, batch, self._chosen))
             check_function(self._model, batch, self._layers, self._allowed, self._kept)
         return self._layers
 

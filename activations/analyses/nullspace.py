@@ -51,8 +51,8 @@ NOISES = (
     *(f"salt-and-pepper:{share}" for share in (0.02, 0.05, 0.1, 0.2)),
 )
 
-#: Images that other layers than the head are looked at with: their patches are many.
-LAYER_IMAGES = 500
+#: Images at a time that other layers than the head are shown.
+_BATCH = 50
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,9 @@ class Config(base.Config):
     control: bool = setting(True, "compare with the run's own network before training")
     layers: bool = setting(
         True, "report on the convolutions and linear layers before the head, too"
+    )
+    layer_images: int = setting(
+        500, "images that those layers are looked at with, at most", ge=1, before=500
     )
     seed: int = setting(0, "of noise, generated images and resampling", ge=0, le=(1 << 63) - 1)
 
@@ -96,6 +99,7 @@ def null_space_of_run(
     noises: Sequence[str] = NOISES,
     control: bool = True,
     layers: bool = True,
+    layer_images: int = 500,
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
@@ -116,6 +120,7 @@ def null_space_of_run(
         control: whether to compare with the untrained network; a run without epochs is one, and
             has no other.
         layers: whether to report on the convolutions and linear layers before the head as well.
+        layer_images: images that those are looked at with, at most: their patches are many.
         seed: of noise, generated images, resamples and random subspaces.
         device: where the networks run.
         progress: told the steps done.
@@ -146,10 +151,11 @@ def null_space_of_run(
     generated = _generated(extractor, len(test), seed, device)
     steps = 1 + len(networks) * (3 + (generated is not None) + len(parsed) + layers)
     step("generated images")
+    shown = layer_images if layers else 0
     reports = {}
     for name, network in networks.items():
         reports[name] = _report(
-            network, extractor.label, train, test, generated, parsed, layers, seed, device, step
+            network, extractor.label, train, test, generated, parsed, shown, seed, device, step
         )
     provenance = {
         "network": extractor_provenance(extractor),
@@ -157,7 +163,7 @@ def null_space_of_run(
         "test": data_provenance(test),
         "noises": [str(noise) for noise in parsed],
         "generated": 0 if generated is None else len(generated.images),
-        "layer_images": min(LAYER_IMAGES, len(test)) if layers else 0,
+        "layer_images": min(len(test), _whole(shown)) if layers else 0,
         "seed": seed,
     }
     report = judged(reports["trained"], reports.get("untrained"))
@@ -172,7 +178,7 @@ def _report(
     test: ImageSet,
     generated: Generated | None,
     noises: Sequence[Noise],
-    layers: bool,
+    layer_images: int,
     seed: int,
     device: torch.device | str,
     step: Callable[[str], None],
@@ -204,14 +210,20 @@ def _report(
         name=name,
     )
     step("statistics and probes")
-    if layers:
-        some = ImageLoader(test, 50, stop=LAYER_IMAGES // 50)
-        seen = None if generated is None else _spread(generated.images, LAYER_IMAGES)
-        classes = test.labels[: 50 * len(some)] if labelled and test.labels is not None else None
+    if layer_images:
+        batch, whole = min(_BATCH, layer_images), _whole(layer_images)
+        some = ImageLoader(test, batch, stop=whole // batch)
+        seen = None if generated is None else _spread(generated.images, layer_images)
+        classes = test.labels[:whole] if labelled and test.labels is not None else None
         found = layer_null_spaces(network, some, labels=classes, generated=seen, device=device)
         report = with_layers(report, found)
         step("other layers")
     return report
+
+
+def _whole(images: int) -> int:
+    """The most images, of so many, that fill their batches."""
+    return images - images % min(_BATCH, images)
 
 
 def _generated(
@@ -264,6 +276,7 @@ class Nullspace(Analysis[Config]):
             noises=config.noises,
             control=config.control,
             layers=config.layers,
+            layer_images=config.layer_images,
             seed=config.seed,
             device=find_device(context.device),
             progress=context.progress,

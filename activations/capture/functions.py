@@ -88,7 +88,7 @@ def check_function(
     Args:
         model: not wrapped, where it is to run.
         batch: where the network lies.
-        layers: addresses, as ``planned`` gives them.
+        layers: addresses, as ``trace_rows`` gives them.
         allowed: what is no reason to refuse.
         kept: the state of the network, to which it is brought back.
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.batches import batch_size, head, inputs_of, run
 from repsim.activations.capture.modules import Choice, choose, modules_of, unwrap
-from repsim.activations.capture.unchanged import same_random_numbers
+from repsim.activations.capture.tensors import owned, tensors_in
 from repsim.errors import CaptureError, RepsimWarning
 from repsim.layers import Address, path_fits
 
@@ -132,7 +129,7 @@ class Capture:
         if expected is not None and (other := set(expected) ^ set(taken)):
             raise CaptureError(
                 "the network does not run the same layers for every batch: "
-                f"{_listed([repr(name) for name in sorted(other)])} came or went; choose others"
+                f"{listed([repr(name) for name in sorted(other)])} came or went; choose others"
             )
         return taken
 
@@ -198,7 +195,7 @@ class Capture:
         tensor = tensor.detach()
         if self._reduce is None:
             return tensor.clone()
-        return _owned(self._reduce(str(self._final(address)), tensor), tensor)
+        return owned(self._reduce(str(self._final(address)), tensor), tensor)
 
     def _final(self, address: Address) -> Address:
         """The address with its call only where there are several, or where it was asked for."""
@@ -212,7 +209,7 @@ class Capture:
         for choice in idle:
             reasons[self._reason(choice)].append(repr(str(choice.address)))
         return "; ".join(
-            f"layers {_listed(names)} {_plural(reason)}"
+            f"layers {listed(names)} {_plural(reason)}"
             if len(names) > 1
             else f"layer {names[0]} {reason}"
             for reason, names in reasons.items()
@@ -230,139 +227,6 @@ class Capture:
         return f"gave no floating-point tensor{' there' if path else ''}: it {self._seen[site]}"
 
 
-class Traced(NamedTuple):
-    """A layer that would be recorded under an address.
-
-    Attributes:
-        module: name of the module's class.
-        shape: with the batch's examples, usually first.
-        dtype: a floating-point type.
-    """
-
-    module: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-
-def trace(
-    model: nn.Module, batch: Any, layers: str | Sequence[str] | None = None
-) -> dict[str, Traced]:
-    """The layers that ``Capture`` would record as a network sees a batch, in order of execution.
-
-    Nothing is kept but shapes, and the random number generators are left as they were.
-    ``Capture(unwrap(model), list(traced))`` records the same, under these names from the start.
-
-    Args:
-        model: any module.
-        batch: as for ``repsim.activations.capture.batches.run``, where the network lies.
-        layers: as for ``Capture``.
-
-    Raises:
-        UsageError: a layer that is not there, a batch that does not fit.
-        CaptureError: as from ``Capture.take``.
-    """
-    return _trace(model, batch, layers)[0]
-
-
-def plan(
-    model: nn.Module, batch: Any, layers: str | Sequence[str] | None = None
-) -> dict[str, Traced]:
-    """``trace``, of those values that have a row for each example.
-
-    Looks at three and at two examples of the batch, for a dimension that is 2 may be two layers of
-    a recurrent network; at the whole batch where the network does not run on three.
-
-    Raises:
-        CaptureError: a layer that was named has no such value.
-
-    Warns:
-        RepsimWarning: of values without, that matched a pattern or come with others that have.
-    """
-    n = batch_size(batch)
-    if n > 3:
-        with suppress(Exception):  # the whole batch will tell, or fail in the same way
-            return _plan(model, head(batch, 3), layers)
-    return _plan(model, batch, layers)
-
-
-def _plan(model: nn.Module, batch: Any, layers: str | Sequence[str] | None) -> dict[str, Traced]:
-    n = batch_size(batch)
-    traced, groups = _trace(model, batch, layers)
-    odd = {name for name, each in traced.items() if each.shape[:1] != (n,)}
-    if n in (2, 3):
-        with suppress(Exception):
-            fewer = trace(model, head(batch, n - 1), list(traced))
-            odd |= {name for name, each in fewer.items() if each.shape[:1] != (n - 1,)}
-    lost = [names for choice, names in groups if choice.exact and odd.issuperset(names)]
-    if lost or len(odd) == len(traced):
-        raise CaptureError(f"{_rowless(lost[0] if lost else traced, traced, n)}; choose others")
-    if odd:
-        left = [name for name in traced if name in odd]
-        warnings.warn(f"left out: {_rowless(left, traced, n)}", RepsimWarning, stacklevel=3)
-    return {name: each for name, each in traced.items() if name not in odd}
-
-
-def planned(
-    model: nn.Module, batch: Any, layers: str | Sequence[str] | None = None
-) -> dict[str, Traced]:
-    """``plan``; a network that does not take the inputs is the user's to mend.
-
-    Raises:
-        CaptureError: it does not run on the batch, or as from ``plan``.
-    """
-    try:
-        return plan(model, batch, layers)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        inputs = inputs_of(batch)
-        shown = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
-        raise CaptureError(
-            f"the network does not run on "
-            f"{', '.join(f'{k} {tuple(v.shape)} {v.dtype}' for k, v in shown.items())}: "
-            f"{(str(error) or type(error).__name__).splitlines()[0]}; check the size, channels and "
-            "number type that it takes"
-        ) from error
-
-
-def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The floating-point tensors in tuples, lists, dictionaries and dataclasses, by their paths."""
-    if isinstance(value, Tensor):
-        # Nested and sparse tensors have no rows that could be read.
-        if value.is_floating_point() and value.layout == torch.strided and not value.is_nested:
-            yield path, value
-        return
-    for key, each in _items(value):
-        yield from tensors_in(each, f"{path}.{key}" if path else str(key))
-
-
-def _items(value: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(value, Mapping):
-        yield from value.items()
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        yield from zip(value._fields, value, strict=True)
-    elif isinstance(value, (tuple, list)):
-        yield from enumerate(value)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield field.name, getattr(value, field.name)
-
-
-def _trace(
-    model: nn.Module, batch: Any, layers: str | Sequence[str] | None
-) -> tuple[dict[str, Traced], list[tuple[Choice, list[str]]]]:
-    """The layers that would be recorded, in all and for each choice."""
-    model = unwrap(model)
-    capture = Capture(model, layers, reduce=lambda _, x: (tuple(x.shape), x.dtype))
-    with same_random_numbers(model), capture:
-        run(model, batch)
-        groups = [(choice, capture.given(choice)) for choice in capture.choices]
-        taken = capture.take()
-    traced = {}
-    for name, (shape, dtype) in taken.items():
-        module = capture.modules[Address.parse(name, capture.modules).module]
-        traced[name] = Traced(type(module).__name__, shape, dtype)
-    return traced, groups
-
-
 def _site(address: Address) -> Address:
     """The module of an address, or its input."""
     return Address(address.module, address.input)
@@ -377,28 +241,14 @@ def _paths(wanted: Address, tensors: Collection[str]) -> list[str]:
     return [path for path in tensors if path and path_fits(wanted.path, path)]
 
 
-def _owned(value: Any, source: Tensor) -> Any:
-    """``value``, copied where it is a view: a reduction may have copied nothing."""
-    if isinstance(value, Tensor):
-        shared = value.untyped_storage().data_ptr() == source.untyped_storage().data_ptr()
-        return value.clone() if shared else value
-    if isinstance(value, np.ndarray) and not value.flags.owndata:
-        return value.copy()
-    return value
-
-
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first names in one line, and how many more there are."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more
 
 
 def _plural(reason: str) -> str:
     return f"were{reason[3:]}" if reason.startswith("was") else reason
-
-
-def _rowless(names: Iterable[str], traced: Mapping[str, Traced], n: int) -> str:
-    shapes = [f"{name!r} {traced[name].shape}" for name in names]
-    return f"no row for each of {n} examples in {_listed(shapes)}"
 
 
 def _uncompiled() -> AbstractContextManager[Any]:

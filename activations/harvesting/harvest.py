@@ -28,7 +28,7 @@ from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.unchanged import Unchanged
-from repsim.activations.harvesting.plan import Plan, check_choices, plan_layers
+from repsim.activations.harvesting.plan import HarvestPlan, check_choices, plan_layers
 from repsim.activations.harvesting.rows import HarvestRows
 from repsim.activations.harvesting.sampling import (
     check_repeats,
@@ -181,7 +181,7 @@ def plan_harvest(
     device: torch.device | str | None = None,
     allow_random: bool = False,
     allow_batch: bool = False,
-) -> Plan:
+) -> HarvestPlan:
     """The plan of a ``harvest``: some examples are shown to the network, nothing is written.
 
     The arguments and errors are those of ``harvest``.

@@ -153,17 +153,30 @@ class ShuffledLoader:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Labels, list[str]]]:
-        if not len(self):
-            return
-        for k, rows in enumerate(np.array_split(self.order, len(self))):
+        for k, rows in enumerate(self._batches()):
             index = torch.from_numpy(rows)
             ids = [self.dataset.ids[row] for row in rows]
             yield self._images(k, index), self.dataset.labels_at(index), ids
+
+    def classes(self) -> Iterator[Tensor]:
+        """The classes (n,) int64 of the images of each batch, of the target that was chosen.
+
+        Raises:
+            UsageError: the set has none.
+        """
+        labels = self.dataset.labels
+        if labels is None:
+            raise UsageError(f"{self.dataset.name} has no labels; expected a class for each image")
+        return (labels[torch.from_numpy(rows)] for rows in self._batches())
 
     @property
     def order(self) -> np.ndarray:
         """The place in the set of each image that is given, int64 (n,)."""
         return np.random.default_rng(self.seed).permutation(len(self.dataset))
+
+    def _batches(self) -> list[np.ndarray]:
+        """The places in the set of the images of each batch."""
+        return np.array_split(self.order, len(self)) if len(self) else []
 
     def _images(self, batch: int, index: Tensor) -> Tensor:
         images = self.dataset.inputs(index).to(self.device)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from repsim.activations.capture.hooks import planned
 from repsim.activations.capture.pooling import PoolingRules
+from repsim.activations.capture.tracing import trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.store.compression import COMPRESSIONS
 from repsim.activations.store.format import LayerSpec
@@ -21,7 +21,7 @@ DTYPES = {each: getattr(torch, each) for each in ("float32", "float16", "bfloat1
 
 
 @dataclass(frozen=True)
-class Plan:
+class HarvestPlan:
     """The layers and rows of a store before it is written.
 
     Attributes:
@@ -48,7 +48,7 @@ def plan_layers(
     dtype: str | None,
     n: int,
     kept: Unchanged,
-) -> Plan:
+) -> HarvestPlan:
     """The layers that a network gives for a batch, as they will be stored.
 
     The network is brought back to the state that was kept.
@@ -56,7 +56,7 @@ def plan_layers(
     specs: dict[str, LayerSpec] = {}
     rows: dict[str, int] = {}
     with kept.watching():
-        found = planned(model, batch, layers)
+        found = trace_rows(model, batch, layers)
     kept.restore()
     pooling.check(found)
     for name, traced in found.items():
@@ -74,7 +74,7 @@ def plan_layers(
                 f"layer {first!r} gives {rows_each} rows an example, {other!r} gives {count}; for "
                 "positions, choose layers of one size, or bring them to one: grid:K+positions"
             )
-    return Plan(specs, n * rows_each, rows_each)
+    return HarvestPlan(specs, n * rows_each, rows_each)
 
 
 def check_choices(dtype: str | None, compression: str) -> None:

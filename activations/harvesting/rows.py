@@ -12,7 +12,7 @@ from torch import Tensor
 
 from repsim.activations.capture.batches import batch_size, ids_of, targets_of
 from repsim.activations.capture.pooling import Pooling, PoolingRules
-from repsim.activations.harvesting.plan import Plan
+from repsim.activations.harvesting.plan import HarvestPlan
 from repsim.activations.harvesting.stream import WAITING_BYTES, Stream
 from repsim.activations.store.format import ExampleRows, ExampleSpec, TargetSpec
 from repsim.data.targets import Labelled, Target
@@ -34,7 +34,7 @@ class HarvestRows:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: HarvestPlan,
         pooling: PoolingRules,
         seed: str,
         first: Any,
@@ -147,6 +147,6 @@ def _listed(targets: Mapping[str, int | None]) -> str:
     return f"with {', '.join(each)}"
 
 
-def _waiting_bytes(plan: Plan, batch: int) -> int:
+def _waiting_bytes(plan: HarvestPlan, batch: int) -> int:
     largest = max(spec.row_bytes for spec in plan.layers.values()) * batch * plan.rows_each
     return max(min(WAITING_BYTES, plan.bytes), 2 * largest)

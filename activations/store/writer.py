@@ -6,7 +6,6 @@ killed at any moment therefore leaves a sound file in which ``/progress`` says h
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,22 +23,19 @@ from repsim.activations.store.compression import compress
 from repsim.activations.store.direct_io import open_direct
 from repsim.activations.store.format import (
     CHUNK_BYTES,
-    DAMAGE,
-    FORMAT_VERSION,
     ID_BYTES,
     IDS_ALONE,
     ExampleRows,
     ExampleSpec,
     LayerSpec,
-    TargetSpec,
     address_of,
     key_of,
     part_path,
-    text_of,
     unfit_name,
 )
 from repsim.activations.store.layout import create_file
 from repsim.activations.store.reader import ActivationStore
+from repsim.activations.store.unfinished import busy, continues, open_part
 from repsim.errors import StoreError, UsageError
 from repsim.files import exclusive
 
@@ -104,14 +100,10 @@ def _only_writer(part: Path) -> Iterator[None]:
     """Raise ``StoreError`` if another process writes the file, from its first moment on."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(exclusive(part.with_name(f".{part.name}.lock"), _busy(part)))
+            stack.enter_context(exclusive(part.with_name(f".{part.name}.lock"), busy(part)))
         except UsageError as error:
             raise StoreError(str(error)) from None
         yield
-
-
-def _busy(part: Path) -> str:
-    return f"{part} is being written by another process; wait for it or stop it"
 
 
 def _unfinished(
@@ -124,8 +116,8 @@ def _unfinished(
     resume: bool,
 ) -> h5py.File:
     """The unfinished file, open for writing: that of before, or a new one."""
-    file = _open_part(part)
-    if file is not None and not (resume and _continues(file, n, layers, examples, provenance)):
+    file = open_part(part)
+    if file is not None and not (resume and continues(file, n, layers, examples, provenance)):
         file.close()
         file = None
     if file is None:
@@ -280,88 +272,3 @@ def _encoded(example_id: str) -> bytes:
     if len(encoded) > ID_BYTES:
         raise StoreError(f"example id {example_id!r} is longer than {ID_BYTES} bytes")
     return encoded
-
-
-def _open_part(part: Path) -> h5py.File | None:
-    """The unfinished file, open for writing; None where there is none that can be read.
-
-    Raises:
-        StoreError: another process writes it.
-    """
-    if not part.is_file():
-        return None
-    try:
-        return h5py.File(part, "r+", rdcc_nbytes=0)
-    except OSError as error:
-        if "unable to lock file" in str(error):
-            raise StoreError(_busy(part)) from None
-        return None  # killed while it was laid out: no row was written yet
-
-
-def _continues(
-    file: h5py.File,
-    n: int,
-    layers: Mapping[str, LayerSpec],
-    examples: ExampleSpec,
-    provenance: Mapping[str, Any],
-) -> bool:
-    """Check an unfinished file against this harvest; False if it was never laid out.
-
-    Raises:
-        StoreError: it is of another harvest.
-    """
-    try:
-        before = dict(json.loads(text_of(file, "provenance")))
-        int(file["progress"][()])
-        version = int(file.attrs["format_version"])
-    except DAMAGE:
-        return False
-    if version != FORMAT_VERSION:
-        name = file.filename
-        file.close()
-        raise StoreError(
-            f"{name} was begun in format version {version}, this repsim writes {FORMAT_VERSION}; "
-            "finish it with the release that began it, or pass --overwrite to begin anew"
-        )
-    now = json.loads(json.dumps(provenance))
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    if changed:
-        name = file.filename
-        file.close()
-        raise StoreError(
-            f"{name} was begun with {changed[0]} = {before.get(changed[0])!r}, now it is "
-            f"{now.get(changed[0])!r}; pass --overwrite to begin anew"
-        )
-    first = examples.targets[0].name if examples.targets else ""
-    if _examples_of(file) != replace(examples, labels=examples.labels or first):
-        name = file.filename
-        file.close()
-        raise StoreError(
-            f"{name} was begun with other targets, or with a loader of another kind; pass "
-            "--overwrite to begin anew"
-        )
-    begun = {address_of(key, each): each.shape for key, each in file["layers"].items()}
-    if begun != {address: (n, *spec.shape) for address, spec in layers.items()}:
-        name = file.filename
-        file.close()
-        raise StoreError(
-            f"{name} was begun with other layers: {', '.join(begun)}; pass --overwrite to begin "
-            "anew"
-        )
-    return True
-
-
-def _examples_of(file: h5py.File) -> ExampleSpec:
-    """The record that an unfinished file keeps of its examples."""
-    group = file.get("targets", {})
-    found = {
-        int(each.attrs["order"]): TargetSpec(
-            address_of(key, each),
-            each.shape[1] if each.ndim == 2 else None,
-            tuple(json.loads(text_of(each, "classes"))),
-        )
-        for key, each in group.items()
-    }
-    targets = tuple(found[order] for order in sorted(found))
-    labels = text_of(group, "labels") if targets else ""
-    return ExampleSpec(targets, labels, "inputs" in file, "order" in file)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -98,11 +99,10 @@ class Diagram(Panel):
             UsageError: no box, or one without a label.
         """
         depth = max((len(column) for column in columns), default=0)
-        ids = [_row_of_boxes(columns, row) for row in range(depth)]
-        boxes = {box.id: box for row in ids for box in row.values()}
-        spans = {id: sum(b.id == id for row in ids for b in row.values()) for id in boxes}
-        wide = [Box(b.id, b.text, b.row, b.column, spans[b.id]) for b in boxes.values()]
-        return cls(title, wide, _arrows_between(ids))
+        rows = [_row_of_boxes(columns, row) for row in range(depth)]
+        spans = Counter(box for row in rows for box in row.values())
+        boxes = [replace(box, span=count) for box, count in spans.items()]
+        return cls(title, boxes, _arrows_between(rows))
 
     def check(self) -> None:
         known = {box.id for box in self.boxes}

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from repsim.figures.axes import bare, check_table
-from repsim.figures.layers import boundaries, label_layers
+from repsim.figures.layer_labels import boundaries, label_layers
 from repsim.figures.style import COLORMAP
 from repsim.results import SimilarityMap, best_match
 from repsim.results.figure import Frame, Panel, Scale

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits
-from repsim.figures.layers import boundaries, label_layers
+from repsim.figures.layer_labels import boundaries, label_layers
 from repsim.figures.series import Series, SeriesPanel, draw_series, draw_whiskers
 from repsim.results.figure import Frame
 from repsim.results.records import is_finite

@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
 from repsim.figures.axes import bare, check_limits, check_table
-from repsim.figures.text import extent, fitting
+from repsim.figures.text import DASH, extent, fitting
 from repsim.results.figure import Frame, Panel
 
 #: Colours of numbers without a centre, rising in darkness, and of those around one.
 _RISING, _DIVERGING = "Blues", "PuOr"
 
-_DASH, _MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+_MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Matrix(Panel):
         return [[self._text(value) for value in row] for row in self.values]
 
     def _text(self, value: float) -> str:
-        return _DASH if np.isnan(value) else f"{value:.{self.digits}f}".replace("-", _MINUS)
+        return DASH if np.isnan(value) else f"{value:.{self.digits}f}".replace("-", _MINUS)
 
     def height(self, width: float) -> float:
         line = 1.2 * mpl.rcParams["font.size"] / 72

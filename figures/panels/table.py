@@ -11,10 +11,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
-from repsim.figures.text import extent, fitting
+from repsim.figures.text import DASH, extent, fitting
 from repsim.results.figure import Frame, Panel
-
-_DASH = "\N{EN DASH}"
 
 #: Share of its width that is left beside names and bars of other panels.
 _SHARE = 0.75
@@ -82,4 +80,4 @@ class PrintedTable(Panel):
 def _text(cell: Any) -> str:
     if isinstance(cell, str):
         return cell
-    return _DASH if math.isnan(cell) else f"{cell:.4g}"
+    return DASH if math.isnan(cell) else f"{cell:.4g}"

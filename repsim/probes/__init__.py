@@ -2,7 +2,7 @@
 
 from repsim.probes.features import Features
 from repsim.probes.probe import SOLVERS, ProbeResult, Trial, probe
-from repsim.probes.sgd import SCHEDULES, Schedule
+from repsim.probes.schedules import SCHEDULES, Schedule
 from repsim.probes.splits import stratified_split
 
 __all__ = [

@@ -5,7 +5,7 @@ Panels of figures are defined in ``repsim.figures.panels``; to read figures, imp
 
 from repsim.results.base import FORMAT_VERSION, Result, facts, result_file
 from repsim.results.figure import FigureData
-from repsim.results.null_space import (
+from repsim.results.nullspace import (
     Alpha,
     Examples,
     NullSpaceEntry,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from repsim._version import __version__
 from repsim.errors import StoreError, UsageError
-from repsim.files import refuse_existing, table, write_atomic
+from repsim.files import csv_text, refuse_existing, write_atomic
 from repsim.results.records import plain, read_fields
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Result:
         sheet = target.with_suffix(".csv")
         for file in (target, sheet):
             refuse_existing(file, overwrite)
-        write_atomic(sheet, table(self.rows()))
+        write_atomic(sheet, csv_text(self.rows()))
         write_atomic(target, json.dumps(self.to_dict(), indent=1) + "\n")
         return [target, sheet]
 
@@ -91,13 +91,12 @@ class Result:
         kind = KINDS.get(str(content.get("kind")))
         if kind is None:
             raise StoreError(f"{path}: unknown kind of result {content.get('kind')!r}")
+        wanted = kind if issubclass(kind, cls) else cls
         try:
-            if issubclass(kind, cls):
-                result = kind._from_dict(content)
-            elif (converted := cls._converted(content)) is not None:
-                result = cls._from_dict(converted)
-            else:
+            found = content if wanted is kind else cls._converted(content)
+            if found is None:
                 raise StoreError(f"{path} holds a {kind.kind}; expected a {cls.kind}")
+            result = wanted._from_dict(found)
             result.rows()
         except (UsageError, LookupError, TypeError, ValueError, AttributeError) as error:
             reason = error if isinstance(error, UsageError) else repr(error)

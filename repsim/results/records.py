@@ -68,7 +68,8 @@ class Checked(Record):
     """
 
     def __post_init__(self) -> None:
-        hints = hints_of(type(self))
+        kind: Any = type(self)
+        hints = hints_of(kind)
         for f in fields(self):
             fitted = fit(hints[f.name], getattr(self, f.name), f"{self.called}: {f.name}")
             object.__setattr__(self, f.name, fitted)

@@ -66,7 +66,7 @@ def config_for(method: str, network: str | None = None) -> type[TrainConfig]:
     chosen = kind.network if network is None else network
     _check_roles(method, chosen)
     settings: type[NetworkConfig] = find_family(chosen).settings
-    return _composed(method, kind.settings, kind.network, chosen, settings)
+    return _composed(method, kind.settings, kind.network_before, chosen, settings)
 
 
 def fits(config: object, method: str) -> bool:
@@ -105,13 +105,13 @@ def networks_for(method: str) -> list[str]:
 def _composed(
     method: str,
     settings: type[TrainConfig],
-    default: str,
+    before: Any,
     network: str,
     of_network: type[NetworkConfig],
 ) -> type[TrainConfig]:
     if twice := sorted(settings.model_fields.keys() & of_network.model_fields.keys()):
         raise UsageError(f"method {method} and network {network} both have a setting {twice[0]}")
-    field = Field(network, description="family of networks", json_schema_extra={"before": default})
+    field = Field(network, description="family of networks", json_schema_extra={"before": before})
     only: Any = Literal[network]
     made: Any = create_model(
         f"{method}_{network}", __base__=(Composed, settings, of_network), network=(only, field)

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from repsim.configuration import identity_of
-from repsim.data.sets import find_set
+from repsim.data.sets import find_set, shown_size
 from repsim.data.size import parse_size, size_text
 from repsim.errors import UsageError
 
@@ -39,6 +39,9 @@ _LARGEST = 1e32
 
 #: Of settings that say where a run is trained and what is kept of it, not what it becomes.
 _WHERE: dict[str, Any] = {"decides": False}
+
+#: The size of the images of all runs from before ``image_size`` was a setting.
+_SIZE_BEFORE = "32x32"
 
 Epoch = Annotated[int, Field(ge=0)]
 #: Every so many epochs, or at these.
@@ -156,9 +159,13 @@ class TrainConfig(BaseModel):
         """Every setting that decides what a run becomes, as JSON values; see ``identity_of``.
 
         A field of ``json_schema_extra={"decides": False}`` is left out, and one of
-        ``{"before": VALUE}`` while it has the value under which older runs were trained.
+        ``{"before": VALUE}`` while it has the value under which older runs were trained. The size
+        of the images is the one that is meant, so that it changes with the default of a set.
         """
-        return identity_of(self)
+        found = identity_of(self)
+        found.pop("image_size", None)
+        size = shown_size(self.data, self.image_size)
+        return found if size == _SIZE_BEFORE else {**found, "image_size": size}
 
     def seed_for(self, *purpose: object) -> int:
         """A seed for one purpose (initialisation, epoch 3), a function of ``seed`` and it alone."""

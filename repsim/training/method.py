@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from repsim.configuration import ALWAYS
 from repsim.networks.families import find_family
 from repsim.networks.family import Family
 from repsim.networks.image_spec import ImageSpec
@@ -112,6 +113,8 @@ class Method(ABC):
         settings: the settings that it has beside those of the family.
         network: name of the family that is trained by default; None of a method that builds its
             networks itself.
+        network_before: name of the family of its runs from before ``network`` was a setting, which
+            stays when the default changes; methods that came later have none.
         roles: the roles of ``Family`` that it needs.
         networks: every trained module, by name. Modules may share parameters.
         extractors: names of those whose activations are of interest, the first being the default.
@@ -121,6 +124,7 @@ class Method(ABC):
 
     settings: ClassVar[type[TrainConfig]]
     network: ClassVar[str | None] = None
+    network_before: ClassVar[Any] = ALWAYS
     roles: ClassVar[tuple[str, ...]] = ()
     extractors: ClassVar[tuple[str, ...]]
     config_class = _ConfigClass()

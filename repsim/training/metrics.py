@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from repsim.errors import TrainingError
-from repsim.files import table, write_atomic
+from repsim.files import csv_text, write_atomic
 
 _NEVER = 2**62
 
@@ -108,7 +108,7 @@ class Log:
     def write(self) -> None:
         """Write down what was noted."""
         if self.rows:
-            write_atomic(self.folder / "metrics.csv", table(self.rows))
+            write_atomic(self.folder / "metrics.csv", csv_text(self.rows))
         if self._board is not None:
             self._board.flush()
 

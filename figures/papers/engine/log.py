@@ -15,7 +15,7 @@ from repsim.devices import find_device
 from repsim.figures.papers.engine.folder import Folder
 from repsim.figures.papers.engine.steps import Step
 from repsim.figures.papers.engine.training import Training
-from repsim.files import table, write_atomic
+from repsim.files import csv_text, write_atomic
 from repsim.training.run import Run
 
 _COLUMNS = ("task", "seconds", "finished", "repsim", "machine")
@@ -52,7 +52,7 @@ class Log:
         finished = time.strftime("%Y-%m-%dT%H:%M:%S")
         values = (step.path.name, f"{seconds:.1f}", finished, __version__, self._machine)
         row = dict(zip(_COLUMNS, values, strict=True))
-        write_atomic(self._path, table([*self.rows(), row]))
+        write_atomic(self._path, csv_text([*self.rows(), row]))
 
     def add_unnoted(self, steps: list[Step]) -> None:
         """Note the runs that another process finished after this one was interrupted."""

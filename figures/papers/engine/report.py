@@ -16,7 +16,7 @@ from repsim.figures.papers.engine.found import Found
 from repsim.figures.papers.engine.log import Log
 from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
 from repsim.figures.papers.engine.paper import Reproduction, Rows
-from repsim.files import table, write_atomic
+from repsim.files import csv_text, write_atomic
 from repsim.results import FigureData
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def publish(findings: Findings, *, style: str = "page") -> list[Path]:
     sheets = {folder / "tables" / f"{name}.csv": rows for name, rows in findings.tables.items()}
     sheets[folder / "claims.csv"] = [claim.row() for claim in findings.claims]
     for path, rows in sheets.items():
-        write_atomic(path, table(rows))
+        write_atomic(path, csv_text(rows))
     report = folder / "report.md"
     write_atomic(report, report_of(findings))
     return [*dict.fromkeys(written), *sheets, report]

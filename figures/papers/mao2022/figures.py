@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from repsim.figures.null_space import bars_figure, noise_figure, strips_figure
+from repsim.figures.nullspace import bars_figure, noise_figure, strips_figure
 from repsim.figures.panels.diagram import ELLIPSIS, Diagram
 from repsim.figures.panels.lines import Line, Lines
 from repsim.figures.papers.engine import Found, mean_line

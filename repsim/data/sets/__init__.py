@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from repsim.data.dataset import DataSet
+from repsim.data.size import DEFAULT_SIZE, Wanted, parse_size, size_text
 from repsim.discovery import ModuleIndex
 
 _SETS: ModuleIndex[type[DataSet]] = ModuleIndex(__name__, "SET", "image set", separator="-")
@@ -26,3 +27,14 @@ def find_set(reference: str | os.PathLike[str]) -> DataSet | None:
     if not isinstance(reference, str) or name not in set_names():
         return None
     return find_kind(name).parse(given)
+
+
+def shown_size(reference: str | os.PathLike[str], wanted: Wanted) -> str:
+    """The spelling of the size that images of a set or file have when they are asked for.
+
+    It is ``own`` for the size that files are stored in, which only reading them tells.
+    """
+    named, size = find_set(reference), parse_size(wanted)
+    if named is not None:
+        return size_text(named.size(size))
+    return size if isinstance(size, str) else size_text(DEFAULT_SIZE if size is None else size)

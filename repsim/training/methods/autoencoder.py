@@ -31,6 +31,7 @@ class Autoencoder(Method):
 
     settings = Config
     network = "dcgan"
+    network_before = "dcgan"
     roles = ("encoder", "decoder")
     extractors = ("encoder",)
     config: Config

@@ -20,6 +20,7 @@ class GAN(Method):
 
     settings = Config
     network = "dcgan"
+    network_before = "dcgan"
     roles = ("generator", "critic")
     extractors = ("discriminator",)
     config: Config

@@ -47,6 +47,7 @@ class MGAN(Method):
 
     settings = Config
     network = "dcgan"
+    network_before = "dcgan"
     roles = ("generator", "critic")
     extractors = ("discriminator", "classifier")
     config: Config

@@ -50,6 +50,7 @@ class SimCLR(Method):
 
     settings = Config
     network = "resnet"
+    network_before = "resnet"
     roles = ("encoder",)
     extractors = ("encoder",)
     config: Config

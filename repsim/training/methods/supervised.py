@@ -34,6 +34,7 @@ class Supervised(Method):
 
     settings = Config
     network = "resnet"
+    network_before = "resnet"
     roles = ("encoder",)
     extractors = ("encoder",)
     config: Config

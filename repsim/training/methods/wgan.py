@@ -41,6 +41,7 @@ class WGAN(Method):
 
     settings = Config
     network = "dcgan"
+    network_before = "dcgan"
     roles = ("generator", "critic")
     extractors = ("critic",)
     config: Config

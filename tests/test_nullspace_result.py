@@ -62,7 +62,7 @@ DAMAGE = {
     "examples": [None, [], {"label": "few"}, {"logit": ["one"]}],
     "alpha": [None, {}, [{"epoch": 1}]],
     "singular_values": [None, 2.0],
-    "n": [None, "50"],
+    "n": [None, "50", True],
     "rank": ["one", 1.5],
     "name": [None, 3],
     "residual": ["none"],

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from repsim.errors import UsageError
 from repsim.figures.layout import panels
-from repsim.figures.null_space.entries import PARTS, Entries, control_of, series_of
+from repsim.figures.nullspace.entries import PARTS, Entries, control_of, series_of
 from repsim.figures.panels.bars import Bars, Mark
 from repsim.figures.series import Series
 from repsim.results import NullSpaceReport

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from repsim.figures.layout import panels
-from repsim.figures.null_space.entries import (
+from repsim.figures.nullspace.entries import (
     CONTROL,
     MissingNumbersError,
     control_of,

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from repsim.figures.layout import panels
-from repsim.figures.null_space.entries import MissingNumbersError, figure_of
+from repsim.figures.nullspace.entries import MissingNumbersError, figure_of
 from repsim.figures.panels.lines import Line, Lines
 from repsim.results import NullSpaceReport
 from repsim.results.figure import FigureData

@@ -9,17 +9,17 @@ from matplotlib.figure import Figure
 
 from repsim.figures.draw import draw
 from repsim.figures.kinds import figures_of, figures_together
-from repsim.figures.null_space.alpha import alpha_curves, alpha_figure
-from repsim.figures.null_space.bars import bars_figure, null_space_bars
-from repsim.figures.null_space.entries import MissingNumbersError
-from repsim.figures.null_space.examples import (
+from repsim.figures.nullspace.alpha import alpha_curves, alpha_figure
+from repsim.figures.nullspace.bars import bars_figure, null_space_bars
+from repsim.figures.nullspace.entries import MissingNumbersError
+from repsim.figures.nullspace.examples import (
     histogram_figure,
     null_space_strips,
     score_histogram,
     strips_figure,
 )
-from repsim.figures.null_space.layers import layers_figure, null_space_layers
-from repsim.figures.null_space.noise import noise_curves, noise_figure
+from repsim.figures.nullspace.layers import layers_figure, null_space_layers
+from repsim.figures.nullspace.noise import noise_curves, noise_figure
 from repsim.results import NullSpaceReport
 from repsim.results.figure import FigureData
 

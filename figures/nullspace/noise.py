@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from repsim.figures.layout import panels
-from repsim.figures.null_space.entries import (
+from repsim.figures.nullspace.entries import (
     CONTROL,
     PARTS,
     MissingNumbersError,

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from repsim.figures.layout import panels
-from repsim.figures.null_space.entries import MissingNumbersError, figure_of
+from repsim.figures.nullspace.entries import MissingNumbersError, figure_of
 from repsim.figures.panels.histogram import Histogram
 from repsim.figures.panels.strips import Dots, Strips
 from repsim.results import NullSpaceReport

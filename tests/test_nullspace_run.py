@@ -370,10 +370,14 @@ def test_other_layers_are_shown_some_images_of_every_generator(
         return []
 
     monkeypatch.setattr(null_space, "layer_null_spaces", layers)
-    monkeypatch.setattr(null_space, "LAYER_IMAGES", 50)
     test = images("test[:75]")
     found = null_space_of_run(
-        extractor(runs, "mgan:classifier"), known, test, noises=(), control=False
+        extractor(runs, "mgan:classifier"),
+        known,
+        test,
+        noises=(),
+        control=False,
+        layer_images=50,
     )
     ((real, labels, generated),) = shown
     assert torch.equal(labels, test.labels[:50])

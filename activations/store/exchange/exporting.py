@@ -1,0 +1,142 @@
+"""Layers of a store as NumPy files, and all that goes with them as a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from repsim.activations.store.exchange.blocks import blocks
+from repsim.activations.store.exchange.files import RECORD
+from repsim.activations.store.format import BINARY, CLASS
+from repsim.activations.store.parts import JoinedStore
+from repsim.activations.store.reader import ActivationStore
+from repsim.errors import UsageError
+from repsim.files import atomic_path, refuse_existing
+from repsim.layers import select_layers
+from repsim.progress import Progress, silent
+
+
+def export_layers(
+    store: ActivationStore | JoinedStore,
+    target: str | os.PathLike[str],
+    *,
+    layers: str | Sequence[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> list[Path]:
+    """Write layers as NumPy files, block by block; returns the files.
+
+    A folder gets ``layers/LAYER.npy``, in whose names all but letters, digits and ``_.-~`` is
+    percent-encoded, ``ids.txt``, ``labels.npy``, ``targets/NAME.npy`` of all targets,
+    ``inputs.npy`` and ``order.npy`` where the store has them, and ``provenance.json``, which also
+    lists layers and targets in order. It appears when it is whole, and ``import_activations`` reads
+    it back.
+
+    Args:
+        store: an open store. bfloat16 rows are written as float32.
+        target: the folder, or a ``.npy`` file for one layer alone.
+        layers: which; by default all.
+        overwrite: replace an earlier export.
+        progress: told the rows done, over all layers.
+
+    Raises:
+        UsageError: ``target`` exists, or is a file and several layers were chosen.
+    """
+    target = Path(target)
+    refuse_existing(target, overwrite)
+    chosen = select_layers(store.layers, layers, of=store.name)
+    if target.suffix == ".npy":
+        if len(chosen) > 1:
+            raise UsageError(
+                f"{target} holds one layer, {len(chosen)} were chosen; name one, or a folder"
+            )
+        with atomic_path(target) as temporary:
+            _write_npy(store, chosen[0], temporary, lambda stop: progress(stop, store.n, chosen[0]))
+        return [target]
+    if target.exists() and not (target / RECORD).is_file():
+        raise UsageError(f"{target} is no earlier export; name another folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as made:
+        folder = Path(made) / "export"
+        _write_folder(store, chosen, folder, progress)
+        if target.exists():
+            os.replace(target, Path(made) / "replaced")
+        os.replace(folder, target)
+    return sorted(path for path in target.rglob("*") if path.is_file())
+
+
+def _write_folder(
+    store: ActivationStore | JoinedStore, chosen: Sequence[str], folder: Path, progress: Progress
+) -> None:
+    (folder / "layers").mkdir(parents=True)
+    records = {each["layer"]: each for each in store.describe()}
+    listed = []
+    for k, layer in enumerate(chosen):
+        file = f"layers/{_file_name(layer)}.npy"
+
+        def report(stop: int, k: int = k, layer: str = layer) -> None:
+            progress(k * store.n + stop, store.n * len(chosen), layer)
+
+        _write_npy(store, layer, folder / file, report)
+        record = records[layer]
+        listed.append({"file": file, **{key: record[key] for key in ("layer", "module", "axes")}})
+    (folder / "ids.txt").write_text(
+        "".join(f"{each}\n" for each in id_texts(store)), encoding="utf-8"
+    )
+    told = {
+        "provenance": store.provenance(),
+        "layers": listed,
+        "targets": _write_targets(store, folder),
+        "labels": store.target,
+    }
+    for name, numbers in (("inputs", store.inputs), ("order", store.order)):
+        if numbers is not None:
+            np.save(folder / f"{name}.npy", numbers)
+    (folder / RECORD).write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+def _write_targets(store: ActivationStore | JoinedStore, folder: Path) -> list[dict[str, Any]]:
+    """A file of each target, and one of the labels; returns their list."""
+    records = []
+    for target in store.targets:
+        file = f"targets/{_file_name(target.name)}.npy"
+        (folder / file).parent.mkdir(exist_ok=True)
+        np.save(folder / file, target.values.numpy())
+        if target.name == store.target and target.is_class:
+            np.save(folder / "labels.npy", target.values.numpy())
+        kind = CLASS if target.is_class else BINARY
+        records.append({"name": target.name, "kind": kind, "classes": target.classes, "file": file})
+    return records
+
+
+def _write_npy(
+    store: ActivationStore | JoinedStore, layer: str, path: Path, report: Callable[[int], None]
+) -> None:
+    rows = store[layer]
+    out = np.lib.format.open_memmap(path, "w+", rows.dtype, rows.shape)
+    for start, stop in blocks(store.n, out[:1].nbytes):
+        out[start:stop] = rows[start:stop]
+        report(stop)
+    out.flush()
+
+
+def _file_name(layer: str) -> str:
+    """A file name for any address; long ones end with a hash."""
+    name = quote(layer, safe="")
+    name = f"%2E{name[1:]}" if name.startswith(".") else name
+    if len(name) > 200:
+        name = f"{name[:180]}-{hashlib.sha256(layer.encode()).hexdigest()[:16]}"
+    return name
+
+
+def id_texts(store: ActivationStore | JoinedStore) -> list[str]:
+    """The ids of the examples as text."""
+    return [each.decode() for each in store.example_ids.tolist()]

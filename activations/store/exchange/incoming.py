@@ -1,0 +1,80 @@
+"""Layers on their way into a store, and what comes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from repsim.data.targets import LABEL
+from repsim.sources import as_numbers
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A layer on its way into a store.
+
+    Attributes:
+        shape: (n, ...).
+        dtype: as ``LayerSpec`` names it.
+        read: gives rows start to stop; called in order, from the first row to the last.
+        module: class of the module, where an export said it.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[int, int], Any]
+    module: str = ""
+
+
+@dataclass
+class Found:
+    """The content of the sources.
+
+    Attributes:
+        layers: by address.
+        ids: names of the examples, or None.
+        targets: values by name.
+        classes: names of the classes of some targets.
+        inputs: digests of the inputs, or None.
+        order: places in the data set of a loader, or None.
+        provenance: of an export.
+        labels: name of the target that readers take as labels; empty for the first.
+    """
+
+    layers: dict[str, Incoming]
+    ids: Any = None
+    targets: dict[str, Any] = field(default_factory=dict)
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    inputs: np.ndarray | None = None
+    order: np.ndarray | None = None
+    provenance: Mapping[str, Any] | None = None
+    labels: str = ""
+
+    def take_labels(self, labels: Any) -> None:
+        """Put labels in the place of those found, as the first target and that of readers."""
+        others = {name: value for name, value in self.targets.items() if name != LABEL}
+        self.targets, self.labels = {LABEL: labels, **others}, LABEL
+
+
+def from_array(value: Any, layer: str) -> Incoming:
+    """A layer from an array or a tensor."""
+    numbers = as_numbers(value, layer)
+    if isinstance(numbers, torch.Tensor):
+        numbers = numbers.detach()
+    return Incoming(
+        tuple(numbers.shape), dtype_name(numbers.dtype), lambda start, stop: numbers[start:stop]
+    )
+
+
+def dtype_name(given: Any) -> str:
+    """Name of the number type by which a store holds another."""
+    name = str(given).removeprefix("torch.") if isinstance(given, torch.dtype) else given.name
+    if name == "bool":
+        return "uint8"
+    if name.startswith("float") and name not in ("float16", "float32", "float64"):
+        return "float64" if "float8" not in name else "float32"
+    return name

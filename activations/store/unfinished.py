@@ -1,0 +1,104 @@
+"""Unfinished stores: the file of before, if it is of the same harvest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from repsim.activations.store.format import (
+    DAMAGE,
+    FORMAT_VERSION,
+    ExampleSpec,
+    LayerSpec,
+    TargetSpec,
+    address_of,
+    text_of,
+)
+from repsim.errors import StoreError
+
+
+def busy(part: Path) -> str:
+    """The message on a file that another process writes."""
+    return f"{part} is being written by another process; wait for it or stop it"
+
+
+def open_part(part: Path) -> h5py.File | None:
+    """The unfinished file, open for writing; None where there is none that can be read.
+
+    Raises:
+        StoreError: another process writes it.
+    """
+    if not part.is_file():
+        return None
+    try:
+        return h5py.File(part, "r+", rdcc_nbytes=0)
+    except OSError as error:
+        if "unable to lock file" in str(error):
+            raise StoreError(busy(part)) from None
+        return None  # killed while it was laid out: no row was written yet
+
+
+def continues(
+    file: h5py.File,
+    n: int,
+    layers: Mapping[str, LayerSpec],
+    examples: ExampleSpec,
+    provenance: Mapping[str, Any],
+) -> bool:
+    """Check an unfinished file against this harvest; False if it was never laid out.
+
+    Raises:
+        StoreError: it is of another harvest; the file is closed.
+    """
+    try:
+        before = dict(json.loads(text_of(file, "provenance")))
+        int(file["progress"][()])
+        version = int(file.attrs["format_version"])
+    except DAMAGE:
+        return False
+    if version != FORMAT_VERSION:
+        raise _other(
+            file,
+            f"in format version {version}, this repsim writes {FORMAT_VERSION}; "
+            "finish it with the release that began it, or",
+        )
+    now = json.loads(json.dumps(provenance))
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if changed:
+        key = changed[0]
+        raise _other(file, f"with {key} = {before.get(key)!r}, now it is {now.get(key)!r};")
+    first = examples.targets[0].name if examples.targets else ""
+    if _examples_of(file) != replace(examples, labels=examples.labels or first):
+        raise _other(file, "with other targets, or with a loader of another kind;")
+    begun = {address_of(key, each): each.shape for key, each in file["layers"].items()}
+    if begun != {address: (n, *spec.shape) for address, spec in layers.items()}:
+        raise _other(file, f"with other layers: {', '.join(begun)};")
+    return True
+
+
+def _other(file: h5py.File, how: str) -> StoreError:
+    """The error of a file of another harvest, which is closed."""
+    name = file.filename
+    file.close()
+    return StoreError(f"{name} was begun {how} pass --overwrite to begin anew")
+
+
+def _examples_of(file: h5py.File) -> ExampleSpec:
+    """The record that an unfinished file keeps of its examples."""
+    group = file.get("targets", {})
+    found = {
+        int(each.attrs["order"]): TargetSpec(
+            address_of(key, each),
+            each.shape[1] if each.ndim == 2 else None,
+            tuple(json.loads(text_of(each, "classes"))),
+        )
+        for key, each in group.items()
+    }
+    targets = tuple(found[order] for order in sorted(found))
+    labels = text_of(group, "labels") if targets else ""
+    return ExampleSpec(targets, labels, "inputs" in file, "order" in file)
