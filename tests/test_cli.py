@@ -356,6 +356,7 @@ def test_a_disk_that_is_too_small_makes_a_dry_run_fail(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.filterwarnings("always::repsim.errors.RepsimWarning")
 def test_a_network_from_elsewhere_is_compared_with_a_run(
     inside: Path,
     run_repsim,  # type: ignore[no-untyped-def]
@@ -398,6 +399,7 @@ def test_a_network_from_elsewhere_is_compared_with_a_run(
         assert opened.name == "mine"
     done = run_repsim("cka", "--a", store, "--b", "simclr", "--split", "test[:100]")
     assert done.status == 0, done.err
+    assert "were given other inputs for the same example ids (image_size 16 and 32" in done.err
 
 
 @pytest.mark.parametrize(
