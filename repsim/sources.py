@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from repsim.comparable import check_same_inputs, check_same_labels
+from repsim.dense import as_numbers
 from repsim.devices import float64_device
 from repsim.errors import MismatchError, ShapeError, UsageError, choices
+from repsim.names import check_rows, row_names
 
 
 @runtime_checkable
@@ -50,6 +52,7 @@ class ArraySource:
 
     Raises:
         ShapeError: no layer, a layer of fewer than two dimensions, or layers of different n.
+        MismatchError: data frames whose rows have the same names in another order.
     """
 
     def __init__(
@@ -62,6 +65,9 @@ class ArraySource:
         if not arrays:
             raise ShapeError("no layers arrived; expected a dict of layer name to array (n, p)")
         self._arrays = {layer: as_numbers(array, layer) for layer, array in arrays.items()}
+        named = {layer: row_names(array) for layer, array in arrays.items()}
+        check_rows(named)
+        self.row_names = next((names for names in named.values() if names is not None), None)
         self._name = name
         self._ids = None if example_ids is None else np.asarray(example_ids)
         if self._ids is not None and len(self._ids) != self.n:
@@ -125,56 +131,6 @@ def as_source(value: Any, name: str) -> ActivationSource:
     return value
 
 
-def as_numbers(value: Any, name: str) -> Any:
-    """``value`` if it is an array or tensor of real numbers, or an array of it.
-
-    Raises:
-        UsageError: it holds complex numbers, masked entries or something else, or is sparse.
-    """
-    if isinstance(value, torch.Tensor):
-        kind = "it is sparse" if value.layout != torch.strided else ""
-        kind = "it holds complex numbers" if value.is_complex() else kind
-    else:
-        if hasattr(value, "tocsr"):
-            raise UsageError(f"{name}: it is sparse; expected a dense array of real numbers")
-        try:
-            masked = np.ma.is_masked(value)
-            value = value if isinstance(value, np.ndarray) else np.asarray(value)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"{name}: it is no array of numbers ({error})") from None
-        kind = "it has masked entries" if masked else ""
-        if value.dtype.kind not in "fiub":
-            known = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}
-            kind = f"it holds {known.get(value.dtype.kind, str(value.dtype))}"
-    if kind:
-        raise UsageError(f"{name}: {kind}; expected a dense array of real numbers")
-    return value
-
-
-def as_tensor(value: Any) -> torch.Tensor:
-    """A tensor of ``value`` without its gradients, where float64 can be computed.
-
-    NumPy views in reverse order and read-only ones, such as of memory maps, are copied, as are data
-    frames.
-    """
-    if not isinstance(value, torch.Tensor):
-        value = np.asarray(value)
-        if not value.dtype.isnative:
-            value = value.astype(value.dtype.newbyteorder("="))
-        if value.dtype.kind == "f" and value.dtype.itemsize > 8:
-            value = value.astype(np.float64)
-        if any(stride < 0 for stride in value.strides) or not value.flags.writeable:
-            value = value.copy()  # torch can share neither
-    tensor = torch.as_tensor(value).detach()
-    return tensor.to(float64_device(tensor.device))
-
-
-def as_floats(value: Any) -> torch.Tensor:
-    """``as_tensor`` in float64 if it is, else in float32: halves and integers as well."""
-    tensor = as_tensor(value)
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
 def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
     """Raise ``MismatchError`` unless a and b hold the same examples in the same order, reduced
     in the same ways.
@@ -195,6 +151,9 @@ def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
             f"{a.name} has {a.n} examples, {b.name} has {b.n}; "
             "harvest both from the same data set and split"
         )
+    names = (a.name, b.name) if a.name != b.name else ("a", "b")
+    rows = [getattr(source, "row_names", None) for source in (a, b)]
+    check_rows(dict(zip(names, rows, strict=True)))
     if a.example_ids is None or b.example_ids is None:
         return
     differ = np.flatnonzero(a.example_ids != b.example_ids)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +32,7 @@ from repsim.activations.harvesting.provenance import data_provenance, extractor_
 from repsim.activations.harvesting.sampling import check_rows
 from repsim.ambient import full_precision, settled
 from repsim.configuration import setting
+from repsim.dense import as_labels
 from repsim.devices import float64_device
 from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
 from repsim.layers import Address, select_layers
@@ -284,8 +284,8 @@ class _Classes:
     def of(cls, labels: Any | None) -> _Classes:
         if labels is None:
             return cls([], None)
-        given = torch.as_tensor(np.asarray(labels))
-        if given.ndim != 1 or given.is_floating_point() or given.is_complex():
+        given = as_labels(labels, "labels").cpu()
+        if given.ndim != 1 or given.is_floating_point():
             raise ShapeError(
                 f"labels are {given.dtype} of shape {tuple(given.shape)}; expected a whole number "
                 "for each example"

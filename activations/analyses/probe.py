@@ -21,11 +21,12 @@ from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, PrintedTable
 from repsim.activations.capture.pooling import Pooling
 from repsim.configuration import setting
+from repsim.data.arrays import MAX_CLASSES
 from repsim.devices import float64_device
 from repsim.errors import MismatchError, UsageError, choices
 from repsim.layers import select_layers
 from repsim.nullspace import RowSpace, row_space
-from repsim.probes import Features, probe
+from repsim.probes import Features, ProbeResult, probe
 from repsim.probes.probe import check_solver
 from repsim.probes.splits import check_fraction
 from repsim.progress import Progress, silent
@@ -224,7 +225,7 @@ def probe_layers(
                     train_accuracy=found.train_accuracy,
                     l2=found.l2,
                     converged=found.converged,
-                    per_class=tuple(found.per_class.tolist()),
+                    per_class=_by_class(found),
                     history=found.history,
                 )
             )
@@ -242,6 +243,12 @@ def probe_layers(
             "options": plan.options,
         },
     )
+
+
+def _by_class(found: ProbeResult) -> tuple[float, ...]:
+    """The accuracy of each class; empty where labels are other numbers than those of classes."""
+    few = int(found.labels.max()) < MAX_CLASSES
+    return tuple(found.per_class.tolist()) if few else ()
 
 
 def _parsed(solver: str) -> tuple[str, str | None]:

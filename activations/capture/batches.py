@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.modules import unwrap
 from repsim.data.targets import LABEL
+from repsim.dense import as_dense
 from repsim.errors import UsageError
 
 #: Keys of a dictionary that are about the examples, and no input of the network.
@@ -59,13 +60,15 @@ def inputs_of(batch: Any) -> Any:
         UsageError: there is none.
     """
     if isinstance(batch, (tuple, list)) and batch:
+        if isinstance(batch[0], Tensor):
+            as_dense(batch[0], "a batch")  # before it is asked for its shape
         _check_one_input(batch)
         return inputs_of(batch[0])
     if isinstance(batch, (Tensor, np.ndarray)):
-        return batch
+        return as_dense(batch, "a batch")
     if isinstance(batch, Mapping):
         inputs = {
-            key: value
+            key: as_dense(value, f"a batch, {key!r}")
             for key, value in batch.items()
             if key not in ABOUT and isinstance(value, (Tensor, np.ndarray))
         }
@@ -170,7 +173,7 @@ def to_device(batch: Any, device: torch.device | str) -> Any:
         return {
             key: value if key in ABOUT else to_device(value, device) for key, value in batch.items()
         }
-    return batch.to(device) if isinstance(batch, Tensor) else batch
+    return as_dense(batch, "a batch").to(device) if isinstance(batch, Tensor) else batch
 
 
 def as_type(batch: Any, kind: torch.dtype) -> Any:
@@ -236,7 +239,7 @@ def targets_of(batch: Any) -> dict[str, np.ndarray]:
 
 
 def _target(given: Any, n: int) -> np.ndarray:
-    values = np.asarray(given)
+    values = np.asarray(as_dense(given, "labels of a batch"))
     if values.dtype.kind not in "iub" or values.shape[:1] != (n,) or values.ndim > 2:
         raise UsageError(
             f"a batch of {n} examples came with labels of {values.dtype}, shape "
@@ -249,8 +252,11 @@ def _target(given: Any, n: int) -> np.ndarray:
                 f"a batch came with labels of shape {values.shape} that are not zeros and ones"
             )
         return values.astype(np.uint8)
-    if values.size and (values.min() < 0 or values.max() > np.iinfo(np.int64).max):
-        raise UsageError(f"a batch came with label {values.min()}; expected classes from 0")
+    for label in (values.min(), values.max()) if values.size else ():
+        if not 0 <= label < 1 << 63:
+            raise UsageError(
+                f"a batch came with label {label}; expected classes from 0, below 2^63"
+            )
     return values.astype(np.int64)
 
 

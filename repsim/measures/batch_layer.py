@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repsim.dense import as_floats, as_numbers
 from repsim.errors import DegenerateError, NonFiniteError
 from repsim.measures.kernels import Kernel, Linear
 from repsim.measures.layer import Layer
 from repsim.measures.prepare import prepare_layer, prepare_together, uncentred_layer
-from repsim.sources import ArraySource, as_floats
+from repsim.names import row_names
+from repsim.sources import ArraySource
 
 
 class BatchLayer:
@@ -22,13 +24,18 @@ class BatchLayer:
     otherwise; the activations themselves are not kept.
 
     Attributes:
+        name: of the layer.
         n: examples.
         features: of each example.
         layer: None where the layer is the same for every example of the batch.
         error: the complaint about the activations, or None.
+        row_names: the index of a data frame; None of others.
     """
 
     def __init__(self, name: str, activations: Any, kernel: Kernel, scratch: Scratch) -> None:
+        self.name = name
+        self.row_names = row_names(activations)
+        activations = as_numbers(activations, name)
         maps = isinstance(activations, Tensor) and activations.ndim == 4
         if maps and activations.is_contiguous(memory_format=torch.channels_last):
             # In the order in which they lie in memory: CKA knows no order of features.

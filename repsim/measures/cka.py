@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from repsim.dense import as_tensor
 from repsim.devices import default_memory, float64_device
 from repsim.errors import DegenerateError, NonFiniteError, RepsimWarning, UsageError, choices
 from repsim.measures.algebra import pair_sums
 from repsim.measures.hsic import GramSums
-from repsim.measures.inputs import as_array
+from repsim.measures.inputs import as_arrays
 from repsim.measures.kernels import (
     RBF,
     Kernel,
@@ -36,7 +37,7 @@ from repsim.measures.validity import (
     rounding,
 )
 from repsim.moved import moved_names
-from repsim.sources import ArraySource, as_tensor
+from repsim.sources import ArraySource
 
 Estimator = Literal["unbiased", "biased"]
 
@@ -73,7 +74,7 @@ def cka(
             f"unknown estimator {estimator!r}; {choices(estimator, ['unbiased', 'biased'])}"
         )
     parsed = parse_kernel(kernel)
-    arrays = {"x": as_array(x, "x"), "y": as_array(y, "y")}
+    arrays = as_arrays(x, y)
     if any(isinstance(v, Tensor) and v.requires_grad for v in arrays.values()):
         x, y = (v if isinstance(v, Tensor) else as_tensor(v) for v in arrays.values())
         return _differentiable(x, y, parsed, estimator)

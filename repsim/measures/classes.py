@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from repsim.dense import as_dense
 from repsim.errors import DegenerateError, ShapeError, UsageError
 from repsim.measures.cka_map import cka_map
+from repsim.names import check_rows, row_names
 from repsim.results import SimilarityMap
 from repsim.sources import ActivationSource, ArraySource, as_source
 
@@ -50,6 +52,7 @@ def class_similarity(
     source = as_source(source, "a")
     if labels is None:
         labels = getattr(source, "labels", None)
+    check_rows({source.name: getattr(source, "row_names", None), "labels": row_names(labels)})
     names = checked_labels(labels, source.n, source.name)
     found, index = np.unique(names, return_inverse=True)
     classes = _Classes(
@@ -81,7 +84,7 @@ def checked_labels(labels: Any, n: int, of: str) -> np.ndarray:
     """
     if labels is None:
         raise UsageError(f"{of} has no labels; the classes take an image set or a store with them")
-    names = np.asarray(labels)
+    names = np.asarray(as_dense(labels, "labels"))
     if names.shape != (n,):
         raise ShapeError(f"labels have shape {names.shape}; expected ({n},), one an example")
     if n and (names == names[0]).all():

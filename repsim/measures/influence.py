@@ -9,7 +9,7 @@ import numpy as np
 from repsim.ambient import settled
 from repsim.errors import DegenerateError
 from repsim.measures.cka import sums_of_pair
-from repsim.measures.inputs import as_array
+from repsim.measures.inputs import as_arrays
 from repsim.measures.kernels import KernelLike, parse_kernel
 from repsim.measures.uncertainty import leave_one_out
 from repsim.measures.validity import check_defined, rounding
@@ -37,7 +37,7 @@ def influence(x: Any, y: Any, *, kernel: KernelLike = "linear") -> np.ndarray:
         NonFiniteError: as ``cka``.
         DegenerateError: as ``cka``, or fewer than five examples.
     """
-    arrays = {"x": as_array(x, "x"), "y": as_array(y, "y")}
+    arrays = as_arrays(x, y)
     layers, sums = sums_of_pair(arrays, parse_kernel(kernel), terms=True)
     if sums.n < 5:
         raise DegenerateError(f"{sums.n} examples arrived; influence needs at least 5")

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from repsim.dense import as_numbers, as_tensor
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError
 from repsim.measures.prepare import varies
-from repsim.sources import as_numbers, as_tensor
+from repsim.names import check_rows, row_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,19 @@ def as_array(value: Any, name: str) -> Any:
     return array
 
 
+def as_arrays(x: Any, y: Any) -> dict[str, Any]:
+    """``as_array`` of x and of y, by name.
+
+    Raises:
+        UsageError: x or y is no dense array of real numbers.
+        ShapeError: fewer than two dimensions.
+        MismatchError: data frames whose rows have the same names in another order.
+    """
+    given = {"x": x, "y": y}
+    check_rows({name: row_names(value) for name, value in given.items()})
+    return {name: as_array(value, name) for name, value in given.items()}
+
+
 def read_pair(x: Any, y: Any, *, centre: bool = True) -> tuple[Activations, Activations]:
     """x and y in float64, flattened and centred, where the first tensor among them lies.
 
@@ -49,10 +63,11 @@ def read_pair(x: Any, y: Any, *, centre: bool = True) -> tuple[Activations, Acti
     Raises:
         UsageError: x or y is no dense array of real numbers.
         ShapeError: x and y differ in rows, or there are fewer than two dimensions.
+        MismatchError: data frames whose rows have the same names in another order.
         NonFiniteError: NaN or infinity in x or y.
         DegenerateError: fewer than four examples, or a constant layer.
     """
-    arrays = {name: as_tensor(as_array(value, name)) for name, value in (("x", x), ("y", y))}
+    arrays = {name: as_tensor(value) for name, value in as_arrays(x, y).items()}
     tensors = [arrays[name] for name, value in (("x", x), ("y", y)) if isinstance(value, Tensor)]
     device = tensors[0].device if tensors else torch.device("cpu")
     n, m = (len(array) for array in arrays.values())

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from repsim.dense import as_floats, as_numbers
 from repsim.measures.kernels import RBF, Kernel, squares
 from repsim.measures.product import matmul_nt, upper_product
 from repsim.measures.tiles import centring, row_sums, upper_tiles
-from repsim.sources import ActivationSource, as_floats
+from repsim.sources import ActivationSource
 
 
 @dataclass
@@ -156,5 +157,5 @@ class Layer:
 
 def read_rows(source: ActivationSource, name: str, start: int, stop: int) -> Tensor:
     """Rows of a layer as a floating tensor (rows, p); halves and integers become float32."""
-    rows = as_floats(source.rows(name, start, stop))
+    rows = as_floats(as_numbers(source.rows(name, start, stop), name))
     return rows.reshape(len(rows), -1)

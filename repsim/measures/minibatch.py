@@ -23,6 +23,7 @@ from repsim.measures.gram import gram_sums
 from repsim.measures.hsic import HSIC
 from repsim.measures.kernels import KernelLike, Linear, parse_kernel
 from repsim.measures.layer import Layer
+from repsim.names import check_rows
 from repsim.results import SimilarityMap
 
 #: Batches whose means differ this many standard deviations more than those of shuffled ones would
@@ -263,7 +264,14 @@ def _same_examples(sides: list[list[BatchLayer]]) -> int:
 
     Raises:
         ShapeError: it differs.
+        MismatchError: data frames whose rows have the same names in another order.
     """
+    named = {
+        f"{layer.name!r} of {side}": layer.row_names
+        for side, layers in zip("ab", sides, strict=True)
+        for layer in layers
+    }
+    check_rows(named)
     sizes = {(side, layer.n) for side, layers in zip("ab", sides, strict=True) for layer in layers}
     if len({n for _, n in sizes}) > 1:
         (first, n), *rest = sorted(sizes)

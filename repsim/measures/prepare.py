@@ -23,7 +23,7 @@ from repsim.measures.kernels import (
 from repsim.measures.layer import Layer, read_rows
 from repsim.measures.product import upper_product
 from repsim.measures.tiles import centring, row_sums
-from repsim.sources import ActivationSource, ArraySource, as_floats
+from repsim.sources import ActivationSource, ArraySource
 
 #: Bytes of rows that one step of the passes over a layer takes: a few fit in a processor's cache.
 BLOCK_BYTES = 4 << 20
@@ -225,5 +225,5 @@ def varies(squares: float, magnitude: float, n: int) -> bool:
 
 def common_dtype(layers: Iterable[tuple[ActivationSource, str]]) -> torch.dtype:
     """float64 if any layer is, else float32."""
-    first = (as_floats(source.rows(name, 0, 1)).dtype for source, name in layers)
+    first = (read_rows(source, name, 0, 1).dtype for source, name in layers)
     return torch.float64 if torch.float64 in first else torch.float32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from repsim.dense import as_labels, as_numbers, as_tensor
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
+from repsim.names import check_columns, check_rows, column_names, row_names
 from repsim.nullspace.chance import affordable, cost_of
 from repsim.nullspace.population import Population
 from repsim.nullspace.subspace import RowSpace, random_subspaces, row_space
 from repsim.probes.splits import check_seed
-from repsim.sources import as_numbers, as_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ class Head:
         seed: of resamples and random subspaces.
         draws: random subspaces.
         resamples: of the examples.
+        columns: the pandas index of the features, where A came as a data frame; else None.
     """
 
     weight: Float[Tensor, "out d"]
@@ -37,6 +39,7 @@ class Head:
     seed: int
     draws: int
     resamples: int
+    columns: Any = None
 
     @property
     def d(self) -> int:
@@ -80,6 +83,7 @@ def read_head(
     shift = (
         matrix.new_zeros(matrix.shape[:1]) if bias is None else as_tensor(as_numbers(bias, "bias"))
     )
+    check_rows({"weight": row_names(weight), "bias": row_names(bias)})
     if matrix.ndim != 2 or not matrix.numel() or shift.shape != matrix.shape[:1]:
         raise ShapeError(
             f"weight has shape {tuple(matrix.shape)}, bias {tuple(shift.shape)}; expected "
@@ -93,7 +97,27 @@ def read_head(
     if tolerance is not None and not 0 <= tolerance < 1:
         raise UsageError(f"rank_tolerance is {tolerance}; expected from 0 to below 1")
     space = row_space(matrix, rank_tolerance=tolerance)
-    return Head(matrix.double(), shift.double(), space, seed, draws, resamples)
+    columns = column_names(weight)
+    return Head(matrix.double(), shift.double(), space, seed, draws, resamples, columns)
+
+
+def check_frames(
+    features: tuple[str, Any], noisy: Mapping[str, Any] | None, others: Mapping[str, Any]
+) -> None:
+    """Check the names in data frames: of the rows of ``features`` under noise, of all columns.
+
+    Args:
+        features: what they are called, and they.
+        noisy: the same examples by the name of a noise.
+        others: further features of the head.
+
+    Raises:
+        MismatchError: the same names in another order.
+    """
+    under = {f"noisy[{name!r}]": each for name, each in (noisy or {}).items()}
+    same = dict([features], **under)
+    check_rows({name: row_names(each) for name, each in same.items()})
+    check_columns({name: column_names(each) for name, each in (same | dict(others)).items()})
 
 
 def read_features(
@@ -103,9 +127,12 @@ def read_features(
 
     Raises:
         ShapeError: features that the head does not take, or labels that are not one integer each.
+        MismatchError: data frames whose rows or columns have the same names in another order.
         NonFiniteError: NaN or infinity in the features.
         DegenerateError: no examples.
     """
+    check_rows({name: row_names(values), labels_name: row_names(labels)})
+    check_columns({"weight": head.columns, name: column_names(values)})
     f = as_tensor(as_numbers(values, name)).to(head.weight.device)
     if f.ndim != 2 or f.shape[1] != head.d:
         raise ShapeError(
@@ -124,10 +151,10 @@ def read_features(
         )
     if labels is None:
         return f.double(), None
-    y = as_tensor(as_numbers(labels, labels_name))
+    y = as_labels(labels, labels_name)
     if y.shape != f.shape[:1] or y.is_floating_point():
         raise ShapeError(
             f"{labels_name} have shape {tuple(y.shape)} and type {y.dtype}, {name} {len(f)} rows; "
             "expected an integer for each"
         )
-    return f.double(), y.long()
+    return f.double(), y

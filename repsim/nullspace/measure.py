@@ -23,7 +23,7 @@ from repsim.nullspace.entries import (
     of_logit,
     of_ones,
 )
-from repsim.nullspace.head import Head, read_features, read_head
+from repsim.nullspace.head import Head, check_frames, read_features, read_head
 from repsim.nullspace.population import Population
 from repsim.nullspace.sides import Side, split
 
@@ -68,11 +68,13 @@ def measure(
 
     Raises:
         ShapeError: arrays that do not fit each other.
+        MismatchError: data frames whose rows or columns have the same names in another order.
         NonFiniteError: NaN or infinity in one of them.
         DegenerateError: the features are the same for every example.
         UsageError: a noise that has the name of another group; no draws or resamples.
     """
     head = read_head(weight, bias, rank_tolerance, seed, draws, resamples)
+    check_frames(("features", features), noisy, {"generated": generated})
     f, classes = read_features(head, features, labels, "features", "labels")
     if not varies(float((f - f.mean(0)).square().sum()), float(f.square().sum()), len(f)):
         raise DegenerateError("the features are the same for every example; nothing to split")

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from repsim.ambient import settled
 from repsim.confidence import paired_difference, wilson
+from repsim.dense import as_tensor
 from repsim.errors import MismatchError, ShapeError, UsageError
 from repsim.nullspace.entries import Entries
-from repsim.nullspace.head import Head, read_features, read_head
+from repsim.nullspace.head import Head, check_frames, read_features, read_head
 from repsim.nullspace.measure import measure
 from repsim.nullspace.statistics import coefficients
 from repsim.nullspace.subspace import RowSpace, all_ones
 from repsim.nullspace.verdicts import verdicts
 from repsim.probes import ProbeResult, probe
 from repsim.results import Examples, NullSpaceEntry, NullSpaceReport
-from repsim.sources import as_tensor
 
 #: Examples of each kind that a report keeps for its figures.
 _SHOWN = 1000
@@ -78,12 +78,15 @@ def null_space(
         ShapeError: arrays that do not fit each other.
         NonFiniteError: NaN or infinity in one of them.
         DegenerateError: all features are zero or the same.
-        MismatchError: the control is of features of another width.
+        MismatchError: the control is of features of another width; data frames whose rows or
+            columns have the same names in another order.
         UsageError: a noise that has the name of another group; no draws or resamples.
     """
     if "clean" in (noisy or {}):
         raise UsageError("a noise is named 'clean', the name of images without noise; rename it")
     head = read_head(weight, bias, rank_tolerance, seed, draws, resamples)
+    shown = ("features", features) if test_features is None else ("test_features", test_features)
+    check_frames(shown, noisy, {"features": features, "generated": generated})
     train, train_labels = read_features(head, features, labels, "features", "labels")
     if test_features is None:
         if test_labels is not None:

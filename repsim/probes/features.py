@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from repsim.dense import as_floats, as_numbers
 from repsim.devices import default_memory, float64_device
 from repsim.errors import NonFiniteError, ShapeError
-from repsim.sources import as_floats, as_numbers
 
 #: Rows of a block, which a probe takes of a matrix at once.
 BLOCK = 2048
@@ -57,8 +58,9 @@ class Features:
         """
         if isinstance(values, cls):
             return values
-        lazy = hasattr(values, "shape") and hasattr(values, "__getitem__")
-        source = values if lazy else as_numbers(values, name)
+        if isinstance(values, (Tensor, np.ndarray)) or not _sliceable(values):
+            values = as_numbers(values, name)
+        source = values
         shape = tuple(source.shape)
         if len(shape) < 2 or 0 in shape:
             raise ShapeError(f"{name} have shape {shape}; expected (n, ...) and values in it")
@@ -67,7 +69,7 @@ class Features:
         starts = [*range(0, n, BLOCK), n]
 
         def read(k: int) -> Tensor:
-            block = as_floats(source[starts[k] : starts[k + 1]])
+            block = as_floats(as_numbers(source[starts[k] : starts[k + 1]], name))
             if not bool(torch.isfinite(block).all()):
                 raise NonFiniteError(f"{name} hold NaN or infinity")
             return block.reshape(len(block), -1)
@@ -159,3 +161,10 @@ class Features:
         for rows, block in self.blocks():
             whole[rows] = block
         return whole
+
+
+def _sliceable(values: Any) -> bool:
+    """True if rows can be read by their places; slices of data frames may go by names."""
+    if hasattr(values, "iloc") or hasattr(values, "tocsr"):
+        return False
+    return hasattr(values, "shape") and hasattr(values, "__getitem__")

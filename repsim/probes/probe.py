@@ -11,14 +11,15 @@ from torch import Tensor
 
 from repsim.ambient import settled
 from repsim.confidence import wilson
+from repsim.dense import as_labels
 from repsim.devices import threads_for
 from repsim.errors import DegenerateError, ShapeError, UsageError, choices
+from repsim.names import check_columns, check_rows, column_names, row_names
 from repsim.probes.features import Features
 from repsim.probes.knn import knn_predict
 from repsim.probes.schedules import SCHEDULES
 from repsim.probes.solvers import FITS, Fitted, Options, Trial
 from repsim.probes.splits import check_seed, label_subset, permuted, stratified_split
-from repsim.sources import as_numbers, as_tensor
 
 Solver = Literal["lbfgs", "sgd", "mlp", "ridge", "knn"]
 
@@ -40,8 +41,8 @@ class ProbeResult:
         accuracy: share of held-out examples classified correctly, 0 to 1.
         low: lower end of its 95 % interval, over draws of the held-out examples.
         high: upper end.
-        per_class: (largest label + 1,) float64 accuracy on the held-out examples of each label; NaN
-            for one without any.
+        class_accuracy: (classes,) float64 accuracy on the held-out examples of each of ``labels``;
+            NaN for one without any.
         train_accuracy: accuracy on the training examples; None for nearest neighbours.
         classes: number of labels that occur.
         labels: (classes,) int64, those labels, ascending.
@@ -54,6 +55,7 @@ class ProbeResult:
         path: the strengths that were tried; empty where one was given, or the solver has none.
         fitted: the probe itself; None for nearest neighbours.
         features: columns that the probe was trained on.
+        columns: their names, the pandas index of a data frame; else None.
         history: accuracy on the held-out examples after each epoch of ``sgd`` or ``mlp``, the last
             one ``accuracy``; empty for the other solvers. Mao et al. (2019), Figure 3, plot it.
     """
@@ -61,7 +63,7 @@ class ProbeResult:
     accuracy: float
     low: float
     high: float
-    per_class: Tensor
+    class_accuracy: Tensor
     train_accuracy: float | None
     classes: int
     labels: Tensor
@@ -74,7 +76,15 @@ class ProbeResult:
     path: list[Trial] = field(default_factory=list)
     fitted: Fitted | None = None
     features: int = 0
+    columns: Any = None
     history: tuple[float, ...] = ()
+
+    @property
+    def per_class(self) -> Tensor:
+        """(largest label + 1,) ``class_accuracy`` with the label as place; NaN between labels."""
+        placed = torch.full((int(self.labels.max()) + 1,), torch.nan, dtype=torch.float64)
+        placed[self.labels.cpu()] = self.class_accuracy.cpu()
+        return placed
 
     @settled()
     def predict(self, features: Any) -> Tensor:
@@ -83,9 +93,11 @@ class ProbeResult:
         Raises:
             UsageError: nearest neighbours, which keep no probe; pass them as ``test_features``.
             ShapeError: features of another width.
+            MismatchError: a data frame of the same columns in another order.
         """
         if self.fitted is None:
             raise UsageError("nearest neighbours keep no probe; pass features as test_features")
+        check_columns({"the training features": self.columns, "features": column_names(features)})
         rows = Features.of(features)
         if rows.p != self.features:
             raise ShapeError(
@@ -142,6 +154,7 @@ def probe(
 
     Raises:
         ShapeError: features and labels that do not fit.
+        MismatchError: data frames whose rows or columns have the same names in another order.
         NonFiniteError: NaN or infinity in the features.
         DegenerateError: fewer than two classes.
         UsageError: an unknown solver, or an option out of its range.
@@ -151,6 +164,7 @@ def probe(
     if l2 is not None and not 0 < l2 < float("inf"):
         raise UsageError(f"l2 is {l2}; expected above 0, such as 0.001")
     x, y = _checked(features, labels, "features", "labels")
+    columns = column_names(features)
     if test_features is None:
         if test_labels is not None:
             raise ShapeError("test_labels came without test_features")
@@ -160,6 +174,7 @@ def probe(
         raise ShapeError("test_features came without test_labels")
     else:
         x_test, y_test = _checked(test_features, test_labels, "test_features", "test_labels")
+        check_columns({"features": columns, "test_features": column_names(test_features)})
     if x.p != x_test.p:
         raise ShapeError(
             f"features have {x.p} columns, test_features {x_test.p}; "
@@ -187,7 +202,7 @@ def probe(
             fitted, found = FITS[solver](x, y, classes, options)
             predictions = _predict(fitted, x_test)
             found["train_accuracy"] = float((_predict(fitted, x) == y).double().mean())
-        found |= {"fitted": fitted, "features": x.p}
+        found |= {"fitted": fitted, "features": x.p, "columns": columns}
     return _scored(names[predictions], y_test.to(names.device), names, x.n, found)
 
 
@@ -207,13 +222,13 @@ def _scored(
     correct = predictions == labels
     accuracy = float(correct.double().mean())
     low, high = wilson(accuracy, len(labels))
-    size = int(names.max()) + 1
-    hits = torch.bincount(labels, weights=correct.double(), minlength=size)
+    place, size = torch.searchsorted(names, labels.contiguous()), len(names)
+    hits = torch.bincount(place, weights=correct.double(), minlength=size)
     return ProbeResult(
         accuracy=accuracy,
         low=low,
         high=high,
-        per_class=hits / torch.bincount(labels, minlength=size),
+        class_accuracy=hits / torch.bincount(place, minlength=size),
         classes=len(names),
         labels=names,
         n_train=n_train,
@@ -229,14 +244,13 @@ def _predict(fitted: Fitted, rows: Features) -> Int[Tensor, " n"]:
 
 
 def _checked(features: Any, labels: Any, what: str, of: str) -> tuple[Features, Tensor]:
-    y = as_tensor(as_numbers(labels, of))
-    shape = getattr(features, "shape", None)
-    shape = tuple(as_numbers(features, what).shape if shape is None else shape)
-    if len(shape) < 2 or y.ndim != 1 or shape[0] != len(y) or not len(y):
-        raise ShapeError(
-            f"{what} have shape {shape}, {of} {tuple(y.shape)}; expected (n, ...) and (n,)"
-        )
-    if y.is_floating_point() or int(y.long().min()) < 0:
-        raise ShapeError(f"{of} must be integers from 0; leave out examples without a label")
+    check_rows({what: row_names(features), of: row_names(labels)})
+    y = as_labels(labels, of)
     rows = Features.of(features, what)
-    return rows, y.long().to(rows.device)
+    if y.ndim != 1 or rows.n != len(y):
+        raise ShapeError(
+            f"{what} have shape {rows.shape}, {of} {tuple(y.shape)}; expected (n, ...) and (n,)"
+        )
+    if y.is_floating_point() or int(y.min()) < 0:
+        raise ShapeError(f"{of} must be integers from 0; leave out examples without a label")
+    return rows, y.to(rows.device)

@@ -12,9 +12,9 @@ import torch
 from repsim.activations.store.exchange.incoming import Found
 from repsim.activations.store.format import ExampleRows, ExampleSpec, TargetSpec
 from repsim.data.targets import LABEL
+from repsim.dense import as_numbers
 from repsim.errors import ShapeError, UsageError
 from repsim.npy import open_npy
-from repsim.sources import as_numbers
 
 
 def examples_of(found: Found, n: int) -> ExampleRows:

@@ -18,9 +18,9 @@ from repsim.activations.store.exchange.examples import lines_of
 from repsim.activations.store.exchange.incoming import Found, Incoming, dtype_name, from_array
 from repsim.activations.store.exchange.libraries import library
 from repsim.data.targets import LABEL
+from repsim.dense import as_numbers
 from repsim.errors import StoreError, UsageError, choices
 from repsim.npy import member_names, open_npy, read_header
-from repsim.sources import as_numbers
 
 #: Names of arrays beside layers in a file of several, and how those of targets begin.
 _ABOUT = ("ids", "labels")

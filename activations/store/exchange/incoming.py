@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from repsim.data.targets import LABEL
-from repsim.sources import as_numbers
+from repsim.dense import as_numbers
 
 
 @dataclass(frozen=True)

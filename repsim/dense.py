@@ -1,0 +1,125 @@
+"""Arrays and tensors as they arrive: dense, with all their values, of real numbers; or refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from repsim.devices import float64_device
+from repsim.errors import ShapeError, UsageError
+
+#: What a list may hold that is no number itself.
+_PARTS = (torch.Tensor, np.ndarray, list, tuple)
+
+
+def as_numbers(value: Any, name: str) -> Any:
+    """``value`` if it is an array or tensor of real numbers, or an array of it.
+
+    Raises:
+        UsageError: it holds complex numbers, masked entries or something else, or is no dense
+            array with values: sparse, nested, quantised, on the device "meta".
+    """
+    value = as_dense(value, name)
+    if isinstance(value, torch.Tensor):
+        kind = "it holds complex numbers" if value.is_complex() else ""
+    elif value.dtype.kind not in "fiub":
+        known = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}
+        kind = f"it holds {known.get(value.dtype.kind, str(value.dtype))}"
+    else:
+        kind = ""
+    if kind:
+        raise UsageError(f"{name}: {kind}; expected a dense array of real numbers")
+    return value
+
+
+def as_dense(value: Any, name: str) -> Any:
+    """``value`` if it is a tensor or array with a value in each place, or an array of it.
+
+    Raises:
+        UsageError: it is not, or cannot be an array.
+    """
+    kind, remedy = _lacking(value)
+    if kind:
+        raise UsageError(
+            f"{name}: it {kind}; expected a dense array of real numbers: {remedy} first"
+        )
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return value
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{name}: it is no array of numbers ({error})") from None
+
+
+def _lacking(value: Any) -> tuple[str, str]:
+    """The reason why an array has no value in each of its places, and how to get one; or empty."""
+    if isinstance(value, torch.Tensor):
+        return _lacking_tensor(value)
+    if hasattr(value, "tocsr"):
+        return "is sparse", "call .toarray()"
+    if isinstance(value, (list, tuple)):
+        parts = (each for each in value if isinstance(each, _PARTS) or hasattr(each, "tocsr"))
+        return next((found for each in parts if (found := _lacking(each))[0]), ("", ""))
+    if np.ma.is_masked(value):
+        return "has masked entries", "fill them, or leave those rows or columns out,"
+    return "", ""
+
+
+def _lacking_tensor(value: torch.Tensor) -> tuple[str, str]:
+    if type(value).__name__ == "MaskedTensor":
+        return "has masked entries", "fill them, or leave those rows or columns out,"
+    if value.is_nested:
+        return "is nested", "average or pad each part"
+    if value.is_quantized:
+        return "is quantised", "call .dequantize()"
+    if value.is_meta:
+        return 'has no values (device "meta")', "load or compute them"
+    if value.layout != torch.strided:
+        known = "is sparse" if "sparse" in str(value.layout) else f"is laid out as {value.layout}"
+        return known, "call .to_dense()"
+    return "", ""
+
+
+def as_tensor(value: Any) -> torch.Tensor:
+    """A tensor of ``value`` without its gradients, where float64 can be computed.
+
+    NumPy views in reverse order and read-only ones, such as of memory maps, are copied, as are data
+    frames.
+    """
+    if not isinstance(value, torch.Tensor):
+        value = np.asarray(value)
+        if not value.dtype.isnative:
+            value = value.astype(value.dtype.newbyteorder("="))
+        if value.dtype.kind == "f" and value.dtype.itemsize > 8:
+            value = value.astype(np.float64)
+        if any(stride < 0 for stride in value.strides) or not value.flags.writeable:
+            value = value.copy()  # torch can share neither
+    tensor = torch.as_tensor(value).detach()
+    return tensor.to(float64_device(tensor.device))
+
+
+def as_floats(value: Any) -> torch.Tensor:
+    """``as_tensor`` in float64 if it is, else in float32: halves and integers as well."""
+    tensor = as_tensor(value)
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def as_labels(value: Any, name: str) -> torch.Tensor:
+    """Whole numbers as int64; fractions stay what they are, and a caller refuses them.
+
+    Raises:
+        UsageError: no dense array of numbers.
+        ShapeError: numbers that int64 does not hold, and would make negative.
+    """
+    given = as_numbers(value, name)
+    if str(given.dtype).endswith("uint64") and given.shape[0]:
+        largest = int(np.asarray(given).max())
+        if largest >= 1 << 63:
+            raise ShapeError(
+                f"{name} run to {largest}; expected whole numbers below 2^63: number the classes, "
+                "as numpy.unique(labels, return_inverse=True)[1] does"
+            )
+    labels = as_tensor(given)
+    return labels if labels.is_floating_point() else labels.long()
