@@ -110,7 +110,7 @@ def _opaque(image: Image, called: str) -> Image:
         return image
     # Pillow converts La only to LA, and some releases not at all from LA's neighbours
     full = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-    if full.getchannel("A").getextrema()[0] < 255:
+    if np.asarray(full.getchannel("A")).min() < 255:
         raise _transparent(called)
     return full
 
