@@ -79,7 +79,7 @@ _FLOAT32 = _Float32()
 
 
 def _backends() -> dict[str, Any]:
-    """What has a precision of its own for float32; empty before torch 2.9."""
+    """Backends with a precision of their own for float32; none before torch 2.9."""
     there = {
         "cuda": torch.backends.cuda.matmul,
         "oneDNN": getattr(torch.backends.mkldnn, "matmul", None),

@@ -63,13 +63,13 @@ def _lacking(value: Any) -> tuple[str, str]:
         parts = (each for each in value if isinstance(each, _PARTS) or hasattr(each, "tocsr"))
         return next((found for each in parts if (found := _lacking(each))[0]), ("", ""))
     if np.ma.is_masked(value):
-        return "has masked entries", "fill them, or leave those rows or columns out,"
+        return "has masked entries", "fill them or leave them out"
     return "", ""
 
 
 def _lacking_tensor(value: torch.Tensor) -> tuple[str, str]:
     if type(value).__name__ == "MaskedTensor":
-        return "has masked entries", "fill them, or leave those rows or columns out,"
+        return "has masked entries", "fill them or leave them out"
     if value.is_nested:
         return "is nested", "average or pad each part"
     if value.is_quantized:

@@ -79,7 +79,7 @@ OF_NETWORKS = {"meta by default"}
 
 
 def legacy() -> str:
-    """What the older switch says; "mixed" where torch will not say, since newer ones were set."""
+    """The older switch; "mixed" where torch will not say, since newer ones were set."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:
