@@ -46,6 +46,7 @@ MOVED = {
     "repsim.figure_data.table_panel": "repsim.figures.panels.table.PrintedTable",
     "repsim.figures.curves.probe_curves": "repsim.figures.probes.probe_curves",
     "repsim.figures.curves.similarity_curves": "repsim.figures.similarity.similarity_curves",
+    "repsim.figures.draw": "repsim.figures.drawing",
     "repsim.figures.heatmap": "repsim.figures.similarity",
     "repsim.figures.null_space": "repsim.figures.nullspace",
     "repsim.figures.panels.panels": "repsim.figures.layout.panels",

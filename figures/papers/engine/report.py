@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from repsim._version import __version__
-from repsim.figures.draw import save
+from repsim.figures.drawing import save
 from repsim.figures.papers.engine.claims import Claim, Judged
 from repsim.figures.papers.engine.failures import reason_of
 from repsim.figures.papers.engine.findings import Finding
