@@ -11,6 +11,7 @@ import numpy as np
 from repsim.figures.artists import COLORMAP, colormap, line_entry, rc
 from repsim.figures.axes import bare, check_table
 from repsim.figures.layer_labels import boundaries, label_layers
+from repsim.moved import renamed_parameters
 from repsim.results import SimilarityMap, best_match
 from repsim.results.figure import Frame, Panel, Scale
 
@@ -53,6 +54,7 @@ class Heatmap(Panel):
     dots: bool = True
 
     @classmethod
+    @renamed_parameters(map="similarity")
     def of(
         cls,
         similarity: SimilarityMap,
