@@ -78,7 +78,8 @@ def analysis_command(
 
     def run(**options: Any) -> None:
         chosen = {each.name: options.pop(each.name) for each in settings}
-        config = build_config(kind.config_class, {**(fixed or {}), **given(chosen)}, "options")
+        values = kind.spelled_out({**(fixed or {}), **given(chosen)})
+        config = build_config(kind.config_class, values, "options")
         _run(kind(config), **options)
 
     made = click.Command(command, callback=run, params=[], help=_help(kind, command))

@@ -195,6 +195,18 @@ def test_a_measure_without_maps_names_its_function() -> None:
         config(measure="cka-biased")
 
 
+def test_variants_of_cka_are_settings_of_it() -> None:
+    kind = find_analysis("similarity")
+    biased = {"measure": "cka", "estimator": "biased"}
+    assert kind.spelled_out({"measure": "cka-biased"}) == biased
+    assert kind.spelled_out({"measure": "cka-rbf"}) == {"measure": "cka", "kernel": "rbf"}
+    narrow = {"measure": "cka-rbf", "kernel": "rbf:0.4"}
+    assert kind.spelled_out(narrow) == {"measure": "cka", "kernel": "rbf:0.4"}
+    assert kind.spelled_out({"measure": "rsa"}) == {"measure": "rsa"}
+    with pytest.raises(UsageError, match="cka-rbf has kernel rbf, got linear; leave out one"):
+        kind.spelled_out({"measure": "cka-rbf", "kernel": "linear"})
+
+
 @pytest.mark.parametrize("name", ["similarity", "classes"])
 def test_batches_give_no_permutations_and_no_biased_values(name: str) -> None:
     config = find_analysis(name).config_class

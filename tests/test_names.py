@@ -246,3 +246,22 @@ def test_the_layers_of_a_name_come_before_those_of_the_options(inside: Path) -> 
     assert run_command(*harvest, "-o", "e.h5") == 0
     with repsim.open_store("e.h5") as store:
         assert store.layers == ("head",)
+
+
+def test_the_measure_may_be_a_variant_of_cka(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ("similarity", "--a", "supervised@0", "--b", "supervised@1", "--split", "test[:50]")
+    for measure, setting, name in (
+        ("cka-rbf", ("--kernel", "rbf"), "rbf"),
+        ("cka-biased", ("--estimator", "biased"), "biased"),
+    ):
+        assert run_command(*pair, "--measure", measure) == 0
+        (path,) = Path("results").glob(f"cka-*-test-50-{name}.json")
+        assert run_command(*pair, *setting, "-o", "same.json", "--overwrite") == 0
+        found, same = (repsim.SimilarityMap.load(each) for each in (path, "same.json"))
+        np.testing.assert_array_equal(found.values(), same.values())
+        assert found.provenance["settings"] == same.provenance["settings"]
+    capsys.readouterr()
+    assert run_command(*pair, "--measure", "procrustes") == 2
+    assert "call repsim.measures.procrustes_distance on two layers" in capsys.readouterr().err

@@ -135,6 +135,11 @@ class Analysis(Generic[C]):
         self.config: C = self.config_class() if config is None else config  # type: ignore[assignment]
 
     @classmethod
+    def spelled_out(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as a user gave them, with those that stand for several spelled out."""
+        return dict(values)
+
+    @classmethod
     def name(cls) -> str:
         """Its name: that of its module."""
         return cls.__module__.rpartition(".")[2]
