@@ -78,7 +78,8 @@ def analysis_command(
 
     def run(**options: Any) -> None:
         chosen = {each.name: options.pop(each.name) for each in settings}
-        config = build_config(kind.config_class, {**(fixed or {}), **given(chosen)}, "options")
+        values = kind.spelled_out({**(fixed or {}), **given(chosen)})
+        config = build_config(kind.config_class, values, "options")
         _run(kind(config), **options)
 
     made = click.Command(command, callback=run, params=[], help=_help(kind, command))
@@ -156,7 +157,7 @@ def _each(analysis: Analysis[Any], names: Sequence[str], where: Places) -> list[
     if not analysis.reads_stores:
         for each in found:
             each.running()
-    check_distinct(found)
+    check_distinct(found, joined=analysis.joins)
     return [Job(analysis.with_layers([each.layers]), [each]) for each in found]
 
 
@@ -254,7 +255,7 @@ def _run_each(
     outlet.check_one_name(len(jobs))
     outlets = [outlet.of(job.analysis) for job in jobs]
     paths = [each.reserve(job.labels) for each, job in zip(outlets, jobs, strict=True)]
-    check_paths(paths, [job.labels[0] for job in jobs])
+    check_paths(paths, [job.networks[0].called for job in jobs])
     joint = outlet.reserve_joint(references)
     results = []
     for job, each, path in zip(jobs, outlets, paths, strict=True):

@@ -70,7 +70,7 @@ def export(
         written = export_layers(
             store,  # type: ignore[arg-type]
             output,
-            layers=layers or found.layers,
+            layers=found.layers or layers,
             overwrite=overwrite,
             progress=progress,
         )

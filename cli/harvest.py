@@ -43,6 +43,11 @@ class Job:
     provenance: dict[str, Any]
     layers: str | None = None  #: where its name chooses them
 
+    @property
+    def called(self) -> str:
+        """The network with the layers that its name chooses."""
+        return self.label if self.layers is None else f"{self.label}@{self.layers}"
+
 
 @click.command()
 @click.argument("references", metavar="[RUN...]", nargs=-1)
@@ -177,6 +182,7 @@ def harvest(
     from repsim.activations.harvesting.harvest import plan_harvest
     from repsim.activations.harvesting.processes import harvest_shard
     from repsim.cli.stores import Places
+    from repsim.cli.writing import check_paths
     from repsim.launch import start_processes
 
     if bool(references) == (model is not None):
@@ -199,6 +205,7 @@ def harvest(
                 "name one RUN:EXTRACTOR and one --split"
             )
         jobs = [replace(jobs[0], path=output)]
+    check_paths([job.path for job in jobs], [job.called for job in jobs])
     jobs = [replace(job, layers=job.layers or layers) for job in jobs]
     allowed = {"allow_random": allow_random, "allow_batch": allow_batch}
     what: dict[str, Any] = {"pooling": pooling, "dtype": dtype, **allowed}

@@ -1,9 +1,10 @@
 """Names of networks on the command line: runs, their extractors and checkpoints, files, layers.
 
-``simclr`` is a run, ``mgan:classifier`` one of its extractors, ``simclr@3`` and ``simclr@all`` are
-checkpoints of its series; ``fresh`` may also be a network whose activations were harvested or
-imported, ``part.h5`` a store, ``'shards/*.h5'`` stores as one, ``layer.npy`` an array. ``@LAYERS``
-after any of them chooses layers: ``simclr@even``, ``simclr@3@bg4.*``.
+``simclr`` is a run, ``mgan:classifier`` one of its extractors; ``simclr@3`` and ``simclr@all`` are
+checkpoints of its series, as are ``mgan@3:classifier`` and ``mgan:classifier@3``; ``fresh`` may
+also be a network whose activations were harvested or imported, ``part.h5`` a store,
+``'shards/*.h5'`` stores as one, ``layer.npy`` an array. ``@LAYERS`` after any of them chooses
+layers: ``simclr@even``, ``simclr@3@bg4.*``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from repsim.data import ImageSet
     from repsim.sources import ActivationSource
     from repsim.training.run import Extractor, Run
+
+#: The text after ``@`` that is a checkpoint of a series; other text is layers.
+EPOCHS = r"\d+|all"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ class Named:
             return Path(self.file).stem
         with open_file(self.file) as source:
             return source.name
+
+    @property
+    def called(self) -> str:
+        """The name with its layers: ``simclr@even``."""
+        return self.label if self.layers is None else f"{self.label}@{self.layers}"
 
     def running(self) -> Extractor:
         """The extractor, which can be run.
@@ -151,16 +160,37 @@ def find_one(reference: str, places: Places) -> Named:
     return found[0]
 
 
-def check_distinct(found: Sequence[Named]) -> None:
-    """Raise ``UsageError`` where two networks have one name: nothing would tell them apart."""
-    labels = [each.label for each in found]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise UsageError(f"two of the runs are called {label!r}; rename the folder of one")
+def check_distinct(found: Sequence[Named], *, joined: bool = False) -> None:
+    """Raise ``UsageError`` where two networks have one name: nothing would tell them apart.
+
+    Args:
+        found: the networks, each with its layers.
+        joined: whether one result holds all, in which layers alone do not tell networks apart.
+    """
+    called = [each.label if joined else each.called for each in found]
+    for name, first in zip(called, found, strict=True):
+        same = [each for each, other in zip(found, called, strict=True) if other == name]
+        if len({each.layers for each in same}) > 1:
+            raise UsageError(
+                f"one result would hold {first.label!r} twice; name it once, with all of its layers"
+            )
+        if len(same) > 1:
+            raise UsageError(
+                f"two of the networks are called {name!r}; rename the folder or the store of one"
+            )
 
 
 def _find(reference: str, places: Places) -> list[Named]:
-    """The networks of one name; its longest beginning that is one, with the rest for layers."""
+    """The networks of one name; its longest beginning that is one, with the rest for layers.
+
+    Raises:
+        UsageError: nothing has the name, or nothing follows an ``@``.
+    """
+    if "" in reference.split("@")[1:]:
+        raise UsageError(
+            f"{reference!r} has nothing after @; expected layers or an epoch, as in "
+            f"{reference.partition('@')[0]}@even"
+        )
     ends = [*(at.start() for at in re.finditer("@", reference)), len(reference)]
     for end in reversed(ends):
         whole = _find_whole(reference[:end], places)
@@ -187,22 +217,27 @@ def _find_whole(text: str, places: Places) -> list[Named]:
 
 
 def _of_run(text: str, places: Places) -> list[Named]:
-    from repsim.training.run import Run
-
+    """The extractors of ``RUN[@EPOCH][:EXTRACTOR]`` or ``RUN:EXTRACTOR@EPOCH``."""
     where, _, name = text.partition(":")
-    if "@" in name:  # layers follow
+    name, at, when = name.partition("@")
+    if at and not re.fullmatch(EPOCHS, when):  # layers follow
         return []
-    path, _, when = where.rpartition("@")
-    for folder, epochs in ((where, ""), (path, when)):
+    path, _, before = where.rpartition("@")
+    for folder, epochs in ((where, ""), (path, before)):
         run = _run_at(folder, places.runs)
-        if run is None or (epochs and not re.fullmatch(r"\d+|all", epochs)):
-            continue
-        assert isinstance(run, Run)
-        chosen = (name,) if name else run.extractors
-        kept = _epochs(run, epochs) if epochs else [None]
-        found = [run.extractor(each, epoch) for epoch in kept for each in chosen]
-        return [Named(text, places, extractor=each) for each in dict.fromkeys(found)]
+        if run is not None and (folder == where or re.fullmatch(EPOCHS, epochs)):
+            if epochs and when:
+                raise UsageError(f"{text!r} names two checkpoints; leave out @{epochs} or @{when}")
+            chosen = _chosen(run, name, epochs or when)
+            return [Named(text, places, extractor=each) for each in chosen]
     return []
+
+
+def _chosen(run: Run, name: str, when: str) -> list[Extractor]:
+    """The extractor ``name`` of a run, or all, at the checkpoints that ``when`` names."""
+    names = (name,) if name else run.extractors
+    kept = _epochs(run, when) if when else [None]
+    return list(dict.fromkeys(run.extractor(each, epoch) for epoch in kept for each in names))
 
 
 def _run_at(name: str, runs: Path) -> Run | None:

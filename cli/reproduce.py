@@ -91,7 +91,7 @@ def reproduce(
     from repsim.figures.papers import find_paper
     from repsim.figures.papers.engine import Folder, Reproduction
     from repsim.figures.papers.engine.estimates import estimate
-    from repsim.figures.papers.engine.page import write_page
+    from repsim.figures.papers.engine.page import check_text, write_page
     from repsim.figures.papers.engine.production import make_missing
     from repsim.figures.papers.engine.report import collect, publish
 
@@ -103,14 +103,16 @@ def reproduce(
         steps = len(reproduction.steps)
         show_estimate(estimate(reproduction.missing()), steps, folder.path, as_json)
         return
+    if page:
+        check_text(asked)
     with reproduction.lock():
         with bar(f"reproduce {paper}") as progress:
             failed = make_missing(reproduction, jobs=jobs, progress=progress)
         say("draw the figures")
         findings = collect(reproduction, {step.name: error for step, error in failed.items()})
-        written = publish(findings, style=style)
-        written += write_page(findings, page)[:1] if page else []
-    show_findings(findings, written, as_json)
+        show_findings(findings, publish(findings, style=style), as_json)
+        if page:
+            show_files(write_page(findings, page)[:1], as_json=as_json)
     click.echo(f"everything lies in {folder.path}/", err=as_json)
     if findings.failures:
         raise click.exceptions.Exit(1)

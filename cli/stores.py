@@ -46,8 +46,9 @@ class Places:
     @property
     def qualifier(self) -> str | None:
         """The images and the target in the name of a result; None where all is as usual."""
-        given = [each for each in (self.data, self.image_size, self.target) if each]
-        return "-".join(given) or None
+        size = f"size-{self.image_size}" if self.image_size else ""
+        target = f"target-{self.target}" if self.target else ""
+        return "-".join(filter(None, (self.data, size, target))) or None
 
 
 def open_extractor(extractor: Extractor, split: str, places: Places) -> ActivationStore:

@@ -126,12 +126,13 @@ class Outlet:
 
 
 def check_paths(paths: Sequence[Path], labels: Sequence[str]) -> None:
-    """Raise ``UsageError`` where two results would have one file."""
+    """Raise ``UsageError`` where two results, or two stores, would be one file."""
     for path in paths:
         if paths.count(path) > 1:
             same = [label for label, each in zip(labels, paths, strict=True) if each == path]
             raise UsageError(
-                f"the results of {' and '.join(same)} would both be {path}; report on them apart"
+                f"{' and '.join(same)} would both be written to {path}; ask for them apart, each "
+                "with an --output of its own"
             )
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-
+from repsim.figures.artists import rc
 from repsim.figures.text import wrapped
 from repsim.results.figure import Frame, Panel
 from repsim.results.records import is_finite
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.ticker import MaxNLocator
 
 #: Inches below which labels of five ticks would meet.
 _FEW = 2.2
@@ -36,6 +37,8 @@ def check_table(
 
 def few_ticks(width: float = math.inf, *, integer: bool = False) -> MaxNLocator:
     """Ticks at round numbers: about five, or three on a panel of few inches."""
+    from matplotlib.ticker import MaxNLocator
+
     return MaxNLocator(3 if width < _FEW else 5, integer=integer, steps=[1, 2, 2.5, 5, 10])
 
 
@@ -54,12 +57,14 @@ def bare(ax: Axes) -> None:
 
 def usual_height(width: float) -> float:
     """Inches of a panel of numbers over numbers: flatter where it is wide."""
-    size = mpl.rcParams["font.size"] / 72
+    size = rc("font.size") / 72
     return min(0.8 * width, 0.12 * width + 17 * size) + 1.2 * size
 
 
 def set_limits(ax: Axes, limits: tuple[float, float] | None, *, log: bool = False) -> None:
     """Ends, ticks and scale of the axis of values."""
+    from matplotlib.ticker import FuncFormatter
+
     if log:
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any
 
+from repsim.discovery import import_all
 from repsim.results import Result
 from repsim.results.figure import FigureData
 
@@ -29,7 +30,11 @@ def figures_of(result: Result, *, estimator: str = "unbiased") -> dict[str, Figu
     Raises:
         TypeError: a kind without figures.
     """
-    raise TypeError(f"no figure for a {type(result).__name__}")
+    _import_builders()
+    builder = figures_of.dispatch(type(result))
+    if builder is figures_of.dispatch(object):
+        raise TypeError(f"no figure for a {type(result).__name__}")
+    return builder(result, estimator=estimator)
 
 
 @figures_of.register
@@ -50,5 +55,11 @@ def figures_together(kind: type[Result]) -> Callable[[TogetherBuilder], Together
 def figures_of_all(results: Sequence[Result]) -> dict[str, FigureData]:
     """The figures that results of one kind have together, by the suffix of their file names; none
     where they have no such figures."""
+    _import_builders()
     builder = _TOGETHER.get(type(results[0])) if results else None
     return {} if builder is None else builder(results)
+
+
+def _import_builders() -> None:
+    """Import the modules that make figures of results, which register themselves here."""
+    import_all("repsim.figures")

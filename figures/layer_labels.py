@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.axis import Axis
+from repsim.figures.artists import rc
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
 
 
 def group_of(layer: str) -> str:
@@ -36,7 +39,7 @@ def label_layers(axis: Axis, layers: Sequence[str], *, inches: float, rotation: 
 
     ``inches`` is the length of the axis; labels of every layer must fit beside each other.
     """
-    fitting = 72 * inches / (1.15 * mpl.rcParams["xtick.labelsize"])
+    fitting = 72 * inches / (1.15 * rc("xtick.labelsize"))
     if len(layers) <= fitting:
         axis.set_ticks(range(len(layers)), labels=list(layers), rotation=rotation)
         return

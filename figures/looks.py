@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
-import matplotlib as mpl
-
-from repsim.figures.style import HATCHES, MARKERS, STROKES
+from repsim.figures.artists import HATCHES, MARKERS, STROKES, palette
 from repsim.results.figure import Labelled, Panel
 
 #: Looks that have the colour of their group.
@@ -61,8 +59,8 @@ def _places(groups: Mapping[str, Sequence[Labelled]]) -> dict[str, int]:
 
 
 def _colour(place: int) -> str:
-    palette = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
-    return palette[place % len(palette)]
+    colours = palette()
+    return colours[place % len(colours)]
 
 
 def _marker(place: int) -> str:
@@ -87,5 +85,5 @@ def _look(look: str, colour: str, marker: str | None, stroke: Any) -> dict[str, 
 
 def hatch_of(colour: str) -> str:
     """The fill of bars of a colour beside it."""
-    palette = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
-    return HATCHES[palette.index(colour) % len(HATCHES)] if colour in palette else ""
+    colours = palette()
+    return HATCHES[colours.index(colour) % len(HATCHES)] if colour in colours else ""

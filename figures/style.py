@@ -58,17 +58,6 @@ STYLES: dict[str, dict[str, Any]] = {
     "slide": _sized(10.0, 14),
 }
 
-#: Colours of values from 0 to 1: rising in lightness, so that it survives greyscale.
-COLORMAP = "magma"
-
-#: Markers and strokes that tell lines apart where their colours do not: in greyscale, to the
-#: colour-blind.
-MARKERS = "osD^vP*X<>"
-STROKES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (6, 1.2, 1.2, 1.2)), (0, (1.5, 1)))
-
-#: Fillings that do so for bars.
-HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "|||", "oo", "++", "**")
-
 
 @contextmanager
 def styled(style: str) -> Iterator[float]:

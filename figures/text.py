@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-import matplotlib as mpl
-from matplotlib.textpath import TextPath
+from repsim.figures.artists import rc
 
 #: Written where there is no number.
 DASH = "\N{EN DASH}"
@@ -13,12 +12,14 @@ DASH = "\N{EN DASH}"
 
 def extent(text: str) -> float:
     """Width of a line of text in units of its size."""
+    from matplotlib.textpath import TextPath
+
     return TextPath((0, 0), text, size=100, usetex=False).get_extents().width / 100 if text else 0
 
 
 def wrapped(text: str, inches: float) -> str:
     """A text in lines that are no longer, at the size of labels; its own lines stay apart."""
-    letters = max(8, int(inches * 72 / (0.55 * mpl.rcParams["font.size"])))
+    letters = max(8, int(inches * 72 / (0.55 * rc("font.size"))))
     return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from repsim.activations import invariance as invariance
     from repsim.activations import open_store as open_store
     from repsim.errors import RepsimError as RepsimError
-    from repsim.figures import FigureData as FigureData
     from repsim.measures import RBF as RBF
     from repsim.measures import MinibatchCKA as MinibatchCKA
     from repsim.measures import cka as cka
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from repsim.nullspace import null_space as null_space
     from repsim.probes import ProbeResult as ProbeResult
     from repsim.probes import probe as probe
+    from repsim.results import FigureData as FigureData
     from repsim.results import NullSpaceReport as NullSpaceReport
     from repsim.results import ProbeCurve as ProbeCurve
     from repsim.results import SimilarityMap as SimilarityMap
@@ -39,7 +39,7 @@ moved.install()
 
 _HOMES = {
     "ActivationStore": "repsim.activations",
-    "FigureData": "repsim.figures",
+    "FigureData": "repsim.results",
     "MinibatchCKA": "repsim.measures",
     "NullSpaceReport": "repsim.results",
     "ProbeCurve": "repsim.results",

@@ -39,7 +39,16 @@ class DataError(RepsimError):
 
 
 class StoreError(RepsimError):
-    """An activation store, checkpoint or result file that cannot be read or written."""
+    """An activation store, checkpoint or result file that cannot be read or written.
+
+    Args:
+        problem: the file, and the fault in it.
+        remedy: the usual one; another takes its place where the command that fails has its own.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem}; {remedy}" if remedy else problem)
+        self.problem = problem
 
 
 class CaptureError(RepsimError):

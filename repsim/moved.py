@@ -7,15 +7,19 @@ still there, but lost a name, ends with ``__getattr__ = moved_names(__name__)``.
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _ANALYSES = "repsim.activations.analyses"
 
@@ -46,6 +50,7 @@ MOVED = {
     "repsim.figure_data.table_panel": "repsim.figures.panels.table.PrintedTable",
     "repsim.figures.curves.probe_curves": "repsim.figures.probes.probe_curves",
     "repsim.figures.curves.similarity_curves": "repsim.figures.similarity.similarity_curves",
+    "repsim.figures.draw": "repsim.figures.drawing",
     "repsim.figures.heatmap": "repsim.figures.similarity",
     "repsim.figures.null_space": "repsim.figures.nullspace",
     "repsim.figures.panels.panels": "repsim.figures.layout.panels",
@@ -89,6 +94,52 @@ def moved_names(module: str, *, level: int = 2) -> Callable[[str], Any]:
         return found
 
     return find
+
+
+def renamed_parameters(**names: str) -> Callable[[F], F]:
+    """Let a function take parameters by their old names, with a warning that says the new one.
+
+    Args:
+        **names: old name to new; a new one may be that of ``*parameters``.
+    """
+
+    def decorate(function: F) -> F:
+        parameters = list(inspect.signature(function).parameters.values())
+
+        @wraps(function)
+        def taking(*args: Any, **given: Any) -> Any:
+            for old in names.keys() & given.keys():
+                warn_parameter(function.__qualname__, old, names[old])
+                args, given = _passed(parameters, args, given, old, names[old])
+            return function(*args, **given)
+
+        taking.renamed = names  # type: ignore[attr-defined]
+        return cast(F, taking)
+
+    return decorate
+
+
+def warn_parameter(function: str, old: str, new: str) -> None:
+    """Warn the caller of the caller that a parameter has another name."""
+    message = f"{old}= of {function} is now {new}=; the old name goes with the next release"
+    warnings.warn(message, FutureWarning, stacklevel=3)
+
+
+def _passed(
+    parameters: Sequence[inspect.Parameter],
+    args: tuple[Any, ...],
+    given: dict[str, Any],
+    old: str,
+    new: str,
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments with the one called ``old`` as ``new``."""
+    rest = dict(given)
+    value = rest.pop(old)
+    names = [each.name for each in parameters]
+    if parameters[names.index(new)].kind is not inspect.Parameter.VAR_POSITIONAL:
+        return args, {**rest, new: value}
+    before = names[len(args) : names.index(new)]
+    return (*args, *(rest.pop(name) for name in before), value), rest
 
 
 class _OldModule(Loader):

@@ -16,7 +16,7 @@ import pytest
 
 from repsim.activations import analyses
 from repsim.activations.analyses import analysis_names, analysis_summary, find_analysis
-from repsim.activations.analyses.base import slug
+from repsim.activations.analyses.base import split_slug
 from repsim.cli.main import main
 from repsim.errors import UsageError
 from repsim.results import Table
@@ -63,6 +63,15 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
         {"layers": "even"},
         {"layers": "bg4.*"},
         {"layers": "bg4"},
+        {"layers": "1,5"},
+        {"layers": "1.5"},
+        {"layers": "1-5"},
+        {"layers": "head@input"},
+        {"layers": "head-input"},
+        {"layers": "stem,head"},
+        {"layers": "stem.head"},
+        {"layers": "lstm:1"},
+        {"layers": "lstm.1"},
         {"layers_a": "even"},
         {"layers_b": "even"},
         {"kernel": "rbf:0.4"},
@@ -77,7 +86,13 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
     ],
     "invariance": [{}, {"augmentation": "own"}, {"batch_size": 8}, {"seed": 8}],
     "classes": [{}, {"augmentation": "own"}, {"augmentation": "none"}, {"permutations": 8}],
-    "influence": [{"layer": "head"}, {"layer": "stem"}, {"layer": "head", "layer_b": "stem"}],
+    "influence": [
+        {"layer": "head"},
+        {"layer": "stem"},
+        {"layer": "head", "layer_b": "stem"},
+        {"layer": "a.b"},
+        {"layer": "a,b"},
+    ],
     "probe": [
         {},
         {"solver": ("knn",)},
@@ -129,6 +144,27 @@ def test_settings_that_differ_give_names_that_differ(name: str) -> None:
         assert one != other
 
 
+@pytest.mark.parametrize("name", CHANGED)
+def test_networks_that_differ_give_names_that_differ(name: str) -> None:
+    analysis = find_analysis(name)()
+    splits = {part: each.usual for part, each in analysis.parts.items()}
+    networks = ["a", "a@3", "a-3", "a/3", "mgan:classifier", "mgan-classifier", "mgan@classifier"]
+    stems = {analysis.stem((each, "b"), None, splits) for each in networks}
+    assert len(stems) == len(networks)
+    assert f"{analysis.prefix}-mgan-classifier-b" in stems
+    assert f"{analysis.prefix}-a-3-b" in stems
+
+
+def test_parts_that_differ_give_names_that_differ() -> None:
+    for kind in map(find_analysis, ("probe", "nullspace")):
+        usual = {part: each.usual for part, each in kind.parts.items()}
+        given = [{**usual, part: "train[:100]"} for part in kind.parts]
+        given += [usual, dict.fromkeys(usual, "train[:100]")]
+        stems = {kind().stem(("a",), None, splits) for splits in given}
+        assert len(stems) == len(given)
+        assert f"{kind().prefix}-a" in stems
+
+
 def test_names_of_results_say_what_they_always_said() -> None:
     similarity = find_analysis("similarity")
     even = similarity(similarity.config_class(layers="even", kernel="rbf:0.4"))
@@ -144,9 +180,9 @@ def test_names_of_results_say_what_they_always_said() -> None:
     assert find_analysis("invariance")(own).stem(("a",), "mnist", {"compared": "test[:40]"}) == (
         "invariance-a-own-mnist-test-40-head"
     )
-    assert slug("test[:100]") == "test-100"
-    assert slug("test[100:200]") == "test-100-200"
-    assert slug("test[100:]") != "test-100"
+    assert split_slug("test[:100]") == "test-100"
+    assert split_slug("test[100:200]") == "test-100-200"
+    assert split_slug("test[100:]") != "test-100"
 
 
 def test_a_measure_without_maps_names_its_function() -> None:
@@ -157,6 +193,18 @@ def test_a_measure_without_maps_names_its_function() -> None:
         config(measure="ckaa")
     with pytest.raises(UsageError, match="cka-biased is the measure cka with estimator biased"):
         config(measure="cka-biased")
+
+
+def test_variants_of_cka_are_settings_of_it() -> None:
+    kind = find_analysis("similarity")
+    biased = {"measure": "cka", "estimator": "biased"}
+    assert kind.spelled_out({"measure": "cka-biased"}) == biased
+    assert kind.spelled_out({"measure": "cka-rbf"}) == {"measure": "cka", "kernel": "rbf"}
+    narrow = {"measure": "cka-rbf", "kernel": "rbf:0.4"}
+    assert kind.spelled_out(narrow) == {"measure": "cka", "kernel": "rbf:0.4"}
+    assert kind.spelled_out({"measure": "rsa"}) == {"measure": "rsa"}
+    with pytest.raises(UsageError, match="cka-rbf has kernel rbf, got linear; leave out one"):
+        kind.spelled_out({"measure": "cka-rbf", "kernel": "linear"})
 
 
 @pytest.mark.parametrize("name", ["similarity", "classes"])

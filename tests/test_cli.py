@@ -777,4 +777,4 @@ def test_runs_that_nothing_tells_apart_are_refused(
     shutil.copytree(inside / "runs" / "supervised", tmp_path / "other" / "supervised")
     twice = ("supervised", tmp_path / "other" / "supervised")
     for command in ("probe", "nullspace"):
-        one_line(run_repsim(command, *twice), 2, "two of the runs are called 'supervised'")
+        one_line(run_repsim(command, *twice), 2, "two of the networks are called 'supervised'")

@@ -20,7 +20,8 @@ from repsim import figures
 from repsim.confidence import mean_interval
 from repsim.errors import MismatchError, StoreError, UsageError
 from repsim.figures import Diagram, Heatmap, Line, Lines, PrintedTable
-from repsim.figures.style import COLORMAP, STYLES
+from repsim.figures.artists import COLORMAP
+from repsim.figures.style import STYLES
 from repsim.results import Result, SimilarityMap
 from repsim.results.figure import FigureData, Panel
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -11,12 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from imports import ROOT
 
+import repsim
+from repsim.data import ImageSet, load
+from repsim.figures import Heatmap
 from repsim.moved import GONE, MOVED, moved_names, new_name
+from repsim.networks import describe
 
 #: All dotted names and imports in README and docs of the last release.
 TAUGHT = (ROOT / "tests" / "taught_names.txt").read_text().split()
+
+#: Each function and method of these names in the last release, with its parameters; those that are
+#: given by name alone have a star.
+PARAMETERS = (ROOT / "tests" / "taught_parameters.txt").read_text().splitlines()
 
 #: Modules that a page tells to write, and files that commands of a page write.
 EXAMPLES: set[str] = set()
@@ -58,6 +68,52 @@ def test_taught_names_are_there_or_say_where_they_are_now(name: str) -> None:
     elif name not in MOVED or said:
         assert any(new in line for line in said)
         assert resolve_with_warnings(new) == (found, [])
+
+
+def parameters_of(found: Any) -> tuple[list[inspect.Parameter], dict[str, str]]:
+    """Parameters, and those that are taken by an old name."""
+    made = found.__init__ if inspect.isclass(found) else found
+    listed = inspect.signature(found).parameters.values()
+    return [each for each in listed if each.name != "self"], getattr(made, "renamed", {})
+
+
+@pytest.mark.parametrize("line", PARAMETERS, ids=lambda line: line.split()[0])
+def test_taught_names_take_the_parameters_that_they_took(line: str) -> None:
+    name, *taught = line.split()
+    found, renamed = parameters_of(resolve_with_warnings(name)[0])
+    known = {each.name for each in found} | renamed.keys()
+    assert {each.lstrip("*") for each in taught} <= known
+    placed = [each for each in taught if not each.startswith("*")]
+    places = [each.name for each in found if each.kind is not inspect.Parameter.KEYWORD_ONLY]
+    if "labels" not in renamed:  # an image set takes either order
+        assert [renamed.get(each, each) for each in placed] == places[: len(placed)]
+
+
+def test_parameters_by_their_old_names_mean_the_same_and_say_the_new_ones() -> None:
+    with pytest.warns(FutureWarning, match=r"size= of load is now image_size="):
+        small = load("digits", "test[:4]", size=8)
+    assert small.size == (8, 8)
+    with pytest.warns(FutureWarning, match="labels= of ImageSet is now targets="):
+        made = ImageSet(
+            name="mine",
+            split="train",
+            images=small.images,
+            labels=small.labels,
+            ids=small.ids,
+            classes=small.classes,
+        )
+    assert made.labels is small.labels
+    assert made.classes == small.classes
+    with pytest.warns(FutureWarning, match="is now targets="):
+        assert ImageSet("mine", "train", small.images, None, small.ids, ()).labels is None
+    layer = torch.nn.Linear(3, 2)
+    for arguments in ((layer,), ()):
+        given = {} if arguments else {"network": layer}
+        with pytest.warns(FutureWarning, match="shape= of describe is now shapes="):
+            assert describe(*arguments, **given, shape=(3,)) == describe(layer, (3,))
+    similarity = repsim.cka_map({"x": torch.eye(5)}, {"y": torch.eye(5)})
+    with pytest.warns(FutureWarning, match="map= of .* is now similarity="):
+        assert Heatmap.of(map=similarity, title="t").title == "t"
 
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -34,6 +34,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         kept = ("--epochs", 1, "--batch-size", 50, "--save-every", 1)
         assert run_command("train", "supervised", *kept, *tiny) == 0
         assert run_command("train", "mgan", "--epochs", 0, *tiny) == 0
+        series = ("--epochs", 1, "--batch-size", 50, "--save-every", 1, "--name", "series")
+        assert run_command("train", "mgan", *series, *tiny) == 0
         for split in ("test[:50]", "train[:50]"):
             shown = ("--data", "digits", "--split", split, "--pooling", "avg")
             assert run_command("harvest", *model, *shown, "--name", "fresh") == 0
@@ -68,6 +70,11 @@ PLACES = Places(Path("runs"))
         ("supervised@1@even", ["supervised@1"], "even"),
         ("supervised@all@bg1.*", ["supervised@0", "supervised@1"], "bg1.*"),
         ("mgan:classifier@features", ["mgan:classifier"], "features"),
+        ("series@1:classifier", ["series@1:classifier"], None),
+        ("series:classifier@1", ["series@1:classifier"], None),
+        ("series:classifier@all", ["series@0:classifier", "series@1:classifier"], None),
+        ("series:classifier@1@features", ["series@1:classifier"], "features"),
+        ("series@1:classifier@features", ["series@1:classifier"], "features"),
         ("mgan@type:Conv2d", ["mgan:discriminator", "mgan:classifier"], "type:Conv2d"),
         ("fresh", ["fresh"], None),
         ("fresh@even", ["fresh"], "even"),
@@ -110,6 +117,12 @@ def test_activations_are_those_of_the_part(inside: Path) -> None:
         ("freshh@even", UsageError, "did you mean 'fresh'"),
         ("supervised@7", UsageError, "has no checkpoint of epoch 7; there is: 0, 1"),
         ("mgan@all", UsageError, "kept no checkpoints"),
+        ("mgan:classifier@all", UsageError, "kept no checkpoints"),
+        ("series:classifier@7", UsageError, "has no checkpoint of epoch 7; there is: 0, 1"),
+        ("series@0:classifier@1", UsageError, "two checkpoints; leave out @0 or @1"),
+        ("supervised@", UsageError, "'supervised@' has nothing after @; expected layers"),
+        ("mgan:classifier@", UsageError, "expected .* as in mgan:classifier@even"),
+        ("supervised@@even", UsageError, "nothing after @; .* as in supervised@even"),
         ("mgan:critic", UsageError, "no extractor 'critic'"),
         ("mgan", UsageError, "names 2 extractors; say mgan:discriminator or mgan:classifier"),
         ("", UsageError, "there is no run ''"),
@@ -156,8 +169,9 @@ def test_every_command_of_two_networks_takes_names(
     assert "say --layer, or as in simclr@head" in capsys.readouterr().err
     measures = ("--layers", "even", "--measure", "cka,rsa")
     assert run_command("layer-identification", *pair, *measures) == 0
-    stem = "layer-identification-supervised-0-supervised-1-test-50-even-cka-rsa"
-    found = repsim.results.Table.load(f"results/{stem}.json")
+    stem = "layer-identification-supervised-0-????-supervised-1-????-test-50-even-cka-rsa"
+    (name,) = Path("results").glob(f"{stem}.json")
+    found = repsim.results.Table.load(name)
     assert [row["measure"] for row in found.rows()] == ["cka", "rsa"]
     with (
         find_one("supervised@0", PLACES).open("test[:50]") as one,
@@ -184,6 +198,70 @@ def test_the_layers_of_a_run_have_null_spaces(inside: Path) -> None:
 def test_networks_that_are_no_runs_are_probed(inside: Path) -> None:
     splits = ("--split", "train[:50]", "--test-split", "test[:50]")
     assert run_command("probe", "fresh@pooled", *splits, "--solver", "ridge") == 0
-    name = "results/probe-fresh-pooled-train-50-test-50-ridge.json"
+    (name,) = Path("results").glob("probe-fresh-pooled-????-train-50-test-50-ridge.json")
     (entry,) = repsim.ProbeCurve.load(name).entries
     assert (entry.network, entry.layer) == ("fresh", "pooled")
+
+
+# --- names against names, and against options
+
+
+def test_networks_of_other_layers_are_told_apart(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("supervised@1@stem", "supervised@1@head")
+    assert run_command("classes", *names, "--split", "test[:50]") == 0
+    for layer in ("stem", "head"):
+        (name,) = Path("results").glob(f"classes-supervised-1-????-test-50-{layer}.json")
+        found = repsim.SimilarityMap.load(name)
+        assert found.layers_a == (layer,)
+    capsys.readouterr()
+    assert run_command("probe", *names, "--split", "train[:50]") == 2
+    assert "would hold 'supervised@1' twice; name it once" in capsys.readouterr().err
+
+
+def test_a_harvest_that_would_replace_itself_is_refused(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for names in (("mgan:classifier@features", "mgan:classifier@head"), ("mgan@features", "mgan")):
+        for option in ("--overwrite", "--dry-run"):
+            assert run_command("harvest", *names, "--split", "test[:8]", option) == 2
+            error = capsys.readouterr().err
+            assert "would both be written to runs/mgan/activations/" in error
+            assert not list(Path("runs/mgan").glob("activations/*test.0-8*"))
+
+
+def test_the_layers_of_a_name_come_before_those_of_the_options(inside: Path) -> None:
+    split = ("--split", "test[:50]")
+    assert run_command("classes", "supervised@1@head", "--layers", "stem", *split, "-o", "a") == 0
+    assert repsim.SimilarityMap.load("a.json").layers_a == ("head",)
+    pair = ("--a", "supervised@0@head", "--b", "supervised@1")
+    assert run_command("cka", *pair, "--layers", "stem", *split, "-o", "b.json") == 0
+    found = repsim.SimilarityMap.load("b.json")
+    assert (found.layers_a, found.layers_b) == (("head",), ("stem",))
+    assert run_command("influence", *pair, "--layer", "stem", *split, "-o", "c.json") == 0
+    assert repsim.results.Table.load("c.json").provenance["layers"] == ["head", "stem"]
+    assert run_command("export", "brought@layer", "--layers", "nothing", "-o", "d") == 0
+    harvest = ("harvest", "supervised@head", "--layers", "stem", "--split", "test[:8]")
+    assert run_command(*harvest, "-o", "e.h5") == 0
+    with repsim.open_store("e.h5") as store:
+        assert store.layers == ("head",)
+
+
+def test_the_measure_may_be_a_variant_of_cka(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ("similarity", "--a", "supervised@0", "--b", "supervised@1", "--split", "test[:50]")
+    for measure, setting, name in (
+        ("cka-rbf", ("--kernel", "rbf"), "rbf"),
+        ("cka-biased", ("--estimator", "biased"), "biased"),
+    ):
+        assert run_command(*pair, "--measure", measure) == 0
+        (path,) = Path("results").glob(f"cka-*-test-50-{name}.json")
+        assert run_command(*pair, *setting, "-o", "same.json", "--overwrite") == 0
+        found, same = (repsim.SimilarityMap.load(each) for each in (path, "same.json"))
+        np.testing.assert_array_equal(found.values(), same.values())
+        assert found.provenance["settings"] == same.provenance["settings"]
+    capsys.readouterr()
+    assert run_command(*pair, "--measure", "procrustes") == 2
+    assert "call repsim.measures.procrustes_distance on two layers" in capsys.readouterr().err

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import Field
-from toy_paper import ACROSS, COUNT, NETWORK, PAIRS, SPLITS, Count, CountConfig, Writing, paper, toy
+from toy_paper import (
+    ACROSS,
+    COUNT,
+    NETWORK,
+    PAIRS,
+    SPLITS,
+    Count,
+    CountConfig,
+    Writing,
+    many,
+    paper,
+    toy,
+)
 
 from repsim.configuration import setting
-from repsim.errors import DegenerateError, UsageError
-from repsim.figures.papers.engine import Folder, Reproduction, Run, analysis, grid
+from repsim.errors import DegenerateError, StoreError, UsageError
+from repsim.figures.panels.lines import Line, Lines
+from repsim.figures.papers.engine import (
+    Claim,
+    Folder,
+    Reproduction,
+    Run,
+    analysis,
+    grid,
+    over_seeds,
+    several,
+)
 from repsim.figures.papers.engine.estimates import Cost, estimate
+from repsim.figures.papers.engine.failures import reason_of
 from repsim.figures.papers.engine.log import Log
+from repsim.figures.papers.engine.page import write_page
 from repsim.figures.papers.engine.production import Schedule, make_missing
 from repsim.figures.papers.engine.report import collect, publish
 from repsim.figures.papers.engine.steps import Step
 from repsim.figures.papers.engine.training import Training
 from repsim.progress import silent
+from repsim.results import FigureData
 from repsim.training.methods.supervised import Config, Supervised
 
 
@@ -209,6 +235,79 @@ def test_a_step_that_fails_is_reported_and_the_rest_goes_on(tmp_path: Path, jobs
     report = (tmp_path / "report.md").read_text()
     assert "- bad-supervised-0: nothing is counted fewer times than never\n" in report
     assert [row["task"] for row in Log(reproduction.folder).rows() if "bad" in row["task"]] == []
+
+
+def test_messages_of_failures_are_one_line_with_one_remedy(tmp_path: Path) -> None:
+    reproduction = toy(tmp_path)
+    step = reproduction.steps[0]
+    assert isinstance(step, Training)
+    step.make(silent)
+    step.run.checkpoint.write_bytes(b"damaged")
+    with pytest.raises(StoreError, match="; train the run anew with --overwrite$") as usual:
+        step.run.load_method()
+    reason = reason_of(usual.value, reproduction.folder, "a")
+    problem = f"{step.run.checkpoint} is damaged or not a checkpoint"
+    assert reason == f"{problem}; remove it, and run the same command again"
+    step.run.checkpoint.unlink()  # as it says
+    step.make(silent)
+    step.run.load_method()
+    assert reason_of(UsageError("in two\n  lines"), reproduction.folder, "a") == "in two lines"
+    assert not (tmp_path / "failures").exists()
+    assert reason_of(KeyError(), reproduction.folder, "a").startswith("KeyError; the traceback is")
+
+
+def bug(found: Any) -> Any:
+    return {}["no such key"]
+
+
+def plain(found: Any) -> FigureData:
+    points = Lines("", "x", "y", [1.0], [Line("a", [1.0])])
+    return found.figure("Figure 2", "A point.", [points])
+
+
+def all_but_one(found: Any) -> Iterator[Claim]:
+    for number, values in enumerate((bug, lambda found: [1.0, 1.0, 1.0])):
+        yield over_seeds(f"several {number}", "b", "c", above=0.5)(values)
+
+
+def test_a_bug_in_a_figure_table_or_claim_loses_no_other(tmp_path: Path) -> None:
+    claims = (over_seeds("bad", "b", "c", above=0.5)(bug), several("s", "b")(all_but_one), many)
+    broken = several("broken", "b")(bug)
+    declared = {"claims": (broken, *claims), "tables": {"bad": bug, "good": lambda found: []}}
+    reproduction = toy(tmp_path, figures=(bug, plain), **declared)
+    make_missing(reproduction)
+    findings = collect(reproduction)
+    assert [each.name for each in findings.figures] == ["Figure 2"]
+    assert list(findings.tables) == ["good"]
+    assert [each.value for each in findings.claims[-2:]] == [1.0, 80.0]
+    assert [each.verdict for each in findings.claims[:3]] == ["undecided"] * 3
+    failed = ["figure bug", "table bad", "claim broken", "claim bad", "claim several 0"]
+    assert list(findings.failures) == failed
+    for name in failed:
+        assert findings.failures[name].startswith("KeyError: 'no such key'; the traceback is in ")
+        file = tmp_path / "failures" / f"{name.replace(' ', '-')}.txt"
+        assert "Traceback" in file.read_text()
+
+
+def test_the_page_says_what_was_not_made_in_its_place(tmp_path: Path) -> None:
+    text = "{{claims}}\n\n{{figures}}\n\n{{table bad}}\n\n{{table good}}\n\n{{value none}}"
+    (tmp_path / "page.md").write_text(text)
+    page = tmp_path / "docs" / "toy.md"
+    declared = {"tables": {"bad": bug, "good": lambda found: [{"a": 1}]}, "figures": (bug, plain)}
+    reproduction = toy(tmp_path / "made", folder_of_paper=tmp_path, **declared)
+    findings = collect(reproduction)
+    publish(findings)
+    write_page(findings, page)
+    shown = page.read_text()
+    assert "| 1: many | images of test[:80] |" in shown
+    assert "![Figure 2](images/toy-figure-2.png)" in shown
+    assert "(Not made: figure bug: KeyError: 'no such key'; the traceback is in " in shown
+    assert "(Not made: table bad: KeyError: 'no such key'; " in shown
+    assert "| 1 |" in shown
+    assert "(Not made: value none: a result that it needs was not made.)" in shown
+    whole = replace(findings, failures={})
+    with pytest.raises(UsageError, match="the page has {{table bad}}"):
+        write_page(whole, page)
 
 
 def scheduled(*steps: Step) -> Schedule:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from driving import run_command
 
 from repsim.errors import UsageError
@@ -22,6 +23,7 @@ from repsim.figures.papers.engine.computation import Computation
 from repsim.figures.papers.engine.page import write_page
 from repsim.figures.papers.engine.production import make_missing
 from repsim.figures.papers.engine.report import collect, publish
+from repsim.figures.papers.engine.steps import Step
 from repsim.figures.papers.engine.training import Training
 from repsim.figures.papers.grigg2021.estimators import (
     changes_by_rotation,
@@ -108,17 +110,62 @@ def test_the_name_of_a_step_depends_on_its_settings_alone(paper: str, tmp_path: 
 
 @pytest.mark.parametrize("paper", paper_names())
 def test_folders_of_the_first_release_are_found(paper: str, tmp_path: Path) -> None:
-    """Every run that was trained, and every result of one, has the name that it had."""
+    """Every run and every result has the name that it had: nothing is missing there."""
     known = (Path(__file__).parent / "reproduced" / f"{paper}.txt").read_text().split()
-    trained = {name for name in known if "untrained" not in name}
     reproduction = reproduction_of(paper, tmp_path)
-    runs = {step.path.name for step in reproduction.steps if isinstance(step, Training)}
-    earlier = {
-        step.earlier.stem
+    names = {
+        step.earlier or step.path.name if isinstance(step, Training) else earlier_stem(step)
         for step in reproduction.steps
-        if isinstance(step, Computation) and step.earlier
     }
-    assert trained <= runs | earlier
+    assert names == set(known)
+
+
+def earlier_stem(step: Step) -> str:
+    """The name that a result had in the first release."""
+    assert isinstance(step, Computation)
+    assert step.earlier is not None
+    return step.earlier.stem
+
+
+@pytest.mark.parametrize("paper", paper_names())
+def test_untrained_networks_of_the_first_release_are_used_where_they_lie(
+    paper: str, tmp_path: Path
+) -> None:
+    """They have the weights that the method begins with now, bit for bit."""
+    reproduction = reproduction_of(paper, tmp_path)
+    step = next(each for each in reproduction.steps if each.name == "untrained-0")
+    assert isinstance(step, Training)
+    own = step.path
+    make_missing_run(step)
+    (name,) = {"discriminator", "encoder"} & set(step.run.extractors)
+    ours = step.run.load_extractor(name)
+    before = tmp_path / "runs" / step.earlier
+    own.rename(before)
+    as_it_was(before, step.method, name)
+    assert step.done
+    assert step.path == before
+    theirs = step.extractor(name)
+    assert theirs.name == "encoder"
+    for network in (theirs.load(), theirs.untrained()):
+        assert all(map(torch.equal, network.state_dict().values(), ours.state_dict().values()))
+    (before / "checkpoint.pt").unlink()
+    assert not step.done  # damaged: it is made again, under its own name
+    assert step.path == own
+
+
+def as_it_was(folder: Path, method: str, extractor: str) -> None:
+    """Make an untrained run one of the method ``untrained``, as the first release wrote it."""
+    file = folder / "config.json"
+    content = json.loads(file.read_text())
+    of = method if extractor == "encoder" else f"{method}:{extractor}"
+    facts = content["facts"]
+    facts["size"] = facts.pop("height")
+    facts.pop("width")
+    content.update(method="untrained", format_version=1, config={**content["config"], "of": of})
+    file.write_text(json.dumps(content))
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    state["networks"] = {"encoder": state["networks"][extractor]}
+    torch.save(state, folder / "checkpoint.pt")
 
 
 def test_results_of_the_first_release_are_used_where_they_lie(tmp_path: Path) -> None:

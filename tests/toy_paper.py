@@ -65,9 +65,12 @@ def paper(*analyses: Any, **options: Any) -> Paper:
     )
 
 
-def toy(folder: Path, *analyses: Any, **options: Any) -> Reproduction:
+def toy(
+    folder: Path, *analyses: Any, folder_of_paper: Path | None = None, **options: Any
+) -> Reproduction:
     """Its reproduction."""
-    return Reproduction(paper(*analyses, **options), Folder(folder, device="cpu"), "tiny")
+    asked = paper(*analyses, folder=folder_of_paper, **options)
+    return Reproduction(asked, Folder(folder, device="cpu"), "tiny")
 
 
 class Writing(Step):

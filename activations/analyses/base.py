@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from repsim.configuration import Config, Setting, settings_of
@@ -134,13 +135,18 @@ class Analysis(Generic[C]):
         self.config: C = self.config_class() if config is None else config  # type: ignore[assignment]
 
     @classmethod
+    def spelled_out(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as a user gave them, with those that stand for several spelled out."""
+        return dict(values)
+
+    @classmethod
     def name(cls) -> str:
         """Its name: that of its module."""
         return cls.__module__.rpartition(".")[2]
 
     @property
     def reads_stores(self) -> bool:
-        """Whether it reads activations that were harvested; otherwise it runs the networks."""
+        """True if it reads activations that were harvested; otherwise it runs the networks."""
         return False
 
     @property
@@ -193,7 +199,7 @@ class Analysis(Generic[C]):
         """Words in the name of a result for the splits, unless all are the usual ones."""
         if all(splits[name] == part.usual for name, part in self.parts.items()):
             return []
-        return [split for split in splits.values() if split]
+        return [split_slug(split) for split in splits.values() if split]
 
     def stem(self, names: Sequence[str], data: str | None, splits: Mapping[str, str | None]) -> str:
         """The name of its result: of which networks, on which images, with which settings.
@@ -205,8 +211,9 @@ class Analysis(Generic[C]):
         """
         tags = self.tags()
         first = [tags.pop(key) for key in self.leading if key in tags]
-        about = [*first, data or "", *self.split_tags(splits), *tags.values()]
-        return "-".join(map(slug, [self.prefix, *names, *filter(None, about)]))
+        images = slug(data, "-.") if data else ""
+        about = [*first, images, *self.split_tags(splits), *tags.values()]
+        return "-".join([self.prefix, *map(network_slug, names), *filter(None, about)])
 
     # --- what users see
 
@@ -258,23 +265,58 @@ def tag(setting: Setting, value: Any) -> str:
     if isinstance(value, bool):
         return name if value else f"no-{name}"
     text = ",".join(str(each).removesuffix(".0") for each in _each(value))
-    return (f"{name}-{{}}" if setting.tag is None else setting.tag).format(text)
+    # An address of a layer may have any sign in it; other settings have a grammar of their own.
+    plain = slug(text, "." if name.startswith("layer") else "-.,:")
+    return (f"{name}-{{}}" if setting.tag is None else setting.tag).format(plain)
 
 
 def _each(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def slug(word: str) -> str:
+def slug(word: str, signs: str = ".") -> str:
     """A word as part of a file's name; a digest tells apart what would look alike.
 
-    Letters, digits and single signs between them suffice; of patterns such as ``bg4.*`` the signs
-    matter.
+    Args:
+        word: any text.
+        signs: those that need no digest, each between letters or digits.
     """
-    plain = re.sub(r"\W+", "-", word).strip("-")
-    if re.fullmatch(r"\w+(?:(?:\[:|[-.,:/@\[\]])\w+)*\]?", word):
-        return plain
-    return f"{plain}-{hashlib.sha256(word.encode()).hexdigest()[:4]}".strip("-")
+    known = re.fullmatch(rf"\w+(?:[{re.escape(signs)}]\w+)*", word)
+    return _plain(word) if known else _with_digest(word)
+
+
+def split_slug(split: str) -> str:
+    """A part of an image set as part of a file's name: ``test[:100]`` is ``test-100``."""
+    known = re.fullmatch(r"\w+(?:\[(?:\d+)?:\d+\])?", split)
+    return _plain(split) if known else _with_digest(split)
+
+
+def network_slug(name: str) -> str:
+    """The name of a network as part of a file's name: ``mgan:classifier`` is ``mgan-classifier``.
+
+    A run that is called ``mgan-classifier`` gets a digest.
+    """
+    if re.fullmatch(r"\w[\w.-]*:\w+", name):
+        return _plain(name)
+    ending = name.rpartition("-")[2] if "-" in name else ""
+    return _with_digest(name) if ending in _extractors() else slug(name, "-.")
+
+
+@cache
+def _extractors() -> frozenset[str]:
+    """Names of the extractors of methods that have several: those that follow a colon."""
+    from repsim.training.methods import find_method, method_names
+
+    each = (find_method(name).extractors for name in method_names())
+    return frozenset(name for names in each if len(names) > 1 for name in names)
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"\W+", "-", word).strip("-")
+
+
+def _with_digest(word: str) -> str:
+    return f"{_plain(word)}-{hashlib.sha256(word.encode()).hexdigest()[:4]}".strip("-")
 
 
 def check_batches(augmentation: str | None, permutations: int, estimator: str) -> None:

@@ -118,6 +118,13 @@ class Influence(Analysis[Config]):
             kernel=config.kernel,
         )
 
+    def with_layers(self, patterns: Sequence[str | None]) -> Analysis[Config]:
+        """The same of other layers; a name decides for its own network alone."""
+        settings = (self.config.layer, self.config.layer_b or self.config.layer)
+        if any(patterns):
+            patterns = [named or other for named, other in zip(patterns, settings, strict=True)]
+        return super().with_layers(patterns)
+
     def images_shown(self, sizes: Mapping[str, int]) -> int:
         return sizes["compared"]
 

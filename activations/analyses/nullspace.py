@@ -21,7 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.analyses import base
-from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, PrintedTable
+from repsim.activations.analyses.base import (
+    Analysis,
+    Context,
+    Inputs,
+    Part,
+    PrintedTable,
+    split_slug,
+)
 from repsim.activations.analyses.layer_nullspace import layer_null_spaces
 from repsim.activations.harvesting.heads import (
     Generated,
@@ -290,8 +297,11 @@ class Nullspace(Analysis[Config]):
         return 10.0
 
     def split_tags(self, splits: Mapping[str, str | None]) -> list[str]:
-        given = {part: split for part, split in splits.items() if split != self.parts[part].usual}
-        return [split for split in given.values() if split]
+        return [
+            split_slug(split) if part == "train" else f"{part}-{split_slug(split)}"
+            for part, split in splits.items()
+            if split and split != self.parts[part].usual
+        ]
 
     def content(self, results: Sequence[NullSpaceReport]) -> list[dict[str, Any]]:
         return [report.to_dict() for report in results]

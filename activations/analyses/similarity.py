@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+#: Variants of CKA: settings that make them.
+VARIANTS = {"cka-rbf": ("kernel", "rbf"), "cka-biased": ("estimator", "biased")}
+
+
 @dataclass(frozen=True)
 class Config(base.Config):
     """Settings of a comparison.
@@ -53,7 +57,10 @@ class Config(base.Config):
     """
 
     measure: str = setting(
-        "cka", "measure of similarity: cka; others are functions of repsim.measures", tag=""
+        "cka",
+        "measure of similarity: cka, cka-rbf or cka-biased; others are functions of "
+        "repsim.measures",
+        tag="",
     )
     augmentation: str | None = setting(
         None,
@@ -94,9 +101,8 @@ def check_measure(measure: str) -> None:
     """Raise ``UsageError`` for a measure that has no map, naming the function that computes it."""
     if measure == "cka":
         return
-    variants = {"cka-rbf": "kernel rbf", "cka-biased": "estimator biased"}
-    if measure in variants:
-        raise UsageError(f"{measure} is the measure cka with {variants[measure]}; say so")
+    if measure in VARIANTS:
+        raise UsageError(f"{measure} is the measure cka with {' '.join(VARIANTS[measure])}; say so")
     if measure not in MEASURES:
         raise UsageError(f"unknown measure {measure!r}; {choices(measure, MEASURES)}")
     function = MEASURES[measure].function
@@ -176,6 +182,22 @@ class Similarity(Analysis[Config]):
     leading = ("augmentation",)
     figures = ("heatmap", "curves")
     uses = ("memory", "device")
+
+    @classmethod
+    def spelled_out(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings, a variant of CKA as CKA with the kernel or estimator that makes it.
+
+        Raises:
+            UsageError: another kernel or estimator was given beside the variant.
+        """
+        measure = values.get("measure")
+        if measure not in VARIANTS:
+            return dict(values)
+        key, value = VARIANTS[measure]
+        found = values.get(key, value)
+        if found.partition(":")[0] != value:
+            raise UsageError(f"{measure} has {key} {value}, got {found}; leave out one of the two")
+        return {**values, "measure": "cka", key: found}
 
     @property
     def prefix(self) -> str:

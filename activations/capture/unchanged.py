@@ -15,7 +15,18 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 #: Values without a state of their own.
-_PLAIN = (str, bytes, int, float, complex, bool, type(None), type, torch.dtype, torch.device)
+_PLAIN: tuple[type, ...] = (
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    bool,
+    type(None),
+    type,
+    torch.dtype,
+    torch.device,
+)
 _PLAIN = (*_PLAIN, types.FunctionType, types.MethodType, types.ModuleType)
 
 _CONTAINERS = (MutableMapping, list, tuple, set, deque)

@@ -228,8 +228,8 @@ def _write(
                 writer.check(ids, begin * each)
             elif begin * each < writer.begun:
                 raise StoreError(
-                    f"{writer.path} was written in batches of another size; take that of before, "
-                    "or pass --overwrite"
+                    f"{writer.path} was written in batches of another size",
+                    "take that of before, or pass --overwrite",
                 )
             else:
                 examples = rows.examples(batch, begin, ids, _digests(model, batch))
@@ -263,8 +263,8 @@ def _finished(
     if changed:
         store.close()
         raise StoreError(
-            f"{path} is of another harvest: {', '.join(changed)} differ; pass --overwrite to "
-            "replace it"
+            f"{path} is of another harvest: {', '.join(changed)} differ",
+            "pass --overwrite to replace it",
         )
     return store
 

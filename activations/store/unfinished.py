@@ -64,28 +64,28 @@ def continues(
     if version != FORMAT_VERSION:
         raise _other(
             file,
-            f"in format version {version}, this repsim writes {FORMAT_VERSION}; "
-            "finish it with the release that began it, or",
+            f"in format version {version}, this repsim writes {FORMAT_VERSION}",
+            "finish it with the release that began it, or ",
         )
     now = json.loads(json.dumps(provenance))
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
         key = changed[0]
-        raise _other(file, f"with {key} = {before.get(key)!r}, now it is {now.get(key)!r};")
+        raise _other(file, f"with {key} = {before.get(key)!r}, now it is {now.get(key)!r}")
     first = examples.targets[0].name if examples.targets else ""
     if _examples_of(file) != replace(examples, labels=examples.labels or first):
-        raise _other(file, "with other targets, or with a loader of another kind;")
+        raise _other(file, "with other targets, or with a loader of another kind")
     begun = {address_of(key, each): each.shape for key, each in file["layers"].items()}
     if begun != {address: (n, *spec.shape) for address, spec in layers.items()}:
-        raise _other(file, f"with other layers: {', '.join(begun)};")
+        raise _other(file, f"with other layers: {', '.join(begun)}")
     return True
 
 
-def _other(file: h5py.File, how: str) -> StoreError:
+def _other(file: h5py.File, how: str, instead: str = "") -> StoreError:
     """The error of a file of another harvest, which is closed."""
     name = file.filename
     file.close()
-    return StoreError(f"{name} was begun {how} pass --overwrite to begin anew")
+    return StoreError(f"{name} was begun {how}", f"{instead}pass --overwrite to begin anew")
 
 
 def _examples_of(file: h5py.File) -> ExampleSpec:

@@ -192,8 +192,9 @@ class StoreWriter:
         ):
             if given.encode() != stored:
                 raise StoreError(
-                    f"row {row} was harvested as {stored.decode()!r}, the loader now gives "
-                    f"{given!r}; pass --overwrite, or a loader with the order of before"
+                    f"row {row} of {self._file.filename} was harvested as {stored.decode()!r}, "
+                    f"the loader now gives {given!r}",
+                    "pass --overwrite, or a loader with the order of before",
                 )
 
     def commit(self, examples: ExampleRows) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from matplotlib.figure import Figure
 
-from repsim.figures.draw import draw
+from repsim.figures.drawing import draw
 from repsim.figures.kinds import figures_of, figures_together
 from repsim.figures.nullspace.alpha import alpha_curves, alpha_figure
 from repsim.figures.nullspace.bars import bars_figure, null_space_bars

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
+from repsim.figures.artists import line_entry, patch_entry, rc
 from repsim.figures.axes import check_limits, name_axes, set_limits
 from repsim.figures.looks import hatch_of
 from repsim.figures.series import Series, SeriesPanel, draw_whiskers
 from repsim.figures.text import extent
 from repsim.results.figure import Frame
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 #: Share of the distance between categories that their bars take.
 _FILLED = 0.8
@@ -102,14 +102,14 @@ class Bars(SeriesPanel):
         return self.categories
 
     def symbol(self, series: Series, look: Mapping[str, Any]) -> Artist:
-        return Patch(label=series.label, **_fill(look["color"]))
+        return patch_entry(label=series.label, **_fill(look["color"]))
 
     def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
-        marks = {mark.label: Line2D([], [], label=mark.label, **_look(mark)) for mark in self.marks}
+        marks = {mark.label: line_entry(label=mark.label, **_look(mark)) for mark in self.marks}
         return [*super().handles(looks), *marks.values()]
 
     def height(self, width: float) -> float:
-        line = 1.2 * mpl.rcParams["font.size"] / 72
+        line = 1.2 * rc("font.size") / 72
         if self._lying(width):
             count = len(self.categories) * (len(self.series) + 0.6)
             return max(4, count) * 1.1 * line + 3 * line
@@ -122,7 +122,7 @@ class Bars(SeriesPanel):
 
     def _room(self, width: float) -> float:
         """Width of a category in units of the size of its name."""
-        size = mpl.rcParams["xtick.labelsize"]
+        size = rc("xtick.labelsize")
         return 72 * 0.8 * width / len(self.categories) / size - 0.5
 
     def _names(self, width: float) -> list[str]:
@@ -215,7 +215,7 @@ def _write_number(ax: Axes, text: str, at: tuple[Any, Any], lying: bool) -> None
         textcoords="offset points",
         ha="left" if lying else "center",
         va="center" if lying else "bottom",
-        fontsize=0.75 * mpl.rcParams["font.size"],
+        fontsize=0.75 * rc("font.size"),
         bbox=_PLATE,
     )
 

@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, ClassVar
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from repsim.errors import UsageError
+from repsim.figures.artists import rc
 from repsim.figures.text import extent, fitting
 from repsim.results.figure import Frame, Panel
 from repsim.results.records import Checked, is_finite
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.patches import FancyBboxPatch
 
 #: A box with this text stands for boxes left out; no arrow leads to or from it.
 ELLIPSIS = "…"
@@ -117,10 +118,10 @@ class Diagram(Panel):
         return max(box.end for box in self.boxes), max(box.row for box in self.boxes) + 1
 
     def height(self, width: float) -> float:
-        return self._size[1] * 3.3 * 1.2 * mpl.rcParams["font.size"] / 72
+        return self._size[1] * 3.3 * 1.2 * rc("font.size") / 72
 
     def font(self, width: float, largest: float) -> float:
-        size = min(largest, mpl.rcParams["xtick.labelsize"])
+        size = min(largest, rc("xtick.labelsize"))
         unit = 0.8 * width / self._size[0]
         for box in self.boxes:
             widest = max(map(extent, box.text.split("\n")))
@@ -173,6 +174,8 @@ def _arrows_between(rows: Sequence[Mapping[int, Box]]) -> list[tuple[str, str]]:
 
 
 def _frame_of(box: Box, aspect: float) -> FancyBboxPatch:
+    from matplotlib.patches import FancyBboxPatch
+
     return FancyBboxPatch(
         (box.column + _GAP, box.middle[1] - _TALL / 2),
         box.span - 2 * _GAP,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
+from repsim.figures.artists import COLORMAP, colormap, line_entry, rc
 from repsim.figures.axes import bare, check_table
 from repsim.figures.layer_labels import boundaries, label_layers
-from repsim.figures.style import COLORMAP
+from repsim.moved import renamed_parameters
 from repsim.results import SimilarityMap, best_match
 from repsim.results.figure import Frame, Panel, Scale
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Heatmap(Panel):
     dots: bool = True
 
     @classmethod
+    @renamed_parameters(map="similarity")
     def of(
         cls,
         similarity: SimilarityMap,
@@ -107,14 +108,14 @@ class Heatmap(Panel):
                 yield {"layer_a": layer_a, "layer_b": layer_b, **held}
 
     def height(self, width: float) -> float:
-        return 0.88 * width + 2.4 * mpl.rcParams["font.size"] / 72
+        return 0.88 * width + 2.4 * rc("font.size") / 72
 
     @classmethod
     def notes(cls, panels: Sequence[Heatmap]) -> list[Artist]:
         columns = dict.fromkeys(panel.name_b for panel in panels if panel.dots)
         name = next(iter(columns), "") if len(columns) == 1 else "column"
         label = f"most similar {name} layer"
-        return [Line2D([], [], color="none", **_dot(), label=label)] if columns else []
+        return [line_entry(color="none", **_dot(), label=label)] if columns else []
 
     @classmethod
     def scale(cls, panels: Sequence[Heatmap]) -> Scale:
@@ -151,7 +152,7 @@ class Heatmap(Panel):
             origin="lower",
             vmin=0,
             vmax=1,
-            cmap=plt.get_cmap(COLORMAP).with_extremes(bad="0.7"),
+            cmap=colormap(COLORMAP, bad="0.7"),
             interpolation="nearest",
             aspect="auto",
         )
@@ -165,7 +166,7 @@ class Heatmap(Panel):
 
 def _dot() -> dict[str, Any]:
     return {
-        "markersize": 0.43 * mpl.rcParams["font.size"],
+        "markersize": 0.43 * rc("font.size"),
         "marker": "o",
         "markerfacecolor": "white",
         "markeredgecolor": "black",

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
-from matplotlib.patches import Patch
 
+from repsim.figures.artists import patch_entry
 from repsim.figures.axes import few_ticks, name_axes, set_limits
 from repsim.figures.series import Series, SeriesPanel
 from repsim.results.figure import Frame
 from repsim.results.records import is_finite
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Histogram(SeriesPanel):
         return ((np.array(self.edges[1:]) + np.array(self.edges[:-1])) / 2).tolist()
 
     def symbol(self, series: Distribution, look: Mapping[str, Any]) -> Artist:
-        return Patch(label=series.label, **_fill(look))
+        return patch_entry(label=series.label, **_fill(look))
 
     def draw(self, ax: Axes, frame: Frame) -> None:
         for k, each in enumerate(self.groups):
@@ -121,6 +122,8 @@ class Histogram(SeriesPanel):
 
 
 def _fill(look: Mapping[str, Any]) -> dict[str, Any]:
+    from matplotlib.colors import to_rgba
+
     stroke = look.get("linestyle", "-")
     edge = {"edgecolor": look["color"], "linewidth": 0.8, "linestyle": stroke}
     return {"facecolor": to_rgba(look["color"], 0.3), **edge}

@@ -5,25 +5,29 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from PIL import Image, UnidentifiedImageError
 
 from repsim.errors import DataError, UsageError
+from repsim.figures.artists import rc
 from repsim.figures.axes import bare, check_table
-from repsim.pictures import is_grey, pixels
 from repsim.results.figure import Frame, Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Distance between images, in widths of one.
 _GAP = 0.06
 
 #: Pixels of an image, at most.
 _LARGEST = 4096 * 4096
+
+#: First bytes of a PNG file, and the bytes up to its width and height, which end them.
+_PNG, _HEADER = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 24
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,10 @@ class Images(Panel):
         check_table(self, "images", self.images, down, across)
         self.require(len(self.rows) in (0, down), f"{down} names of rows, or none")
         self.require(len(self.columns) in (0, across), f"{across} names of columns, or none")
-        sizes = {image.shape[:2] for row in self.arrays() for image in row if image is not None}
+        sizes = self._sizes()
         self.require(len(sizes) == 1, f"images of one size, not {sorted(sizes)}")
+        high, wide = next(iter(sizes))
+        self.require(0 < high * wide <= _LARGEST, "images of at most 4096 x 4096")
 
     def arrays(self) -> list[list[np.ndarray | None]]:
         """The images as (height, width) or (height, width, 3) uint8."""
@@ -81,27 +87,49 @@ class Images(Panel):
             [None if each is None else self._decoded(each) for each in row] for row in self.images
         ]
 
-    def _decoded(self, text: str) -> np.ndarray:
+    def _sizes(self) -> set[tuple[int, int]]:
+        """Heights and widths of the images, from their first bytes."""
+        return {self._size_of(each) for row in self.images for each in row if each is not None}
+
+    def _size_of(self, text: str) -> tuple[int, int]:
+        content = self._bytes(text)
+        if not content.startswith(_PNG) or len(content) < _HEADER:
+            raise self._no_png()
+        wide, high = struct.unpack(">II", content[_HEADER - 8 : _HEADER])
+        return high, wide
+
+    def _bytes(self, text: str) -> bytes:
         try:
-            content = io.BytesIO(base64.b64decode(text, validate=True))
-            with Image.open(content, formats=["PNG"]) as png:
-                self.require(png.width * png.height <= _LARGEST, "images of at most 4096 x 4096")
+            return base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError, TypeError) as error:
+            raise self._no_png() from error
+
+    def _no_png(self) -> UsageError:
+        return UsageError(f"{self.called} holds an image that is no PNG in base64")
+
+    def _decoded(self, text: str) -> np.ndarray:
+        from PIL import Image
+
+        from repsim.pictures import is_grey, pixels
+
+        try:
+            with Image.open(io.BytesIO(self._bytes(text)), formats=["PNG"]) as png:
                 grey = is_grey(png)
                 found = pixels(png, self.called, grey=grey)
                 return found[..., 0] if grey else found
         except DataError as error:
             raise UsageError(str(error)) from error
-        except (binascii.Error, UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise UsageError(f"{self.called} holds an image that is no PNG in base64") from error
+        except (OSError, SyntaxError, ValueError) as error:
+            raise self._no_png() from error
 
     def _size(self) -> tuple[float, float]:
         """Width and height of the grid, in widths of an image."""
-        high, wide = next(a.shape[:2] for row in self.arrays() for a in row if a is not None)
+        high, wide = next(iter(self._sizes()))
         return len(self.images[0]) * (1 + _GAP), len(self.images) * (high / wide + _GAP)
 
     def height(self, width: float) -> float:
         wide, high = self._size()
-        line = 1.2 * mpl.rcParams["font.size"] / 72
+        line = 1.2 * rc("font.size") / 72
         return 0.85 * width * high / wide + line * (1.5 if self.columns else 0.5)
 
     def draw(self, ax: Axes, frame: Frame) -> None:
@@ -139,6 +167,8 @@ def _encoded(image: Any) -> str:
             f"an image has shape {array.shape} and type {array.dtype}; expected "
             "(height, width) or (height, width, 3) of uint8"
         )
+    from PIL import Image
+
     stream = io.BytesIO()
     Image.fromarray(array).save(stream, format="PNG")
     return base64.b64encode(stream.getvalue()).decode()

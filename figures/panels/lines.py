@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
+from repsim.figures.artists import line_entry, rc
 from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits
 from repsim.figures.layer_labels import boundaries, label_layers
 from repsim.figures.series import Series, SeriesPanel, draw_series, draw_whiskers
 from repsim.results.figure import Frame
 from repsim.results.records import is_finite
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,11 @@ class Lines(SeriesPanel):
         return series.x or self.x
 
     def symbol(self, series: Line, look: Mapping[str, Any]) -> Artist:
-        return Line2D([], [], label=series.label, **look)
+        return line_entry(label=series.label, **look)
 
     def height(self, width: float) -> float:
         longest = max(map(len, self.layers), default=0)
-        named = 0.5 * longest * mpl.rcParams["xtick.labelsize"] / 72
+        named = 0.5 * longest * rc("xtick.labelsize") / 72
         return super().height(width) + max(0.0, named - 0.3)
 
     def draw(self, ax: Axes, frame: Frame) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 
+from repsim.figures.artists import colormap, rc
 from repsim.figures.axes import bare, check_limits, check_table
 from repsim.figures.text import DASH, extent, fitting
 from repsim.results.figure import Frame, Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Colours of numbers without a centre, rising in darkness, and of those around one.
 _RISING, _DIVERGING = "Blues", "PuOr"
@@ -78,33 +78,34 @@ class Matrix(Panel):
         return DASH if np.isnan(value) else f"{value:.{self.digits}f}".replace("-", _MINUS)
 
     def height(self, width: float) -> float:
-        line = 1.2 * mpl.rcParams["font.size"] / 72
+        line = 1.2 * rc("font.size") / 72
         cell = line * (1.9 if self.remarks is None else 3.1)
         names = max(map(extent, self.columns)) * line / 1.2 if self._upright(width) else line
         return len(self.rows) * cell + names + line * (1.4 if self.xlabel else 0.4)
 
     def _cell(self, width: float) -> float:
         """Inches that a cell is wide."""
-        names = max(map(extent, self.rows)) * mpl.rcParams["ytick.labelsize"] / 72
+        names = max(map(extent, self.rows)) * rc("ytick.labelsize") / 72
         return (0.9 * width - names - 0.3) / len(self.columns)
 
     def _upright(self, width: float) -> bool:
         """Names of columns are wider than their cells."""
         widest = max(map(extent, self.columns)) + 0.4
-        return widest * mpl.rcParams["xtick.labelsize"] / 72 > self._cell(width)
+        return widest * rc("xtick.labelsize") / 72 > self._cell(width)
 
     def font(self, width: float, largest: float) -> float:
         longest = max(extent(text) for row in self.texts() for text in row)
         return fitting(longest + 0.6, self._cell(width), largest)
 
     def draw(self, ax: Axes, frame: Frame) -> None:
+        from matplotlib.colors import Normalize
+
         values = np.ma.masked_invalid(np.array(self.values, float))
         low, high = self._ends(values)
-        colormap = plt.get_cmap(_RISING if self.centre is None else _DIVERGING)
-        colormap = colormap.with_extremes(bad="0.85")
+        colours = colormap(_RISING if self.centre is None else _DIVERGING, bad="0.85")
         norm = Normalize(low, high)
-        ax.imshow(values, cmap=colormap, norm=norm, aspect="auto", interpolation="nearest")
-        self._write(ax, frame.font, colormap(norm(values)))
+        ax.imshow(values, cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
+        self._write(ax, frame.font, colours(norm(values)))
         self._name(ax, 90 if self._upright(frame.width) else 0)
 
     def _ends(self, values: Any) -> tuple[float, float]:

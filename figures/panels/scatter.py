@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
+from repsim.figures.artists import line_entry
 from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits
 from repsim.figures.series import Series, SeriesPanel, draw_whiskers
 from repsim.results.figure import Frame
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Scatter(SeriesPanel):
         return series.x
 
     def symbol(self, series: Points, look: Mapping[str, Any]) -> Artist:
-        return Line2D([], [], label=series.label, **_look(series, look))
+        return line_entry(label=series.label, **_look(series, look))
 
     def height(self, width: float) -> float:
         return 1.1 * super().height(width)

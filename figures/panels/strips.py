@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
+from repsim.figures.artists import line_entry
 from repsim.figures.axes import check_limits, name_axes, set_limits
 from repsim.figures.series import Series, SeriesPanel
 from repsim.results.figure import Frame
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 #: Distance between groups of a category, and half the width of a strip; categories are 1 apart.
 _STEP, _HALF = 0.8, 0.14
@@ -83,11 +85,11 @@ class Strips(SeriesPanel):
         return [self.categories[place] for place in series.places]
 
     def symbol(self, series: Dots, look: Mapping[str, Any]) -> Artist:
-        return Line2D([], [], label=series.label, **{**_look(look), "markersize": 4})
+        return line_entry(label=series.label, **{**_look(look), "markersize": 4})
 
     def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
-        stroke = Line2D([], [], color="black", linewidth=0.9, label="median")
-        chance = Line2D([], [], color="black", linewidth=0.7, linestyle=":", label="chance")
+        stroke = line_entry(color="black", linewidth=0.9, label="median")
+        chance = line_entry(color="black", linewidth=0.7, linestyle=":", label="chance")
         return [*super().handles(looks), stroke, *([chance] if self.chance is not None else [])]
 
     def draw(self, ax: Axes, frame: Frame) -> None:

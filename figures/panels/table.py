@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 
+from repsim.figures.artists import rc
 from repsim.figures.text import DASH, extent, fitting
 from repsim.results.figure import Frame, Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Share of its width that is left beside names and bars of other panels.
 _SHARE = 0.75
@@ -45,7 +47,7 @@ class PrintedTable(Panel):
                 yield {"series": column, "x": first, "value": cell}
 
     def height(self, width: float) -> float:
-        return (len(self.rows) + 2) * 1.4 * 1.2 * mpl.rcParams["font.size"] / 72
+        return (len(self.rows) + 2) * 1.4 * 1.2 * rc("font.size") / 72
 
     def _texts(self) -> list[list[str]]:
         return [list(self.columns), *([_text(cell) for cell in row] for row in self.rows)]

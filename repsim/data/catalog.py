@@ -11,6 +11,7 @@ from repsim.data.sets import find_set, set_names
 from repsim.data.size import Wanted, parse_size
 from repsim.data.splits import Split
 from repsim.errors import DataError, UsageError, choices
+from repsim.moved import renamed_parameters
 
 
 def default_data_dir() -> Path:
@@ -18,6 +19,7 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("REPSIM_DATA") or "data")
 
 
+@renamed_parameters(size="image_size")
 def load(
     name: str | os.PathLike[str],
     split: str = "train",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +15,9 @@ from torch.nn.functional import interpolate
 from repsim.data.filelist import FileList
 from repsim.data.size import Size, size_text
 from repsim.data.splits import Split
-from repsim.data.targets import Labelled, Target
+from repsim.data.targets import Labelled, Target, label_target
 from repsim.errors import ShapeError
+from repsim.moved import warn_parameter
 
 
 def slug(name: str, split: str, size: Size | None = None) -> str:
@@ -118,6 +121,30 @@ class ImageSet(Labelled):
     def inputs(self, indices: Tensor | Sequence[int] | slice | None = None) -> Tensor:
         """The images at ``indices`` (default all) as float32 in [-1, 1], shape (k, c, h, w)."""
         return to_input(self.images if indices is None else self.images[indices])
+
+
+def _take_labels(kind: type[ImageSet]) -> None:
+    """Let image sets be made of ``labels`` and ``classes``, as before they had targets."""
+    make = kind.__init__
+
+    @wraps(make)
+    def init(self: ImageSet, *args: Any, **given: Any) -> None:
+        placed = len(args) > 3 and (args[3] is None or isinstance(args[3], Tensor))
+        if placed or "labels" in given or "classes" in given:
+            warn_parameter("ImageSet", "labels", "targets")
+            named = dict(zip(_FIELDS_BEFORE, args, strict=False)) | given
+            targets = label_target(named.pop("labels", None), named.pop("classes", ()))
+            args, given = (), {**named, "targets": targets}
+        make(self, *args, **given)
+
+    init.renamed = {"labels": "targets", "classes": "targets"}  # type: ignore[attr-defined]
+    kind.__init__ = init  # type: ignore[method-assign,assignment]
+
+
+#: Those of an image set before it had targets.
+_FIELDS_BEFORE = ("name", "split", "images", "labels", "ids", "classes")
+
+_take_labels(ImageSet)
 
 
 def select(

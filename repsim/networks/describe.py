@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from repsim.errors import ShapeError
+from repsim.moved import renamed_parameters
 
 _OPERATIONS: dict[type[nn.Module], str] = {
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), "Conv"),
@@ -21,6 +22,7 @@ _OPERATIONS: dict[type[nn.Module], str] = {
 }
 
 
+@renamed_parameters(shape="shapes")
 def describe(network: nn.Module, *shapes: Sequence[int]) -> list[dict[str, Any]]:
     """A record a layer with parameters, in order of execution.
 

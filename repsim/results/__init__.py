@@ -1,6 +1,6 @@
 """Results of analyses, which save, load and tabulate without the networks they describe.
 
-Panels of figures are defined in ``repsim.figures.panels``; to read figures, import that first.
+Panels of figures are defined in ``repsim.figures.panels``, which is found when one is read.
 """
 
 from repsim.results.base import FORMAT_VERSION, Result, facts, result_file

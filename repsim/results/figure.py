@@ -1,18 +1,19 @@
 """Contents of a figure: panels, which know how they are checked, tabulated and drawn.
 
 The types of panels are defined in ``repsim.figures.panels``; defining one is enough for files to
-hold it. A result file of a figure can be read once ``repsim.figures`` is imported.
+hold it. They are found when a file is read.
 """
 
 from __future__ import annotations
 
+import importlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from repsim.errors import StoreError, UsageError, choices
+from repsim.errors import UsageError, choices
 from repsim.results.base import Result
 from repsim.results.records import REQUIRED, Checked
 
@@ -29,6 +30,10 @@ Look = Literal[
 
 #: Every type of panel by its name in files; filled where the types are defined.
 PANELS: dict[str, type[Panel]] = {}
+
+#: The package that defines them. It is found by its name, as methods and families of networks are,
+#: since results know nothing of figures; its modules need torch and numpy alone to be imported.
+_TYPES = "repsim.figures.panels"
 
 #: Columns of the table of a figure, in order; panels may add others behind them.
 COLUMNS = ("series", "layer_a", "layer_b", "x", "value", "low", "high")
@@ -111,15 +116,12 @@ class Panel(Checked):
 
         Raises:
             UsageError: no such type, or a panel that is not whole.
-            StoreError: the types of panels are not imported.
         """
         if "type" in vars(cls):
             return super().from_record(record)
-        if not PANELS:
-            raise StoreError(
-                "figures are read by the package that draws them; import repsim.figures first"
-            )
         kind = record.get("type") if isinstance(record, Mapping) else None
+        if kind not in PANELS:
+            importlib.import_module(_TYPES)
         if not isinstance(kind, str) or kind not in PANELS:
             raise UsageError(f"it is of type {kind!r:.40}; {choices(str(kind), PANELS)}")
         return PANELS[kind].from_record(record)

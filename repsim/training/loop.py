@@ -166,8 +166,8 @@ class _Session:
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             line = str(error).splitlines()[0]
             raise StoreError(
-                f"{self.run.resume_file} is not the state of this run ({line}); train it anew "
-                "with --overwrite"
+                f"{self.run.resume_file} is not the state of this run ({line})",
+                "train it anew with --overwrite",
             ) from error
 
     def _open_log(self, rows: list[dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from repsim.configuration import ALWAYS
+from repsim.moved import renamed_parameters
 from repsim.networks.families import find_family
 from repsim.networks.family import Family
 from repsim.networks.image_spec import ImageSpec
@@ -131,6 +132,7 @@ class Method(ABC):
     networks: dict[str, nn.Module]
     augment: nn.Module | None = None
 
+    @renamed_parameters(facts="spec")
     def __init__(self, config: Any, spec: ImageSpec) -> None:
         self.config = config
         self.spec = spec

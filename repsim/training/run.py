@@ -29,6 +29,9 @@ FORMAT_VERSION = 2
 #: The first had one size for height and width, and methods that each had one kind of network.
 READABLE_VERSIONS = (1, 2)
 
+#: The usual remedy for a checkpoint that cannot be read.
+_ANEW = "train the run anew with --overwrite"
+
 #: What training and harvesting write into a run's folder; anything else in it is its owner's.
 CONTENTS = (
     "config.json",
@@ -296,17 +299,14 @@ class Run:
         except FileNotFoundError:
             kept = f", or take {self.name}@{self.epochs[-1]}" if self.epochs else ""
             raise StoreError(
-                f"run {self.name!r} is not finished; continue it with --resume{kept}"
+                f"run {self.name!r} is not finished", f"continue it with --resume{kept}"
             ) from None
         except Exception as error:  # torch raises many kinds on damaged files
-            line = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise StoreError(
-                f"{file} is damaged or not a checkpoint ({line[:80]}); train the run anew with "
-                "--overwrite"
-            ) from error
+            reason = f" ({error})" if isinstance(error, OSError) else ""
+            raise StoreError(f"{file} is damaged or not a checkpoint{reason}", _ANEW) from error
         needed = {"networks", "epoch"} | ({"held_out"} if file == self.checkpoint else set())
         if not isinstance(state, dict) or needed - state.keys():
-            raise StoreError(f"{file} is not a checkpoint; train the run anew with --overwrite")
+            raise StoreError(f"{file} is not a checkpoint", _ANEW)
         return state
 
     def metrics(self) -> list[dict[str, float]]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from repsim.errors import RepsimError
 from repsim.figures.papers.engine.findings import (
     Finding,
     Judgement,
@@ -21,8 +20,11 @@ from repsim.figures.papers.engine.findings import (
 class Judged(Protocol):
     """A line of a paper's claims."""
 
-    def findings(self, found: Any) -> list[Finding]:
-        """The findings on it: one, as a rule."""
+    def cases(self, found: Any) -> list[Claim]:
+        """The claims that it stands for: itself, as a rule."""
+
+    def undecided(self, found: Any, reason: str) -> list[Finding]:
+        """The findings on it where its number could not be had, for a reason in one line."""
 
 
 Values = Callable[..., "Sequence[float] | Number"]
@@ -61,15 +63,19 @@ class Claim:
         """The claim of one case: words that its texts and its number depend on."""
         return replace(self, words={**self.words, **words})
 
+    def cases(self, found: Any) -> list[Claim]:
+        return [self]
+
     def findings(self, found: Any) -> list[Finding]:
+        """The finding on it; none on image sets that it is not about."""
         if self.only and found.data not in self.only:
             return []
-        try:
-            measured = self.measure(found, **self.words)
-        except RepsimError as error:  # a result that was not made, as a rule
-            return [self._finding(found, Number((), note=str(error)), Judgement())]
+        measured = self.measure(found, **self.words)
         number = measured if isinstance(measured, Number) else Number(measured)
         return [self._finding(found, number, self.judge(number.values, self.side, self.bound))]
+
+    def undecided(self, found: Any, reason: str) -> list[Finding]:
+        return [self._finding(found, Number((), note=reason), Judgement())]
 
     def _finding(self, found: Any, number: Number, judged: Judgement) -> Finding:
         words = {**found.words, **self.words}
@@ -173,13 +179,11 @@ class Several:
     name: str
     statement: str
 
-    def findings(self, found: Any) -> list[Finding]:
-        try:
-            claims = list(self.declare(found))
-        except RepsimError as error:
-            unknown = exactly(self.name, self.statement, "")(_unmeasured(error))
-            return unknown.findings(found)
-        return [finding for claim in claims for finding in claim.findings(found)]
+    def cases(self, found: Any) -> list[Claim]:
+        return list(self.declare(found))
+
+    def undecided(self, found: Any, reason: str) -> list[Finding]:
+        return exactly(self.name, self.statement, "")(_nothing).undecided(found, reason)
 
 
 def several(name: str, statement: str) -> Callable[[Callable[[Any], Iterator[Claim]]], Several]:
@@ -187,8 +191,5 @@ def several(name: str, statement: str) -> Callable[[Callable[[Any], Iterator[Cla
     return lambda declare: Several(declare, name, statement)
 
 
-def _unmeasured(error: RepsimError) -> Values:
-    def measure(found: Any) -> Sequence[float]:
-        raise error
-
-    return measure
+def _nothing(found: Any) -> Sequence[float]:
+    return ()

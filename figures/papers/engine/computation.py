@@ -40,7 +40,7 @@ class Source:
 
     @property
     def network(self) -> Extractor:
-        return self.training.run.extractor(self.extractor)
+        return self.training.extractor(self.extractor)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class Computation(Step):
         return harvest_run(
             source.training.run,
             images,
-            extractor=source.extractor,
+            extractor=source.network.name,
             path=self._store_path(source, images),
             device=self.folder.device,
             resume=True,

@@ -49,6 +49,7 @@ class Run:
         **settings: Any,
     ) -> None:
         self.method, self.name, self.only = method, name or method, tuple(only)
+        self._methods = dict.fromkeys(SCALES, method)
         scales = zip(SCALES, (tiny, small, long, paper), strict=True)
         self._at = {scale: {**settings, **(own or {})} for scale, own in scales}
 
@@ -56,10 +57,21 @@ class Run:
         """The settings at a scale that differ from those of its preset."""
         return self._at[scale]
 
-    def untrained(self, name: str) -> Run:
-        """The same before training, by another name: the control of its networks."""
+    def method_at(self, scale: str) -> str:
+        """The method at a scale; a control may be of another one at some."""
+        return self._methods[scale]
+
+    def untrained(self, name: str, **others: Run) -> Run:
+        """The same before training, by another name: the control of its networks.
+
+        Args:
+            name: of the control.
+            **others: by scale, the run whose control it is there instead.
+        """
         control = Run(self.method, name, only=self.only)
-        control._at = {scale: {**own, "epochs": 0} for scale, own in self._at.items()}
+        of = {scale: others.get(scale, self) for scale in SCALES}
+        control._at = {scale: {**run.at(scale), "epochs": 0} for scale, run in of.items()}
+        control._methods = {scale: run.method_at(scale) for scale, run in of.items()}
         return control
 
     def network(self, name: str) -> Network:

@@ -1,12 +1,14 @@
-"""Steps that fail: one line for the report, and a traceback where it was no user's mistake."""
+"""Failures: one line for the report, and a traceback where it was no user's mistake."""
 
 from __future__ import annotations
 
 import time
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 from repsim.errors import RepsimError, StoreError
+from repsim.figures.papers.engine.folder import Folder
 from repsim.figures.papers.engine.steps import Step
 from repsim.files import write_atomic
 from repsim.progress import Progress
@@ -31,21 +33,37 @@ def attempt(step: Step, progress: Progress) -> Outcome:
     The traceback of an error that is no ``RepsimError`` is written into ``failures/``.
     """
     started = time.monotonic()
-    file = step.folder.path / "failures" / f"{step.path.stem}.txt"
+    name, error = step.path.stem, ""
     try:
         step.make(progress)
-        error = ""
-        file.unlink(missing_ok=True)
-    except StoreError as damaged:
-        error = f"{one_line(damaged)}; here: remove it, and run the same command again"
-    except RepsimError as known:
-        error = one_line(known)
-    except Exception as bug:
-        write_atomic(file, traceback.format_exc())
-        error = f"{type(bug).__name__}: {one_line(bug)}; the traceback is in {file}"
+        _traceback(step.folder, name).unlink(missing_ok=True)
+    except Exception as failure:
+        error = reason_of(failure, step.folder, name)
     return Outcome(time.monotonic() - started, error)
 
 
-def one_line(error: Exception) -> str:
-    """The first line of a message."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+def reason_of(error: Exception, folder: Folder, name: str) -> str:
+    """The reason of a failure in one line, with one remedy where there is one.
+
+    Args:
+        error: that was caught.
+        folder: of the reproduction; an error that is no ``RepsimError`` leaves its traceback there.
+        name: of the file of the traceback.
+    """
+    if isinstance(error, StoreError):
+        return one_line(f"{error.problem}; remove it, and run the same command again")
+    if isinstance(error, RepsimError):
+        return one_line(str(error))
+    file = _traceback(folder, name)
+    write_atomic(file, "".join(traceback.format_exception(error)))
+    words = ": ".join(filter(None, [type(error).__name__, one_line(str(error))]))
+    return f"{words}; the traceback is in {file}"
+
+
+def one_line(message: str) -> str:
+    """A message without its line breaks."""
+    return " ".join(message.split())
+
+
+def _traceback(folder: Folder, name: str) -> Path:
+    return folder.path / "failures" / f"{name}.txt"

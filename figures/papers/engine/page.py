@@ -4,7 +4,8 @@ The text is ``page.md`` in the folder of a paper. Double braces hold its places:
 the table of verdicts; ``{{figures}}``, all of them, or ``{{figure NAME}}``; ``{{table NAME}}``;
 ``{{value NAME}}`` and ``{{verdict NAME}}`` of a claim; and the words of ``_words``. Remarks that a
 person made on the results of one scale and image set are in ``remarks.SCALE.DATA.md`` beside it,
-with places of their own; they fill ``{{remarks}}``.
+with places of their own; they fill ``{{remarks}}``. The place of a table, figure or claim that
+could not be made says so.
 """
 
 from __future__ import annotations
@@ -19,10 +20,19 @@ from repsim._version import __version__
 from repsim.errors import UsageError, choices
 from repsim.figures.papers.engine.findings import Finding
 from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
+from repsim.figures.papers.engine.paper import Paper
 from repsim.figures.papers.engine.report import Effort, Findings, figure_of, stem_of
 from repsim.files import write_atomic
 
 _PLACE = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+
+#: The beginnings of the names of places that results fill: nothing does where a step failed.
+_OF_RESULTS = ("figure ", "table ", "value ", "verdict ")
+
+
+def check_text(paper: Paper) -> None:
+    """Raise ``UsageError`` for a paper that has no text for a page."""
+    _text(paper, "page.md")
 
 
 def write_page(findings: Findings, path: Path) -> list[Path]:
@@ -36,7 +46,7 @@ def write_page(findings: Findings, path: Path) -> list[Path]:
     """
     reproduction = findings.reproduction
     prefix = f"{path.stem}-"
-    text = _filled(_text(findings, "page.md"), findings, prefix)
+    text = _filled(_text(reproduction.paper, "page.md"), findings, prefix)
     images = []
     for figure in findings.figures:
         image = path.parent / "images" / f"{prefix}{stem_of(figure)}.png"
@@ -47,13 +57,10 @@ def write_page(findings: Findings, path: Path) -> list[Path]:
     return [path, *images]
 
 
-def _text(findings: Findings, name: str) -> str:
-    folder = findings.reproduction.paper.folder
-    if folder is None or not (folder / name).is_file():
-        raise UsageError(
-            f"{findings.reproduction.paper.name} has no {name}, the text that a page is made from"
-        )
-    return (folder / name).read_text(encoding="utf-8")
+def _text(paper: Paper, name: str) -> str:
+    if paper.folder is None or not (paper.folder / name).is_file():
+        raise UsageError(f"{paper.name} has no {name}, the text that a page is made from")
+    return (paper.folder / name).read_text(encoding="utf-8")
 
 
 def _filled(text: str, findings: Findings, prefix: str) -> str:
@@ -62,11 +69,27 @@ def _filled(text: str, findings: Findings, prefix: str) -> str:
 
     def fill(match: re.Match[str]) -> str:
         place = match[1]
-        if place not in places:
-            raise UsageError(f"the page has {{{{{place}}}}}; {choices(place, places)}")
-        return places[place]()
+        if place in places:
+            return places[place]()
+        if place.startswith(_OF_RESULTS) and findings.failures:
+            return _not_made(place, findings)
+        raise UsageError(f"the page has {{{{{place}}}}}; {choices(place, places)}")
 
     return _PLACE.sub(fill, text)
+
+
+def _not_made(name: str, findings: Findings) -> str:
+    """The line in the place of something that could not be made, with the reason if it has one."""
+    reasons = {each.lower(): reason for each, reason in findings.failures.items()}
+    reason = reasons.get(name.lower(), "a result that it needs was not made")
+    return f"(Not made: {name}: {reason}.)"
+
+
+def _figures(findings: Findings, prefix: str) -> str:
+    """All figures that could be made, and a line for each that could not."""
+    made = [figure_of(each, "images", prefix) for each in findings.figures]
+    failed = [name for name in findings.failures if name.startswith("figure ")]
+    return "\n\n".join([*made, *(_not_made(name, findings) for name in failed)])
 
 
 def _places(findings: Findings, prefix: str) -> dict[str, Callable[[], str]]:
@@ -75,9 +98,7 @@ def _places(findings: Findings, prefix: str) -> dict[str, Callable[[], str]]:
         name: _constant(text) for name, text in _words(findings).items()
     }
     places["claims"] = lambda: verdicts(findings.claims)
-    places["figures"] = lambda: "\n\n".join(
-        figure_of(each, "images", prefix) for each in findings.figures
-    )
+    places["figures"] = lambda: _figures(findings, prefix)
     places["remarks"] = lambda: _remarks(findings, prefix)
     for name, rows in findings.tables.items():
         places[f"table {name}"] = _constant(table_of(rows))
@@ -127,4 +148,4 @@ def _remarks(findings: Findings, prefix: str) -> str:
     folder = reproduction.paper.folder
     if folder is None or not (folder / name).is_file():
         return ""
-    return _filled(_text(findings, name), findings, prefix).strip()
+    return _filled(_text(reproduction.paper, name), findings, prefix).strip()

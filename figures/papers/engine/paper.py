@@ -48,6 +48,8 @@ class Paper:
         words: for the texts of claims, what depends on the image set.
         fewest_seeds: that it makes sense with.
         earlier: where an earlier release had a result, if it had it.
+        earlier_run: name of the folder that an earlier release had the networks of a run in at a
+            scale, where it is another; else empty.
         folder: with ``page.md``, the text of the page that is made from its results.
     """
 
@@ -63,6 +65,7 @@ class Paper:
     words: Callable[[Any], Mapping[str, Any]] = lambda found: {}
     fewest_seeds: int = 1
     earlier: Callable[[Computation, Splits], Earlier | None] = lambda step, splits: None
+    earlier_run: Callable[[Training, str], str] = lambda step, scale: ""
     folder: Path | None = None
 
     def data_sets(self, scale: str) -> list[str]:
@@ -137,12 +140,14 @@ class Reproduction:
         }
 
     def _training(self, run: Run, seed: int) -> Training:
-        own = run.at(self.scale)
-        preset = read_preset(run.method, PRESETS[self.scale])
-        usual = without_network(preset, run.method, own.get("network"))
+        own, method = run.at(self.scale), run.method_at(self.scale)
+        preset = read_preset(method, PRESETS[self.scale])
+        usual = without_network(preset, method, own.get("network"))
         parts = {"split": self.splits["trained"], "test": self.splits["held_out"]}
         settings = {**usual, "data": self.data, "seed": seed, **parts, **own}
-        return Training(self.folder, f"{run.name}-{seed}", run.method, settings)
+        step = Training(self.folder, f"{run.name}-{seed}", method, settings)
+        step.earlier = self.paper.earlier_run(step, self.scale)
+        return step
 
     @cached_property
     def computations(self) -> dict[AnalysisOf, list[Computation]]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from repsim._version import __version__
-from repsim.errors import RepsimError
-from repsim.figures.draw import save
-from repsim.figures.papers.engine.failures import one_line
+from repsim.figures.drawing import save
+from repsim.figures.papers.engine.claims import Claim, Judged
+from repsim.figures.papers.engine.failures import reason_of
 from repsim.figures.papers.engine.findings import Finding
-from repsim.figures.papers.engine.found import Found
+from repsim.figures.papers.engine.found import Found, Missing
 from repsim.figures.papers.engine.log import Log
 from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
 from repsim.figures.papers.engine.paper import Reproduction, Rows
@@ -44,32 +45,72 @@ class Findings:
 def collect(reproduction: Reproduction, failures: Mapping[str, str] | None = None) -> Findings:
     """The figures, tables and claims, as far as their results are there.
 
+    One that fails is told of among the failures, and the others are made.
+
     Args:
         reproduction: after its steps were made.
         failures: error lines by what was not made.
     """
-    found, failed = Found(reproduction), dict(failures or {})
+    paper, attempts = reproduction.paper, _Attempts(Found(reproduction), dict(failures or {}))
+    return Findings(
+        reproduction,
+        [each for make in paper.figures for each in attempts.made(_titled(make), make)],
+        {
+            name: rows
+            for name, make in paper.tables.items()
+            for rows in attempts.made(f"table {name}", make)
+        },
+        [finding for claim in paper.claims for finding in attempts.judged(claim)],
+        attempts.failures,
+    )
 
-    def made(name: str, make: Callable[[Found], T]) -> list[T]:
+
+@dataclass(frozen=True)
+class _Attempts:
+    """The making of figures, tables and findings, with those that failed."""
+
+    found: Found
+    failures: dict[str, str]
+
+    def made(self, name: str, make: Callable[[Found], T]) -> list[T]:
+        """A figure or a table; nothing where it fails."""
         try:
-            return [make(found)]
-        except RepsimError as error:
-            failed[name] = one_line(error)
+            return [make(self.found)]
+        except Exception as error:
+            self.failures[name] = self._reason(error, name)
             return []
 
-    paper = reproduction.paper
-    figures = [each for make in paper.figures for each in made(_titled(make), make)]
-    tables = {
-        name: rows for name, make in paper.tables.items() for rows in made(f"table {name}", make)
-    }
-    claims = [finding for claim in paper.claims for finding in claim.findings(found)]
-    return Findings(reproduction, figures, tables, claims, failed)
+    def judged(self, line: Judged) -> list[Finding]:
+        """The findings on a line of the claims; each that fails is undecided."""
+        try:
+            claims = line.cases(self.found)
+        except Exception as error:
+            return self._undecided(line, error)
+        return [finding for claim in claims for finding in self._findings(claim)]
+
+    def _findings(self, claim: Claim) -> list[Finding]:
+        try:
+            return claim.findings(self.found)
+        except Exception as error:
+            return self._undecided(claim, error)
+
+    def _undecided(self, line: Judged, error: Exception) -> list[Finding]:
+        if isinstance(error, Missing):  # the step that was not made is among the failures already
+            return line.undecided(self.found, str(error))
+        (finding,) = line.undecided(self.found, "")
+        name = f"claim {finding.claim}"
+        self.failures[name] = self._reason(error, name)
+        return [replace(finding, note=self.failures[name])]
+
+    def _reason(self, error: Exception, name: str) -> str:
+        file = re.sub(r"\W+", "-", name.lower())
+        return reason_of(error, self.found.reproduction.folder, file)
 
 
 def _titled(make: Any) -> str:
     """A name of a figure that could not be made: that of its function, with any arguments."""
     words = [getattr(make, "func", make).__name__, *getattr(make, "keywords", {}).values()]
-    return " ".join(map(str, words)).replace("_", " ")
+    return "figure " + " ".join(map(str, words)).replace("_", " ").removeprefix("figure ")
 
 
 def publish(findings: Findings, *, style: str = "page") -> list[Path]:

@@ -18,7 +18,7 @@ from repsim.training.loaders import spec_of
 from repsim.training.loop import train
 from repsim.training.method import Method
 from repsim.training.methods import find_method
-from repsim.training.run import Run
+from repsim.training.run import Extractor, Run
 
 
 class Training(Step):
@@ -29,9 +29,14 @@ class Training(Step):
         name: such as ``simclr-0``.
         method: of training.
         settings: of its configuration.
+
+    Attributes:
+        earlier: name of the folder in which an earlier release had the same networks, where it had
+            another; else empty.
     """
 
     kind = "run"
+    earlier: str = ""
 
     def __init__(self, folder: Folder, name: str, method: str, settings: Mapping[str, Any]) -> None:
         self.folder, self.name, self.method = folder, name, method
@@ -45,7 +50,22 @@ class Training(Step):
 
     @property
     def path(self) -> Path:
-        return self.folder.runs / f"{self.name}-{self.key}"
+        own, before = (self.folder.runs / each for each in (self._own_name, self.earlier))
+        found = bool(self.earlier) and not Run(own).exists and Run(before).complete
+        return before if found else own
+
+    @property
+    def _own_name(self) -> str:
+        return f"{self.name}-{self.key}"
+
+    @property
+    def earlier_key(self) -> str:
+        """The key by which results of an earlier release knew it."""
+        return (self.earlier or self._own_name).rpartition("-")[2]
+
+    def extractor(self, name: str | None) -> Extractor:
+        """One of its networks; the folder of an earlier release may have a single one."""
+        return self.run.extractor(None if self.path.name == self.earlier else name)
 
     @property
     def run(self) -> Run:

@@ -11,7 +11,7 @@ from pathlib import Path
 from repsim.figures.papers.engine import Paper
 from repsim.figures.papers.grigg2021.analyses import ANALYSES
 from repsim.figures.papers.grigg2021.claims import CLAIMS
-from repsim.figures.papers.grigg2021.earlier import earlier
+from repsim.figures.papers.grigg2021.earlier import earlier, earlier_run
 from repsim.figures.papers.grigg2021.figures import FIGURES, TABLES
 from repsim.figures.papers.grigg2021.runs import RUNS, SPLITS
 
@@ -35,5 +35,6 @@ PAPER = Paper(
     ),
     fewest_seeds=2,
     earlier=earlier,
+    earlier_run=earlier_run,
     folder=Path(__file__).parent,
 )

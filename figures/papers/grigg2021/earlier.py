@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from repsim.figures.papers.engine.computation import Computation
-from repsim.figures.papers.engine.earlier import PROBE, Earlier
+from repsim.figures.papers.engine.earlier import PROBE, Earlier, untrained_then
 from repsim.figures.papers.engine.paper import Splits
+from repsim.figures.papers.engine.training import Training
 
 _BATCHES = {"layers": None, "kernel": "linear", "batch_size": 256, "seed": 0}
 _MAP = {"stderr": True, "permutations": 0}
@@ -53,3 +54,12 @@ def earlier(step: Computation, splits: Splits) -> Earlier | None:
     if kind == "layer_identification":
         return Earlier(name, {**keyed, "measures": measure}, tuple(networks))
     return Earlier(name, keyed, step.runs)
+
+
+def earlier_run(step: Training, scale: str) -> str:
+    """The name of the folder that untrained networks had; empty of every other run."""
+    if step.name.startswith("untrained"):
+        settings = ("depth", "width", "stem", "representation", "zero_init")
+        network = {key: getattr(step.config, key) for key in settings}
+        return untrained_then(step, step.name, step.method, network)
+    return ""

@@ -7,7 +7,8 @@ _SMALL = {"depth": 34, "width": 8}
 
 SIMCLR = Run("simclr", small={**_SMALL, "epochs": 12, "batch_size": 128, "warmup_epochs": 1})
 SUPERVISED = Run("supervised", small={**_SMALL, "epochs": 10})
-UNTRAINED = SIMCLR.untrained("untrained")
+#: At scale tiny of supervised networks, whose residual network is initialised the same.
+UNTRAINED = SIMCLR.untrained("untrained", tiny=SUPERVISED)
 
 #: The runs, and their names in figures.
 NAMES = {SIMCLR: "SimCLR", SUPERVISED: "supervised", UNTRAINED: "untrained"}

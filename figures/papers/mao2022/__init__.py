@@ -10,7 +10,7 @@ from pathlib import Path
 from repsim.figures.papers.engine import Paper
 from repsim.figures.papers.mao2022.analyses import ANALYSES
 from repsim.figures.papers.mao2022.claims import CLAIMS, words
-from repsim.figures.papers.mao2022.earlier import earlier
+from repsim.figures.papers.mao2022.earlier import earlier, earlier_run
 from repsim.figures.papers.mao2022.figures import FIGURES
 from repsim.figures.papers.mao2022.runs import RUNS, SPLITS
 from repsim.figures.papers.mao2022.tables import TABLES
@@ -36,5 +36,6 @@ PAPER = Paper(
         "Bands and intervals are of means over seeds; the paper has single runs.",
     ),
     earlier=earlier,
+    earlier_run=earlier_run,
     folder=Path(__file__).parent,
 )
