@@ -224,7 +224,7 @@ def _differing(
         return "", float("inf")
     for name, values in a.items():
         x, y = _corner(values, b[name]), _corner(b[name], values)
-        off = _largest_difference(x, y)
+        off = largest_difference(x, y)
         if off > tolerance(values):
             spread = _spread(values)
             return name, off / spread if spread else float("inf")
@@ -236,7 +236,8 @@ def _corner(x: Tensor, like: Tensor) -> Tensor:
     return x[tuple(slice(size) for size in sizes)]
 
 
-def _largest_difference(x: Tensor, y: Tensor) -> float:
+def largest_difference(x: Tensor, y: Tensor) -> float:
+    """The largest difference of two values of a layer; infinite where the shapes differ."""
     if x.shape != y.shape:
         return float("inf")
     a, b = x.cpu().double(), y.cpu().double()
@@ -255,8 +256,8 @@ def _strict(x: Tensor) -> float:
     return ROUNDING * _spread(x)
 
 
-def _by_type(x: Tensor) -> float:
-    """A bound on rounding from the number type, where no wider one can tell."""
+def rounding(x: Tensor) -> float:
+    """A bound on the rounding of a layer from its number type, where no wider one can tell."""
     finite = x[x.isfinite()]
     largest = float(finite.abs().max()) if finite.numel() else 0.0
     return max(_strict(x), _UNITS * torch.finfo(x.dtype).eps * largest)
@@ -277,7 +278,7 @@ def _judged_in_wider(
         wide = _Shown(as_type(shown.examples, wider), shown.places)
         with Unchanged(copied) as state:
             return _judged(copied, wide, layers, allowed, state, _strict)
-    return _judged(model, shown, layers, allowed, kept, _by_type)
+    return _judged(model, shown, layers, allowed, kept, rounding)
 
 
 def _type_of(model: nn.Module, shown: _Shown) -> torch.dtype:
@@ -307,7 +308,7 @@ def _culprit(model: nn.Module, shown: _Shown, found: _Found, kept: Unchanged) ->
     allowed = Allowed(random=found.kind == "batch")
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # modules without a tensor are of no interest here
-        first = _judged(model, shown, ["type:Module"], allowed, kept, _by_type)
+        first = _judged(model, shown, ["type:Module"], allowed, kept, rounding)
         if first is not None and first.kind == found.kind and first.layer:
             return first
     return found

@@ -10,19 +10,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from repsim._version import __version__
 from repsim.activations.capture.batches import (
-    arguments,
     batch_size,
     mask_of,
     run,
     to_device,
 )
-from repsim.activations.capture.digests import input_digests
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
@@ -38,6 +35,7 @@ from repsim.activations.harvesting.sampling import (
     sampling_of,
 )
 from repsim.activations.harvesting.stream import Stream, ahead
+from repsim.activations.harvesting.verification import batch_digests, check_first_batch
 from repsim.activations.store.format import LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore
 from repsim.activations.store.writer import StoreWriter, write_store
@@ -98,7 +96,8 @@ def harvest(
         device: where to run; by default where the network lies.
         overwrite: replace an existing store.
         resume: continue an unfinished one; leave a finished one of the same harvest as it is. The
-            network, settings and example ids are compared, the inputs are not.
+            network, settings, example ids and inputs are compared, as far as they are stored; the
+            first batch of a finished one runs again, and its values are compared.
         allow_random: store a network that is random; otherwise it is refused.
         allow_batch: store a network whose activations of an example depend on its batch, or on
             batches before it; otherwise it is refused.
@@ -154,7 +153,12 @@ def harvest(
             order=order_of(loader, n),
         )
         if path.exists() and not overwrite:
-            return _finished(path, recorded, plan.layers, rows.ids(first, 0))
+            store = _finished(path, recorded, plan.layers, rows.ids(first, 0))
+            with ExitStack() as failed:
+                failed.callback(store.close)
+                check_first_batch(store, model, first, rows, target, allowed)
+                failed.pop_all()
+            return store
         with write_store(
             path,
             n=plan.n,
@@ -225,14 +229,14 @@ def _write(
             end = begin + batch_size(batch)
             ids = rows.ids(batch, begin)
             if end * each <= writer.begun:
-                writer.check(ids, begin * each)
+                writer.check(ids, batch_digests(model, batch).repeat(each), begin * each)
             elif begin * each < writer.begun:
                 raise StoreError(
                     f"{writer.path} was written in batches of another size",
                     "take that of before, or pass --overwrite",
                 )
             else:
-                examples = rows.examples(batch, begin, ids, _digests(model, batch))
+                examples = rows.examples(batch, begin, ids, batch_digests(model, batch))
                 moved = to_device(batch, device)
                 rows.mask = mask_of(moved)
                 run(model, moved)
@@ -240,11 +244,6 @@ def _write(
                 stream.commit(examples)
             begin = end
             progress(min(end, n), n, "")
-
-
-def _digests(model: nn.Module, batch: Any) -> np.ndarray:
-    """The digest of the inputs of each example of a batch, before the network can change them."""
-    return input_digests(arguments(model, batch), batch_size(batch))
 
 
 def _finished(
@@ -263,7 +262,7 @@ def _finished(
     if changed:
         store.close()
         raise StoreError(
-            f"{path} is of another harvest: {', '.join(changed)} differ",
+            f"{path.absolute()} is of another harvest: {', '.join(changed)} differ",
             "pass --overwrite to replace it",
         )
     return store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,10 +13,17 @@ from torch import Tensor
 from repsim.activations.capture.batches import batch_size, ids_of, targets_of
 from repsim.activations.capture.pooling import Pooling, PoolingRules
 from repsim.activations.harvesting.plan import HarvestPlan
-from repsim.activations.harvesting.stream import WAITING_BYTES, Stream
+from repsim.activations.harvesting.stream import WAITING_BYTES
 from repsim.activations.store.format import ExampleRows, ExampleSpec, TargetSpec
 from repsim.data.targets import Labelled, Target
 from repsim.errors import RepsimWarning, ShapeError, UsageError
+
+
+class Sink(Protocol):
+    """A taker of the rows of layers, such as a ``Stream``."""
+
+    def put(self, layer: str, values: Tensor, dtype: torch.dtype) -> None:
+        """Take rows of a layer, to be stored as ``dtype``."""
 
 
 class HarvestRows:
@@ -59,7 +66,7 @@ class HarvestRows:
         self._seen: set[str] = set()
         self._warned = False
 
-    def into(self, stream: Stream) -> Callable[[str, Tensor], None]:
+    def into(self, stream: Sink) -> Callable[[str, Tensor], None]:
         """A hook's reduction: what a layer gives, reduced, goes into the stream."""
         dtypes = {name: getattr(torch, spec.dtype) for name, spec in self.plan.layers.items()}
         poolings = {name: self._pooling.of(name) for name in self.plan.layers}

@@ -185,10 +185,20 @@ class StoreWriter:
                     self.write(layer, raw_rows(dataset, at, min(at + block, stop)))
             self.commit(self._only_mine(store.examples(start, stop)))
 
-    def check(self, ids: Sequence[str], start: int) -> None:
-        """Raise ``StoreError`` unless the rows from ``start`` on, long written, have these ids."""
+    def check(self, ids: Sequence[str], inputs: np.ndarray, start: int) -> None:
+        """Check the rows from ``start`` on, long written, against what a loader gives for them now.
+
+        Args:
+            ids: of the rows.
+            inputs: digests of the inputs of the rows, (rows,).
+            start: first row.
+
+        Raises:
+            StoreError: they have other ids or inputs.
+        """
+        rows = slice(start, start + len(ids))
         for row, (given, stored) in enumerate(
-            zip(ids, self._file["example_ids"][start : start + len(ids)], strict=True), start
+            zip(ids, self._file["example_ids"][rows], strict=True), start
         ):
             if given.encode() != stored:
                 raise StoreError(
@@ -196,6 +206,13 @@ class StoreWriter:
                     f"the loader now gives {given!r}",
                     "pass --overwrite, or a loader with the order of before",
                 )
+        differ = np.flatnonzero(self._file["inputs"][rows] != inputs)
+        if differ.size:
+            raise StoreError(
+                f"{self.path.absolute()}: row {start + differ[0]} was harvested from other inputs "
+                f"than the loader now gives for {ids[differ[0]]!r}; pass --overwrite, or a loader "
+                "with the examples and preprocessing of before"
+            )
 
     def commit(self, examples: ExampleRows) -> None:
         """Make the rows that every layer has got part of the file, with their examples."""

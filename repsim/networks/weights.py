@@ -99,22 +99,52 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
 def network_digest(network: nn.Module) -> str:
     """Hexadecimal SHA-256 of a network's state: names, types, shapes and bytes, in their order.
 
+    Weights that a module packs, as quantised ones do, count as well.
+
     Raises:
         UsageError: weights that do not exist yet, as in lazy layers.
     """
     digest = hashlib.sha256()
-    for name, values in network.state_dict().items():
-        if not isinstance(values, Tensor):  # a module's extra state
-            continue
-        if is_lazy(values) or values.is_meta:
-            raise UsageError(
-                f"{name!r} of {type(network).__name__} has no values yet; run the network once, or "
-                "load weights"
-            )
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        raw = values.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(raw.numpy().data)
+    for name, value in network.state_dict().items():
+        for part, values in _tensors(name, value):
+            if isinstance(values, str):
+                digest.update(f"{part} {values}\n".encode())
+                continue
+            if is_lazy(values) or values.is_meta:
+                raise UsageError(
+                    f"{part!r} of {type(network).__name__} has no values yet; run the network "
+                    "once, or load weights"
+                )
+            digest.update(f"{part} {values.dtype} {tuple(values.shape)}\n".encode())
+            raw = values.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(raw.numpy().data)
     return digest.hexdigest()
+
+
+def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor | str]]:
+    """The plain tensors and the settings in an entry of a state dict, by name."""
+    if isinstance(value, Tensor) and value.is_quantized:
+        yield f"{name}.int_repr", value.int_repr()
+        if value.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+            yield f"{name}.scale", f"{value.q_scale()} {value.q_zero_point()}"
+        else:
+            yield f"{name}.scales", value.q_per_channel_scales()
+            yield f"{name}.zero_points", value.q_per_channel_zero_points()
+    elif hasattr(value, "__tensor_flatten__"):  # a tensor that is made of others
+        for inner in value.__tensor_flatten__()[0]:
+            yield from _tensors(f"{name}.{inner}", getattr(value, inner))
+    elif isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _tensors(f"{name}.{key}", each)
+    elif isinstance(value, (tuple, list)):
+        for place, each in enumerate(value):
+            yield from _tensors(f"{name}.{place}", each)
+    elif isinstance(value, torch.ScriptObject):  # packed weights of recurrent layers
+        yield from _tensors(name, value.__getstate__())
+    elif isinstance(value, (str, int, float, torch.dtype)):
+        yield name, repr(value)
 
 
 def _chosen(file: Path, places: list[Place], key: str) -> list[tuple[Place, str]]:
