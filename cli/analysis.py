@@ -29,11 +29,13 @@ from repsim.cli.options import (
     runs_option,
     sized,
     target_option,
+    verify_option,
 )
 from repsim.cli.reporting import bar
 from repsim.cli.settings import flag_of, given, option_of
 from repsim.cli.stores import Places
 from repsim.cli.writing import Outlet, check_paths
+from repsim.errors import UsageError
 
 if TYPE_CHECKING:
     from repsim.activations.analyses.base import Analysis, Context, Inputs
@@ -101,7 +103,8 @@ def analysis_command(
 
 def _uses(kind: type[Analysis[Any]]) -> list[Any]:
     known = {"memory": memory_option, "device": device_option, "target": target_option}
-    return [known[each] for each in kind.uses]
+    stored = [verify_option] if kind(kind.config_class()).reads_stores else []
+    return [*stored, *(known[each] for each in kind.uses)]
 
 
 def _outputs(kind: type[Analysis[Any]], command: str) -> list[Any]:
@@ -207,6 +210,7 @@ def _run(
     b: str | None = None,
     memory: int | None = None,
     device: str = "auto",
+    verify: bool = False,
     style: str = "column",
     output: Path | None,
     overwrite: bool,
@@ -216,7 +220,9 @@ def _run(
     """Find the networks, run, save, draw and print."""
     from repsim.activations.analyses.base import Context
 
-    where = Places(runs, data, data_dir, image_size, target)
+    if verify and not analysis.reads_stores:
+        raise UsageError("--verify is about stores, and here the networks run; leave it out")
+    where = Places(runs, data, data_dir, image_size, target, verify=verify)
     parts = {part: splits[_split_key(type(analysis), part)] for part in analysis.parts}
     outlet = Outlet(analysis, parts, where.qualifier, style, output, overwrite)
     context = Context(device, memory)

@@ -300,6 +300,7 @@ def _jobs_of_model(
     max_length: int,
 ) -> list[Job]:
     from repsim.activations.harvesting.provenance import data_provenance
+    from repsim.cli.examples import image_loaders
     from repsim.cli.names import check_name
     from repsim.data.size import size_record
     from repsim.data.text import SUFFIXES, TextLoader, load_texts, load_tokenizer
@@ -321,7 +322,7 @@ def _jobs_of_model(
         loaders = [TextLoader(each, tokens, batch_size, max_length) for each in sets]
         shown: dict[str, Any] = {"tokenizer": tokenizer or folder, "max_length": max_length}
     else:
-        sets, loaders = _images(
+        sets, loaders = image_loaders(
             data, splits or ("test",), data_dir, batch_size, image_size, normalise, channels
         )
         size = size_record(loaders[0].size)
@@ -344,31 +345,6 @@ def _jobs_of_model(
         )
         for each, loader in zip(sets, loaders, strict=True)
     ]
-
-
-def _images(
-    data: str,
-    splits: tuple[str, ...],
-    data_dir: Path | None,
-    batch_size: int,
-    image_size: str,
-    normalise: str,
-    channels: int | None,
-) -> tuple[list[Any], list[Any]]:
-    """Image sets and their loaders, at a height and width."""
-    from repsim.activations.harvesting.loaders import ImageLoader
-    from repsim.data import find_set, load
-    from repsim.data.preprocessing import Preprocessing
-    from repsim.data.size import parse_size
-
-    size, named = parse_size(image_size), find_set(data)
-    read, stretched = size, None
-    if named is not None and isinstance(size, tuple) and max(size) > max(named.default_size):
-        # The named sets have small images, which each batch can stretch; files may be large.
-        read, stretched = None, size
-    prepared = Preprocessing.parse(normalise, size=stretched, channels=channels)
-    sets = [load(data, split, data_dir=data_dir, image_size=read) for split in splits]
-    return sets, [ImageLoader(each, batch_size, prepared) for each in sets]
 
 
 def _check_unused(brought: dict[str, Any]) -> None:

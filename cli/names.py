@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from repsim.cli.stores import (
     Places,
+    check_file,
     network_names,
     open_extractor,
     open_file,
@@ -97,6 +98,7 @@ class Named:
         places = self.places
         if self.file is not None:
             with open_file(self.file, places.target) as source:
+                check_file(source, self.file, split, places)
                 yield source
             return
         with (

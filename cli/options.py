@@ -52,6 +52,11 @@ image_size_option = click.option(
     help="Height and width of the images: 32, 28x56, or own, as they are stored.  [default: those "
     "that a run was trained on, else those of the set]",
 )
+verify_option = click.option(
+    "--verify",
+    is_flag=True,
+    help="Read the images again and compare them with what was harvested.",
+)
 target_option = click.option(
     "--target",
     default="",

@@ -34,6 +34,7 @@ class Places:
         image_size: height and width, as for ``repsim.data.load``; empty for those of a run.
         target: the one that gives the labels; empty for that of a run, or of a store.
         stores: folder of the stores of other networks.
+        verify: compare stores with the images that they are opened for.
     """
 
     runs: Path
@@ -42,6 +43,7 @@ class Places:
     image_size: str = ""
     target: str = ""
     stores: Path = STORES
+    verify: bool = False
 
     @property
     def qualifier(self) -> str | None:
@@ -55,17 +57,19 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> Activati
     """The store of an extractor on a part of an image set, by default of the run's own.
 
     Raises:
-        StoreError: there is none, or it is of another checkpoint.
+        StoreError: there is none, or it is of another checkpoint or of other images.
     """
     from repsim.activations import ActivationStore
     from repsim.activations.harvesting.runs import store_path
     from repsim.activations.store.format import part_path
+    from repsim.cli.examples import Shown, check_shown
 
     shown = "" if places.data is None else f" --data {shlex.quote(places.data)}"
     shown += f" --image-size {places.image_size}" if places.image_size else ""
     data = places.data or extractor.run.config.data
     size = places.image_size or size_of(extractor.run)
-    path = store_path(extractor, slug_of(data, split, places.data_dir, size))
+    images = Shown.find(data, split, places.data_dir, size)
+    path = store_path(extractor, images.slug)
     if not path.is_file() and not part_path(path).is_file():
         name = extractor.label.partition(":")[0]
         reduced = " --pooling avg" if split.startswith("train") else ""
@@ -74,14 +78,24 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> Activati
             f"repsim harvest {name}{shown} --split {shlex.quote(split)}{reduced}"
         )
     store = ActivationStore(path, name=extractor.label, target=places.target)
-    recorded = store.provenance().get("checkpoint_sha256")
-    if recorded != extractor.digest():
-        store.close()
-        raise StoreError(
-            f"{path} was harvested from another checkpoint of {extractor.run.name!r}; harvest it "
-            "again with --overwrite"
-        )
+    with _closed_by_errors(store):
+        recorded = store.provenance().get("checkpoint_sha256")
+        if recorded != extractor.digest():
+            raise StoreError(
+                f"{path.absolute()} was harvested from another checkpoint of "
+                f"{extractor.run.name!r}; harvest it again with --overwrite"
+            )
+        check_shown(store, images, verify=places.verify)
     return store
+
+
+@contextmanager
+def _closed_by_errors(store: ActivationStore) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        store.close()
+        raise
 
 
 def size_of(run: Run) -> str:
@@ -90,18 +104,6 @@ def size_of(run: Run) -> str:
 
     facts = run.describe()["facts"]
     return size_text((facts["height"], facts["width"]))
-
-
-def slug_of(data: str, split: str, data_dir: Path | None, image_size: str) -> str:
-    """The part of a store's file name that says which images it shows."""
-    from repsim.data import Split, find_set, load
-    from repsim.data.imageset import slug
-
-    parsed, named = Split.parse(split), find_set(data)
-    if named is not None and str(parsed) == parsed.base in named.sizes:
-        size = named.size(image_size)  # a whole split of a named set: no need to read it
-        return slug(named.name, split, None if size == named.default_size else size)
-    return load(data, split, data_dir=data_dir, image_size=image_size).slug
 
 
 # --- networks that are no runs
@@ -135,10 +137,11 @@ def open_network(network: str, split: str, places: Places) -> ActivationStore:
     """The store of a network that is no run, on a part of an image set.
 
     Raises:
-        StoreError: there is none.
+        StoreError: there is none, or it is of other images.
         UsageError: there are several, of different image sets.
     """
     from repsim.activations import ActivationStore
+    from repsim.cli.examples import check_named
 
     found = {
         path: about
@@ -156,7 +159,17 @@ def open_network(network: str, split: str, places: Places) -> ActivationStore:
         asked = [each for each in (places.data, places.image_size) if each]
         of = " ".join([*asked, split])
         raise StoreError(f"{network!r} has no activations of {of}; there are: {there}")
-    return ActivationStore(next(iter(found)), name=network, target=places.target)
+    store = ActivationStore(next(iter(found)), name=network, target=places.target)
+    with _closed_by_errors(store):
+        if places.data is not None:
+            check_named(store, places.data, split, places.data_dir, verify=places.verify)
+        elif places.verify:
+            raise _unknown_images(store.path)
+    return store
+
+
+def _unknown_images(path: Path) -> UsageError:
+    return UsageError(f"--verify compares {path.absolute()} with its images; say --data")
 
 
 def _records(network: str, stores: Path) -> dict[Path, dict[str, Any]]:
@@ -204,6 +217,25 @@ def open_file(reference: str, target: str = "") -> Iterator[ActivationSource]:
         return
     with open_store(matching(reference), target=target) as store:
         yield store
+
+
+def check_file(source: ActivationSource, file: str, split: str, places: Places) -> None:
+    """Compare a store that is named by its path with an image set, where ``verify`` asks for it.
+
+    Raises:
+        UsageError: nothing says which images it shows, or it is no store of one file.
+        StoreError: it was harvested from other images.
+    """
+    from repsim.activations import ActivationStore
+    from repsim.cli.examples import check_named
+
+    if not places.verify:
+        return
+    if not isinstance(source, ActivationStore):
+        raise UsageError(f"--verify compares stores with their images, one by one; got {file!r}")
+    if places.data is None:
+        raise _unknown_images(source.path)
+    check_named(source, places.data, split, places.data_dir, verify=True)
 
 
 def matching(reference: str) -> str | list[str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import repsim
+from repsim.cli.main import main
+from repsim.data import load
 from repsim.errors import StoreError
 from repsim.networks.weights import network_digest
 
@@ -127,3 +131,109 @@ def test_an_unfinished_harvest_continues_on_the_same_inputs_alone(tmp_path: Path
         repsim.harvest(net, other, tmp_path / "a.h5", examples=32, resume=True)
     with repsim.harvest(net, X.split(8), tmp_path / "a.h5", examples=32, resume=True) as store:
         np.testing.assert_allclose(store["0"][:], net(X).detach().numpy(), atol=1e-6)
+
+
+# --- stores that are opened for an image set
+
+
+def run_command(*arguments: object) -> int:
+    sys.argv = ["repsim", *map(str, arguments)]
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two folders of one name with other pictures, and a run that was harvested on the first."""
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 2, 12, 32, 32), np.uint8)
+    for site, classes in zip(("siteA", "siteB"), pixels, strict=True):
+        for name, images in zip("ab", classes, strict=True):
+            Path(f"{site}/photos/{name}").mkdir(parents=True)
+            for k, image in enumerate(images):
+                Image.fromarray(image).save(f"{site}/photos/{name}/{k:02}.bmp")  # of one size
+    tiny = ("--preset", "tiny", "--width", 4, "--epochs", 0, "--split", "train[:50]")
+    assert run_command("train", "supervised", *tiny) == 0
+    shown = ("--data", "siteA/photos", "--split", "all")
+    assert run_command("harvest", "supervised", *shown) == 0
+    model = ("--model", "repsim.networks:ResNet", "--model-args", "channels=1,depth=10,width=4")
+    assert run_command("harvest", *model, *shown, "--name", "fresh") == 0
+    return tmp_path
+
+
+def test_a_store_is_not_opened_for_other_images_of_its_name(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cka(site: str, *more: str) -> int:
+        network = ("--a", "supervised", "--data", f"{site}/photos", "--split", "all")
+        return run_command("cka", *network, "--overwrite", "--json", *more)
+
+    assert cka("siteA") == 0
+    assert cka("siteA", "--verify") == 0
+    capsys.readouterr()
+    assert cka("siteB") == 1
+    said = capsys.readouterr().err
+    assert f"{photos}/runs/supervised/activations/photos-all.h5" in said
+    assert f"those of {photos}/siteB/photos all: 24 of 24 have other inputs" in said
+
+
+def test_the_store_of_a_network_is_compared_by_files_and_when_asked_by_digests(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cka(site: str, *more: str) -> int:
+        network = ("--a", "fresh", "--data", f"{site}/photos", "--split", "all")
+        return run_command("cka", *network, "--overwrite", "--json", *more)
+
+    assert cka("siteA") == cka("siteA", "--verify") == 0
+    assert cka("siteB", "--verify") == 1
+    assert "24 of 24 have other inputs, first 'a/00.bmp'" in capsys.readouterr().err
+    (photos / "siteB/photos/a/00.bmp").write_bytes(
+        (photos / "siteB/photos/a/00.bmp").read_bytes() + b"\0"
+    )
+    assert cka("siteB") == 1  # its list of files has another size
+    file = ("--a", "activations/fresh.photos-all.h5", "--split", "all", "--overwrite", "--verify")
+    assert run_command("cka", *file, "--data", "siteA/photos") == 0
+    assert run_command("cka", *file, "--data", "siteB/photos") == 1
+    assert run_command("cka", *file) == 2
+    assert "say --data" in capsys.readouterr().err
+
+
+def test_a_whole_split_of_a_named_set_is_compared_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    tiny = ("--preset", "tiny", "--width", 4, "--epochs", 0, "--split", "train[:50]")
+    assert run_command("train", "supervised", *tiny) == 0
+    assert run_command("harvest", "supervised", "--pooling", "avg") == 0
+    given = ("--a", "supervised", "--overwrite", "--verify")
+    assert run_command("cka", *given) == 0
+    path = Path("runs/supervised/activations/digits-test.h5")
+    with h5py.File(path, "r+") as file:
+        file["inputs"][3] = 1
+    assert run_command("cka", *given) == 1
+    assert "digits test: 1 of 360 have other inputs" in capsys.readouterr().err
+    assert (
+        run_command("cka", "--a", "supervised", "--overwrite", "--augmentation", "none", "--verify")
+        == 2
+    )
+
+
+def test_files_of_named_sets_are_compared_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from repsim.cli.examples import Shown
+
+    images = np.zeros((3, 28, 28), np.uint8)
+    for name, array in (("images-idx3", images), ("labels-idx1", np.zeros(3, np.uint8))):
+        header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+        (tmp_path / f"t10k-{name}-ubyte").write_bytes(header + array.tobytes())
+    shown = Shown.find("mnist", "test", tmp_path, "")
+    read = load("mnist", "test", data_dir=tmp_path).files
+    assert shown.images is None
+    assert shown.files() == read
+    assert Shown.find("mnist", "test", tmp_path / "none", "").files() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.batches import (
+    FIRST,
     arguments,
     batch_size,
     mask_of,
@@ -76,7 +78,67 @@ def check_first_batch(
             raise _stale(store, f"layer {layer!r} gives other values for the first batch")
 
 
+def check_examples(
+    store: ActivationStore, examples: Iterable[Any], source: str, *, strict: bool = False
+) -> None:
+    """Compare a store with the examples that it is opened for, by ids and digests of inputs.
+
+    Stores of versions 1 and 2 have ids alone, and imported ones may have no digests either.
+
+    Args:
+        store: to compare.
+        examples: batches (inputs, labels, ids), such as those of an ``ImageLoader``.
+        source: the examples in messages: a whole path, or the name of a set, and the split.
+        strict: refuse a store without digests.
+
+    Raises:
+        StoreError: it was harvested from other examples.
+    """
+    if strict and store.inputs is None:
+        raise StoreError(
+            f"{store.path.absolute()} has no digests of its inputs (format version "
+            f"{store.version}); harvest it again to verify them"
+        )
+    ids, digests = _seen(examples)
+    each = store.n // len(ids)
+    if each * len(ids) != store.n or _examples_of(store, each) != ids:
+        raise other_examples(store, source, "the example ids differ")
+    if store.inputs is None:
+        return
+    differ = np.flatnonzero(store.inputs[::each] != digests)
+    if differ.size:
+        first = ids[int(differ[0])]
+        reason = f"{differ.size} of {len(ids)} have other inputs, first {first!r}"
+        raise other_examples(store, source, reason)
+
+
+def _seen(examples: Iterable[Any]) -> tuple[list[str], np.ndarray]:
+    """The ids and the digests of the inputs of batches (inputs, labels, ids)."""
+    ids: list[str] = []
+    digests = []
+    for inputs, _, named in examples:
+        ids += map(str, named)
+        digests.append(input_digests({FIRST: inputs}, len(inputs)))
+    return ids, np.concatenate(digests)
+
+
+def _examples_of(store: ActivationStore, each: int) -> list[str]:
+    """The ids of the examples of a store in which each gives so many rows."""
+    ids = [each_id.decode() for each_id in store.example_ids[::each]]
+    return ids if each == 1 else [each_id.rpartition("#")[0] for each_id in ids]
+
+
+def other_examples(store: ActivationStore, source: str, reason: str) -> StoreError:
+    """The refusal of a store that was harvested from other examples than those of ``source``."""
+    return StoreError(
+        f"{store.path.absolute()} was harvested from other examples than those of {source}: "
+        f"{reason}",
+        "harvest it again with --overwrite",
+    )
+
+
 def _stale(store: ActivationStore, reason: str) -> StoreError:
     return StoreError(
-        f"{store.path.absolute()} is of another harvest: {reason}; pass --overwrite to replace it"
+        f"{store.path.absolute()} is of another harvest: {reason}",
+        "pass --overwrite to replace it",
     )

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor
 
 from repsim.configuration import Config, build_config, settings_of
+from repsim.data.filelist import FileList
 from repsim.data.imageset import ImageSet, fit
 from repsim.data.size import DEFAULT_SIZE, Size, Wanted, parse_size
 from repsim.data.splits import Split
@@ -47,6 +48,10 @@ class DataSet(Config, ABC):
     def missing(self, data_dir: Path) -> list[str]:
         """Names of the files that are needed and not there."""
         return []
+
+    def files(self, split: Split, data_dir: Path) -> FileList | None:
+        """Names and sizes of the files of a whole split; None if it has none, or one is absent."""
+        return None
 
     def fit(self, images: Tensor, size: Size) -> Tensor:
         """Stored images, uint8 (n, c, h, w), brought to another size."""

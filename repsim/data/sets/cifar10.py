@@ -53,6 +53,11 @@ class CIFAR10(DataSet):
         names = [name for batches in BATCHES.values() for name in batches]
         return [f"{name}.bin" for name in names if _find(data_dir, name) is None]
 
+    def files(self, split: Split, data_dir: Path) -> FileList | None:
+        """Names and sizes of the batches of a split; None if one is absent."""
+        paths = [_find(data_dir, name) for name in BATCHES[split.base]]
+        return None if None in paths else FileList.of(filter(None, paths), data_dir)
+
     def read(self, split: Split, data_dir: Path) -> ImageSet:
         """Read a split. Only the batches that it needs have to be there.
 

@@ -58,6 +58,11 @@ class MNIST(DataSet):
         files = FileList.of(paths, data_dir)
         return select(self.name, split, torch.from_numpy(images)[:, None], targets, files=files)
 
+    def files(self, split: Split, data_dir: Path) -> FileList | None:
+        """Names and sizes of the two files of a split; None if one is absent."""
+        paths = [_find(data_dir, name) for name in FILES[split.base]]
+        return None if None in paths else FileList.of(filter(None, paths), data_dir)
+
     def fit(self, images: Tensor, size: Size) -> Tensor:
         return fit(pad(images, (2, 2, 2, 2)), size)
 
