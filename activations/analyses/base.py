@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
@@ -180,6 +180,15 @@ class Analysis(Generic[C]):
     def seconds(self, sizes: Mapping[str, int]) -> float:
         """Seconds beside those, about."""
         return 2.0
+
+    def stored_bytes(self, sizes: Mapping[str, int], store: Callable[[str], int]) -> int:
+        """Bytes of the activations of a network that stay on the disk.
+
+        Args:
+            sizes: images of each part.
+            store: gives the bytes of the store of a part.
+        """
+        return sum(map(store, sizes)) if self.reads_stores else 0
 
     # --- names
 
