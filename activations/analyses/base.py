@@ -87,7 +87,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class PrintedTable:
+class TextTable:
     """A table as a command prints it, with a remark below it."""
 
     title: str
@@ -235,16 +235,16 @@ class Analysis(Generic[C]):
         found = [result.to_dict() for result in results]
         return found if len(found) > 1 else found[0]
 
-    def report_all(self, results: Sequence[Any]) -> Iterator[PrintedTable | str]:
+    def report_all(self, results: Sequence[Any]) -> Iterator[TextTable | str]:
         """The tables and lines that a command prints of all results."""
         for result in results:
             yield from self.report(result)
 
-    def report(self, result: Any) -> Iterator[PrintedTable | str]:
+    def report(self, result: Any) -> Iterator[TextTable | str]:
         """The tables and lines that a command prints of a result."""
         rows = result.rows()
         columns = list(rows[0]) if rows else ["empty"]
-        yield PrintedTable(self.prefix, columns, [list(row.values()) for row in rows])
+        yield TextTable(self.prefix, columns, [list(row.values()) for row in rows])
 
     def notes(self, result: Any) -> Iterator[str]:
         """Remarks on a result that no table has."""
