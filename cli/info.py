@@ -1,4 +1,4 @@
-"""``repsim info``: what is in a run, a store or a result."""
+"""``repsim info``: the content of a run, of a store or of a result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("target", metavar="RUN|FILE")
+@click.argument("target", metavar="NAME|FILE")
 @runs_option
 @click.option("--networks", is_flag=True, help="Show the layers of a run's networks as well.")
 @click.option("--verify", is_flag=True, help="Read a store whole and compare its checksums.")
@@ -30,7 +30,8 @@ def info(target: str, runs: Path, networks: bool, verify: bool, as_json: bool) -
     repsim info runs/simclr/activations/digits-test.h5 --verify
     repsim info results/cka-simclr-supervised.json
 
-    Say what is in a run, an activation store or a result, and where its numbers come from.
+    Describe a run, the stores of another network, an activation store or a result, and say where
+    its numbers come from.
     """
     path = Path(target)
     if networks and (verify or path.is_file()):
@@ -45,7 +46,7 @@ def info(target: str, runs: Path, networks: bool, verify: bool, as_json: bool) -
     elif path.is_file():
         raise UsageError(f"{path} is no store (.h5) or result (.json); a run is named as a folder")
     else:
-        content, tables = _of_run(target, runs, networks)
+        content, tables = _of_name(target, runs, networks)
     if as_json:
         show_json(content)
         return
@@ -158,6 +159,21 @@ def _about(table: Table) -> dict[str, str]:
     """The name, the caption and the descriptions of the columns of a table."""
     described = {each.name: each.description for each in table.columns if each.description}
     return {"name": table.name, "caption": table.caption, **described}
+
+
+def _of_name(name: str, runs: Path, networks: bool) -> tuple[Any, list]:
+    """The run of a name, or the stores of a network that is no run."""
+    from repsim.cli.stores import STORES, stores_of
+    from repsim.training.run import Run
+
+    stores = stores_of(name, STORES)
+    if not stores or Run(runs / name).exists:
+        return _of_run(name, runs, networks)
+    if networks:
+        raise UsageError(f"--networks is for runs; {name!r} has stored activations only")
+    described = [_of_store(path) for path in stores]
+    tables = [table for _, shown in described for table in shown]
+    return {"kind": "network", "stores": [content for content, _ in described]}, tables
 
 
 def _of_run(name: str, runs: Path, networks: bool) -> tuple[dict, list]:

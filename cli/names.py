@@ -83,7 +83,7 @@ class Named:
         """
         if self.extractor is None:
             raise UsageError(
-                f"{self.text} is a file of activations; running the network needs a run"
+                f"{self.text} has stored activations only; running the network needs a run"
             )
         return self.extractor
 

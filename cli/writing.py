@@ -108,7 +108,7 @@ class Outlet:
 
     def show(self, results: Sequence[Any], *, as_json: bool) -> None:
         """Print remarks, then tables or JSON, then the files."""
-        from repsim.activations.analyses.base import PrintedTable
+        from repsim.activations.analyses.base import TextTable
 
         for result in results:
             for note in self.analysis.notes(result):
@@ -116,7 +116,7 @@ class Outlet:
         if as_json:
             show_json(self.analysis.content(results))
         for shown in () if as_json else self.analysis.report_all(results):
-            if isinstance(shown, PrintedTable):
+            if isinstance(shown, TextTable):
                 show_table(shown.title, shown.columns, shown.rows)
                 if shown.footnote:
                     say(shown.footnote)

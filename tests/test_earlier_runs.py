@@ -17,6 +17,7 @@ from repsim.errors import StoreError
 from repsim.training.compose import configure
 from repsim.training.earlier import instead_of_untrained, updated
 from repsim.training.loop import train
+from repsim.training.methods import find_method
 from repsim.training.run import Run
 
 FOLDER = Path(__file__).parent / "runs"
@@ -53,6 +54,16 @@ def test_an_untrained_run_is_its_method_without_epochs(name: str, runs: Path) ->
     whole = run.load_method()
     assert set(whole.networks) >= {"generator", network}
     assert torch.equal(whole.networks[network].head.weight, kept["head.weight"])
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_runs_keep_their_network_when_a_default_changes(
+    name: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find_method(UNTRAINED[name][0]), "network", "resnet")
+    run = Run(runs / name)
+    assert run.config.network == "dcgan"
+    assert run.config.width == 1
 
 
 @pytest.mark.parametrize("name", UNTRAINED)

@@ -363,7 +363,7 @@ def test_a_run_against_its_classes(inside: Path, capsys: pytest.CaptureFixture[s
         ("cka --a simclr --measure cka", "No such option '--measure'"),
         ("similarity --a simclr --measure procrustes", "repsim.measures.procrustes_distance"),
         ("invariance gan --augmentation own", "no augmentation of its own"),
-        ("invariance store.h5", "store.h5 is a file of activations"),
+        ("invariance store.h5", "store.h5 has stored activations only"),
         ("classes layer.npy", "layer has no labels"),
         ("invariance simcrl", "there is no run 'simcrl' in runs; did you mean 'simclr'"),
     ],

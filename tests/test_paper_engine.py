@@ -36,11 +36,11 @@ from repsim.figures.papers.engine import (
     over_seeds,
     several,
 )
-from repsim.figures.papers.engine.estimates import Cost, estimate
+from repsim.figures.papers.engine.estimates import Cost, Estimator, estimate
 from repsim.figures.papers.engine.failures import reason_of
 from repsim.figures.papers.engine.log import Log
 from repsim.figures.papers.engine.page import write_page
-from repsim.figures.papers.engine.production import Schedule, make_missing
+from repsim.figures.papers.engine.production import Free, Schedule, make_missing
 from repsim.figures.papers.engine.report import collect, publish
 from repsim.figures.papers.engine.steps import Step
 from repsim.figures.papers.engine.training import Training
@@ -343,12 +343,13 @@ def test_steps_beside_each_other_have_room_and_runs_of_their_own(tmp_path: Path)
     a, b, c = steps
     d = Writing(tmp_path, "d", a)
     schedule = scheduled(*steps, d)
-    assert schedule.ready([], {"cpu": 0}) is a  # alone, whatever the memory
+    assert schedule.ready([], Free({"cpu": 0}, 0)) is a  # alone, whatever the memory
     schedule.waiting.remove(a)
-    assert schedule.ready([a], {"cpu": 250}) is c  # b writes where a does, d needs a
-    assert schedule.ready([a], {"cpu": 150}) is None
+    assert schedule.ready([a], Free({"cpu": 250}, 2)) is c  # b writes where a does, d needs a
+    assert schedule.ready([a], Free({"cpu": 150}, 2)) is None
+    assert schedule.ready([a], Free({"cpu": 250}, 1)) is None  # each keeps a core busy
     schedule.waiting.remove(c)
-    assert schedule.ready([c], {"cpu": 250}) is b
+    assert schedule.ready([c], Free({"cpu": 250}, 2)) is b
 
 
 def test_progress_is_of_the_whole(tmp_path: Path) -> None:
@@ -400,3 +401,20 @@ def test_a_damaged_log_is_begun_anew(tmp_path: Path) -> None:
     log.add(reproduction.steps[-1], 2.0)
     log.add(reproduction.steps[-2], 3.0)
     assert [row["seconds"] for row in log.rows()] == ["2.0", "3.0"]
+
+
+def test_steps_keep_their_share_of_the_cores_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    step = toy(tmp_path).steps[0]
+    assert [Estimator(jobs).of(step).cores for jobs in (1, 2, 3, 8)] == [4, 2, 1, 1]
+
+
+def test_stored_bytes_belong_to_the_analysis() -> None:
+    usual, running = (
+        analysis("similarity")(NETWORK, NETWORK, augmentation=each) for each in (None, "none")
+    )
+    stores = {"compared": 7}
+    assert usual.analysis.stored_bytes({"compared": 3}, stores.__getitem__) == 7
+    assert running.analysis.stored_bytes({"compared": 3}, stores.__getitem__) == 0

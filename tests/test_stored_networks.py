@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,22 @@ def test_an_imported_network_is_of_any_images_unless_it_records_others(
         find_one("copied", Places(Path("runs"), data="digits", stores=inside)).open("test"),
     ):
         pass
+
+
+# --- what is said of them
+
+
+def test_info_knows_networks_by_name(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("info", "net", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["kind"], len(shown["stores"])) == ("network", 4)
+    assert {each["provenance"]["network"] for each in shown["stores"]} == {"net"}
+    assert run_command("info", "fresh") == 0
+    assert "activations/fresh.h5: activations of 40 examples" in capsys.readouterr().out
+    for arguments, message in (
+        (("info", "fresh", "--networks"), "--networks is for runs; 'fresh' has stored activations"),
+        (("info", "nothing"), "there is no run 'nothing'"),
+        (("invariance", "fresh"), "fresh has stored activations only; running the network needs"),
+    ):
+        assert run_command(*arguments) == 2
+        assert message in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
@@ -87,7 +87,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class PrintedTable:
+class TextTable:
     """A table as a command prints it, with a remark below it."""
 
     title: str
@@ -181,6 +181,15 @@ class Analysis(Generic[C]):
         """Seconds beside those, about."""
         return 2.0
 
+    def stored_bytes(self, sizes: Mapping[str, int], store: Callable[[str], int]) -> int:
+        """Bytes of the activations of a network that stay on the disk.
+
+        Args:
+            sizes: images of each part.
+            store: gives the bytes of the store of a part.
+        """
+        return sum(map(store, sizes)) if self.reads_stores else 0
+
     # --- names
 
     @property
@@ -226,16 +235,16 @@ class Analysis(Generic[C]):
         found = [result.to_dict() for result in results]
         return found if len(found) > 1 else found[0]
 
-    def report_all(self, results: Sequence[Any]) -> Iterator[PrintedTable | str]:
+    def report_all(self, results: Sequence[Any]) -> Iterator[TextTable | str]:
         """The tables and lines that a command prints of all results."""
         for result in results:
             yield from self.report(result)
 
-    def report(self, result: Any) -> Iterator[PrintedTable | str]:
+    def report(self, result: Any) -> Iterator[TextTable | str]:
         """The tables and lines that a command prints of a result."""
         rows = result.rows()
         columns = list(rows[0]) if rows else ["empty"]
-        yield PrintedTable(self.prefix, columns, [list(row.values()) for row in rows])
+        yield TextTable(self.prefix, columns, [list(row.values()) for row in rows])
 
     def notes(self, result: Any) -> Iterator[str]:
         """Remarks on a result that no table has."""

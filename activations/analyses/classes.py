@@ -22,7 +22,7 @@ from repsim.activations.analyses.augmentation import (
     describe_shown,
     find_augmentation,
 )
-from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedTable
+from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
 from repsim.activations.analyses.minibatch import NetworkSide, about, moved, place, stream
 from repsim.activations.analyses.tables import map_column, map_notes
 from repsim.activations.capture.functions import Allowed
@@ -195,7 +195,7 @@ class Classes(Analysis[Config]):
     def images_shown(self, sizes: Mapping[str, int]) -> int:
         return 2 * sizes["compared"]
 
-    def report(self, result: SimilarityMap) -> Iterator[PrintedTable | str]:
+    def report(self, result: SimilarityMap) -> Iterator[TextTable | str]:
         places = (0,) * len(result.layers_a)
         yield map_column(result, "CKA with the classes", places, self.config.estimator)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from repsim.activations.analyses import base
-from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedTable
+from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
 from repsim.configuration import setting
 from repsim.errors import UsageError
 from repsim.measures import influence as influence_of
@@ -137,7 +137,7 @@ class Influence(Analysis[Config]):
     def content(self, results: Sequence[Table]) -> list[dict[str, Any]]:
         return _ranked(results[0])
 
-    def report(self, result: Table) -> Iterator[PrintedTable | str]:
+    def report(self, result: Table) -> Iterator[TextTable | str]:
         ranked, top = _ranked(result), self.config.top
         shown = ranked if len(ranked) <= 2 * top else ranked[:top] + ranked[-top:]
         (name_a, name_b), (layer_a, layer_b) = (
@@ -147,7 +147,7 @@ class Influence(Analysis[Config]):
             f"what each of {len(ranked):,} examples adds to the {result.provenance['kernel']} CKA "
             f"of {name_a} {layer_a} and {name_b} {layer_b}, in thousandths"
         )
-        yield PrintedTable(
+        yield TextTable(
             "most and least" if len(shown) < len(ranked) else "",
             list(ranked[0]),
             [(*list(row.values())[:-1], 1000 * row["influence"]) for row in shown],

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.analyses import base
-from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedTable
+from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
 from repsim.activations.capture.batches import batch_size, to_device
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
@@ -464,7 +464,7 @@ class LayerNullspace(Analysis[Config]):
     def images_shown(self, sizes: Mapping[str, int]) -> int:
         return 4 * min(sizes["compared"], self.config.images)
 
-    def report(self, result: Table) -> Iterator[PrintedTable | str]:
+    def report(self, result: Table) -> Iterator[TextTable | str]:
         """The shares of all images; the result has those of each class."""
         rows = [
             (row["layer"], f"{row['rank']} / {row['dim']}", *_shown(row), row["chance"])
@@ -472,7 +472,7 @@ class LayerNullspace(Analysis[Config]):
             if (row["group"], row["quantity"]) == ("all", "layer_energy_centred")
         ]
         title = f"{result.name}: centred energy, n = {result.provenance['images']:,}"
-        yield PrintedTable(title, ("layer", "rank", "null space", "95 % interval", "chance"), rows)
+        yield TextTable(title, ("layer", "rank", "null space", "95 % interval", "chance"), rows)
 
 
 def _shown(row: Mapping[str, Any]) -> tuple[float, str]:

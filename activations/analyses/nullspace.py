@@ -26,7 +26,7 @@ from repsim.activations.analyses.base import (
     Context,
     Inputs,
     Part,
-    PrintedTable,
+    TextTable,
     split_slug,
 )
 from repsim.activations.analyses.layer_nullspace import layer_null_spaces
@@ -306,7 +306,7 @@ class Nullspace(Analysis[Config]):
     def content(self, results: Sequence[NullSpaceReport]) -> list[dict[str, Any]]:
         return [report.to_dict() for report in results]
 
-    def report_all(self, results: Sequence[NullSpaceReport]) -> Iterator[PrintedTable | str]:
+    def report_all(self, results: Sequence[NullSpaceReport]) -> Iterator[TextTable | str]:
         for k in range(0, len(results), 2):  # of more, a terminal has no room
             yield _summary(results[k : k + 2])
         for report in results:
@@ -314,7 +314,7 @@ class Nullspace(Analysis[Config]):
                 yield _verdicts(report)
 
 
-def _summary(reports: Sequence[NullSpaceReport]) -> PrintedTable:
+def _summary(reports: Sequence[NullSpaceReport]) -> TextTable:
     """Each network with its intervals, chance and the untrained one; a row a quantity."""
     ranks = [(f"{report.rank} / {report.dim}", "", "") for report in reports]
     rows = [("rank of the head / features", *(cell for each in ranks for cell in each))]
@@ -324,10 +324,10 @@ def _summary(reports: Sequence[NullSpaceReport]) -> PrintedTable:
             rows.append((name, *(cell for each in summaries for cell in _cells(each.get(name)))))
     columns = [title for report in reports for title in (report.name, "chance", "untrained")]
     title = f"row space and null space, n = {reports[0].n:,}"
-    return PrintedTable(title, ("", *columns), rows)
+    return TextTable(title, ("", *columns), rows)
 
 
-def _verdicts(report: NullSpaceReport) -> PrintedTable:
+def _verdicts(report: NullSpaceReport) -> TextTable:
     """The verdict on each claim, by the interval of a number; the result has whole sentences."""
     rows = []
     for each in report.claims:
@@ -337,7 +337,7 @@ def _verdicts(report: NullSpaceReport) -> PrintedTable:
         name = f"{each.quantity.replace('_', ' ')}, {each.part}{group}"
         rows.append((each.claim, name, value, bound, control, each.verdict))
     columns = ("claim", "number", "value", "to be", "untrained", "verdict")
-    return PrintedTable(f"claims of Mao et al. on {report.name}", columns, rows)
+    return TextTable(f"claims of Mao et al. on {report.name}", columns, rows)
 
 
 def _cells(entry: NullSpaceEntry | None) -> tuple[str, str, str]:

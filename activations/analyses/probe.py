@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from repsim.activations.analyses import base
-from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, PrintedTable
+from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, TextTable
 from repsim.activations.capture.pooling import Pooling
 from repsim.configuration import setting
 from repsim.data.arrays import MAX_CLASSES
@@ -382,7 +382,7 @@ class Probe(Analysis[Config]):
             for key, word in found.items()
         }
 
-    def report(self, result: ProbeCurve) -> Iterator[PrintedTable | str]:
+    def report(self, result: ProbeCurve) -> Iterator[TextTable | str]:
         """The layers and accuracies of every series."""
         points = [(series.label, point) for series in result.series() for point in series.points]
         seeds = max(point.seeds for _, point in points)
@@ -393,7 +393,7 @@ class Probe(Analysis[Config]):
             row = (label, p.layer, p.features, p.train_accuracy, p.accuracy, interval, p.sd)
             rows.append(row if seeds > 1 else row[:-1])
         columns = ("network", "layer", "features", "train accuracy", "accuracy", "95 % interval")
-        yield PrintedTable(
+        yield TextTable(
             f"held-out accuracy of {result.solver} probes, n = {result.n_train:,} + "
             f"{result.n_test:,}, chance {1 / result.classes:.2f}"
             + (f", mean of {seeds} seeds" if seeds > 1 else ""),

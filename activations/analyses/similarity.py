@@ -24,7 +24,7 @@ from repsim.activations.analyses.augmentation import (
     describe_shown,
     find_augmentation,
 )
-from repsim.activations.analyses.base import Analysis, Context, Inputs, PrintedTable
+from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
 from repsim.activations.analyses.minibatch import NetworkSide, moved, place, stream
 from repsim.activations.analyses.tables import certainty, map_notes, map_title
 from repsim.activations.capture.functions import Allowed
@@ -258,7 +258,7 @@ class Similarity(Analysis[Config]):
     def images_shown(self, sizes: Mapping[str, int]) -> int:
         return 3 * sizes["compared"]
 
-    def report(self, result: SimilarityMap) -> Iterator[PrintedTable | str]:
+    def report(self, result: SimilarityMap) -> Iterator[TextTable | str]:
         estimator = self.config.estimator
         values, diagonal = result.values(estimator), result.diagonal(estimator)
         columns = [
@@ -274,7 +274,7 @@ class Similarity(Analysis[Config]):
             match = ("-", None) if j is None else (result.layers_b[j], float(values[i, j]))
             same = None if diagonal is None else float(diagonal[i])
             rows.append((layer, same, *match, *cells[i]))
-        yield PrintedTable(map_title(result, estimator), columns + further, rows)
+        yield TextTable(map_title(result, estimator), columns + further, rows)
         if diagonal is not None and len(diagonal) > 1 and result.name_a != result.name_b:
             alike = int(identified(values, result.layers_a, result.layers_b).sum())
             yield f"{alike} of {len(diagonal)} layers are most similar to their counterpart"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from repsim.activations.analyses.base import PrintedTable
+from repsim.activations.analyses.base import TextTable
 from repsim.results import SimilarityMap
 
 
@@ -20,7 +20,7 @@ def map_title(result: SimilarityMap, estimator: str = "unbiased") -> str:
 
 def map_column(
     result: SimilarityMap, name: str, places: Sequence[int], estimator: str = "unbiased"
-) -> PrintedTable:
+) -> TextTable:
     """Each layer with the value in its place: its invariance, or CKA with the classes."""
     values = result.values(estimator)
     further, cells = certainty(result, estimator, places)
@@ -28,7 +28,7 @@ def map_column(
         (layer, float(values[i, j]), *cells[i])
         for i, (layer, j) in enumerate(zip(result.layers_a, places, strict=True))
     ]
-    return PrintedTable(map_title(result, estimator), ["layer", name, *further], rows)
+    return TextTable(map_title(result, estimator), ["layer", name, *further], rows)
 
 
 def certainty(

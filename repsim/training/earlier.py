@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from repsim.configuration import ALWAYS
 from repsim.training.compose import config_for, settings_of_family
 from repsim.training.methods import find_method
 
@@ -37,9 +38,9 @@ def _without_untrained(content: dict[str, Any]) -> dict[str, Any]:
     before = content["config"]
     method, _, extractor = before["of"].partition(":")
     extractor = extractor or find_method(method).extractors[0]
-    default = find_method(method).network
-    networks = [] if default is None else settings_of_family(default)
-    known = config_for(method).model_fields
+    network = with_network(method, {}).get("network")
+    networks = [] if network is None else settings_of_family(network)
+    known = config_for(method, network).model_fields
     taken = [key for key in (*_KEPT, *networks) if key in before and key in known]
     return {
         **content,
@@ -47,6 +48,12 @@ def _without_untrained(content: dict[str, Any]) -> dict[str, Any]:
         "config": {**{key: before[key] for key in taken}, "epochs": 0},
         "extractors": {"encoder": extractor},
     }
+
+
+def with_network(method: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run, with the family of networks that it had before there was a choice."""
+    network = find_method(method).network_before
+    return {**({} if network is ALWAYS else {"network": network}), **config}
 
 
 def instead_of_untrained(arguments: Sequence[str]) -> str:

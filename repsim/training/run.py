@@ -148,7 +148,8 @@ class Run:
     def config(self) -> TrainConfig:
         """The configuration it was trained with."""
         content = self.describe()
-        return configure(content["method"], content["config"], str(self.path / "config.json"))
+        settings = earlier.with_network(content["method"], content["config"])
+        return configure(content["method"], settings, str(self.path / "config.json"))
 
     def build(self) -> Method:
         """The method with its networks as training began with them, bit for bit.

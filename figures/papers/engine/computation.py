@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -158,18 +158,14 @@ class Computation(Step):
 
     @cached_property
     def bytes(self) -> int:
-        if not self.analysis.reads_stores:
-            return 0
-        return sum(
-            self._stored(source, images)
-            for source in self.sources
-            for images in self._images().values()
-        )
+        stored = self.analysis.stored_bytes
+        return sum(stored(self.sizes, partial(self._stored, each)) for each in self.sources)
 
-    def _stored(self, source: Source, images: ImageSet) -> int:
+    def _stored(self, source: Source, part: str) -> int:
+        """Bytes of the store of a part of the images."""
         method = source.training.build()
         network = method.networks[source.extractor or method.extractors[0]].eval()
-        loader = ImageLoader(images, 256)
+        loader = ImageLoader(self._images()[part], 256)
         return plan_harvest(network, loader, **self.harvest).bytes
 
     def make(self, progress: Progress) -> None:

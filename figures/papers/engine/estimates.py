@@ -18,6 +18,7 @@ from repsim.errors import RepsimError
 from repsim.figures.papers.engine.computation import Computation
 from repsim.figures.papers.engine.steps import Step
 from repsim.figures.papers.engine.training import Training
+from repsim.figures.papers.engine.workers import threads_of_each
 from repsim.progress import silent
 from repsim.training import parallel
 from repsim.training.loaders import feed
@@ -43,12 +44,14 @@ class Cost:
         memory: bytes at a time, on the device where networks run.
         disk: bytes that stay.
         device: the type of device that it needs: ``cpu``, ``cuda``, ``mps``.
+        cores: processors that it keeps busy.
     """
 
     seconds: float
     memory: int
     disk: int
     device: str
+    cores: int = 1
 
 
 @dataclass(frozen=True)
@@ -60,21 +63,27 @@ class _Speed:
 
 
 class Estimator:
-    """Measures each kind of training once, and says what steps cost."""
+    """Measures each kind of training once, and says what steps cost.
 
-    def __init__(self) -> None:
+    Args:
+        jobs: steps that are made at a time.
+    """
+
+    def __init__(self, jobs: int = 1) -> None:
+        self._threads = threads_of_each(jobs)
         self._known: dict[str, _Speed] = {}
 
     def of(self, step: Step) -> Cost:
         """The cost of a step; a small one where it cannot be estimated: its making will say why."""
         device = find_device(step.folder.device).type
+        cores = self._threads if device == "cpu" else 1  # elsewhere one feeds the device
         try:
             if isinstance(step, Training):
-                return Cost(self._seconds(step), self._memory(step), step.bytes, device)
+                return Cost(self._seconds(step), self._memory(step), step.bytes, device, cores)
             assert isinstance(step, Computation)
-            return Cost(*self._computation(step), step.bytes, device)
+            return Cost(*self._computation(step), step.bytes, device, cores)
         except RepsimError:
-            return Cost(1.0, _PROCESS, 0, device)
+            return Cost(1.0, _PROCESS, 0, device, cores)
 
     def _seconds(self, step: Training) -> float:
         epochs = step.config.epochs - step.epochs_done
@@ -140,7 +149,7 @@ def _noise(method: Method, n: int) -> ImageSet:
 
 
 def estimate(missing: Sequence[Step]) -> list[dict[str, Any]]:
-    """The costs of steps: a record each with its name, kind, seconds, memory and bytes on disk."""
+    """The costs of steps: a record each, with name, kind, seconds, memory, cores and disk."""
     estimator = Estimator()
     return [_record(step, estimator.of(step)) for step in missing]
 
@@ -151,5 +160,6 @@ def _record(step: Step, cost: Cost) -> dict[str, Any]:
         "kind": step.kind,
         "seconds": cost.seconds,
         "memory": cost.memory,
+        "cores": cost.cores,
         "bytes": cost.disk,
     }

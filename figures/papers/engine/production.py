@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+import torch
 
 from repsim.devices import default_memory, find_device
 from repsim.figures.papers.engine.estimates import Cost, Estimator
@@ -35,7 +39,7 @@ def make_missing(
     if not missing:
         return {}
     reproduction.folder.images(reproduction.data, reproduction.splits["held_out"])
-    estimator = Estimator()
+    estimator = Estimator(jobs)
     costs = {step: estimator.of(step) for step in missing}
     schedule = Schedule(costs, log, progress)
     if jobs > 1 and len(missing) > 1:
@@ -43,6 +47,19 @@ def make_missing(
     else:
         _make_in_order(schedule)
     return schedule.failures
+
+
+@dataclass(frozen=True)
+class Free:
+    """The part of the machine that steps may take.
+
+    Attributes:
+        memory: bytes by type of device.
+        cores: processors.
+    """
+
+    memory: Mapping[str, int]
+    cores: int
 
 
 class Schedule:
@@ -83,11 +100,11 @@ class Schedule:
         names = ", ".join(step.name for step in shares)
         self._progress(self._done + round(begun), self._total, f"{names} {note}".strip())
 
-    def ready(self, running: list[Step], free: Mapping[str, int]) -> Step | None:
-        """The first step that can be begun beside those that run, within the memory that is free.
+    def ready(self, running: list[Step], free: Free) -> Step | None:
+        """The first step that can be begun beside those that run, within what is free.
 
-        Two steps never write into the folder of one run. Where nothing runs, memory is no reason
-        to wait.
+        Two steps never write into the folder of one run. Where nothing runs, neither memory nor
+        cores are a reason to wait.
         """
         touched = frozenset().union(*(step.touches for step in running))
         for step in self.waiting:
@@ -98,11 +115,13 @@ class Schedule:
                 return step
         return None
 
-    def _fits(self, step: Step, running: list[Step], free: Mapping[str, int]) -> bool:
+    def _fits(self, step: Step, running: list[Step], free: Free) -> bool:
+        if sum(self.costs[each].cores for each in (step, *running)) > free.cores:
+            return False
         device = self.costs[step].device
         beside = [each for each in running if self.costs[each].device == device]
         needed = sum(self.costs[each].memory for each in (step, *beside))
-        return needed <= free.get(device, 0)
+        return needed <= free.memory.get(device, 0)
 
 
 def _make_in_order(schedule: Schedule) -> None:
@@ -117,7 +136,7 @@ def _make_in_order(schedule: Schedule) -> None:
 
 
 def _make_beside(schedule: Schedule, jobs: int) -> None:
-    free = _free_memory(schedule)
+    free = Free(_free_memory(schedule), max(os.cpu_count() or 1, torch.get_num_threads()))
     with Workers(jobs, len(schedule.costs)) as workers:
         while schedule.waiting or workers.running:
             while len(workers.running) < jobs:

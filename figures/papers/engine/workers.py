@@ -20,6 +20,11 @@ from repsim.figures.papers.engine.steps import Step
 _LOOK = 1.0
 
 
+def threads_of_each(jobs: int) -> int:
+    """Threads of each of some processes that share those of this one."""
+    return max(1, torch.get_num_threads() // jobs)
+
+
 class Workers:
     """A pool of processes that make steps.
 
@@ -32,8 +37,7 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         self._stop = context.Event()
         self._shares = context.Array("d", steps)
-        threads = max(1, torch.get_num_threads() // jobs)
-        start = (threads, self._stop, self._shares)
+        start = (threads_of_each(jobs), self._stop, self._shares)
         self._pool = ProcessPoolExecutor(jobs, context, _start, start)
         self._running: dict[Future[Outcome], Step] = {}
 
