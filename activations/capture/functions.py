@@ -186,7 +186,7 @@ def _judged(
 
 
 def _seen_or_none(see: Callable[[Any], dict[str, Tensor]], batch: Any) -> dict[str, Tensor] | None:
-    """What is seen of a batch; None where the network does not run on so few examples."""
+    """The values of a batch; None where the network does not run on so few examples."""
     try:
         return see(batch)
     except Exception:
