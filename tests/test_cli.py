@@ -223,9 +223,9 @@ def test_a_store_alone_is_opened_once(
     opened: list[str] = []
     original = names.open_file
 
-    def opening(reference: str):  # type: ignore[no-untyped-def]
+    def opening(reference: str, target: str = ""):  # type: ignore[no-untyped-def]
         opened.append(reference)
-        return original(reference)
+        return original(reference, target)
 
     monkeypatch.setattr(names, "open_file", opening)
     assert run_repsim("cka", "--a", "x.npy").status == 0
