@@ -355,13 +355,13 @@ def test_the_example_is_a_network_by_being_there(
     assert added in family_names()
     assert family_summary(added).startswith("A plain")
     assert networks_for("simclr") == ["dcgan", "plain", "resnet"]
-    size = ("--network", added, "--blocks", 2, "--channels", 8, "--batch-size", 50)
+    size = ("--network", added, "--blocks", 2, "--width", 8, "--batch-size", 50)
     part = ("--split", "train[:200]", "--test", "test[:50]", "--epochs", 2)
     for method in ("supervised", "simclr"):
         assert train_command(method, *size, *part) == 0
         assert run_command("harvest", method, "--split", "test[:50]") == 0
         run = Run(tmp_path / "runs" / method)
-        assert (run.config.network, run.config.channels) == (added, 8)
+        assert (run.config.network, run.config.width) == (added, 8)
         layers = ActivationStore(run.path / "activations" / "digits-test.0-50.h5").layers
         assert list(layers) == ["convs.0", "convs.1", "pooled", "head"]
     capsys.readouterr()

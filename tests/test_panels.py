@@ -414,7 +414,7 @@ def test_a_panel_shows_sixteen_bit_grey_and_refuses_what_is_transparent() -> Non
     ((shown,),) = Images("i", [[encoded(Image.fromarray(ramp * 8 * 257))]]).arrays()
     assert np.array_equal(shown, ramp * 8)
     with pytest.raises(UsageError, match="transparent pixels"):
-        Images("i", [[encoded(Image.new("RGBA", (4, 4)))]])
+        Images("i", [[encoded(Image.new("RGBA", (4, 4)))]]).arrays()
 
 
 def test_strips_have_their_medians_and_the_level_of_chance() -> None:

@@ -24,8 +24,9 @@ from toy_paper import (
 )
 
 from repsim.configuration import setting
-from repsim.errors import DegenerateError, StoreError, UsageError
+from repsim.errors import DataError, DegenerateError, StoreError, UsageError
 from repsim.figures.panels.lines import Line, Lines
+from repsim.figures.papers import find_paper
 from repsim.figures.papers.engine import (
     Claim,
     Folder,
@@ -418,3 +419,10 @@ def test_stored_bytes_belong_to_the_analysis() -> None:
     stores = {"compared": 7}
     assert usual.analysis.stored_bytes({"compared": 3}, stores.__getitem__) == 7
     assert running.analysis.stored_bytes({"compared": 3}, stores.__getitem__) == 0
+
+
+def test_nothing_is_estimated_of_images_that_are_not_there(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, tmp_path / "nothing", "cpu")
+    steps = Reproduction(find_paper("mao2022"), folder, "small", "mnist").missing()
+    with pytest.raises(DataError, match="repsim data fetch mnist"):
+        estimate(steps)

@@ -85,6 +85,15 @@ class Inputs:
     own: Extractor | None = None
     data: str | None = None
 
+    @property
+    def target(self) -> str:
+        """Name of the target that the labels are of; empty without labels."""
+        for images in self.images.values():
+            if images.target is not None:
+                return images.target.name
+        stores = (store for parts in self.stores for store in parts.values())
+        return next((str(each.target) for each in stores if getattr(each, "target", "")), "")
+
 
 @dataclass(frozen=True)
 class TextTable:
@@ -158,6 +167,8 @@ class Analysis(Generic[C]):
         """The result, with the record of the analysis and its settings."""
         result = self.compute(inputs, context)
         record = {"analysis": self.name(), "settings": self.config.identity()}
+        if "target" in self.uses:
+            record["target"] = inputs.target
         return replace(result, provenance={**result.provenance, **record})
 
     def compute(self, inputs: Inputs, context: Context) -> Any:

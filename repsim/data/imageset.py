@@ -138,7 +138,7 @@ def _take_labels(kind: type[ImageSet]) -> None:
         make(self, *args, **given)
 
     init.renamed = {"labels": "targets", "classes": "targets"}  # type: ignore[attr-defined]
-    kind.__init__ = init  # type: ignore[method-assign,assignment]
+    kind.__init__ = init  # type: ignore[method-assign]
 
 
 #: Those of an image set before it had targets.

@@ -149,7 +149,14 @@ def _noise(method: Method, n: int) -> ImageSet:
 
 
 def estimate(missing: Sequence[Step]) -> list[dict[str, Any]]:
-    """The costs of steps: a record each, with name, kind, seconds, memory, cores and disk."""
+    """The costs of steps: a record each, with name, kind, seconds, memory, cores and disk.
+
+    Raises:
+        DataError: the images are not there, without which nothing can be said.
+    """
+    for step in missing:
+        if isinstance(step, Training):
+            step.shown(step.config.data, step.config.split)
     estimator = Estimator()
     return [_record(step, estimator.of(step)) for step in missing]
 
