@@ -92,7 +92,8 @@ class Inputs:
             if images.target is not None:
                 return images.target.name
         stores = (store for parts in self.stores for store in parts.values())
-        return next((str(each.target) for each in stores if getattr(each, "target", "")), "")
+        names = (str(getattr(each, "target", "")) for each in stores)
+        return next((name for name in names if name), "")
 
 
 @dataclass(frozen=True)
