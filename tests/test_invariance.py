@@ -296,7 +296,7 @@ def test_invariance_of_a_run(inside: Path, capsys: pytest.CaptureFixture[str]) -
     assert "simclr augmentation" in out
     assert "invariance" in out
     assert "95 % interval" in out
-    stem = inside / "results" / "invariance-simclr-test-40-pooled-head-batch-size-20"
+    stem = inside / "results" / "invariance-simclr-test-40-pooled-head-d8da-batch-size-20"
     assert Path(f"{stem}-curves.png").is_file()
     assert Path(f"{stem}-heatmap.pdf").is_file()
     found = repsim.SimilarityMap.load(f"{stem}.json")
@@ -311,7 +311,7 @@ def test_invariance_of_a_run(inside: Path, capsys: pytest.CaptureFixture[str]) -
     # Its own augmentation is the standard one here, and the file another.
     assert run_command(*command, "--augmentation", "own") == 0
     own = repsim.SimilarityMap.load(
-        inside / "results" / "invariance-simclr-own-test-40-pooled-head-batch-size-20.json"
+        inside / "results" / "invariance-simclr-own-test-40-pooled-head-d8da-batch-size-20.json"
     )
     assert np.array_equal(own.unbiased, found.unbiased)
     assert "simclr's own augmentation" in capsys.readouterr().out
@@ -320,7 +320,7 @@ def test_invariance_of_a_run(inside: Path, capsys: pytest.CaptureFixture[str]) -
 def test_runs_on_the_same_augmented_images(inside: Path) -> None:
     arguments = ("--augmentation", "supervised", "--split", "test[:40]", "--layers", "pooled,head")
     assert run_command("cka", "--a", "simclr", "--b", "untrained", *arguments) == 0
-    name = "cka-simclr-untrained-supervised-test-40-pooled-head.json"
+    name = "cka-simclr-untrained-supervised-test-40-pooled-head-d8da.json"
     found = repsim.SimilarityMap.load(inside / "results" / name)
     assert (found.name_a, found.name_b) == ("simclr", "untrained")
     assert found.augmented == ", supervised augmentation"
@@ -334,7 +334,7 @@ def test_a_run_against_its_classes(inside: Path, capsys: pytest.CaptureFixture[s
     assert "CKA with the classes" in out
     assert "averaged maps" in out
     assert "p, all pairs" in out
-    stem = inside / "results" / "classes-simclr-test-50-pooled-head-permutations-19"
+    stem = inside / "results" / "classes-simclr-test-50-pooled-head-d8da-permutations-19"
     assert Path(f"{stem}-curves.pdf").is_file()
     assert not Path(f"{stem}-heatmap.pdf").exists()
     found = repsim.SimilarityMap.load(f"{stem}.json")
