@@ -5,8 +5,10 @@ from repsim.figures.papers.engine import Run
 #: Blocks in groups of 3, 4, 6 and 3, as in the paper's ResNet-50, at an eighth of its width.
 _SMALL = {"depth": 34, "width": 8}
 
-SIMCLR = Run("simclr", small={**_SMALL, "epochs": 12, "batch_size": 128, "warmup_epochs": 1})
-SUPERVISED = Run("supervised", small={**_SMALL, "epochs": 10})
+_SIMCLR = {**_SMALL, "batch_size": 128, "warmup_epochs": 1}
+
+SIMCLR = Run("simclr", small={**_SIMCLR, "epochs": 12}, long={**_SIMCLR, "epochs": 20})
+SUPERVISED = Run("supervised", small={**_SMALL, "epochs": 10}, long={**_SMALL, "epochs": 20})
 #: At scale tiny of supervised networks, whose residual network is initialised the same.
 UNTRAINED = SIMCLR.untrained("untrained", tiny=SUPERVISED)
 
@@ -27,6 +29,7 @@ SPLITS = {
         "train[:20000]", "train[:10000]", "train[40000:44000]", "train[40000:]"
     ),
     ("small", "mnist"): _splits("train[:20000]", "train[:10000]", "test[:4000]", "test"),
+    ("long", "cifar10"): _splits("train", "train[:10000]", "test[:4000]", "test"),
     ("paper", "cifar10"): _splits("train", "train", "test", "test"),
     ("paper", "mnist"): _splits("train", "train", "test", "test"),
 }

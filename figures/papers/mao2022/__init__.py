@@ -26,8 +26,8 @@ PAPER = Paper(
     claims=CLAIMS,
     words=words,
     differences=(
-        "How shared convolutions are updated is left open by the paper: here by one step on the "
-        "sum of both losses, as in the code of Hoang et al. (2018).",
+        "Shared convolutions are moved by the discriminator's optimiser and the classifier's in "
+        "turn: the literal reading of Table 1, which gives each network an optimiser.",
         "Real and generated images pass through the discriminator apart, with batch statistics of "
         "their own.",
         "Images are padded to 32 x 32 pixels, from -1 to 1.",

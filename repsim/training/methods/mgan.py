@@ -26,7 +26,8 @@ class Config(GANConfig):
         0.02, ge=0, description="weight of the classifier's term for the generators"
     )
     sharing: Literal["sum", "weighted", "turns"] = Field(
-        "sum", description="what moves shared convolutions: L_D + L_C, L_D + beta L_C, or each once"
+        "turns",
+        description="what moves shared convolutions: L_D + L_C, L_D + beta L_C, or each in turn",
     )
 
 
@@ -37,12 +38,13 @@ class MGAN(Method):
 
     As usual, the generators climb log D(G(z)) instead of descending log(1 - D(G(z))).
 
-    Generators, discriminator and classifier have an optimiser each. Which of them moves the
-    convolutions that the latter two share, the paper does not say. With ``sharing``
+    Generators, discriminator and classifier have an optimiser each (Table 1). Read literally, the
+    convolutions that the latter two share are moved by both, and β weighs the classifier only in
+    the loss of the generators. With ``sharing``
 
-        sum         the discriminator's, on the sum of both losses
-        weighted    the same, the classifier's loss being weighted by β as in the objective
         turns       both: the discriminator's on its loss, then the classifier's on its own
+        sum         the discriminator's alone, on the sum of both losses (Hoang et al., 2018)
+        weighted    the same, the classifier's loss being weighted by β as in the objective
     """
 
     settings = Config
