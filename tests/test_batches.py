@@ -10,8 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.batches import batch_size, head, inputs_of, run, to_device
-from repsim.errors import UsageError
+from repsim.activations.capture.arguments import run, warn_of_unused
+from repsim.activations.capture.batches import (
+    as_type,
+    batch_size,
+    head,
+    inputs_of,
+    pick,
+    targets_of,
+    to_device,
+)
+from repsim.errors import RepsimWarning, UsageError
 
 X = torch.arange(12.0).reshape(4, 3)
 IDS = ["a", "b", "c", "d"]
@@ -54,11 +63,94 @@ def test_images_are_the_first_argument(batch: Any) -> None:
 def test_a_dictionary_gives_the_arguments_that_forward_takes(kind: Any) -> None:
     batch = kind(input_ids=X.long(), mask=X.numpy() > 1, labels=X, ids=IDS, extra=X, text=IDS)
     given = run(Named(), batch)
-    assert given["labels"] is None
+    assert torch.equal(given["labels"], X)
     assert torch.equal(given["input_ids"], X.long())
     assert torch.equal(given["mask"], X > 1)
-    assert set(run(Anything(), batch)) == {"input_ids", "mask", "extra"}
+    assert set(run(Anything(), batch)) == {"input_ids", "mask", "extra", "text"}
     assert set(run(nn.DataParallel(Named()), (batch, X))) == {"input_ids", "mask", "labels"}
+
+
+class Scaled(Recorder):
+    def forward(self, x: Tensor, scale: float = 1.0, use_tanh: bool = False, **more: Any) -> Any:
+        return {"x": x, "scale": scale, "use_tanh": use_tanh, **more}
+
+
+def test_arguments_need_not_be_tensors() -> None:
+    batch = {"x": X, "scale": 3.0, "use_tanh": True, "mode": "fast", "cache": None, "ids": IDS}
+    given = run(Scaled(), batch)
+    assert torch.equal(given.pop("x"), X)
+    assert given == {"scale": 3.0, "use_tanh": True, "mode": "fast", "cache": None}
+
+
+def test_a_single_tensor_of_another_name_comes_before_other_arguments() -> None:
+    class Bounded(Recorder):
+        def forward(self, x: Tensor, scale: float = 1.0, labels: Any = None) -> Any:
+            return x, scale, labels
+
+    x, scale, labels = run(
+        Bounded(), {"image": X, "scale": 3.0, "labels": [0, 1, 1, 0], "path": IDS}
+    )
+    assert torch.equal(x, X)
+    assert (scale, labels.tolist()) == (3.0, [0, 1, 1, 0])
+
+
+def test_entries_that_are_left_out_are_named() -> None:
+    batch = {"input_ids": X.long(), "extra": X, "text": IDS, "labels": X, "ids": IDS, "mine": X}
+    with pytest.warns(RepsimWarning, match="Named does not take 'extra', 'text': left out") as said:
+        warn_of_unused(Named(), batch, ["mine"])
+    assert len(said) == 1
+    with pytest.warns(RepsimWarning, match="Positional does not take 'path': left out"):
+        warn_of_unused(Positional(), {"image": X, "path": IDS})
+
+
+@pytest.mark.parametrize(
+    ("model", "batch"),
+    [
+        (Positional(), X),
+        (Positional(), (X, torch.zeros(4), IDS)),
+        (Positional(), {"image": X, "label": torch.zeros(4), "ids": IDS}),
+        (Anything(), {"image": X, "text": IDS}),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_said_where_nothing_is_left_out(model: nn.Module, batch: Any) -> None:
+    warn_of_unused(model, batch)
+
+
+def test_what_lies_within_an_argument_moves_and_changes_its_type() -> None:
+    batch = {"x": X, "past": ((X, X), {"y": [X.half(), "text"]}), "labels": X}
+    past, nested = to_device(batch, "meta")["past"]
+    assert [past[0].device.type, nested["y"][0].device.type] == ["meta", "meta"]
+    wide = as_type(batch, torch.float64)
+    assert wide["past"][0][1].dtype == wide["past"][1]["y"][0].dtype == torch.float64
+    assert wide["past"][1]["y"][1] == "text"
+    assert isinstance(wide["past"], tuple)
+
+
+def test_values_of_the_whole_batch_do_not_tell_its_size() -> None:
+    """A number each of 7 features, a mask that all sequences share, and a text an example."""
+    batch = {"scale": torch.ones(7), "x": torch.zeros(4, 7), "text": IDS, "names": ["p", "q"]}
+    assert batch_size(batch) == 4
+    cut = pick(batch, [3, 0])
+    assert (cut["scale"].shape, cut["text"], cut["names"]) == ((7,), ["d", "a"], ["p", "q"])
+    shared = {"src_mask": torch.ones(4, 4), "src": torch.zeros(4, 4, 2)}
+    assert pick(shared, [1])["src_mask"].shape == (4, 4)
+    assert batch_size({"bias": torch.zeros(7, 2), "x": torch.zeros(4, 7), "ids": IDS}) == 4
+
+
+def test_labels_of_a_network_are_targets_where_they_can_be() -> None:
+    tokens = torch.full((4, 3), -100)
+    assert targets_of({"x": X, "labels": [0, 2, 1, 0]}, ["labels"])["label"].tolist() == [
+        0,
+        2,
+        1,
+        0,
+    ]
+    assert targets_of({"x": X, "labels": tokens}, ["labels"]) == {}
+    assert targets_of({"x": X, "labels": torch.rand(4)}, ["labels"]) == {}
+    for batch in ({"x": X, "labels": tokens}, ({"x": X}, tokens)):
+        with pytest.raises(UsageError, match="that are not zeros and ones"):
+            targets_of(batch, () if isinstance(batch, dict) else ["labels"])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +222,7 @@ def test_only_what_is_fed_moves() -> None:
     images, labels, ids = to_device((X, torch.arange(4), IDS), "meta")
     assert (images.device.type, labels.device.type, ids) == ("meta", "cpu", IDS)
     moved = to_device(({"x": X, "labels": X, "a": X.numpy()}, X), "meta")
-    assert [moved[0][key].device.type for key in ("x", "labels")] == ["meta", "cpu"]
+    assert [moved[0][key].device.type for key in ("x", "labels")] == ["meta", "meta"]
     assert isinstance(moved[0]["a"], np.ndarray)
     assert moved[1].device.type == "cpu"
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset, SubsetRandomSampler, TensorData
 
 import repsim
 from repsim.activations import ImageLoader, ShuffledLoader
-from repsim.activations.capture.batches import arguments
+from repsim.activations.capture.arguments import arguments
 from repsim.activations.capture.digests import input_digests
 from repsim.activations.harvesting.provenance import data_provenance
 from repsim.activations.harvesting.sampling import order_of, sampling_of
@@ -70,6 +70,43 @@ def test_all_arguments_belong_to_a_digest_in_any_order() -> None:
     assert [a == b for a, b in zip(both, others, strict=True)] == [k != 4 for k in range(N)]
     scaled = digests({"x": X, "mask": mask, "scale": torch.tensor(2.0)}, Named())
     assert not set(scaled) & set(both)
+
+
+def test_values_that_are_no_tensors_belong_to_a_digest() -> None:
+    def of(**more: Any) -> list[int]:
+        return input_digests({"x": X, **more}, N).tolist()
+
+    assert of(scale=3.0) == of(scale=3.0) != of(scale=2.0)
+    line = xxhash.xxh3_64_intdigest(b"scale\tfloat\t\n")
+    before = xxhash.xxh3_64_intdigest(b"x\tfloat32\t3\n")
+    for k, (digest, row) in enumerate(zip(of(scale=3.0), X, strict=True)):
+        h = xxhash.xxh3_64_intdigest(b"3.0", line)
+        assert digest == xxhash.xxh3_64_intdigest(row.numpy().tobytes(), h ^ before), k
+    assert of(flag=True) != of(flag=1)
+    texts = [f"text {k}" for k in range(N)]
+    assert of(text=texts)[3] == of(text=texts[:3] + [texts[3]] + ["other"] * 6)[3]
+    assert of(text=texts)[4] != of(text=texts[:4] + ["other"] * 6)[4]
+    assert of(cache=object()) == of(cache=object())
+    assert of(past=[{"key": X}]) == of(past=[{"key": X.clone()}]) != of(past=[{"key": X + 1}])
+
+
+def test_labels_of_rows_are_no_input(tmp_path: Path) -> None:
+    class Loss(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+            logits = self.head(x)
+            assert labels is not None
+            return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+    labels = torch.arange(N) % 2
+    with repsim.harvest(
+        Loss(), [{"x": X, "labels": labels}], tmp_path / "a.h5", examples=N
+    ) as store:
+        assert store.labels.tolist() == labels.tolist()
+        assert store.inputs.tolist() == input_digests({"x": X}, N).tolist()
 
 
 def test_a_store_has_the_digests_of_what_the_network_read(tmp_path: Path) -> None:

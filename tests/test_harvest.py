@@ -151,6 +151,30 @@ def test_a_batch_may_be_a_dictionary_of_arguments(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.labels, np.arange(N) % 3)
 
 
+class Scaled(nn.Module):
+    """A network with arguments that are no tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.f, self.g = nn.Linear(6, 5), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor, scale: float = 1.0, use_tanh: bool = False) -> Tensor:
+        hidden = self.f(x) * scale
+        return self.g(hidden.tanh() if use_tanh else hidden)
+
+
+def test_numbers_and_flags_of_a_batch_reach_the_network(tmp_path: Path) -> None:
+    x, net = torch.randn(N, 6), Scaled()
+    batches = [{"x": each, "scale": 3.0, "use_tanh": True, "note": "kept"} for each in x.split(8)]
+    with pytest.warns(RepsimWarning, match="'note'") as said:
+        store = repsim.harvest(net, batches, tmp_path / "a.h5", examples=N)
+    assert len(said) == 1
+    np.testing.assert_array_equal(
+        store["g"][:], torch.cat([net(each, 3.0, True) for each in x.split(8)]).detach()
+    )
+
+
 def test_padding_that_would_be_stored_is_said(tmp_path: Path) -> None:
     with pytest.warns(RepsimWarning, match="'embedding' is stored with the tokens that are pad"):
         repsim.harvest(Text(), texts(), tmp_path / "a.h5", examples=N, layers=["embedding"])
@@ -522,3 +546,21 @@ def test_two_processes_give_the_store_of_one(single: Path, tmp_path: Path, launc
     assert "".join(out for out, _ in said).count("n = 100") == 1
     assert target.read_bytes() == (single / "one.h5").read_bytes()
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
+def test_labels_that_make_a_network_fail_are_said(tmp_path: Path) -> None:
+    class Loss(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(6, 3)
+
+        def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+            found = self.head(x)
+            return found if labels is None else nn.functional.mse_loss(found, labels.float())
+
+    x, labels = torch.randn(N, 6), torch.arange(N)
+    with pytest.raises(CaptureError, match=r"given 'labels', .* as \(inputs, labels\)"):
+        repsim.harvest(Loss(), [{"x": x, "labels": labels}], tmp_path / "a.h5", examples=N)
+    with repsim.harvest(Loss(), [({"x": x}, labels)], tmp_path / "a.h5", examples=N) as store:
+        assert store.labels.tolist() == labels.tolist()

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
+from repsim.activations.capture.arguments import warn_of_unused
 from repsim.activations.capture.batches import batch_size, to_device
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
@@ -253,6 +254,7 @@ def _check(
     batch: Any,
 ) -> None:
     """Check that the inputs of those layers that run are functions of the example."""
+    warn_of_unused(network, batch)
     with running(network, batch):
         check_function(network, batch, [f"{layer}@input" for layer in modules], allowed, kept)
 

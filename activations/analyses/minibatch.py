@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from repsim.activations.capture.batches import run, to_device
+from repsim.activations.capture.arguments import run, warn_of_unused
+from repsim.activations.capture.batches import to_device
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
@@ -73,6 +74,7 @@ class NetworkSide:
 
     def layers_of(self, batch: Any) -> list[str]:
         if not self._layers:
+            warn_of_unused(self._model, batch)
             with self._kept.watching():
                 self._layers = list(trace_rows(self._model, batch, self._chosen))
             check_function(self._model, batch, self._layers, self._allowed, self._kept)

@@ -1,60 +1,34 @@
 """Batches of a loader, and the inputs of a network in them.
 
 A batch is a tensor or array (n, ...); a tuple or list that begins with one, or with a dictionary,
-followed by labels and ids; or a dictionary of tensors and arrays by the names of the network's
-arguments.
+followed by labels and ids; or a dictionary by the names of the network's arguments, at least one of
+them a tensor or array.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from repsim.activations.capture.modules import unwrap
 from repsim.data.targets import LABEL
 from repsim.dense import as_dense
 from repsim.errors import UsageError
 
-#: Keys of a dictionary that are about the examples, and no input of the network.
-ABOUT = frozenset({"label", "labels", "id", "ids"})
+#: Keys of a dictionary that are about the examples; arguments only of a network that names them.
+LABELS = ("labels", "label")
+_IDS = ("ids", "id")
+ABOUT = frozenset({*LABELS, *_IDS})
 
-#: The name of an argument that is given by its place.
-FIRST = ""
-
-
-def run(model: nn.Module, batch: Any) -> Any:
-    """Feed a network with a batch, and return what it returns.
-
-    A tensor is its first argument. Of a tuple or list so is the first element. A dictionary gives
-    the arguments of its keys; others, and labels and ids, are left out, but a single tensor under a
-    name that the network does not know is the first argument too. Arrays become tensors where the
-    network lies, of its floating-point type.
-
-    Raises:
-        UsageError: a batch of another kind, or a dictionary that does not fit.
-    """
-    given = arguments(model, batch)
-    return model(given[FIRST]) if FIRST in given else model(**given)
-
-
-def arguments(model: nn.Module, batch: Any) -> dict[str, Tensor]:
-    """The tensors that ``run`` gives a network, by the names of its arguments.
-
-    The first argument, where no name says so, is ``FIRST``. The errors are those of ``run``.
-    """
-    inputs = inputs_of(batch)
-    if isinstance(inputs, Mapping):
-        return _fitting(model, {key: _as_tensor(value, model) for key, value in inputs.items()})
-    return {FIRST: _as_tensor(inputs, model)}
+#: Arguments that are of the whole batch, though as many rows as examples may come together.
+_WHOLE = frozenset({"src_mask", "tgt_mask", "memory_mask", "attn_mask"})
 
 
 def inputs_of(batch: Any) -> Any:
-    """The inputs of a network in a batch: a tensor, an array, or a dictionary of them.
+    """The inputs of a network in a batch: a tensor, an array, or those of a dictionary.
 
     Raises:
         UsageError: there is none.
@@ -133,10 +107,13 @@ def batch_size(batch: Any) -> int:
     """
     inputs = inputs_of(batch)
     values = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
-    for value in values:
-        if value.ndim:
-            return len(value)
-    raise UsageError("a batch gave a single number; expected (n, ...)")
+    # A row of numbers may be of the whole batch, such as a scale for each feature.
+    sizes = [len(each) for each in sorted(values, key=lambda v: v.ndim < 2) if each.ndim]
+    if not sizes:
+        raise UsageError("a batch gave a single number; expected (n, ...)")
+    told = [_beside(batch, 2, _IDS), _beside(batch, 1, LABELS)]
+    counts = [len(each) for each in told if hasattr(each, "__len__") and np.ndim(each)]
+    return next((size for size in sizes if size in counts), sizes[0])
 
 
 def head(batch: Any, k: int) -> Any:
@@ -150,7 +127,9 @@ def pick(batch: Any, places: Sequence[int]) -> Any:
 
     def cut(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {key: cut(each) for key, each in value.items()}
+            return {
+                k: cut(each) if is_by_example(k, each, n) else each for k, each in value.items()
+            }
         if isinstance(value, (Tensor, np.ndarray)):
             return value[index] if value.ndim and len(value) == n else value
         if isinstance(value, (tuple, list)) and len(value) == n:
@@ -162,84 +141,77 @@ def pick(batch: Any, places: Sequence[int]) -> Any:
     return [cut(each) for each in batch] if isinstance(batch, (tuple, list)) else cut(batch)
 
 
-def to_device(batch: Any, device: torch.device | str) -> Any:
-    """The batch with the tensors that the network is fed with on ``device``.
+def is_by_example(name: str, value: Any, n: int) -> bool:
+    """True for an entry of a dictionary that has an element for each of n examples."""
+    if name in _WHOLE:
+        return False
+    if isinstance(value, (Tensor, np.ndarray)):
+        return bool(value.ndim) and len(value) == n
+    return isinstance(value, Mapping) or (isinstance(value, (tuple, list)) and len(value) == n)
 
-    Labels and ids stay where they are; arrays become tensors only when they are fed.
+
+def to_device(batch: Any, device: torch.device | str) -> Any:
+    """The batch with the tensors that the network may be fed with on ``device``.
+
+    Labels and ids beside the inputs stay where they are; arrays become tensors only when they are
+    fed.
     """
-    if isinstance(batch, (tuple, list)) and batch:
-        return [to_device(batch[0], device), *batch[1:]]
-    if isinstance(batch, Mapping):
-        return {
-            key: value if key in ABOUT else to_device(value, device) for key, value in batch.items()
-        }
-    return as_dense(batch, "a batch").to(device) if isinstance(batch, Tensor) else batch
+    return _fed(batch, lambda each: as_dense(each, "a batch").to(device))
 
 
 def as_type(batch: Any, kind: torch.dtype) -> Any:
     """The batch with the floating-point tensors that the network is fed with in another type."""
+    return _fed(batch, lambda each: each.to(kind) if each.is_floating_point() else each)
+
+
+def _fed(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(batch, (tuple, list)) and batch:
-        return [as_type(batch[0], kind), *batch[1:]]
-    if isinstance(batch, Mapping):
-        return {
-            key: value if key in ABOUT else as_type(value, kind) for key, value in batch.items()
-        }
-    return batch.to(kind) if isinstance(batch, Tensor) and batch.is_floating_point() else batch
+        return [_fed(batch[0], change), *batch[1:]]
+    return _changed(batch, change)
 
 
-def _fitting(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inputs that the forward of a network takes."""
-    signature = inspect.signature(unwrap(model).forward)
-    parameters = signature.parameters.values()
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        fitting = dict(inputs)
-    else:
-        named = {e.name for e in parameters if e.kind in (e.POSITIONAL_OR_KEYWORD, e.KEYWORD_ONLY)}
-        fitting = {key: value for key, value in inputs.items() if key in named}
-        if not fitting and len(inputs) == 1:
-            return {FIRST: next(iter(inputs.values()))}
-    try:
-        signature.bind(**fitting)
-    except TypeError as error:
-        raise UsageError(
-            f"a batch of {', '.join(map(str, inputs))} does not fit forward{signature}: {error}"
-        ) from None
-    return fitting
-
-
-def _as_tensor(value: Tensor | np.ndarray, model: nn.Module) -> Tensor:
-    """An array as a tensor that suits the network; a tensor as it is."""
+def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A value with every tensor in it changed."""
     if isinstance(value, Tensor):
-        return value
-    try:
-        # Torch has no read-only tensors, and none with negative strides.
-        tensor = torch.from_numpy(np.require(value, requirements=["C", "W"]))
-    except TypeError:
-        raise UsageError(
-            f"a batch has an array of {value.dtype}; expected one that torch has, such as float32"
-        ) from None
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    return tensor.to(like.device, like.dtype if tensor.is_floating_point() else None)
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _changed(each, change) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_changed(each, change) for each in value)
+    return value
 
 
-def targets_of(batch: Any) -> dict[str, np.ndarray]:
+def targets_of(batch: Any, arguments: Collection[str] = ()) -> dict[str, np.ndarray]:
     """The targets that come with a batch, by name.
 
     Classes are int64 (n,), rows of zeros and ones uint8 (n, k). Labels without a name are the
     target ``label``; several targets come as a dictionary in place of labels.
 
+    Args:
+        batch: of any kind.
+        arguments: names among ``labels`` and ``label`` that the network takes. What a dictionary
+            has there is for the network, and a target as well only where it can be one.
+
     Raises:
         UsageError: they are neither classes from 0, nor zeros and ones, one each.
     """
-    given = _beside(batch, 1, ("labels", "label"))
+    given, n = _beside(batch, 1, LABELS), batch_size(batch)
     if given is None:
         return {}
-    named = given if isinstance(given, Mapping) else {LABEL: given}
-    return {str(name): _target(values, batch_size(batch)) for name, values in named.items()}
+    if isinstance(given, Mapping):
+        return {str(name): _target(values, n) for name, values in given.items()}
+    try:
+        return {LABEL: _target(given, n)}
+    except UsageError:
+        told = _key_of(batch, 1, LABELS)
+        if told is not None and told in arguments:
+            return {}
+        raise
 
 
 def _target(given: Any, n: int) -> np.ndarray:
-    values = np.asarray(as_dense(given, "labels of a batch"))
+    given = as_dense(given, "labels of a batch")
+    values = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
     if values.dtype.kind not in "iub" or values.shape[:1] != (n,) or values.ndim > 2:
         raise UsageError(
             f"a batch of {n} examples came with labels of {values.dtype}, shape "
@@ -266,7 +238,7 @@ def ids_of(batch: Any) -> list[str] | None:
     Raises:
         UsageError: not one each.
     """
-    given = _beside(batch, 2, ("ids", "id"))
+    given = _beside(batch, 2, _IDS)
     if given is None:
         return None
     ids = [each.decode() if isinstance(each, bytes) else str(each) for each in _listed(given)]
@@ -284,13 +256,26 @@ def mask_of(batch: Any) -> Tensor | None:
 
 def _beside(batch: Any, place: int, keys: tuple[str, ...]) -> Any:
     """An entry of a batch about its examples, in its place or under one of its keys."""
-    if isinstance(batch, (tuple, list)):
-        if len(batch) > place:
-            return batch[place]
-        batch = batch[0] if batch else None
-    if isinstance(batch, Mapping):
-        return next((batch[key] for key in keys if key in batch), None)
-    return None
+    if isinstance(batch, (tuple, list)) and len(batch) > place:
+        return batch[place]
+    key = _key_of(batch, place, keys)
+    return None if key is None else _dictionary_of(batch)[key]
+
+
+def _key_of(batch: Any, place: int, keys: tuple[str, ...]) -> str | None:
+    """The key in the dictionary of a batch under which such an entry is; None where there is none.
+
+    An entry in its place comes before one under a key.
+    """
+    if isinstance(batch, (tuple, list)) and len(batch) > place:
+        return None
+    return next((key for key in keys if key in _dictionary_of(batch)), None)
+
+
+def _dictionary_of(batch: Any) -> Mapping[Any, Any]:
+    """The dictionary of a batch, alone or first; empty where it has none."""
+    first = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+    return first if isinstance(first, Mapping) else {}
 
 
 def _listed(values: Any) -> list[Any]:

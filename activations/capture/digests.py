@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 import xxhash
 from torch import Tensor
 
+from repsim.activations.capture.batches import is_by_example
 
-def input_digests(given: Mapping[str, Tensor], n: int) -> np.ndarray:
+#: Values whose text is all that they are.
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, torch.dtype, torch.device)
+
+
+def input_digests(given: Mapping[str, Any], n: int) -> np.ndarray:
     """A digest of all that a network was given for each of n examples, uint64 (n,).
 
     It depends on the example alone: not on its batch, nor on the order of the arguments. For each
     argument in order of name, h becomes XXH3-64(row, seed = h XOR XXH3-64(line)), beginning with
     h = 0; ``row`` is the bytes of the example's values, ``line`` the argument's name, number type
-    and the shape of a row. An argument without n rows counts whole for every example.
+    and the shape of a row. An argument without n rows counts whole for every example. Of a number,
+    a flag, None or a text, ``row`` is its text; lists and dictionaries count element by element.
 
     Args:
         given: arguments by name, as ``arguments`` gives them.
@@ -24,17 +31,53 @@ def input_digests(given: Mapping[str, Tensor], n: int) -> np.ndarray:
     """
     found = [0] * n
     for name in sorted(given):
-        value = _plain(given[name])
-        shared = not value.ndim or len(value) != n
-        shape = ",".join(map(str, value.shape if shared else value.shape[1:]))
-        kind = str(value.dtype).removeprefix("torch.")
-        line = xxhash.xxh3_64_intdigest(f"{name}\t{kind}\t{shape}\n".encode())
-        rows = value.reshape(1 if shared else n, -1).view(torch.uint8).numpy()
-        found = [
-            xxhash.xxh3_64_intdigest(rows[0 if shared else k], h ^ line)
-            for k, h in enumerate(found)
-        ]
+        value = given[name]
+        if isinstance(value, Tensor):
+            found = _with_tensor(found, name, _plain(value), is_by_example(name, value, n))
+        else:
+            shared = isinstance(value, Mapping) or not is_by_example(name, value, n)
+            found = [
+                _with_value(h, name, value if shared else value[k]) for k, h in enumerate(found)
+            ]
     return np.array(found, np.uint64)
+
+
+def _with_tensor(found: list[int], name: str, value: Tensor, by_example: bool) -> list[int]:
+    """Digests that a tensor is added to, whole or by its rows."""
+    line = _line(name, str(value.dtype), value.shape[1:] if by_example else value.shape)
+    rows = value.reshape(len(value) if by_example else 1, -1).view(torch.uint8).numpy()
+    return [
+        xxhash.xxh3_64_intdigest(rows[k if by_example else 0], h ^ line)
+        for k, h in enumerate(found)
+    ]
+
+
+def _with_value(h: int, name: str, value: Any) -> int:
+    """A digest that a value is added to."""
+    for path, leaf in _leaves(name, value):
+        if isinstance(leaf, Tensor):
+            (h,) = _with_tensor([h], path, _plain(leaf), False)
+        else:
+            text = repr(leaf) if isinstance(leaf, _PLAIN) else ""
+            h = xxhash.xxh3_64_intdigest(text.encode(), h ^ _line(path, type(leaf).__name__, ()))
+    return h
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The values within lists and dictionaries, by their paths."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiubc":
+        value = torch.from_numpy(value.copy())
+    if not isinstance(value, (Mapping, list, tuple)):
+        yield name, value
+        return
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, each in sorted(pairs, key=lambda pair: str(pair[0])):
+        yield from _leaves(f"{name}.{key}", each)
+
+
+def _line(name: str, kind: str, shape: tuple[int, ...]) -> int:
+    text = f"{name}\t{kind.removeprefix('torch.')}\t{','.join(map(str, shape))}\n"
+    return xxhash.xxh3_64_intdigest(text.encode())
 
 
 def _plain(value: Tensor) -> Tensor:

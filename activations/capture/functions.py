@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.batches import as_type, batch_size, pick, run
+from repsim.activations.capture.arguments import run
+from repsim.activations.capture.batches import as_type, batch_size, pick
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
 from repsim.devices import default_memory

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from repsim.activations.capture.batches import batch_size, head, inputs_of, run
+from repsim.activations.capture.arguments import arguments, run
+from repsim.activations.capture.batches import LABELS, batch_size, head, inputs_of
 from repsim.activations.capture.hooks import Capture, listed
 from repsim.activations.capture.modules import Choice, unwrap
 from repsim.activations.capture.unchanged import same_random_numbers
@@ -79,8 +80,16 @@ def trace_rows(
             f"the network does not run on "
             f"{', '.join(f'{k} {tuple(v.shape)} {v.dtype}' for k, v in shown.items())}: "
             f"{(str(error) or type(error).__name__).splitlines()[0]}; check the size, channels and "
-            "number type that it takes"
+            f"number type that it takes{_about_labels(model, batch)}"
         ) from error
+
+
+def _about_labels(model: nn.Module, batch: Any) -> str:
+    """The remedy where labels of rows made a network fail that computes a loss of its own."""
+    passed = [name for name in LABELS if name in arguments(model, batch)]
+    if not passed:
+        return ""
+    return f"; it was given {passed[0]!r}, and labels of rows alone are to come as (inputs, labels)"
 
 
 def _trace_rows(

@@ -14,12 +14,8 @@ import torch
 from torch import nn
 
 from repsim._version import __version__
-from repsim.activations.capture.batches import (
-    batch_size,
-    mask_of,
-    run,
-    to_device,
-)
+from repsim.activations.capture.arguments import label_arguments, run, warn_of_unused
+from repsim.activations.capture.batches import batch_size, mask_of, to_device
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
@@ -141,6 +137,7 @@ def harvest(
         recorded["batch_size"] = batch_size(first)
         kept = stack.enter_context(Unchanged(model.to(target)))
         shown = to_device(first, target)
+        warn_of_unused(model, shown)
         plan = plan_layers(model, shown, layers, reduce, dtype, n, kept)
         check_function(model, shown, list(plan.layers), allowed, kept)
         recorded["n"] = plan.n
@@ -151,6 +148,7 @@ def harvest(
             first,
             getattr(loader, "dataset", None),
             order=order_of(loader, n),
+            label_arguments=label_arguments(model),
         )
         if path.exists() and not overwrite:
             store = _finished(path, recorded, plan.layers, rows.ids(first, 0))
@@ -198,6 +196,7 @@ def plan_harvest(
     target = _device_of(model) if device is None else find_device(device)
     moved = to_device(first, target)
     with Unchanged(model.to(target)) as kept:
+        warn_of_unused(model, moved)
         plan = plan_layers(model, moved, layers, PoolingRules(pooling), dtype, n, kept)
         check_function(model, moved, list(plan.layers), Allowed(allow_random, allow_batch), kept)
     return plan

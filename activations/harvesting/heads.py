@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from repsim.activations.capture.arguments import run, warn_of_unused
 from repsim.activations.capture.batches import batch_size as examples_of
-from repsim.activations.capture.batches import inputs_of, run, to_device
+from repsim.activations.capture.batches import inputs_of, to_device
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
@@ -109,6 +110,7 @@ def head_features(
         for batch in loader:
             shown = to_device(batch, target)
             if not blocks:
+                warn_of_unused(network, shown)
                 with running(network, shown):
                     check_function(network, shown, ["head@input"], allowed, kept)
             blocks.append(_input_of_head(network, shown, head.weight.shape[1]))

@@ -37,6 +37,7 @@ class HarvestRows:
         first: the first batch.
         dataset: of the loader; a set of ours knows the names of classes.
         order: the place of each example in the data set, (n,), where the loader says so.
+        label_arguments: names of labels that the network takes.
     """
 
     def __init__(
@@ -48,15 +49,17 @@ class HarvestRows:
         dataset: Any = None,
         *,
         order: np.ndarray | None = None,
+        label_arguments: Sequence[str] = (),
     ) -> None:
         self.plan = plan
         #: Memory between the network and the file: room for two of the largest layer's batches.
         self.waiting_bytes = _waiting_bytes(plan, batch_size(first))
         self.mask: Tensor | None = None
         self._order = order
+        self._label_arguments = label_arguments
         own = dataset if isinstance(dataset, Labelled) else None
         self.spec = ExampleSpec(
-            _specs(targets_of(first), () if own is None else own.targets),
+            _specs(targets_of(first, label_arguments), () if own is None else own.targets),
             "" if own is None else own.chosen,
             inputs=True,
             order=order is not None,
@@ -115,7 +118,7 @@ class HarvestRows:
         )
 
     def _targets(self, batch: Any) -> dict[str, np.ndarray]:
-        found = targets_of(batch)
+        found = targets_of(batch, self._label_arguments)
         told = {each.name: each.columns for each in self.spec.targets}
         came = {name: v.shape[1] if v.ndim == 2 else None for name, v in found.items()}
         if came != told:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from repsim.activations.capture.arguments import FIRST, arguments, run
 from repsim.activations.capture.batches import (
-    FIRST,
-    arguments,
+    LABELS,
     batch_size,
     mask_of,
-    run,
+    targets_of,
     to_device,
 )
 from repsim.activations.capture.digests import input_digests
@@ -26,8 +26,15 @@ from repsim.errors import StoreError
 
 
 def batch_digests(model: nn.Module, batch: Any) -> np.ndarray:
-    """The digest of the inputs of each example of a batch, before the network can change them."""
-    return input_digests(arguments(model, batch), batch_size(batch))
+    """The digest of the inputs of each example of a batch, before the network can change them.
+
+    Labels of rows have a place of their own in a store; a network that takes them and one that does
+    not read the same inputs.
+    """
+    given = arguments(model, batch)
+    if isinstance(batch, Mapping) and targets_of(batch, LABELS):
+        given = {name: value for name, value in given.items() if name not in LABELS}
+    return input_digests(given, batch_size(batch))
 
 
 class _Held:
