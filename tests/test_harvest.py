@@ -557,9 +557,9 @@ def test_labels_that_make_a_network_fail_are_said(tmp_path: Path) -> None:
 
         def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
             found = self.head(x)
-            return found if labels is None else nn.functional.mse_loss(found, labels.float())
+            return found if labels is None else nn.functional.nll_loss(found, labels)
 
-    x, labels = torch.randn(N, 6), torch.arange(N)
+    x, labels = torch.randn(N, 6), torch.arange(N) + 3
     with pytest.raises(CaptureError, match=r"given 'labels', .* as \(inputs, labels\)"):
         repsim.harvest(Loss(), [{"x": x, "labels": labels}], tmp_path / "a.h5", examples=N)
     with repsim.harvest(Loss(), [({"x": x}, labels)], tmp_path / "a.h5", examples=N) as store:
