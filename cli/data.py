@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -55,19 +56,25 @@ def list_sets(data_dir: Path) -> None:
     images will do as well.
     """
     from repsim.configuration import settings_of
-    from repsim.data import set_names
-    from repsim.data.fetch import REMOTES
+    from repsim.data import Split, set_names
     from repsim.data.sets import find_kind
     from repsim.data.size import size_text
 
-    for name in set_names():
-        kind = find_kind(name)
-        sizes = ", ".join(f"{count} {base}" for base, count in kind.sizes.items())
+    kinds = {name: find_kind(name) for name in set_names()}
+    splits = {name: _splits(kind().sizes) for name, kind in kinds.items()}
+    wide, wider = (max(map(len, texts)) + 2 for texts in (splits, splits.values()))
+    for name, kind in kinds.items():
         missing = kind().missing(data_dir)
         if missing:
             state = f"missing in {data_dir}: {', '.join(missing)}"
         else:
-            state = f"present in {data_dir}" if name in REMOTES else "built in"
-        click.echo(f"{name:<10}{sizes:<28}{size_text(kind.default_size):<9}{state}")
+            in_files = kind().files(Split("train"), data_dir) is not None
+            state = f"present in {data_dir}" if in_files else "built in"
+        click.echo(f"{name:<{wide}}{splits[name]:<{wider}}{size_text(kind.default_size):<9}{state}")
         for each in settings_of(kind):
             click.echo(f"    {each.name}={each.default}  {each.description}")
+
+
+def _splits(sizes: Mapping[str, int]) -> str:
+    """Splits with their sizes, as in ``1437 train, 360 test``."""
+    return ", ".join(f"{count} {base}" for base, count in sizes.items())

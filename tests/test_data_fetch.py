@@ -254,7 +254,7 @@ def test_the_list_command_says_what_is_there(mnist: Server, tmp_path: Path) -> N
     (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
     lines = run("list", "--data-dir", str(tmp_path)).stdout.splitlines()
     sets = {line.split()[0]: line for line in lines if not line.startswith(" ")}
-    assert list(sets) == ["cifar10", "digits", "mnist"]
+    assert list(sets) == ["cifar10", "digits", "mnist", "two-digits"]
     assert "1437 train, 360 test" in sets["digits"]
     assert any(line.startswith("    noise=0.0") for line in lines)
     assert f"missing in {tmp_path}: t10k-labels-idx1-ubyte" in sets["mnist"]

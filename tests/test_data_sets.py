@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -365,7 +366,7 @@ def test_parameters_are_checked_in_one_line(text: str, message: str) -> None:
 
 
 def test_sets_are_found_by_their_modules() -> None:
-    assert set_names() == ["cifar10", "digits", "mnist"]
+    assert set_names() == ["cifar10", "digits", "mnist", "two-digits"]
     assert find_set("digits:noise=0.5") == Digits(noise=0.5)
     assert find_set("photos") is None
     assert find_set(Path("digits")) is None
@@ -400,7 +401,11 @@ def test_noise_is_that_of_the_image_whatever_the_slice_and_grows_with_its_share(
 
 def test_data_list_shows_sizes_and_parameters() -> None:
     out = CliRunner().invoke(cli, ["data", "list"]).output
-    assert "digits    1437 train, 360 test        32x32    built in" in out
+    assert re.search(r"^digits +1437 train, 360 test +32x32 +built in$", out, re.MULTILINE)
+    pairs = "10000 train, 10000 validation, 10000 test"
+    assert re.search(
+        rf"^two-digits +{pairs} +28x56 +missing in .*: train-images", out, re.MULTILINE
+    )
     assert "    noise=0.0  probability that a pixel is replaced by a uniform one" in out
 
 
@@ -431,7 +436,8 @@ def test_the_set_that_contributing_teaches_is_trained_on_and_harvested() -> None
         assert found.exit_code == 0, found.output
         return found.output
 
-    assert "bars      512 train, 128 test         16x24    built in" in run("data", "list")
+    listed = run("data", "list")
+    assert re.search(r"^bars +512 train, 128 test +16x24 +built in$", listed, re.MULTILINE)
     settings = [
         "--depth",
         "10",
