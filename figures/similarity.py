@@ -50,7 +50,8 @@ def similarity_curves(
     """For each layer of a: CKA with its counterpart in b, and with the most similar layer of b.
 
     Of two augmented copies of the images, the same layer only; of classes, CKA with the classes.
-    Bands are 95 % intervals, where the map has standard errors of the values shown.
+    Bands are 95 % intervals, where the map has standard errors of the values shown: over examples,
+    or of an average over networks.
     """
     return panels(curves_figure(result, estimator), style=style)
 
@@ -102,7 +103,8 @@ def curves_figure(result: SimilarityMap, estimator: str = "unbiased") -> FigureD
     ends = (min(0.0, 1.05 * min(lows, default=0.0)), 1.02)
     axes = (f"{result.name_a} layer", f"CKA ({estimator})")
     panel = Lines("", *axes, result.layers_a, lines, ylim=ends)
-    bands = "" if lines[0].low is None else " Bands are 95 % intervals over examples."
+    over = "examples" if result.maps == 1 else "networks"
+    bands = "" if lines[0].low is None else f" Bands are 95 % intervals over {over}."
     caption = f"CKA ({estimator}) over the layers of {result.name_a}, n = {result.n:,}.{bands}"
     return FigureData("Similarity over depth", caption, [panel], result.provenance)
 

@@ -10,23 +10,33 @@ import numpy as np
 
 from repsim.errors import UsageError
 
+#: Numbers along the first axis, and any shape behind it.
+Values = Sequence[float] | Sequence[Sequence[float]] | np.ndarray
+
+
+def check_level(level: float) -> None:
+    """Raise ``UsageError`` for a level that no interval can have."""
+    if not 0 < level < 1:
+        raise UsageError(f"level is {level}; expected between 0 and 1, such as 0.95")
+
 
 def normal_quantile(level: float) -> float:
     """z with a share ``level`` of the standard normal distribution in [-z, z]."""
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
-def t_quantile(level: float, freedom: int) -> float:
-    """The same of Student's t distribution with so many degrees of freedom."""
+def t_quantile(level: float, freedom: float | np.ndarray) -> np.ndarray:
+    """The same of Student's t distribution with so many degrees of freedom, of any shape."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, (1 + level) / 2))
+    return np.asarray(stdtrit(freedom, (1 + level) / 2))
 
 
-def mean_interval(
-    values: Sequence[float] | Sequence[Sequence[float]] | np.ndarray, level: float = 0.95
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mean_interval(values: Values, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over the first axis, as of seeds, and the ends of its Student t interval (Student 1908).
+
+    Of values that are independent, as one a network is. Values of pairs that share networks are
+    not: ``repsim.jackknife.network_interval``.
 
     mean ± t s / sqrt(k), with s the standard deviation of k values and k - 1 degrees of freedom.
     One value has no interval: its ends are NaN. A NaN among values makes their mean and both ends
@@ -47,8 +57,7 @@ def mean_interval(
         raise UsageError(
             "there are no values to average; expected one a seed, along the first axis"
         )
-    if not 0 < level < 1:
-        raise UsageError(f"level is {level}; expected between 0 and 1, such as 0.95")
+    check_level(level)
     mean, count = stacked.mean(0), len(stacked)
     if count == 1:
         return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)

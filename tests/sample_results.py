@@ -73,6 +73,7 @@ def similarity(rng: np.random.Generator, **changes: Any) -> SimilarityMap:
 def tables(rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Everything that may stand beside the values."""
     made = {key: rng.uniform(size=(3, 2)) for key in ("stderr", "p_value", "p_value_max")}
+    made["freedom"] = rng.integers(1, 9, size=(3, 2)).astype(float)
     for table in made.values():
         table[1, 0] = np.nan
     return made

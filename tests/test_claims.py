@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from repsim.figures.papers.engine import Number, exactly, over_seeds, several
-from repsim.figures.papers.engine.findings import mean_decides, worst_decides
+from repsim.figures.papers.engine.findings import TOO_FEW, mean_decides, worst_decides
+from repsim.jackknife import network_interval
 
 FOUND = SimpleNamespace(data="digits", seeds=range(3), words={"data": "digits", "last": 4})
 
@@ -22,37 +23,70 @@ FOUND = SimpleNamespace(data="digits", seeds=range(3), words={"data": "digits", 
         ([1.0, 1.1, 0.9], "above", 2.0, "not supported"),
         ([1.0, 1.1, 0.9], "below", 2.0, "supported"),
         ([1.0, 1.1, 0.9], "below", 0.5, "not supported"),
-        ([1.0], "above", 0.5, "undecided"),
-        ([0.8, 0.8], "above", 0.8, "undecided"),
+        ([1.0], "above", 0.5, TOO_FEW),
+        ([1.0, 1.0001], "above", 0.5, TOO_FEW),
         ([0.8, 0.8, 0.8], "above", 0.8, "undecided"),
-        ([1.0, 1.0], "above", 0.8, "undecided"),
+        ([1.0, 1.0], "above", 0.8, TOO_FEW),
         ([1.0, 1.0, 1.0], "above", 0.8, "supported"),
         ([1.0, 1.0, 1.0], "below", 0.8, "not supported"),
-        ([math.nan, 1.0], "above", 0.5, "undecided"),
+        ([math.nan, 1.0, 1.0], "above", 0.5, "undecided"),
     ],
 )
-def test_means_over_seeds_decide_by_their_interval(
+def test_means_over_networks_decide_by_their_interval_from_three_on(
     values: list[float], side: Any, bound: float, verdict: str
 ) -> None:
-    assert mean_decides(values, side, bound).verdict == verdict
+    assert mean_decides(Number(values), side, bound).verdict == verdict
+
+
+PAIRS = [("x-0", "x-1"), ("x-0", "x-2"), ("x-1", "x-2")]
+
+
+def test_the_interval_over_pairs_is_the_jackknifes_over_networks() -> None:
+    number = Number([0.5, 0.6, 0.8], networks=PAIRS)
+    found = mean_decides(number, "above", 0.5)
+    assert (found.value, found.low, found.high) == network_interval(number.values, PAIRS)
+    assert found.verdict == "undecided"
+    assert mean_decides(Number(number.values), "above", 0.25).verdict == "supported"
+    assert mean_decides(number, "above", 0.25).verdict == "undecided"  # twice as wide
+
+
+def test_networks_are_counted_and_not_their_pairs() -> None:
+    def claim(*networks: tuple[str, ...]) -> Any:
+        values = [0.5 + 0.01 * k for k in range(len(networks))]
+        declared = over_seeds("a", "b", "c", above=0.2)(
+            lambda found: Number(values, networks=networks)
+        )
+        (finding,) = declared.findings(FOUND)
+        return finding.seeds, finding.verdict
+
+    assert claim(*PAIRS) == (3, "supported")
+    assert claim(PAIRS[0]) == (1, TOO_FEW)  # of one kind or of two: names do not tell
+    crossed = [(f"x-{i}", f"y-{j}") for i in range(2) for j in range(3)]
+    assert claim(*crossed) == (2, TOO_FEW)
+    assert claim(*((f"x-{k}", f"y-{k}") for k in range(3))) == (3, "supported")
+
+
+def test_identities_need_no_number_of_networks() -> None:
+    (finding,) = exactly("a", "b", "c", below=0.2)(lambda found: [0.1]).findings(FOUND)
+    assert finding.verdict == "supported"
 
 
 def test_the_interval_of_a_claim_is_students() -> None:
-    found = mean_decides([1.0, 2.0, 3.0], "above", 0.0)
+    found = mean_decides(Number([1.0, 2.0, 3.0]), "above", 0.0)
     reach = 4.302652729911275 / math.sqrt(3)  # t of two degrees of freedom
     assert (found.low, found.high) == pytest.approx((2 - reach, 2 + reach))
 
 
 def test_without_a_bound_nothing_is_decided() -> None:
-    assert mean_decides([1.0, 1.0], None, math.nan).verdict == "reported"
+    assert mean_decides(Number([1.0, 1.0]), None, math.nan).verdict == "reported"
 
 
 def test_the_worst_case_decides_what_has_to_hold_of_all() -> None:
-    assert worst_decides([0.1, 0.3], "below", 0.2).verdict == "not supported"
-    assert worst_decides([0.1, 0.2], "below", 0.2).verdict == "supported"
-    assert worst_decides([0.1, 0.3], "above", 0.1).value == 0.1
+    assert worst_decides(Number([0.1, 0.3]), "below", 0.2).verdict == "not supported"
+    assert worst_decides(Number([0.1, 0.2]), "below", 0.2).verdict == "supported"
+    assert worst_decides(Number([0.1, 0.3]), "above", 0.1).value == 0.1
     for values in ([0.1, math.nan], [math.nan, 0.1], []):
-        assert worst_decides(values, "below", 0.2).verdict == "undecided"
+        assert worst_decides(Number(values), "below", 0.2).verdict == "undecided"
 
 
 def test_a_claim_is_declared_beside_its_values() -> None:

@@ -22,6 +22,7 @@ from repsim.errors import MismatchError, StoreError, UsageError
 from repsim.figures import Diagram, Heatmap, Line, Lines, PrintedTable
 from repsim.figures.artists import COLORMAP
 from repsim.figures.style import STYLES
+from repsim.jackknife import over_networks
 from repsim.results import Result, SimilarityMap
 from repsim.results.figure import FigureData, Panel
 
@@ -39,6 +40,7 @@ def similarity(seed: int = 0, **changes: Any) -> SimilarityMap:
     values = np.exp(-(apart**2) / 20) + np.random.default_rng(seed).normal(0, 0.02, (16, 16))
     made: dict[str, Any] = {"biased": values / 2, "provenance": {"a": {"seed": seed}}}
     made |= {"n": 100, "name_a": f"simclr-{seed}", "name_b": f"supervised-{seed}"}
+    made["networks"] = ((f"simclr-{seed}", f"supervised-{seed}"),)
     return SimilarityMap(
         **{"layers_a": BLOCKS, "layers_b": BLOCKS, "unbiased": values, "kernel": "linear"}
         | made
@@ -495,6 +497,7 @@ def test_the_average_of_maps_is_that_of_their_values() -> None:
     assert mean.biased == pytest.approx(stacked.mean(0) / 2)
     assert (mean.name_a, mean.name_b, mean.n, mean.maps) == ("SimCLR", "supervised", 100, 4)
     assert mean.provenance == {"average_of": [{"a": {"seed": seed}} for seed in range(4)]}
+    assert mean.networks == tuple((f"simclr-{seed}", f"supervised-{seed}") for seed in range(4))
     assert mean.p_value is None
     # Few seeds: Student's t, 3.182 with three degrees of freedom.
     low, high = mean.interval()
@@ -508,6 +511,37 @@ def test_an_average_survives_a_file(tmp_path: Path) -> None:
     again = Result.load(mean.save(tmp_path / "mean.json")[0])
     assert same(again.to_dict(), mean.to_dict())
     assert again.maps == 2
+
+
+def test_an_average_over_pairs_has_the_jackknife_over_networks() -> None:
+    """Whether they share networks is told by the digests, not by places or names of the maps."""
+    maps = [similarity(seed) for seed in range(3)]
+    pairs = [("x", "y"), ("z", "x"), ("y", "z")]
+    shared = [replace(each, networks=(pair,)) for each, pair in zip(maps, pairs, strict=True)]
+    mean = SimilarityMap.average(shared, "SimCLR", "other SimCLR")
+    spread = over_networks(np.stack([each.unbiased for each in maps]), pairs)
+    assert mean.stderr == pytest.approx(spread.stderr)
+    assert mean.stderr == pytest.approx(SimilarityMap.average(maps, "a", "b").stderr * 2)  # type: ignore[operator]
+    assert (mean.freedom == 2).all()  # type: ignore[union-attr]
+    named = SimilarityMap.average(maps, "SimCLR", "other SimCLR", networks=pairs)
+    assert same(named.to_dict(), mean.to_dict())
+
+
+def test_an_average_of_maps_of_unknown_networks_has_no_error_and_says_so(tmp_path: Path) -> None:
+    maps = [similarity(0), similarity(1, networks=())]
+    cases = (
+        (maps, "which networks the maps are of is not recorded; say so by networks="),
+        ([similarity(0, networks=(("x", "y"),))] * 2, "nothing is left of these maps without one"),
+    )
+    for given, reason in cases:
+        mean = SimilarityMap.average(given, "a", "b")
+        assert mean.stderr is mean.freedom is None
+        assert mean.notes["stderr"].startswith(reason)
+        with pytest.raises(UsageError, match=f"no standard errors; {reason}"):
+            mean.interval()
+        assert Heatmap.of(mean, "mean").low is None
+    with pytest.raises(UsageError, match="1 entries of networks came with 2 values"):
+        SimilarityMap.average(maps, "a", "b", networks=[("x", "y")])
 
 
 def test_averages_of_one_of_none_and_of_unlike_maps() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import Field
 from toy_paper import (
@@ -34,17 +35,20 @@ from repsim.figures.papers.engine import (
     Run,
     analysis,
     grid,
+    mean_line,
     over_seeds,
     several,
 )
 from repsim.figures.papers.engine.estimates import Cost, Estimator, estimate
 from repsim.figures.papers.engine.failures import reason_of
+from repsim.figures.papers.engine.found import Found
 from repsim.figures.papers.engine.log import Log
 from repsim.figures.papers.engine.page import write_page
 from repsim.figures.papers.engine.production import Free, Schedule, make_missing
 from repsim.figures.papers.engine.report import collect, publish
 from repsim.figures.papers.engine.steps import Step
 from repsim.figures.papers.engine.training import Training
+from repsim.jackknife import network_interval
 from repsim.progress import silent
 from repsim.results import FigureData
 from repsim.training.methods.supervised import Config, Supervised
@@ -426,3 +430,21 @@ def test_nothing_is_estimated_of_images_that_are_not_there(tmp_path: Path) -> No
     steps = Reproduction(find_paper("mao2022"), folder, "small", "mnist").missing()
     with pytest.raises(DataError, match="repsim data fetch mnist"):
         estimate(steps)
+
+
+def test_networks_of_results_are_known_by_their_names(tmp_path: Path) -> None:
+    found = Found(toy(tmp_path, COUNT, PAIRS, ACROSS))
+    assert found.networks(COUNT) == [("supervised-0",), ("supervised-1",)]
+    assert found.networks(PAIRS) == [("supervised-0", "supervised-1")]
+    assert found.networks(ACROSS) == [("supervised-0", "other-0"), ("supervised-1", "other-1")]
+
+
+def test_lines_of_pairs_have_bands_over_networks() -> None:
+    pairs = [("x-0", "x-1"), ("x-0", "x-2"), ("x-1", "x-2")]
+    values = np.random.default_rng(0).normal(size=(3, 4))
+    line, over_pairs = mean_line("x", values, networks=pairs), mean_line("x", values)
+    assert (line.values, line.low) == tuple(
+        tuple(end) for end in network_interval(values, pairs)[:2]
+    )
+    width = np.subtract(line.high, line.low) / np.subtract(over_pairs.high, over_pairs.low)
+    assert width == pytest.approx(np.full(4, 2.0))

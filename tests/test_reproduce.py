@@ -491,4 +491,4 @@ def test_a_failure_is_told_and_the_command_ends_with_1(
     report = (folder / "report.md").read_text()
     assert "- probe-supervised-0: this probe cannot be" in report
     assert "- figure 1: it needs the result probe-supervised-0, which was not made" in report
-    assert claims_of(folder)[0]["verdict"] == "undecided"
+    assert claims_of(folder)[0]["verdict"] == "undecided: needs three"

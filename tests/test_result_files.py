@@ -12,7 +12,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from repsim import figures
-from repsim.errors import StoreError
+from repsim.errors import StoreError, UsageError
 from repsim.results import FigureData, NullSpaceReport, ProbeCurve, Result, SimilarityMap, Table
 
 FILES = Path(__file__).parent / "results"
@@ -42,10 +42,11 @@ def test_a_file_of_each_kind_loads_tabulates_and_draws(name: str, tmp_path: Path
 
 @pytest.mark.parametrize("name", ["similarity-map", "probe-curve", "null-space-report"])
 def test_they_are_written_as_they_were(name: str) -> None:
-    """Earlier versions can read what this one writes."""
+    """Earlier versions can read what this one writes: they pass over keys that they do not know."""
     content = json.loads((FILES / f"{name}.json").read_text())
     written = Result.load(FILES / f"{name}.json").to_dict()
-    assert {**written, "repsim": content["repsim"]} == content
+    added = {"freedom": None, "networks": []} if name == "similarity-map" else {}
+    assert {**written, "repsim": content["repsim"]} == {**content, **added}
 
 
 def test_numbers_are_where_they_were() -> None:
@@ -98,6 +99,55 @@ def test_fields_of_later_versions_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "later.json").write_text(json.dumps(content))
     later = Result.load(tmp_path / "later.json")
     assert later.rows() == Result.load(FILES / "null-space-report.json").rows()
+
+
+# --- maps without networks and degrees of freedom
+
+
+def altered(name: str, folder: Path, **changes: object) -> SimilarityMap:
+    """The map of a file with other entries in its provenance."""
+    content = json.loads((FILES / f"{name}.json").read_text())
+    content["provenance"] = {**content["provenance"], **changes}
+    content["provenance"] = {k: v for k, v in content["provenance"].items() if v is not None}
+    path = folder / "map.json"
+    path.write_text(json.dumps(content))
+    return SimilarityMap.load(path)
+
+
+def test_an_average_of_earlier_releases_has_no_interval_and_says_so(tmp_path: Path) -> None:
+    """Its errors took pairs of networks for independent."""
+    found = SimilarityMap.load(FILES / "similarity-map-average.json")
+    assert (found.maps, found.unbiased[0, 0], found.networks) == (3, 0.9, ())
+    assert found.stderr is found.freedom is None
+    with pytest.raises(UsageError, match="as if no two had a network in common; average again"):
+        found.interval()
+    # Maps of one network each share none: their errors were right.
+    parts = [{"comparison": "classes"}] * 3
+    single = altered("similarity-map-average", tmp_path, average_of=parts)
+    assert single.stderr is not None
+    assert (single.freedom == 2).all()
+    again, _ = single.save(tmp_path / "again.json")
+    assert SimilarityMap.load(again).to_dict() == single.to_dict()
+
+
+def test_errors_over_batches_of_earlier_releases_are_students(tmp_path: Path) -> None:
+    found = SimilarityMap.load(FILES / "similarity-map-minibatch.json")
+    assert (found.freedom == 3).all()
+    value, error = found.unbiased[0, 1], found.stderr[0, 1]
+    reach = 3.182446305284263 * error / (1 - value**2)  # t of three degrees of freedom
+    assert found.interval()[1][0, 1] == pytest.approx(math.tanh(math.atanh(value) + reach))
+    # Without the images of a run, examples may have come in several batches.
+    streamed = altered("similarity-map-minibatch", tmp_path, a=None, batch_size=None)
+    assert streamed.stderr is None
+    assert "examples that came in several batches" in streamed.notes["stderr"]
+
+
+def test_networks_of_stores_are_known_from_earlier_files(tmp_path: Path) -> None:
+    sides = {side: {"weights_sha256": side * 3} for side in "ab"}
+    assert altered("similarity-map", tmp_path, **sides).networks == (("aaa", "bbb"),)
+    classes = altered("similarity-map", tmp_path, **sides, comparison="classes")
+    assert classes.networks == (("aaa",),)
+    assert altered("similarity-map", tmp_path, a=sides["a"], b={}).networks == ()
 
 
 # --- tables that were figures

@@ -126,6 +126,8 @@ def compare_classes(
 class ClassesSide:
     """Classes (n,) int64 of a batch as the one layer ``classes``."""
 
+    digest = ""
+
     def __init__(self, classes: int, device: torch.device) -> None:
         self._classes, self._device = classes, device
 

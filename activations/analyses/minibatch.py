@@ -21,12 +21,17 @@ from repsim.devices import find_device
 from repsim.errors import DegenerateError
 from repsim.measures import MinibatchCKA
 from repsim.measures.kernels import KernelLike
+from repsim.networks.weights import network_digest
 from repsim.progress import Progress
 from repsim.results import SimilarityMap
 
 
 class Side(Protocol):
     """A source of layers (n, ...) of every batch, which is left as it was."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the weights of a network; empty of others."""
 
     def __enter__(self) -> Any: ...
 
@@ -72,6 +77,10 @@ class NetworkSide:
     def __exit__(self, *unused: object) -> None:
         self._kept.__exit__()
 
+    @property
+    def digest(self) -> str:
+        return network_digest(self._model)
+
     def layers_of(self, batch: Any) -> list[str]:
         if not self._layers:
             warn_of_unused(self._model, batch)
@@ -108,7 +117,8 @@ def stream(
             progress(done, max(total, done), "")
     if engine is None:
         raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
-    return engine.compute(name_a=names[0], name_b=names[1])
+    networks = (tuple(side.digest for side in sides if side.digest),)
+    return replace(engine.compute(name_a=names[0], name_b=names[1]), networks=networks)
 
 
 def place(model: nn.Module, device: torch.device | str | None) -> torch.device:

@@ -28,6 +28,7 @@ from repsim.measures.validity import (
 )
 from repsim.progress import Progress, silent
 from repsim.results import SimilarityMap
+from repsim.results.compared import networks_of
 from repsim.sources import ActivationSource, as_source, check_comparable
 
 
@@ -103,6 +104,7 @@ def cka_map(
             swept = {"algebra": algebra, "operations": layers.operations(algebra, terms=stderr)}
     wanted = ["unbiased", "biased"] + ["stderr"] * stderr
     wanted += ["p_value", "p_value_max"] if permutations else []
+    sides = {"a": a.provenance(), "b": networks.b.provenance()}
     return SimilarityMap(
         layers_a=tuple(networks.names_a),
         layers_b=tuple(networks.names_b),
@@ -113,8 +115,7 @@ def cka_map(
         kernel=str(kernel),
         notes=layers.notes,
         provenance={
-            "a": a.provenance(),
-            "b": networks.b.provenance(),
+            **sides,
             "device": str(target),
             "precision": _precision(layers.dtype, target, tf32),
             "sums": "float64",
@@ -122,6 +123,7 @@ def cka_map(
             **({"permutations": permutations, "seed": seed} if permutations else {}),
             **_bandwidths(networks.labels, layers),
         },
+        networks=networks_of(sides),
     )
 
 

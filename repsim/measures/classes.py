@@ -13,6 +13,7 @@ from repsim.errors import DegenerateError, ShapeError, UsageError
 from repsim.measures.cka_map import cka_map
 from repsim.names import check_rows, row_names
 from repsim.results import SimilarityMap
+from repsim.results.compared import networks_of
 from repsim.sources import ActivationSource, ArraySource, as_source
 
 #: What the one column of such a map is called.
@@ -62,7 +63,8 @@ def class_similarity(
     )
     classes.pooling = source.provenance().get("pooling", "none")
     result = cka_map(source, classes, layers_a=layers, **options)
-    return replace(result, provenance={**result.provenance, "comparison": "classes"})
+    provenance = {**result.provenance, "comparison": "classes"}
+    return replace(result, provenance=provenance, networks=networks_of(provenance))
 
 
 class _Classes(ArraySource):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from repsim.confidence import normal_quantile, t_quantile
+from repsim.confidence import check_level, normal_quantile, t_quantile
 from repsim.errors import MismatchError, UsageError, choices
+from repsim.jackknife import over_networks
 from repsim.results.base import Result
+from repsim.results.earlier_maps import as_of_now
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,16 +31,28 @@ class SimilarityMap(Result):
         notes: ``NAME:LAYER`` to the reason for a NaN, or a word to a warning.
         provenance: where the numbers come from.
         stderr: standard error of ``unbiased`` over draws of the examples, or of an average over
-            the maps it is of; or None.
+            draws of the networks; or None.
+        freedom: degrees of freedom of ``stderr``, as of an average or of batches; None where they
+            are many, and the interval is the normal distribution's.
         p_value: how often permuted examples give at least the unbiased value, or None.
         p_value_max: the same corrected for having looked at all pairs, or None.
         maps: how many maps it is the average of; 1 for a map as it was measured.
+        networks: of each of these maps, digests of the two networks, by which a network is known in
+            other maps; one digest of a network compared with itself or with classes. Empty where
+            they are not known.
     """
 
     kind: ClassVar[str] = "similarity-map"
 
     #: Fields of shape (layers_a, layers_b).
-    TABLES: ClassVar[tuple[str, ...]] = ("unbiased", "biased", "stderr", "p_value", "p_value_max")
+    TABLES: ClassVar[tuple[str, ...]] = (
+        "unbiased",
+        "biased",
+        "stderr",
+        "freedom",
+        "p_value",
+        "p_value_max",
+    )
 
     layers_a: tuple[str, ...]
     layers_b: tuple[str, ...]
@@ -52,13 +65,15 @@ class SimilarityMap(Result):
     notes: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     stderr: np.ndarray | None = None
+    freedom: np.ndarray | None = None
     p_value: np.ndarray | None = None
     p_value_max: np.ndarray | None = None
     maps: int = 1
+    networks: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> SimilarityMap:
-        made = super()._from_dict(content)
+        made = super()._from_dict(as_of_now(content))
         shape = (len(made.layers_a), len(made.layers_b))
         whole = {
             key: table.reshape(shape)  # of no layers a list has no second length
@@ -68,20 +83,30 @@ class SimilarityMap(Result):
         return replace(made, **whole)
 
     @classmethod
-    def average(cls, maps: Sequence[SimilarityMap], name_a: str, name_b: str) -> SimilarityMap:
+    def average(
+        cls,
+        maps: Sequence[SimilarityMap],
+        name_a: str,
+        name_b: str,
+        networks: Sequence[tuple[str, ...]] | None = None,
+    ) -> SimilarityMap:
         """The mean of maps of the same layers, as over seeds.
 
-        ``stderr`` is the standard deviation over the maps divided by the root of their number; one
-        map alone leaves None. A value that is NaN in one map is NaN in the mean. ``biased`` is
-        there where all maps have it.
+        ``stderr`` is over draws of networks, by the jackknife that leaves out one network with all
+        of its maps: see ``repsim.jackknife.over_networks``. It is None, with a note, where the
+        networks of a map are not known, or where nothing is left without one of them. A value that
+        is NaN in one map is NaN in the mean. ``biased`` is there where all maps have it.
 
         Args:
             maps: at least one; all of the same layers, kernel, number of examples and pooling.
             name_a: name for the rows, whatever the seed.
             name_b: name for the columns.
+            networks: of each map, names that tell the two networks from others; one name of a
+                network that is compared with itself or with classes. By default as the maps have
+                them.
 
         Raises:
-            UsageError: no map.
+            UsageError: no map, or networks of another number of maps.
             MismatchError: the maps differ in layers, kernel, examples or pooling.
         """
         if not maps:
@@ -89,8 +114,10 @@ class SimilarityMap(Result):
         first, count = maps[0], len(maps)
         for other in maps[1:]:
             _check_alike(first, other)
+        known = _networks_of(maps) if networks is None else tuple(map(tuple, networks))
         unbiased = np.stack([each.unbiased for each in maps])
         biased = [each.biased for each in maps if each.biased is not None]
+        notes = {key: note for each in maps for key, note in each.notes.items()}
         return cls(
             layers_a=first.layers_a,
             layers_b=first.layers_b,
@@ -100,10 +127,10 @@ class SimilarityMap(Result):
             name_a=name_a,
             name_b=name_b,
             kernel=first.kernel,
-            notes={key: note for each in maps for key, note in each.notes.items()},
             provenance={"average_of": [each.provenance for each in maps]},
-            stderr=unbiased.std(0, ddof=1) / math.sqrt(count) if count > 1 else None,
             maps=count,
+            networks=known,
+            **_certainty(unbiased, known, notes),
         )
 
     def values(self, estimator: str = "unbiased") -> np.ndarray:
@@ -167,8 +194,7 @@ class SimilarityMap(Result):
 
         Fisher's transform: tanh(artanh v ± z s / (1 - v²)), with s the standard error, so that
         no interval leaves [-1, 1]. A layer against itself has an interval of no width. z is the
-        normal quantile; for an average of k maps, the quantile of Student's t with k - 1 degrees of
-        freedom.
+        normal quantile; with ``freedom``, as of an average or of batches, that of Student's t.
 
         Args:
             level: how often such intervals cover, between 0 and 1.
@@ -177,10 +203,11 @@ class SimilarityMap(Result):
             UsageError: a map without standard errors, or a level that cannot be.
         """
         if self.stderr is None:
-            raise UsageError("this map has no standard errors; compute it with stderr=True")
-        if not 0 < level < 1:
-            raise UsageError(f"level is {level}; expected between 0 and 1, such as 0.95")
-        z = t_quantile(level, self.maps - 1) if self.maps > 1 else normal_quantile(level)
+            reason = self.notes.get("stderr", "compute it with stderr=True")
+            raise UsageError(f"this map has no standard errors; {reason}")
+        check_level(level)
+        few = self.freedom is not None
+        z = t_quantile(level, self.freedom) if few else normal_quantile(level)
         with np.errstate(divide="ignore", invalid="ignore"):
             centre = np.arctanh(self.unbiased)
             reach = z * self.stderr / (1 - self.unbiased**2)
@@ -207,6 +234,27 @@ class SimilarityMap(Result):
             for i, layer_a in enumerate(self.layers_a)
             for j, layer_b in enumerate(self.layers_b)
         ]
+
+
+def _networks_of(maps: Sequence[SimilarityMap]) -> tuple[tuple[str, ...], ...]:
+    """The networks of each map; empty where those of one are not known, or are of an average."""
+    found = [each.networks for each in maps]
+    return tuple(own[0] for own in found) if all(len(own) == 1 for own in found) else ()
+
+
+def _certainty(
+    values: np.ndarray, networks: tuple[tuple[str, ...], ...], notes: dict[str, str]
+) -> dict[str, Any]:
+    """The fields of an average that tell how certain it is, and its notes."""
+    reason = ""
+    if networks:
+        _, stderr, freedom = over_networks(values, networks)
+        if not np.isnan(freedom).all():
+            return {"stderr": stderr, "freedom": freedom, "notes": notes}
+        reason = "nothing is left of these maps without one of their networks; average more of them"
+    elif len(values) > 1:
+        reason = "which networks the maps are of is not recorded; say so by networks=[(A, B), ...]"
+    return {"notes": {**notes, "stderr": reason} if len(values) > 1 else notes}
 
 
 def _check_alike(first: SimilarityMap, other: SimilarityMap) -> None:

@@ -28,7 +28,7 @@ class Judged(Protocol):
 
 
 Values = Callable[..., "Sequence[float] | Number"]
-Judge = Callable[[Sequence[float], "Side | None", float], Judgement]
+Judge = Callable[[Number, "Side | None", float], Judgement]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Claim:
         judge: ``mean_decides`` or ``worst_decides``.
         side: of the bound; None where the number is only reported.
         bound: of the number.
-        count: how many networks of a kind it is of, from what was found and the values.
+        count: how many networks of a kind it is of, from what was found and its number.
         only: image sets that it is about; none means all.
         words: given to ``measure``, and filled into the texts.
     """
@@ -55,7 +55,7 @@ class Claim:
     judge: Judge
     side: Side | None
     bound: float
-    count: Callable[[Any, Sequence[float]], int]
+    count: Callable[[Any, Number], int]
     only: tuple[str, ...] = ()
     words: Mapping[str, Any] = field(default_factory=dict)
 
@@ -72,7 +72,7 @@ class Claim:
             return []
         measured = self.measure(found, **self.words)
         number = measured if isinstance(measured, Number) else Number(measured)
-        return [self._finding(found, number, self.judge(number.values, self.side, self.bound))]
+        return [self._finding(found, number, self.judge(number, self.side, self.bound))]
 
     def undecided(self, found: Any, reason: str) -> list[Finding]:
         return [self._finding(found, Number((), note=reason), Judgement())]
@@ -88,7 +88,7 @@ class Claim:
             high=judged.high,
             side=self.side,
             bound=self.bound,
-            seeds=self.count(found, number.values),
+            seeds=self.count(found, number),
             verdict=judged.verdict,
             published=number.published,
             note=number.note,
@@ -119,15 +119,16 @@ def over_seeds(
     beside: float | None = None,
     only: Sequence[str] = (),
 ) -> Callable[[Values], Claim]:
-    """Declare a claim about a mean over seeds, or over pairs of them.
+    """Declare a claim about a mean over networks, or over pairs of them.
 
-    The function gives a value for each. Without a bound, or ``beside`` a number, the mean is only
-    reported.
+    The function gives a value for each; of pairs, a ``Number`` with the networks of each. With
+    fewer than three networks of a kind nothing is decided. Without a bound, or ``beside`` a number,
+    the mean is only reported.
     """
     side, bound = _bounds(above, below, beside)
 
     def declare(measure: Values) -> Claim:
-        count = lambda found, values: len(values)  # noqa: E731
+        count = lambda found, number: number.count  # noqa: E731
         texts = (name, statement, test)
         return Claim(*texts, measure, mean_decides, side, bound, count, tuple(only))
 
@@ -158,7 +159,7 @@ def exactly(
     side, bound = _bounds(above, below)
 
     def declare(measure: Values) -> Claim:
-        count = lambda found, values: len(found.seeds) if networks else 1  # noqa: E731
+        count = lambda found, number: len(found.seeds) if networks else 1  # noqa: E731
         texts = (name, statement, test)
         return Claim(*texts, measure, worst_decides, side, bound, count, tuple(only))
 

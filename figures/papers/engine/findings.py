@@ -1,4 +1,7 @@
-"""Findings on claims: means decide by their intervals, identities by their worst case."""
+"""Findings on claims: means decide by their intervals, identities by their worst case.
+
+A mean over networks is judged from three of a kind on: the spread of two says next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from repsim.confidence import mean_interval
+from repsim.jackknife import Networks, fewest, network_interval
 
 Side = Literal["above", "below"]
 
 #: Numbers that differ by less are the same but for rounding.
 ROUNDING = 1e-9
+
+#: Networks of a kind that a verdict on them needs, and the verdict on fewer.
+NEEDED = 3
+TOO_FEW = "undecided: needs three"
 
 
 @dataclass(frozen=True)
@@ -23,14 +31,15 @@ class Finding:
         claim: a short name.
         statement: the paper's claim.
         test: the number that decides, in words.
-        value: its mean over seeds, or of an exact claim its worst case.
-        low: lower end of the 95 % interval over seeds; NaN of fewer than two seeds, and where
-            every seed has to meet the bound by itself.
+        value: its mean over networks, or of an exact claim its worst case.
+        low: lower end of the 95 % interval over networks; NaN of fewer than two, and where every
+            one has to meet the bound by itself.
         high: upper end.
         side: the side of the bound that the number has to be on; None where it is only reported.
         bound: what it is held against.
-        seeds: how many networks of a kind, or pairs of them, it was measured on.
-        verdict: ``supported``, ``not supported`` or ``undecided``; ``reported`` without a bound.
+        seeds: how many networks of a kind it was measured on.
+        verdict: ``supported``, ``not supported``, ``undecided`` or ``undecided: needs three``;
+            ``reported`` without a bound.
         published: the paper's own number in its place, if it has one.
         note: further remarks for a reader.
     """
@@ -74,14 +83,32 @@ class Number:
     """The measured number of a claim.
 
     Attributes:
-        values: one for each seed or pair of seeds, or of an exact claim one for each case.
+        values: one for each network or pair of networks, or of an exact claim one for each case.
         published: the paper's own number.
         note: a remark.
+        networks: the names of the networks of each value, as ``Found.networks`` gives them, where
+            values are of pairs; otherwise each is of a network of its own.
     """
 
     values: Sequence[float]
     published: str = ""
     note: str = ""
+    networks: Networks = ()
+
+    @property
+    def count(self) -> int:
+        """How many networks of a kind it is of."""
+        return fewest(self.networks) if self.networks else len(self.values)
+
+    def interval(self) -> tuple[float, float, float]:
+        """Its mean, and the ends of its 95 % interval over networks."""
+        made = (
+            network_interval(self.values, self.networks)
+            if self.networks
+            else mean_interval(self.values)
+        )
+        value, low, high = map(float, made)
+        return value, low, high
 
 
 @dataclass(frozen=True)
@@ -94,31 +121,38 @@ class Judgement:
     verdict: str = "undecided"
 
 
-def mean_decides(values: Sequence[float], side: Side | None, bound: float) -> Judgement:
-    """The verdict on a mean over seeds: decided where its whole interval lies on one side.
+def mean_decides(number: Number, side: Side | None, bound: float) -> Judgement:
+    """The verdict on a mean over networks: decided where its whole interval lies on one side.
 
-    With a single seed, or without a bound, nothing is decided. Values that are all the same have an
-    interval of no width, which says little: three of them decide, if they are beyond the bound.
+    Of fewer than three networks of a kind, or without a bound, nothing is decided. Values that are
+    all the same have an interval of no width: they decide if they are beyond the bound.
     """
-    value, low, high = (float(each) for each in mean_interval(values))
-    verdict = "reported" if side is None else "undecided"
-    if side is not None and not any(map(math.isnan, (low, high))):
-        sign = 1 if side == "above" else -1
-        ends = sorted((sign * (low - bound), sign * (high - bound)))
-        if ends[1] - ends[0] > ROUNDING:
-            met, failed = ends[0] >= 0, ends[1] < 0
-        else:
-            met, failed = (len(values) > 2 and each > ROUNDING for each in (ends[0], -ends[0]))
-        verdict = "supported" if met else "not supported" if failed else "undecided"
-    return Judgement(value, low, high, verdict)
+    value, low, high = number.interval()
+    if side is None:
+        return Judgement(value, low, high, "reported")
+    if number.count < NEEDED:
+        return Judgement(value, low, high, TOO_FEW)
+    return Judgement(value, low, high, _verdict(low, high, side, bound))
 
 
-def worst_decides(values: Sequence[float], side: Side | None, bound: float) -> Judgement:
+def _verdict(low: float, high: float, side: Side, bound: float) -> str:
+    if math.isnan(low) or math.isnan(high):
+        return "undecided"
+    sign = 1 if side == "above" else -1
+    least, most = sorted((sign * (low - bound), sign * (high - bound)))
+    if most - least > ROUNDING:
+        met, failed = least >= 0, most < 0
+    else:
+        met, failed = least > ROUNDING, -most > ROUNDING
+    return "supported" if met else "not supported" if failed else "undecided"
+
+
+def worst_decides(number: Number, side: Side | None, bound: float) -> Judgement:
     """The verdict on what holds of every case or of none, as an identity: the worst case decides.
 
-    A case without a value leaves it undecided.
+    A case without a value leaves it undecided. It needs no number of networks.
     """
-    worst = math.nan
+    values, worst = number.values, math.nan
     if values and not any(map(math.isnan, values)):
         worst = float((min if side == "above" else max)(values))
     met = worst >= bound if side == "above" else worst <= bound

@@ -47,6 +47,11 @@ class Found:
             self._loaded[asked] = [step.load() for step in _made(steps)]
         return self._loaded[asked]
 
+    def networks(self, asked: AnalysisOf) -> list[tuple[str, ...]]:
+        """The names of the networks of each result of an analysis: of one, or of a pair."""
+        steps = self.reproduction.computations[asked]
+        return [tuple(source.name for source in step.sources) for step in steps]
+
     def trained(self, run: Run) -> list[Training]:
         """The finished runs, one for each seed."""
         steps = self.reproduction.trainings[run]

@@ -8,15 +8,28 @@ import numpy as np
 
 from repsim.confidence import mean_interval
 from repsim.figures.panels.lines import Line
+from repsim.jackknife import Networks, network_interval
 from repsim.results.figure import Look
 
 #: The meaning of bands and whiskers, for captions.
-BANDS = "Bands are 95 % intervals over seeds."
+BANDS = "Bands are 95 % intervals over networks."
 
 
-def mean_line(label: str, values: Any, *, look: Look = "line", group: str | None = None) -> Line:
-    """A line of a panel: means over the first axis of ``values`` (seeds, x), and 95 % intervals."""
-    value, low, high = mean_interval(np.array(values, dtype=float))
+def mean_line(
+    label: str,
+    values: Any,
+    *,
+    networks: Networks = (),
+    look: Look = "line",
+    group: str | None = None,
+) -> Line:
+    """A line of a panel: means over the first axis of ``values`` (networks, x), and 95 % intervals.
+
+    Where values are of pairs of networks, ``networks`` has the names of both, as ``Found.networks``
+    gives them.
+    """
+    rows = np.array(values, dtype=float)
+    value, low, high = network_interval(rows, networks) if networks else mean_interval(rows)
     return Line(label, value.tolist(), low.tolist(), high.tolist(), look, group)
 
 

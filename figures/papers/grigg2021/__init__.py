@@ -31,7 +31,7 @@ PAPER = Paper(
         "networks as is usual for CIFAR-10, and CKA is the unbiased estimator summed over "
         "minibatches of 256 (Nguyen et al. 2021).",
         "Invariance is measured under SimCLR's augmentation for all networks.",
-        "Bands and intervals are of means over seeds; the paper shows single networks.",
+        "Bands and intervals are over networks; the paper shows single ones.",
     ),
     fewest_seeds=2,
     earlier=earlier,

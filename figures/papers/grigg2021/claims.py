@@ -148,6 +148,7 @@ def layers_identified(found: Found) -> Number:
     both_ways = [[at.share_identified(each), at.share_identified(each.T)] for each in maps]
     return Number(
         [100 * float(np.mean(shares)) for shares in both_ways],
+        networks=found.networks(WITHIN_SIMCLR),
         published=f"{IDENTIFIED['cka-biased']:.1f}",
         note="published: biased linear CKA, ten networks of ten layers without shortcuts",
     )
@@ -163,6 +164,7 @@ def cka_above_cca(found: Found) -> Number:
     shares = [at.shares(table, ("cka", "cca")) for table in found[IDENTIFICATION]]
     return Number(
         [cka - cca for cka, cca in shares],
+        networks=found.networks(IDENTIFICATION),
         published=f"{IDENTIFIED['cka-biased'] - IDENTIFIED['cca']:.1f}",
         note="published: as above",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ def figure_4(found: Found) -> FigureData:
 def _within(found: Found, name: str, analysis: AnalysisOf, method: str) -> FigureData:
     """Two networks of a method: all layers, odd and even ones."""
     maps = found[analysis]
-    mean = _mean(maps, method, f"other {method}")
+    mean = _mean(found, analysis, method, f"other {method}")
     return found.figure(
         name,
         f"{method[0].upper()}{method[1:]} networks from two initialisations: "
@@ -55,7 +54,7 @@ def _within(found: Found, name: str, analysis: AnalysisOf, method: str) -> Figur
 
 def figure_2(found: Found) -> FigureData:
     maps = found[ACROSS]
-    mean = _mean(maps, NAMES[SIMCLR], NAMES[SUPERVISED])
+    mean = _mean(found, ACROSS, NAMES[SIMCLR], NAMES[SUPERVISED])
     series = [each for kind in ("even", "odd") for each in _matches(maps, kind)]
     blocks = [layer.removesuffix(".even") for layer in at.part(mean, "even").layers_a]
     return found.figure(
@@ -159,7 +158,7 @@ def layer_identification(found: Found) -> FigureData:
     shares = [at.shares(table, IDENTIFIED) for table in tables]
     chance = 100 / len(at.part(found[WITHIN_SIMCLR][0], "even").layers_a)
     series = [
-        mean_line("here", shares, look="points"),
+        mean_line("here", shares, networks=found.networks(IDENTIFICATION), look="points"),
         Line("published", list(IDENTIFIED.values()), look="published"),
         Line("chance", [chance] * len(IDENTIFIED), look="chance"),
     ]
@@ -174,9 +173,10 @@ def layer_identification(found: Found) -> FigureData:
     )
 
 
-def _mean(maps: list[SimilarityMap], name_a: str, name_b: str) -> SimilarityMap:
-    mean = SimilarityMap.average(maps, name_a=name_a, name_b=name_b)
-    return replace(mean, stderr=None)  # intervals over seeds are with the curves
+def _mean(found: Found, analysis: AnalysisOf, name_a: str, name_b: str) -> SimilarityMap:
+    """The mean of the maps of an analysis; the tables of figures have its intervals."""
+    networks = found.networks(analysis)
+    return SimilarityMap.average(found[analysis], name_a, name_b, networks)
 
 
 def _about(found: Found) -> str:

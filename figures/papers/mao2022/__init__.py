@@ -33,7 +33,7 @@ PAPER = Paper(
         "Images are padded to 32 x 32 pixels, from -1 to 1.",
         "Beside the paper's head (SGD, learning rate 2e-4, 20 epochs), which need not have "
         "converged, there is one by L-BFGS that has.",
-        "Bands and intervals are of means over seeds; the paper has single runs.",
+        "Bands and intervals are over networks; the paper has single runs.",
     ),
     earlier=earlier,
     earlier_run=earlier_run,
