@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from repsim.activations.capture.arguments import run, warn_of_unused
+from repsim.activations.capture.arguments import warn_of_unused
 from repsim.activations.capture.batches import to_device
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
-from repsim.activations.capture.tracing import trace_rows
+from repsim.activations.capture.tracing import addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.devices import find_device
 from repsim.errors import DegenerateError
@@ -67,7 +67,7 @@ class NetworkSide:
         self.name = name or type(self._model).__name__
         self._chosen = layers
         self._allowed = allowed
-        self._layers: list[str] = []
+        self._layers: dict[str, str] = {}
         self._kept = Unchanged(self._model)
 
     def __enter__(self) -> NetworkSide:
@@ -85,13 +85,13 @@ class NetworkSide:
         if not self._layers:
             warn_of_unused(self._model, batch)
             with self._kept.watching():
-                self._layers = list(trace_rows(self._model, batch, self._chosen))
+                self._layers = addresses_of(trace_rows(self._model, batch, self._chosen))
             check_function(self._model, batch, self._layers, self._allowed, self._kept)
-        return self._layers
+        return list(self._layers)
 
     def take(self, batch: Any, reduce: Callable[[str, Any], Any]) -> Mapping[str, Any]:
         with Capture(self._model, self._layers, reduce=reduce) as capture:
-            run(self._model, batch)
+            capture.run(batch, whole=self._allowed.any)
             return capture.take(self._layers)
 
 

@@ -32,9 +32,20 @@ def run(model: nn.Module, batch: Any) -> Any:
     Raises:
         UsageError: a batch of another kind, or a dictionary that does not fit.
     """
-    given = arguments(model, batch)
+    given = {**without_cache(model), **arguments(model, batch)}
     first = [given.pop(FIRST)] if FIRST in given else []
     return model(*first, **given)
+
+
+def without_cache(model: nn.Module) -> dict[str, bool]:
+    """The argument that keeps a language model from holding keys and values of every block.
+
+    By the convention of transformers: ``config.use_cache``, and a forward with that argument.
+    """
+    network = unwrap(model)
+    caches = getattr(getattr(network, "config", None), "use_cache", None) is True
+    named = caches and "use_cache" in _named(inspect.signature(network.forward))
+    return {"use_cache": False} if named else {}
 
 
 def arguments(model: nn.Module, batch: Any) -> dict[str, Any]:

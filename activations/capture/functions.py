@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.batches import as_type, batch_size, pick
 from repsim.activations.capture.hooks import Capture
+from repsim.activations.capture.modules import Layers
 from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
 from repsim.devices import default_memory
 from repsim.errors import CaptureError
@@ -42,6 +43,11 @@ class Allowed:
 
     random: bool = False
     batch: bool = False
+
+    @property
+    def any(self) -> bool:
+        """True if activations may depend on more than their example."""
+        return self.random or self.batch
 
     def record(self) -> dict[str, bool]:
         """As provenance has it."""
@@ -77,7 +83,7 @@ class _Shown:
 
 
 def check_function(
-    model: nn.Module, batch: Any, layers: Sequence[str], allowed: Allowed, kept: Unchanged
+    model: nn.Module, batch: Any, layers: Layers, allowed: Allowed, kept: Unchanged
 ) -> None:
     """Check that the layers of a network are functions of the example.
 
@@ -89,7 +95,7 @@ def check_function(
     Args:
         model: not wrapped, where it is to run.
         batch: where the network lies.
-        layers: addresses, as ``trace_rows`` gives them.
+        layers: addresses, or addresses by name.
         allowed: what is no reason to refuse.
         kept: the state of the network, to which it is brought back.
 
@@ -114,7 +120,7 @@ def check_function(
 # --- what is shown
 
 
-def _shown(model: nn.Module, batch: Any, layers: Sequence[str], kept: Unchanged) -> _Shown:
+def _shown(model: nn.Module, batch: Any, layers: Layers, kept: Unchanged) -> _Shown:
     n = batch_size(batch)
     if n > 3:
         three = pick(batch, (0, n // 2, n - 1))
@@ -139,9 +145,7 @@ def _among(examples: Any, n: int) -> _Shown:
 # --- passes
 
 
-def _values(
-    model: nn.Module, batch: Any, layers: Sequence[str], kept: Unchanged
-) -> dict[str, Tensor]:
+def _values(model: nn.Module, batch: Any, layers: Layers, kept: Unchanged) -> dict[str, Tensor]:
     """The values that the layers give for a batch, of those that run, in order of execution."""
     found: dict[str, Tensor] = {}
 
@@ -156,7 +160,7 @@ def _values(
 def _judged(
     model: nn.Module,
     shown: _Shown,
-    layers: Sequence[str],
+    layers: Layers,
     allowed: Allowed,
     kept: Unchanged,
     tolerance: Callable[[Tensor], float],
@@ -270,7 +274,7 @@ def _certain(found: _Found) -> bool:
 
 
 def _judged_in_wider(
-    model: nn.Module, shown: _Shown, layers: Sequence[str], allowed: Allowed, kept: Unchanged
+    model: nn.Module, shown: _Shown, layers: Layers, allowed: Allowed, kept: Unchanged
 ) -> _Found | None:
     """The judgement of a copy of the network in a wider number type, else by a bound."""
     with suppress(Exception):  # one that cannot be copied, or that names its type within

@@ -13,13 +13,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.modules import Choice, choose, modules_of, unwrap
+from repsim.activations.capture.arguments import run
+from repsim.activations.capture.modules import (
+    Choice,
+    Layers,
+    choose,
+    modules_of,
+    unembeddings,
+    unwrap,
+)
 from repsim.activations.capture.tensors import owned, tensors_in
 from repsim.errors import CaptureError, RepsimWarning
 from repsim.layers import Address, path_fits
 
 #: So many names an error or warning lists.
 LISTED = 10
+
+#: A tensor that was taken: its name, if it was given one, or where it was.
+_Key = Address | str
+
+
+class _Enough(BaseException):
+    """Every layer was taken. No ``Exception``, for a network may catch those."""
 
 
 class Capture:
@@ -44,7 +59,8 @@ class Capture:
         model: any module; wrappers such as ``DataParallel`` do not show in addresses.
         layers: addresses; or patterns: globs, ``"odd"``, ``"even"``, ``"all"``, ``"type:Conv2d"``
             for a class or what derives from it, ``"depth:1"``; as a list or separated by commas. By
-            default the layers the network names itself, or its leaf modules.
+            default the layers the network names itself, or its leaf modules. A mapping of names to
+            addresses records the first tensor of each under its name.
         reduce: applied to the address and the activation (n, ...) of a layer as it is taken; what
             it returns is kept in place of the activation. Only at its second call does a module
             prove to be called several times: the first is ``relu`` to ``reduce``, unless ``relu#0``
@@ -58,7 +74,7 @@ class Capture:
     def __init__(
         self,
         model: nn.Module,
-        layers: str | Sequence[str] | None = None,
+        layers: Layers = None,
         *,
         reduce: Callable[[str, Tensor], Any] | None = None,
     ) -> None:
@@ -74,6 +90,7 @@ class Capture:
         self._reduce = reduce
         self._exit = ExitStack()
         self._warned = False
+        self._whole = True
         self._forget()
 
     def __enter__(self) -> Capture:
@@ -102,6 +119,22 @@ class Capture:
     ) -> None:
         self._exit.__exit__(kind, error, trace)
 
+    def run(self, batch: Any, *, whole: bool = True) -> None:
+        """Feed the network with a batch, as ``repsim.activations.capture.arguments.run`` does.
+
+        Args:
+            batch: where the network lies.
+            whole: run all of the network. Otherwise its forward ends when all layers were taken: at
+                once if they have names, else before a language model makes logits.
+        """
+        self._whole = whole
+        try:
+            run(self.model, batch)
+        except _Enough:
+            pass
+        finally:
+            self._whole = True
+
     def take(self, expected: Collection[str] | None = None) -> dict[str, Any]:
         """Return the layers captured since the last call, in order of execution, and forget them.
 
@@ -124,7 +157,7 @@ class Capture:
         if idle and not self._warned:
             self._warned = True
             warnings.warn(f"left out: {self._reasons(idle)}", RepsimWarning, stacklevel=2)
-        taken = {str(self._final(address)): value for address, value in self._taken.items()}
+        taken = {self._final(key): value for key, value in self._taken.items()}
         self._forget()
         if expected is not None and (other := set(expected) ^ set(taken)):
             raise CaptureError(
@@ -135,13 +168,13 @@ class Capture:
 
     def given(self, choice: Choice) -> list[str]:
         """The addresses recorded, since the last ``take``, for one of ``choices``."""
-        return [str(self._final(address)) for address in self._given[choice]]
+        return [self._final(key) for key in self._given[choice]]
 
     def _forget(self) -> None:
-        self._taken: dict[Address, Any] = {}
+        self._taken: dict[_Key, Any] = {}
         self._calls: Counter[Address] = Counter()
         self._seen: dict[Address, str] = {}
-        self._given: dict[Choice, dict[Address, None]] = defaultdict(dict)
+        self._given: dict[Choice, dict[_Key, None]] = defaultdict(dict)
 
     def _hooks(self) -> Iterator[Any]:
         """A hook for each module that is chosen, and each whose input is."""
@@ -158,6 +191,9 @@ class Capture:
                 )
             else:
                 yield module.register_forward_hook(self._output_hook(site, choices))
+        for module in unembeddings(self.model):
+            if not isinstance(module, torch.jit.ScriptModule):
+                yield module.register_forward_pre_hook(self._stop_if_taken)
 
     def _output_hook(self, site: Address, choices: list[Choice]) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -185,29 +221,37 @@ class Capture:
         self._seen[site] = f"{seen} with {paths}" if paths else seen
         for choice in choices:
             if choice.address.call is None or path_fits(choice.address.call, call):
-                for path in _paths(choice.address, tensors):
-                    address = site._replace(call=call, path=path)
-                    self._given[choice][address] = None
-                    if address not in self._taken:
-                        self._taken[address] = self._keep(address, tensors[path])
+                for path in _paths(choice.address, tensors)[: 1 if choice.name else None]:
+                    key = choice.name or site._replace(call=call, path=path)
+                    self._given[choice][key] = None
+                    if key not in self._taken:
+                        self._taken[key] = self._keep(key, tensors[path])
+        if all(choice.name for choice in self.choices):
+            self._stop_if_taken()
 
-    def _keep(self, address: Address, tensor: Tensor) -> Any:
+    def _stop_if_taken(self, *unused: object) -> None:
+        if not self._whole and all(self._given[choice] for choice in self.choices):
+            raise _Enough
+
+    def _keep(self, key: _Key, tensor: Tensor) -> Any:
         tensor = tensor.detach()
         if self._reduce is None:
             return tensor.clone()
-        return owned(self._reduce(str(self._final(address)), tensor), tensor)
+        return owned(self._reduce(self._final(key), tensor), tensor)
 
-    def _final(self, address: Address) -> Address:
-        """The address with its call only where there are several, or where it was asked for."""
-        several = self._calls[_site(address)] > 1
-        asked = address._replace(path=None) in self._asked
-        return address if several or asked else address._replace(call=None)
+    def _final(self, key: _Key) -> str:
+        """A name; or an address, with its call where there are several or one was asked for."""
+        if isinstance(key, str):
+            return key
+        several = self._calls[_site(key)] > 1
+        asked = key._replace(path=None) in self._asked
+        return str(key if several or asked else key._replace(call=None))
 
     def _reasons(self, idle: Sequence[Choice]) -> str:
         """The reasons why some choices captured nothing, the layers of one reason together."""
         reasons: dict[str, list[str]] = defaultdict(list)
         for choice in idle:
-            reasons[self._reason(choice)].append(repr(str(choice.address)))
+            reasons[self._reason(choice)].append(repr(choice.name or str(choice.address)))
         return "; ".join(
             f"layers {listed(names)} {_plural(reason)}"
             if len(names) > 1

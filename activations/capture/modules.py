@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.nn.parameter import is_lazy
 
 from repsim.errors import UsageError
 from repsim.layers import Address, fits, split_patterns, unknown_layer
@@ -20,6 +22,9 @@ WRAPPERS = {
     "_FabricModule": "module",
 }
 
+#: Addresses and patterns, addresses by name, or None for those that a network names itself.
+Layers = str | Sequence[str] | Mapping[str, str] | None
+
 
 class Choice(NamedTuple):
     """A module that is meant, and what of it.
@@ -27,10 +32,12 @@ class Choice(NamedTuple):
     Attributes:
         address: the module's first address; call and path may be globs.
         exact: it was named, rather than matched by a pattern.
+        name: what to call its first tensor in place of its address; empty for the address.
     """
 
     address: Address
     exact: bool
+    name: str = ""
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -66,6 +73,18 @@ def _walk(
             yield from _walk(child, f"{address}.{name}" if address else name, (*above, model))
 
 
+def unembeddings(model: nn.Module) -> list[nn.Module]:
+    """The modules that make logits of a language model: their weight has an embedding's shape."""
+    shapes = {e.weight.shape for e in model.modules() if isinstance(e, nn.Embedding)}
+    others = (module for module in model.modules() if not isinstance(module, nn.Embedding))
+    return [module for module in others if _weight_shape(module) in shapes]
+
+
+def _weight_shape(module: nn.Module) -> torch.Size | None:
+    weight = module._parameters.get("weight")
+    return None if weight is None or is_lazy(weight) else weight.shape
+
+
 def kinds_of(module: nn.Module) -> list[str]:
     """The names of a module's class and of what it derives from."""
     return [kind.__name__ for kind in type(module).__mro__ if kind is not object]
@@ -83,31 +102,37 @@ def default_layers(model: nn.Module) -> list[str]:
     return [name for name in running if name not in above and first[modules[name]] == name]
 
 
-def choose(model: nn.Module, layers: str | Sequence[str] | None = None) -> list[Choice]:
+def choose(model: nn.Module, layers: Layers = None) -> list[Choice]:
     """The modules that ``layers`` mean, as in ``select_layers``; None means ``default_layers``.
 
     A glob chooses among the layers that the network names itself; where there is none, among all
-    modules, as ``type:`` and ``depth:`` do.
+    modules, as ``type:`` and ``depth:`` do. A mapping gives patterns by names; one that is its own
+    name is called by its address.
 
     Raises:
         UsageError: an address that is not there, a pattern that matches nothing.
     """
     modules = modules_of(model)
     first = _first_addresses(modules)
-    patterns = default_layers(model) if layers is None else split_patterns(layers)
+    if layers is None:
+        patterns = {name: name for name in default_layers(model)}
+    elif isinstance(layers, Mapping):
+        patterns = dict(layers)
+    else:
+        patterns = {pattern: pattern for pattern in split_patterns(layers)}
     if not patterns:
         raise UsageError(
             f"no layer was chosen of {type(unwrap(model)).__name__}; pass addresses, or wrap a "
             "network without modules inside it, as in nn.Sequential(network)"
         )
     chosen: dict[Choice, None] = {}
-    for pattern in patterns:
+    for name, pattern in patterns.items():
         wanted = Address.parse(pattern, modules)
         exact = wanted.module in modules and bool(pattern)
         for found in [wanted.module] if exact else _matching(model, modules, pattern, wanted):
             address = wanted._replace(module=first[modules[found]])
             named = exact and layers is not None and not _has_glob(wanted)
-            chosen[Choice(address, named)] = None
+            chosen[Choice(address, named, "" if name == pattern else name)] = None
     return list(chosen)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ from torch import nn
 from repsim.activations.capture.arguments import arguments, run
 from repsim.activations.capture.batches import LABELS, batch_size, head, inputs_of
 from repsim.activations.capture.hooks import Capture, listed
-from repsim.activations.capture.modules import Choice, unwrap
+from repsim.activations.capture.modules import Choice, Layers, unwrap
+from repsim.activations.capture.stacks import with_short_names
 from repsim.activations.capture.unchanged import same_random_numbers
 from repsim.errors import CaptureError, RepsimWarning
 from repsim.layers import Address
@@ -26,25 +27,26 @@ class Traced(NamedTuple):
         module: name of the module's class.
         shape: with the batch's examples, usually first.
         dtype: a floating-point type.
+        address: of a layer that is called by a short name; otherwise empty.
     """
 
     module: str
     shape: tuple[int, ...]
     dtype: torch.dtype
+    address: str = ""
 
 
-def trace(
-    model: nn.Module, batch: Any, layers: str | Sequence[str] | None = None
-) -> dict[str, Traced]:
+def trace(model: nn.Module, batch: Any, layers: Layers = None) -> dict[str, Traced]:
     """The layers that ``Capture`` would record as a network sees a batch, in order of execution.
 
     Nothing is kept but shapes, and the random number generators are left as they were.
-    ``Capture(unwrap(model), list(traced))`` records the same, under these names from the start.
+    ``Capture(unwrap(model), addresses_of(traced))`` records the same, under these names from the
+    start.
 
     Args:
         model: any module.
-        batch: as for ``repsim.activations.capture.batches.run``, where the network lies.
-        layers: as for ``Capture``.
+        batch: as for ``repsim.activations.capture.arguments.run``, where the network lies.
+        layers: as for ``Capture``; or short names in transformers, see ``with_short_names``.
 
     Raises:
         UsageError: a layer that is not there, a batch that does not fit.
@@ -53,9 +55,12 @@ def trace(
     return _trace(model, batch, layers)[0]
 
 
-def trace_rows(
-    model: nn.Module, batch: Any, layers: str | Sequence[str] | None = None
-) -> dict[str, Traced]:
+def addresses_of(traced: Mapping[str, Traced]) -> dict[str, str]:
+    """The addresses of layers by their names, as ``Capture`` takes them."""
+    return {name: each.address or name for name, each in traced.items()}
+
+
+def trace_rows(model: nn.Module, batch: Any, layers: Layers = None) -> dict[str, Traced]:
     """``trace``, of those values that have a row for each example.
 
     Looks at three and at two examples of the batch, for a dimension that is 2 may be two layers of
@@ -92,15 +97,13 @@ def _about_labels(model: nn.Module, batch: Any) -> str:
     return f"; it was given {passed[0]!r}, and labels of rows alone are to come as (inputs, labels)"
 
 
-def _trace_rows(
-    model: nn.Module, batch: Any, layers: str | Sequence[str] | None
-) -> dict[str, Traced]:
+def _trace_rows(model: nn.Module, batch: Any, layers: Layers) -> dict[str, Traced]:
     n = batch_size(batch)
     traced, groups = _trace(model, batch, layers)
     odd = {name for name, each in traced.items() if each.shape[:1] != (n,)}
     if n in (2, 3):
         with suppress(Exception):
-            fewer = trace(model, head(batch, n - 1), list(traced))
+            fewer = trace(model, head(batch, n - 1), addresses_of(traced))
             odd |= {name for name, each in fewer.items() if each.shape[:1] != (n - 1,)}
     lost = [names for choice, names in groups if choice.exact and odd.issuperset(names)]
     if lost or len(odd) == len(traced):
@@ -112,19 +115,23 @@ def _trace_rows(
 
 
 def _trace(
-    model: nn.Module, batch: Any, layers: str | Sequence[str] | None
+    model: nn.Module, batch: Any, layers: Layers
 ) -> tuple[dict[str, Traced], list[tuple[Choice, list[str]]]]:
     """The layers that would be recorded, in all and for each choice."""
     model = unwrap(model)
-    capture = Capture(model, layers, reduce=lambda _, x: (tuple(x.shape), x.dtype))
-    with same_random_numbers(model), capture:
-        run(model, batch)
-        groups = [(choice, capture.given(choice)) for choice in capture.choices]
-        taken = capture.take()
+    with same_random_numbers(model):
+        meant = with_short_names(model, batch, layers)
+        capture = Capture(model, meant, reduce=lambda _, x: (tuple(x.shape), x.dtype))
+        with capture:
+            run(model, batch)
+            groups = [(choice, capture.given(choice)) for choice in capture.choices]
+            taken = capture.take()
+    named = {choice.name: str(choice.address) for choice in capture.choices if choice.name}
     traced = {}
     for name, (shape, dtype) in taken.items():
-        module = capture.modules[Address.parse(name, capture.modules).module]
-        traced[name] = Traced(type(module).__name__, shape, dtype)
+        address = named.get(name, "")
+        module = capture.modules[Address.parse(address or name, capture.modules).module]
+        traced[name] = Traced(type(module).__name__, shape, dtype, address)
     return traced, groups
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from repsim._version import __version__
-from repsim.activations.capture.arguments import label_arguments, run, warn_of_unused
+from repsim.activations.capture.arguments import label_arguments, warn_of_unused
 from repsim.activations.capture.batches import batch_size, mask_of, to_device
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
@@ -80,8 +80,9 @@ def harvest(
             and ``ids`` among them. Without ids the examples are numbered; a loader whose order is
             not known to be sequential must give ids.
         path: of the store; the file appears when it is whole.
-        layers: addresses, globs, ``"odd"``, ``"even"``, ``"type:Conv2d"``, ``"depth:1"``; by
-            default the layers the network names itself, or its leaf modules.
+        layers: addresses, globs, ``"odd"``, ``"even"``, ``"type:Conv2d"``, ``"depth:1"``, or in
+            transformers short names such as ``"resid.3"``; by default the layers the network names
+            itself, or its leaf modules.
         pooling: what is kept of a layer, as in ``"avg"``, ``"grid:4+project:512"`` or
             ``"bg1.*=avg,*=none"``; see ``repsim.activations.capture.pooling``.
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``; by default what the network computes.
@@ -139,8 +140,10 @@ def harvest(
         shown = to_device(first, target)
         warn_of_unused(model, shown)
         plan = plan_layers(model, shown, layers, reduce, dtype, n, kept)
-        check_function(model, shown, list(plan.layers), allowed, kept)
+        check_function(model, shown, plan.addresses, allowed, kept)
         recorded["n"] = plan.n
+        if plan.short:
+            recorded["addresses"] = plan.short
         rows = HarvestRows(
             plan,
             reduce,
@@ -167,7 +170,8 @@ def harvest(
             resume=resume and not overwrite,
             compression=compression,
         ) as writer:
-            _write(model, chain([first], batches), writer, rows, n, target, progress)
+            shown = chain([first], batches)
+            _write(model, shown, writer, rows, n, target, progress, whole=allowed.any)
     return ActivationStore(path)
 
 
@@ -198,7 +202,7 @@ def plan_harvest(
     with Unchanged(model.to(target)) as kept:
         warn_of_unused(model, moved)
         plan = plan_layers(model, moved, layers, PoolingRules(pooling), dtype, n, kept)
-        check_function(model, moved, list(plan.layers), Allowed(allow_random, allow_batch), kept)
+        check_function(model, moved, plan.addresses, Allowed(allow_random, allow_batch), kept)
     return plan
 
 
@@ -217,12 +221,17 @@ def _write(
     n: int,
     device: torch.device,
     progress: Progress,
+    *,
+    whole: bool,
 ) -> None:
-    """Run the network over the batches that are not in the file yet, and write them."""
+    """Run the network over the batches that are not in the file yet, and write them.
+
+    Unless ``whole``, only as far as the layers need it.
+    """
     begin, each = 0, rows.plan.rows_each
     with (
         Stream(writer, rows.waiting_bytes, device) as stream,
-        Capture(model, list(rows.plan.layers), reduce=rows.into(stream)) as capture,
+        Capture(model, rows.plan.addresses, reduce=rows.into(stream)) as capture,
     ):
         for batch in batches:
             end = begin + batch_size(batch)
@@ -238,7 +247,7 @@ def _write(
                 examples = rows.examples(batch, begin, ids, batch_digests(model, batch))
                 moved = to_device(batch, device)
                 rows.mask = mask_of(moved)
-                run(model, moved)
+                capture.run(moved, whole=whole)
                 capture.take(rows.plan.layers)
                 stream.commit(examples)
             begin = end

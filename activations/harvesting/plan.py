@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from repsim.activations.capture.pooling import PoolingRules
-from repsim.activations.capture.tracing import trace_rows
+from repsim.activations.capture.tracing import addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.store.compression import COMPRESSIONS
 from repsim.activations.store.format import LayerSpec
@@ -28,16 +28,23 @@ class HarvestPlan:
         layers: by address, in order of execution.
         n: rows of each layer.
         rows_each: rows that one example gives; 1 unless positions become examples.
+        addresses: of the layers in the network, by their names.
     """
 
     layers: dict[str, LayerSpec]
     n: int
     rows_each: int
+    addresses: dict[str, str]
 
     @property
     def bytes(self) -> int:
         """Size of all layers, uncompressed."""
         return self.n * sum(spec.row_bytes for spec in self.layers.values())
+
+    @property
+    def short(self) -> dict[str, str]:
+        """The addresses of the layers that have short names."""
+        return {name: each for name, each in self.addresses.items() if name != each}
 
 
 def plan_layers(
@@ -74,7 +81,7 @@ def plan_layers(
                 f"layer {first!r} gives {rows_each} rows an example, {other!r} gives {count}; for "
                 "positions, choose layers of one size, or bring them to one: grid:K+positions"
             )
-    return HarvestPlan(specs, n * rows_each, rows_each)
+    return HarvestPlan(specs, n * rows_each, rows_each, addresses_of(found))
 
 
 def check_choices(dtype: str | None, compression: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.arguments import FIRST, arguments, run
+from repsim.activations.capture.arguments import FIRST, arguments
 from repsim.activations.capture.batches import (
     LABELS,
     batch_size,
@@ -77,8 +77,8 @@ def check_first_batch(
         return
     moved, held = to_device(first, device), _Held()
     rows.mask = mask_of(moved)
-    with Capture(model, list(rows.plan.layers), reduce=rows.into(held)):
-        run(model, moved)
+    with Capture(model, rows.plan.addresses, reduce=rows.into(held)) as capture:
+        capture.run(moved, whole=allowed.any)
     for layer, values in held.layers.items():
         stored = torch.from_numpy(np.ascontiguousarray(store.rows(layer, 0, len(values))))
         if largest_difference(values, stored) > rounding(values):
