@@ -81,7 +81,7 @@ def unembeddings(model: nn.Module) -> list[nn.Module]:
 
 
 def _weight_shape(module: nn.Module) -> torch.Size | None:
-    weight = module._parameters.get("weight")
+    weight = dict(module.named_parameters(recurse=False)).get("weight")
     return None if weight is None or is_lazy(weight) else weight.shape
 
 
