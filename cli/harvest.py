@@ -143,6 +143,11 @@ class Job:
     is_flag=True,
     help="Store a network whose values of an example depend on its batch.",
 )
+@click.option(
+    "--allow-grad",
+    is_flag=True,
+    help="Let a network compute gradients in its forward.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be stored, and whether it fits.")
 @resume_option
 @overwrite_option
@@ -165,6 +170,7 @@ def harvest(
     output: Path | None,
     allow_random: bool,
     allow_batch: bool,
+    allow_grad: bool,
     dry_run: bool,
     resume: bool,
     overwrite: bool,
@@ -207,7 +213,11 @@ def harvest(
         jobs = [replace(jobs[0], path=output)]
     check_paths([job.path for job in jobs], [job.called for job in jobs])
     jobs = [replace(job, layers=job.layers or layers) for job in jobs]
-    allowed = {"allow_random": allow_random, "allow_batch": allow_batch}
+    allowed = {
+        "allow_random": allow_random,
+        "allow_batch": allow_batch,
+        "allow_grad": allow_grad,
+    }
     what: dict[str, Any] = {"pooling": pooling, "dtype": dtype, **allowed}
     if dry_run:
         for job in jobs:

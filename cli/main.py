@@ -6,6 +6,7 @@ import importlib
 import keyword
 import os
 import sys
+import traceback
 import warnings
 
 import click
@@ -13,6 +14,10 @@ import click
 from repsim._version import __version__
 from repsim.cli.options import Suggesting
 from repsim.errors import RepsimError, RepsimWarning, UsageError
+from repsim.foreign import cause_of
+
+#: The environment variable that asks for tracebacks.
+_TRACEBACK = "REPSIM_TRACEBACK"
 
 #: Commands that have a module of their name here; those of analyses are found beside them.
 COMMANDS = {
@@ -95,7 +100,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         code = _fail("interrupted", 130)
     except RepsimError as error:
-        code = _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+        code = _fail(_explained(error), 2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
@@ -113,6 +118,15 @@ def main() -> None:
         where = f" {error.filename}" if error.filename else ""
         code = _fail(f"the system refused{where}: {error.strerror}", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explained(error: RepsimError) -> str:
+    """The error; where a user's code caused it, with the way to its traceback."""
+    if os.environ.get(_TRACEBACK):
+        traceback.print_exception(error)
+        return str(error)
+    caused = error.__cause__ is not None and cause_of(error.__cause__).mine
+    return f"{error} ({_TRACEBACK}=1 shows the traceback)" if caused else str(error)
 
 
 def _out_of_memory(error: Exception) -> bool:

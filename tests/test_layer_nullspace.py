@@ -429,7 +429,7 @@ def wrong() -> Iterator[Any]:
     yield net, x, {"labels": range(9)}, ShapeError, "the loader gave 5 examples, labels has 9"
     yield net, x, {"labels": [0.5] * 5}, ShapeError, "labels are torch.float64 of shape \\(5,\\)"
     yield net, x * torch.nan, {}, NonFiniteError, "layer '0' is given NaN or infinity"
-    yield net, torch.randn(5, 4), {}, CaptureError, "Sequential does not run on \\(5, 4\\) torch.f"
+    yield net, torch.randn(5, 4), {}, CaptureError, r"inputs \(5, 4\) torch.float32\), in layer '0'"
     yield net, x, {"layers": "7"}, UsageError, "no layer '7'"
 
 

@@ -25,6 +25,7 @@ from repsim.activations.analyses.augmentation import (
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
 from repsim.activations.analyses.minibatch import NetworkSide, about, moved, place, stream
 from repsim.activations.analyses.tables import map_column, map_notes
+from repsim.activations.capture.faults import At
 from repsim.activations.capture.functions import Allowed
 from repsim.activations.harvesting.loaders import ShuffledLoader
 from repsim.ambient import full_precision
@@ -89,6 +90,7 @@ def compare_classes(
     device: torch.device | str | None = None,
     allow_random: bool = False,
     allow_batch: bool = False,
+    allow_grad: bool = False,
     progress: Progress = silent,
 ) -> SimilarityMap:
     """CKA of every layer with the classes of the images, from minibatches.
@@ -113,7 +115,7 @@ def compare_classes(
     checked_labels(images.labels, len(images), images.name)
     target = place(model, device)
     side, classes = (
-        NetworkSide(model, layers, target, name, Allowed(allow_random, allow_batch)),
+        NetworkSide(model, layers, target, name, Allowed(allow_random, allow_batch, allow_grad)),
         ClassesSide(len(images.classes), target),
     )
     loader = ShuffledLoader(images, augment, batch_size, seed, device=target)
@@ -140,7 +142,7 @@ class ClassesSide:
     def layers_of(self, batch: Any) -> list[str]:
         return [CLASSES]
 
-    def take(self, batch: Any, reduce: Callable[[str, Any], Any]) -> Mapping[str, Any]:
+    def take(self, batch: Any, reduce: Callable[[str, Any], Any], at: At) -> Mapping[str, Any]:
         return {CLASSES: reduce(CLASSES, one_hot(batch, self._classes).float().to(self._device))}
 
 

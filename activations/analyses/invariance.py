@@ -73,6 +73,7 @@ def invariance(
     device: torch.device | str | None = None,
     allow_random: bool = False,
     allow_batch: bool = False,
+    allow_grad: bool = False,
     progress: Progress = silent,
 ) -> SimilarityMap:
     """CKA between two augmented copies of the same images (Grigg et al. 2021, Figure 3).
@@ -96,6 +97,7 @@ def invariance(
         device: where to run and to augment; by default where the network lies.
         allow_random: as in ``compare``.
         allow_batch: as in ``compare``.
+        allow_grad: as in ``compare``.
         progress: told the batches done.
 
     Returns:
@@ -107,7 +109,7 @@ def invariance(
         DegenerateError: fewer than four images.
     """
     target = place(model, device)
-    side = NetworkSide(model, layers, target, name, Allowed(allow_random, allow_batch))
+    side = NetworkSide(model, layers, target, name, Allowed(allow_random, allow_batch, allow_grad))
     copies = [ShuffledLoader(images, augment, batch_size, seed, view, target) for view in (0, 1)]
     pairs = zip(*(moved(copy, target) for copy in copies), strict=True)
     names = [side.name, f"{side.name} (other copy)"]

@@ -21,13 +21,14 @@ from torch import Tensor, nn
 
 from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
-from repsim.activations.capture.arguments import warn_of_unused
+from repsim.activations.capture.arguments import run, warn_of_unused
 from repsim.activations.capture.batches import batch_size, to_device
+from repsim.activations.capture.faults import FIRST_BATCH, read, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import modules_of, unwrap
 from repsim.activations.capture.unchanged import Unchanged
-from repsim.activations.harvesting.heads import head_device, running, show
+from repsim.activations.harvesting.heads import head_device
 from repsim.activations.harvesting.loaders import ImageLoader, as_loader, examples_in
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.activations.harvesting.sampling import check_rows
@@ -77,6 +78,7 @@ def layer_null_spaces(
     device: torch.device | str | None = None,
     allow_random: bool = False,
     allow_batch: bool = False,
+    allow_grad: bool = False,
     progress: Progress = silent,
 ) -> list[NullSpaceEntry]:
     """The null space's share of the energy of the patches that each layer reads.
@@ -104,6 +106,7 @@ def layer_null_spaces(
         allow_random: look at a network that is random; otherwise it is refused.
         allow_batch: look at a network whose layers depend on the batch of an example, or on batches
             before it; otherwise it is refused.
+        allow_grad: let the network compute gradients in its forward.
         progress: told the images seen, of each pass.
 
     Returns:
@@ -134,9 +137,10 @@ def layer_null_spaces(
     spaces: dict[str, PatchSpace] = {}
     found: dict[str, list[NullSpaceEntry]] = {}
     with Unchanged(network) as kept:
-        check = partial(_check, network, modules, Allowed(allow_random, allow_batch), kept)
+        allowed = Allowed(allow_random, allow_batch, allow_grad)
+        check = partial(_check, network, modules, allowed, kept)
         for group, (source, classes) in sources.items():
-            show = partial(_show, network, modules, source, target, report)
+            show = partial(_show, network, modules, source, target, report, allow_grad)
             means = _Means(modules, classes)
             classes.check(show(means.take, check), group)
             energies = _Centred(modules, spaces, means, rank_tolerance)
@@ -220,6 +224,7 @@ def _show(
     loader: Any,
     device: torch.device,
     report: Callable[[int], None],
+    grad: bool,
     take: Callable[[str, Tensor, int], None],
     check: Callable[[Any], None] | None = None,
 ) -> int:
@@ -228,22 +233,23 @@ def _show(
     ``take`` is told the layer, its input as maps, and the place of the batch's first example;
     ``check`` sees the first batch before all else.
     """
-    begin = n = 0
+    at, n = FIRST_BATCH, 0
 
     def reduce(name: str, x: Tensor) -> None:
         layer = Address.parse(name, modules).module
-        take(layer, _maps(layer, modules[layer], x, n), begin)
+        take(layer, _maps(layer, modules[layer], x, n), at.begin)
 
-    capture = Capture(network, [f"{layer}@input" for layer in modules], reduce=reduce)
-    for batch in loader:
+    layers = [f"{layer}@input" for layer in modules]
+    capture = Capture(network, layers, reduce=reduce, grad=grad)
+    for batch in read(loader):
         n, shown = batch_size(batch), to_device(batch, device)
-        if check is not None and not begin:
+        if check is not None and not at.begin:
             check(shown)
-        with capture:
-            show(network, shown)
-        begin += n
+        with capture, running(network, shown, at, grad=grad):
+            run(network, shown)
+        at = at.after(batch)
         report(n)
-    return begin
+    return at.begin
 
 
 def _check(
@@ -255,8 +261,7 @@ def _check(
 ) -> None:
     """Check that the inputs of those layers that run are functions of the example."""
     warn_of_unused(network, batch)
-    with running(network, batch):
-        check_function(network, batch, [f"{layer}@input" for layer in modules], allowed, kept)
+    check_function(network, batch, [f"{layer}@input" for layer in modules], allowed, kept)
 
 
 def _reporter(progress: Progress, sizes: Sequence[int | None]) -> Callable[[int], None]:

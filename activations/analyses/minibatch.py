@@ -12,6 +12,7 @@ from torch import nn
 
 from repsim.activations.capture.arguments import warn_of_unused
 from repsim.activations.capture.batches import to_device
+from repsim.activations.capture.faults import FIRST_BATCH, At, read, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
@@ -40,7 +41,7 @@ class Side(Protocol):
     def layers_of(self, batch: Any) -> list[str]:
         """The layers that it will give, from the first batch."""
 
-    def take(self, batch: Any, reduce: Callable[[str, Any], Any]) -> Mapping[str, Any]:
+    def take(self, batch: Any, reduce: Callable[[str, Any], Any], at: At) -> Mapping[str, Any]:
         """The layers of a batch, each reduced at once."""
 
 
@@ -85,13 +86,16 @@ class NetworkSide:
         if not self._layers:
             warn_of_unused(self._model, batch)
             with self._kept.watching():
-                self._layers = addresses_of(trace_rows(self._model, batch, self._chosen))
+                grad = self._allowed.grad
+                self._layers = addresses_of(trace_rows(self._model, batch, self._chosen, grad=grad))
             check_function(self._model, batch, self._layers, self._allowed, self._kept)
         return list(self._layers)
 
-    def take(self, batch: Any, reduce: Callable[[str, Any], Any]) -> Mapping[str, Any]:
-        with Capture(self._model, self._layers, reduce=reduce) as capture:
-            capture.run(batch, whole=self._allowed.any)
+    def take(self, batch: Any, reduce: Callable[[str, Any], Any], at: At) -> Mapping[str, Any]:
+        grad = self._allowed.grad
+        with Capture(self._model, self._layers, reduce=reduce, grad=grad) as capture:
+            with running(self._model, batch, at, grad=grad):
+                capture.run(batch, whole=self._allowed.any)
             return capture.take(self._layers)
 
 
@@ -108,12 +112,14 @@ def stream(
         for side in dict.fromkeys(sides):  # both may be one
             stack.enter_context(side)
         engine: MinibatchCKA | None = None
+        at = FIRST_BATCH
         for done, pair in enumerate(pairs, start=1):
             shown = list(zip(sides, pair, strict=True))
             if engine is None:
                 layers = [side.layers_of(part) for side, part in shown]
                 engine = MinibatchCKA(*layers, kernel=kernel)
-            engine.update(*(side.take(part, engine.reduce) for side, part in shown))
+            engine.update(*(side.take(part, engine.reduce, at) for side, part in shown))
+            at = at.after(pair[0])
             progress(done, max(total, done), "")
     if engine is None:
         raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
@@ -128,7 +134,7 @@ def place(model: nn.Module, device: torch.device | str | None) -> torch.device:
 
 
 def moved(loader: Iterable[Any], device: torch.device) -> Iterator[Any]:
-    return (to_device(batch, device) for batch in loader)
+    return (to_device(batch, device) for batch in read(loader))
 
 
 def about(result: SimilarityMap, comparison: str, **facts: Any) -> SimilarityMap:

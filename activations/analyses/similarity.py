@@ -127,6 +127,7 @@ def compare(
     device: torch.device | str | None = None,
     allow_random: bool = False,
     allow_batch: bool = False,
+    allow_grad: bool = False,
     progress: Progress = silent,
 ) -> SimilarityMap:
     """Minibatch CKA of all pairs of layers (Nguyen et al. 2021), in one pass over the images.
@@ -151,6 +152,7 @@ def compare(
         allow_random: compare a network that is random; otherwise it is refused.
         allow_batch: compare a network whose layers depend on the batch of an example, or on batches
             before it; otherwise it is refused.
+        allow_grad: let the networks compute gradients in their forward.
         progress: told the batches done, where their number is known.
 
     Raises:
@@ -162,7 +164,7 @@ def compare(
     Warns:
         RepsimWarning: of layers that were not named and are left out for these reasons.
     """
-    target, allowed = place(model_a, device), Allowed(allow_random, allow_batch)
+    target, allowed = place(model_a, device), Allowed(allow_random, allow_batch, allow_grad)
     a, b = (
         NetworkSide(model_a, layers_a, target, name_a, allowed),
         NetworkSide(model_b, layers_b, target, name_b, allowed),

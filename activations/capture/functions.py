@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.batches import as_type, batch_size, pick
+from repsim.activations.capture.faults import running
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import Layers
 from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
@@ -39,10 +40,12 @@ class Allowed:
     Attributes:
         random: on random numbers.
         batch: on the other examples of the batch, or on batches before it.
+        grad: on gradients, which the network computes in its forward.
     """
 
     random: bool = False
     batch: bool = False
+    grad: bool = False
 
     @property
     def any(self) -> bool:
@@ -51,7 +54,8 @@ class Allowed:
 
     def record(self) -> dict[str, bool]:
         """As provenance has it."""
-        return {"randomness": self.random, "batch": self.batch}
+        found = {"randomness": self.random, "batch": self.batch}
+        return {**found, "grad": True} if self.grad else found
 
 
 @dataclass(frozen=True)
@@ -101,18 +105,18 @@ def check_function(
 
     Raises:
         CaptureError: a layer is random, keeps a state between calls or depends on its batch, and
-            that is not allowed.
+            that is not allowed; or the network does not run twice.
     """
     if allowed.random and allowed.batch:
         return
-    with same_random_numbers(model):
+    with same_random_numbers(model), running(model, batch, grad=allowed.grad):
         try:
-            shown = _shown(model, batch, layers, kept)
+            shown = _shown(model, batch, layers, allowed, kept)
             found = _judged(model, shown, layers, allowed, kept, _strict)
             if found is not None and not _certain(found):
                 found = _judged_in_wider(model, shown, layers, allowed, kept)
             if found is not None:
-                raise _refusal(_culprit(model, shown, found, kept))
+                raise _refusal(_culprit(model, shown, found, allowed, kept))
         finally:
             kept.restore()
 
@@ -120,12 +124,14 @@ def check_function(
 # --- what is shown
 
 
-def _shown(model: nn.Module, batch: Any, layers: Layers, kept: Unchanged) -> _Shown:
+def _shown(
+    model: nn.Module, batch: Any, layers: Layers, allowed: Allowed, kept: Unchanged
+) -> _Shown:
     n = batch_size(batch)
     if n > 3:
         three = pick(batch, (0, n // 2, n - 1))
         with suppress(Exception):  # the whole batch will tell
-            _values(model, three, layers, kept)
+            _values(model, three, layers, allowed, kept)
             return _among(three, 3)
     return _among(batch, n)
 
@@ -145,14 +151,16 @@ def _among(examples: Any, n: int) -> _Shown:
 # --- passes
 
 
-def _values(model: nn.Module, batch: Any, layers: Layers, kept: Unchanged) -> dict[str, Tensor]:
+def _values(
+    model: nn.Module, batch: Any, layers: Layers, allowed: Allowed, kept: Unchanged
+) -> dict[str, Tensor]:
     """The values that the layers give for a batch, of those that run, in order of execution."""
     found: dict[str, Tensor] = {}
 
     def keep(layer: str, values: Tensor) -> None:
         found[layer] = values.clone()
 
-    with kept.watching(), Capture(model, layers, reduce=keep):
+    with kept.watching(), Capture(model, layers, reduce=keep, grad=allowed.grad):
         run(model, batch)
     return found
 
@@ -168,7 +176,7 @@ def _judged(
     """The first layer that is no function of the example, and is not allowed to be none."""
 
     def see(batch: Any) -> dict[str, Tensor]:
-        return _values(model, batch, layers, kept)
+        return _values(model, batch, layers, allowed, kept)
 
     kept.restore()
     first = see(shown.examples)
@@ -308,9 +316,11 @@ def _copy(model: nn.Module, kind: torch.dtype) -> nn.Module:
 # --- refusals
 
 
-def _culprit(model: nn.Module, shown: _Shown, found: _Found, kept: Unchanged) -> _Found:
+def _culprit(
+    model: nn.Module, shown: _Shown, found: _Found, allowed: Allowed, kept: Unchanged
+) -> _Found:
     """The first of all modules of the network that does what one of the chosen layers does."""
-    allowed = Allowed(random=found.kind == "batch")
+    allowed = Allowed(random=found.kind == "batch", grad=allowed.grad)
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # modules without a tensor are of no interest here
         first = _judged(model, shown, ["type:Module"], allowed, kept, rounding)

@@ -61,6 +61,8 @@ class Capture:
             for a class or what derives from it, ``"depth:1"``; as a list or separated by commas. By
             default the layers the network names itself, or its leaf modules. A mapping of names to
             addresses records the first tensor of each under its name.
+        grad: let the network compute gradients in its forward. The gradients of its parameters are
+            afterwards as before.
         reduce: applied to the address and the activation (n, ...) of a layer as it is taken; what
             it returns is kept in place of the activation. Only at its second call does a module
             prove to be called several times: the first is ``relu`` to ``reduce``, unless ``relu#0``
@@ -77,6 +79,7 @@ class Capture:
         layers: Layers = None,
         *,
         reduce: Callable[[str, Tensor], Any] | None = None,
+        grad: bool = False,
     ) -> None:
         if isinstance(unwrap(model), torch.jit.ScriptModule):
             raise CaptureError(
@@ -88,9 +91,11 @@ class Capture:
         self.choices = choose(model, layers)
         self._asked = {choice.address._replace(path=None) for choice in self.choices}
         self._reduce = reduce
+        self._grad = grad
         self._exit = ExitStack()
         self._warned = False
         self._whole = True
+        self._forwarded: frozenset[str] = frozenset()  # addresses
         self._forget()
 
     def __enter__(self) -> Capture:
@@ -101,8 +106,11 @@ class Capture:
                 stack.callback(setattr, module, "training", module.training)
                 module.training = False
             # Not ``inference_mode``: what the network caches could never be trained with.
-            for context in (torch.no_grad(), _uncompiled(), _module_by_module()):
+            mode = torch.enable_grad if self._grad else torch.no_grad
+            for context in (mode(), _uncompiled(), _module_by_module()):
                 stack.enter_context(context)
+            if self._grad:
+                stack.enter_context(_same_gradients(self.model))
             for module in self.model.modules():
                 if isinstance(module, nn.DataParallel):
                     stack.callback(module.register_forward_pre_hook(_refuse_to_scatter).remove)
@@ -169,6 +177,12 @@ class Capture:
     def given(self, choice: Choice) -> list[str]:
         """The addresses recorded, since the last ``take``, for one of ``choices``."""
         return [self._final(key) for key in self._given[choice]]
+
+    def forwarded(self, modules: Collection[nn.Module]) -> None:
+        """Note modules that were run by ``.forward()``, for the reasons why they gave nothing."""
+        self._forwarded = frozenset(
+            address for address, module in self.modules.items() if module in modules
+        )
 
     def _forget(self) -> None:
         self._taken: dict[_Key, Any] = {}
@@ -264,6 +278,8 @@ class Capture:
         if isinstance(self.modules[site.module], torch.jit.ScriptModule):
             return "cannot be hooked: torch.jit compiled it"
         calls = self._calls[site]
+        if not calls and site.module in self._forwarded:
+            return "was run by its forward method, which hooks do not see: call the module itself"
         if not calls:
             return "was not called by the network's forward"
         if call is not None and not any(path_fits(call, str(k)) for k in range(calls)):
@@ -312,6 +328,19 @@ def _module_by_module() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _same_gradients(model: nn.Module) -> Iterator[None]:
+    """Leave the gradients of parameters alone: a forward may run backward."""
+    before = [(each, each.grad) for each in model.parameters()]
+    for parameter, _ in before:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, gradient in before:
+            parameter.grad = gradient
 
 
 def _refuse_to_scatter(module: nn.Module, args: Any) -> None:

@@ -47,7 +47,7 @@ class Stack(NamedTuple):
     blocks: tuple[str, ...]
 
 
-def with_short_names(model: nn.Module, batch: Any, layers: Layers) -> Layers:
+def with_short_names(model: nn.Module, batch: Any, layers: Layers, *, grad: bool = False) -> Layers:
     """Layers, with the address of what each short name among them means.
 
     What matches a module's address means the module. Only if there are others is the network run.
@@ -56,6 +56,7 @@ def with_short_names(model: nn.Module, batch: Any, layers: Layers) -> Layers:
         model: any module.
         batch: a few examples, where the network lies.
         layers: as for ``Capture``.
+        grad: as for ``Capture``.
 
     Returns:
         ``layers`` if there are no short names among them, else addresses by name; the name of
@@ -69,7 +70,7 @@ def with_short_names(model: nn.Module, batch: Any, layers: Layers) -> Layers:
     errors = {pattern: _no_module(model, pattern) for pattern in split_patterns(layers)}
     if not any(errors.values()):
         return layers
-    seen = _observe(model, batch)
+    seen = _observe(model, batch, grad)
     stacks = _stacks(model, seen)
     plain, parts = _plain_names(stacks, seen), _names_of_parts(stacks, seen)
     found: dict[str, str] = {}
@@ -132,14 +133,15 @@ def _summary(names: Mapping[str, str]) -> Iterator[str]:
 # --- what the modules take and give
 
 
-def _observe(model: nn.Module, batch: Any) -> dict[str, Seen]:
+def _observe(model: nn.Module, batch: Any, grad: bool) -> dict[str, Seen]:
     """The modules that run, in the order in which they return."""
     given: dict[str, tuple[tuple[int, ...], Tensor] | None] = {}
     gave: dict[str, tuple[tuple[int, ...], Tensor] | None] = {}
     several: set[str] = set()
+    every = ["type:Module", "type:Module@input"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RepsimWarning)  # modules without a tensor are no loss here
-        with Capture(model, ["type:Module", "type:Module@input"], reduce=_at_the_end) as capture:
+        with Capture(model, every, reduce=_at_the_end, grad=grad) as capture:
             run(model, batch)
             modules = capture.modules
             for name, values in capture.take().items():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from repsim.activations.capture.arguments import arguments, run
-from repsim.activations.capture.batches import LABELS, batch_size, head, inputs_of
+from repsim.activations.capture.arguments import run
+from repsim.activations.capture.batches import batch_size, head
+from repsim.activations.capture.faults import running
 from repsim.activations.capture.hooks import Capture, listed
 from repsim.activations.capture.modules import Choice, Layers, unwrap
 from repsim.activations.capture.stacks import with_short_names
@@ -36,7 +38,9 @@ class Traced(NamedTuple):
     address: str = ""
 
 
-def trace(model: nn.Module, batch: Any, layers: Layers = None) -> dict[str, Traced]:
+def trace(
+    model: nn.Module, batch: Any, layers: Layers = None, *, grad: bool = False
+) -> dict[str, Traced]:
     """The layers that ``Capture`` would record as a network sees a batch, in order of execution.
 
     Nothing is kept but shapes, and the random number generators are left as they were.
@@ -47,12 +51,13 @@ def trace(model: nn.Module, batch: Any, layers: Layers = None) -> dict[str, Trac
         model: any module.
         batch: as for ``repsim.activations.capture.arguments.run``, where the network lies.
         layers: as for ``Capture``; or short names in transformers, see ``with_short_names``.
+        grad: as for ``Capture``.
 
     Raises:
         UsageError: a layer that is not there, a batch that does not fit.
         CaptureError: as from ``Capture.take``.
     """
-    return _trace(model, batch, layers)[0]
+    return _trace(model, batch, layers, grad)[0]
 
 
 def addresses_of(traced: Mapping[str, Traced]) -> dict[str, str]:
@@ -60,7 +65,9 @@ def addresses_of(traced: Mapping[str, Traced]) -> dict[str, str]:
     return {name: each.address or name for name, each in traced.items()}
 
 
-def trace_rows(model: nn.Module, batch: Any, layers: Layers = None) -> dict[str, Traced]:
+def trace_rows(
+    model: nn.Module, batch: Any, layers: Layers = None, *, grad: bool = False
+) -> dict[str, Traced]:
     """``trace``, of those values that have a row for each example.
 
     Looks at three and at two examples of the batch, for a dimension that is 2 may be two layers of
@@ -75,35 +82,18 @@ def trace_rows(model: nn.Module, batch: Any, layers: Layers = None) -> dict[str,
     """
     if batch_size(batch) > 3:
         with suppress(Exception):  # the whole batch will tell, or fail in the same way
-            return _trace_rows(model, head(batch, 3), layers)
-    try:
-        return _trace_rows(model, batch, layers)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        inputs = inputs_of(batch)
-        shown = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
-        raise CaptureError(
-            f"the network does not run on "
-            f"{', '.join(f'{k} {tuple(v.shape)} {v.dtype}' for k, v in shown.items())}: "
-            f"{(str(error) or type(error).__name__).splitlines()[0]}; check the size, channels and "
-            f"number type that it takes{_about_labels(model, batch)}"
-        ) from error
+            return _trace_rows(model, head(batch, 3), layers, grad)
+    with running(model, batch, grad=grad):
+        return _trace_rows(model, batch, layers, grad)
 
 
-def _about_labels(model: nn.Module, batch: Any) -> str:
-    """The remedy where labels of rows made a network fail that computes a loss of its own."""
-    passed = [name for name in LABELS if name in arguments(model, batch)]
-    if not passed:
-        return ""
-    return f"; it was given {passed[0]!r}, and labels of rows alone are to come as (inputs, labels)"
-
-
-def _trace_rows(model: nn.Module, batch: Any, layers: Layers) -> dict[str, Traced]:
+def _trace_rows(model: nn.Module, batch: Any, layers: Layers, grad: bool) -> dict[str, Traced]:
     n = batch_size(batch)
-    traced, groups = _trace(model, batch, layers)
+    traced, groups = _trace(model, batch, layers, grad)
     odd = {name for name, each in traced.items() if each.shape[:1] != (n,)}
     if n in (2, 3):
         with suppress(Exception):
-            fewer = trace(model, head(batch, n - 1), addresses_of(traced))
+            fewer = trace(model, head(batch, n - 1), addresses_of(traced), grad=grad)
             odd |= {name for name, each in fewer.items() if each.shape[:1] != (n - 1,)}
     lost = [names for choice, names in groups if choice.exact and odd.issuperset(names)]
     if lost or len(odd) == len(traced):
@@ -115,15 +105,17 @@ def _trace_rows(model: nn.Module, batch: Any, layers: Layers) -> dict[str, Trace
 
 
 def _trace(
-    model: nn.Module, batch: Any, layers: Layers
+    model: nn.Module, batch: Any, layers: Layers, grad: bool
 ) -> tuple[dict[str, Traced], list[tuple[Choice, list[str]]]]:
     """The layers that would be recorded, in all and for each choice."""
     model = unwrap(model)
     with same_random_numbers(model):
-        meant = with_short_names(model, batch, layers)
-        capture = Capture(model, meant, reduce=lambda _, x: (tuple(x.shape), x.dtype))
+        meant = with_short_names(model, batch, layers, grad=grad)
+        capture = Capture(model, meant, reduce=lambda _, x: (tuple(x.shape), x.dtype), grad=grad)
         with capture:
-            run(model, batch)
+            with _forwards() as forwarded:
+                run(model, batch)
+            capture.forwarded(forwarded)
             groups = [(choice, capture.given(choice)) for choice in capture.choices]
             taken = capture.take()
     named = {choice.name: str(choice.address) for choice in capture.choices if choice.name}
@@ -133,6 +125,25 @@ def _trace(
         module = capture.modules[Address.parse(address or name, capture.modules).module]
         traced[name] = Traced(type(module).__name__, shape, dtype, address)
     return traced, groups
+
+
+@contextmanager
+def _forwards() -> Iterator[set[nn.Module]]:
+    """The modules whose forward runs in a block, by a call of the module or without one."""
+    found: set[nn.Module] = set()
+    before = sys.getprofile()
+
+    def note(frame: Any, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_name == "forward":
+            module = frame.f_locals.get("self")
+            if isinstance(module, nn.Module):
+                found.add(module)
+
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(before)
 
 
 def _rowless(names: Iterable[str], traced: Mapping[str, Traced], n: int) -> str:

@@ -16,6 +16,7 @@ from torch import nn
 from repsim._version import __version__
 from repsim.activations.capture.arguments import label_arguments, warn_of_unused
 from repsim.activations.capture.batches import batch_size, mask_of, to_device
+from repsim.activations.capture.faults import FIRST_BATCH, read, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
@@ -64,6 +65,7 @@ def harvest(
     resume: bool = False,
     allow_random: bool = False,
     allow_batch: bool = False,
+    allow_grad: bool = False,
     progress: Progress = silent,
 ) -> ActivationStore:
     """Run a network over a loader and store the activations of its layers.
@@ -98,18 +100,21 @@ def harvest(
         allow_random: store a network that is random; otherwise it is refused.
         allow_batch: store a network whose activations of an example depend on its batch, or on
             batches before it; otherwise it is refused.
+        allow_grad: let the network compute gradients in its forward, as one that gives forces of an
+            energy does. It needs more memory.
         progress: told the examples done.
 
     Raises:
         UsageError: the file exists, a layer does not, or the loader shuffles without ids.
-        CaptureError: a layer that is never called, or gives no tensor; or a network that is no
-            function of the example, see ``check_function``.
+        CaptureError: a layer that is never called, or gives no tensor; a network that is no
+            function of the example, see ``check_function``; or an error of the network's or the
+            loader's own code, which is its cause.
         ShapeError: activations whose shape changes, or that a reduction does not fit.
         NonFiniteError: NaN or infinity in a layer.
         StoreError: no room, or an unfinished store of another harvest.
     """
     path, reduce = Path(path), PoolingRules(pooling)
-    allowed = Allowed(allow_random, allow_batch)
+    allowed = Allowed(allow_random, allow_batch, allow_grad)
     check_choices(dtype, compression)
     refuse_existing(path, overwrite or resume)
     if part_path(path).is_file() and not (resume or overwrite):
@@ -132,14 +137,14 @@ def harvest(
     }
     check_repeats(loader)
     with ExitStack() as stack:
-        batches = stack.enter_context(closing(ahead(iter(loader))))
+        batches = stack.enter_context(closing(ahead(read(loader))))
         first = _first(batches)
         check_rows(loader, first)
         recorded["batch_size"] = batch_size(first)
         kept = stack.enter_context(Unchanged(model.to(target)))
         shown = to_device(first, target)
         warn_of_unused(model, shown)
-        plan = plan_layers(model, shown, layers, reduce, dtype, n, kept)
+        plan = plan_layers(model, shown, layers, reduce, dtype, n, kept, grad=allow_grad)
         check_function(model, shown, plan.addresses, allowed, kept)
         recorded["n"] = plan.n
         if plan.short:
@@ -170,8 +175,8 @@ def harvest(
             resume=resume and not overwrite,
             compression=compression,
         ) as writer:
-            shown = chain([first], batches)
-            _write(model, shown, writer, rows, n, target, progress, whole=allowed.any)
+            every = chain([first], batches)
+            _write(model, every, writer, rows, n, target, progress, allowed)
     return ActivationStore(path)
 
 
@@ -187,6 +192,7 @@ def plan_harvest(
     device: torch.device | str | None = None,
     allow_random: bool = False,
     allow_batch: bool = False,
+    allow_grad: bool = False,
 ) -> HarvestPlan:
     """The plan of a ``harvest``: some examples are shown to the network, nothing is written.
 
@@ -194,15 +200,16 @@ def plan_harvest(
     """
     check_choices(dtype, "none")
     n = count_examples(loader, examples)
-    first = _first(iter(loader))
+    first = _first(read(loader))
     check_rows(loader, first)
     model = unwrap(model)
     target = _device_of(model) if device is None else find_device(device)
     moved = to_device(first, target)
     with Unchanged(model.to(target)) as kept:
         warn_of_unused(model, moved)
-        plan = plan_layers(model, moved, layers, PoolingRules(pooling), dtype, n, kept)
-        check_function(model, moved, plan.addresses, Allowed(allow_random, allow_batch), kept)
+        reduce, allowed = PoolingRules(pooling), Allowed(allow_random, allow_batch, allow_grad)
+        plan = plan_layers(model, moved, layers, reduce, dtype, n, kept, grad=allow_grad)
+        check_function(model, moved, plan.addresses, allowed, kept)
     return plan
 
 
@@ -221,20 +228,19 @@ def _write(
     n: int,
     device: torch.device,
     progress: Progress,
-    *,
-    whole: bool,
+    allowed: Allowed,
 ) -> None:
     """Run the network over the batches that are not in the file yet, and write them.
 
-    Unless ``whole``, only as far as the layers need it.
+    Unless something is allowed, only as far as the layers need it.
     """
-    begin, each = 0, rows.plan.rows_each
+    at, each, grad = FIRST_BATCH, rows.plan.rows_each, allowed.grad
     with (
         Stream(writer, rows.waiting_bytes, device) as stream,
-        Capture(model, rows.plan.addresses, reduce=rows.into(stream)) as capture,
+        Capture(model, rows.plan.addresses, reduce=rows.into(stream), grad=grad) as capture,
     ):
         for batch in batches:
-            end = begin + batch_size(batch)
+            begin, end = at.begin, at.begin + batch_size(batch)
             ids = rows.ids(batch, begin)
             if end * each <= writer.begun:
                 writer.check(ids, batch_digests(model, batch).repeat(each), begin * each)
@@ -247,10 +253,11 @@ def _write(
                 examples = rows.examples(batch, begin, ids, batch_digests(model, batch))
                 moved = to_device(batch, device)
                 rows.mask = mask_of(moved)
-                capture.run(moved, whole=whole)
+                with running(model, moved, at, grad=grad):
+                    capture.run(moved, whole=allowed.any)
                 capture.take(rows.plan.layers)
                 stream.commit(examples)
-            begin = end
+            at = at.after(batch)
             progress(min(end, n), n, "")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -11,7 +9,8 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run, warn_of_unused
 from repsim.activations.capture.batches import batch_size as examples_of
-from repsim.activations.capture.batches import inputs_of, to_device
+from repsim.activations.capture.batches import to_device
+from repsim.activations.capture.faults import FIRST_BATCH, read, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
@@ -70,6 +69,7 @@ def head_features(
     device: torch.device | str | None = None,
     allow_random: bool = False,
     allow_batch: bool = False,
+    allow_grad: bool = False,
     progress: Progress = silent,
 ) -> Tensor:
     """The input of a linear head for each image, (n, d) float32 on the CPU.
@@ -88,6 +88,7 @@ def head_features(
         allow_random: take a network that is random; otherwise it is refused.
         allow_batch: take a network whose features depend on the batch of an image, or on batches
             before it; otherwise it is refused.
+        allow_grad: let the network compute gradients in its forward.
         progress: told the images done.
 
     Raises:
@@ -103,49 +104,22 @@ def head_features(
     loader = as_loader(images, batch_size)
     check_rows(loader)
     loader = loader if noise is None else NoisyLoader(loader, noise, seed)
-    total, done = examples_in(loader), 0
+    total, at = examples_in(loader), FIRST_BATCH
     blocks: list[Tensor] = []
-    allowed = Allowed(allow_random, allow_batch)
+    allowed = Allowed(allow_random, allow_batch, allow_grad)
     with Unchanged(network) as kept:
-        for batch in loader:
+        for batch in read(loader):
             shown = to_device(batch, target)
             if not blocks:
                 warn_of_unused(network, shown)
-                with running(network, shown):
-                    check_function(network, shown, ["head@input"], allowed, kept)
-            blocks.append(_input_of_head(network, shown, head.weight.shape[1]))
-            done += len(blocks[-1])
-            progress(done, total or done, "")
-    if not done:
+                check_function(network, shown, ["head@input"], allowed, kept)
+            with running(network, shown, at, grad=allow_grad):
+                blocks.append(_input_of_head(network, shown, head.weight.shape[1], allow_grad))
+            at = at.after(batch)
+            progress(at.begin, total or at.begin, "")
+    if not blocks:
         raise UsageError("the loader gave no images; expected at least one")
     return torch.cat(blocks)
-
-
-def show(network: nn.Module, batch: Any) -> None:
-    """Run a network on a batch; the errors are those of ``running``."""
-    with running(network, batch):
-        run(network, batch)
-
-
-@contextmanager
-def running(network: nn.Module, batch: Any) -> Iterator[None]:
-    """A block that runs a network; one that does not take the images is the user's to mend.
-
-    Raises:
-        CaptureError: it does not run on them.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        images = inputs_of(batch)
-        what = f"{tuple(images.shape)} {images.dtype}" if isinstance(images, Tensor) else "them"
-        raise CaptureError(
-            f"{type(network).__name__} does not run on {what}: "
-            f"{(str(error) or type(error).__name__).splitlines()[0]}; check the size, channels and "
-            "number type that it takes"
-        ) from error
 
 
 def head_device(network: nn.Module) -> torch.device:
@@ -153,10 +127,10 @@ def head_device(network: nn.Module) -> torch.device:
     return next(iter(network.parameters()), torch.empty(0)).device
 
 
-def _input_of_head(network: nn.Module, batch: Any, features: int) -> Tensor:
+def _input_of_head(network: nn.Module, batch: Any, features: int, grad: bool) -> Tensor:
     n = examples_of(batch)
-    with Capture(network, ["head@input"]) as capture:
-        show(network, batch)
+    with Capture(network, ["head@input"], grad=grad) as capture:
+        run(network, batch)
         taken = capture.take()
     values = next(iter(taken.values()))
     if len(taken) > 1 or tuple(values.shape) != (n, features):

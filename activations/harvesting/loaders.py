@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.batches import ids_of, inputs_of
+from repsim.activations.capture.faults import read
 from repsim.ambient import settled
 from repsim.data.imageset import slug
 from repsim.data.noise import Noise
@@ -216,7 +217,7 @@ class NoisyLoader:
 
     def __iter__(self) -> Iterator[Any]:
         positions = count()
-        for batch in self.loader:
+        for batch in read(self.loader):
             images = inputs_of(batch)
             if not isinstance(images, Tensor):
                 raise UsageError(

@@ -55,6 +55,8 @@ def plan_layers(
     dtype: str | None,
     n: int,
     kept: Unchanged,
+    *,
+    grad: bool = False,
 ) -> HarvestPlan:
     """The layers that a network gives for a batch, as they will be stored.
 
@@ -63,7 +65,7 @@ def plan_layers(
     specs: dict[str, LayerSpec] = {}
     rows: dict[str, int] = {}
     with kept.watching():
-        found = trace_rows(model, batch, layers)
+        found = trace_rows(model, batch, layers, grad=grad)
     kept.restore()
     pooling.check(found)
     for name, traced in found.items():

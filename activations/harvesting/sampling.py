@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, Subset
 
 from repsim.activations.capture.batches import ids_of, inputs_of
+from repsim.activations.capture.faults import measuring, read
 from repsim.errors import UsageError
 
 #: Attributes of loaders that take their batches from another one.
@@ -92,7 +93,7 @@ def check_repeats(loader: Any) -> None:
     known = isinstance(loader, (Sequence, Iterator, Tensor)) or _is_map(loader)
     if known or _disorder(loader) is not None:
         return
-    twice = [next(iter(loader), None) for _ in range(2)]
+    twice = [next(read(loader), None) for _ in range(2)]
     if twice[0] is None or ids_of(twice[0]) is not None:
         return
     if not _equal(*map(inputs_of, twice)):
@@ -168,12 +169,13 @@ def _count(loader: Any) -> int:
         )
     if getattr(loader, "drop_last", False):
         return len(loader) * loader.batch_size
-    try:
-        return len(loader.dataset)
-    except (AttributeError, TypeError):
-        raise UsageError(
-            "the loader does not say how many examples it gives; pass examples=N"
-        ) from None
+    with measuring():
+        try:
+            return len(loader.dataset)
+        except (AttributeError, TypeError):
+            raise UsageError(
+                "the loader does not say how many examples it gives; pass examples=N"
+            ) from None
 
 
 def _checked(examples: Any) -> int:

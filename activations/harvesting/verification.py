@@ -18,6 +18,7 @@ from repsim.activations.capture.batches import (
     to_device,
 )
 from repsim.activations.capture.digests import input_digests
+from repsim.activations.capture.faults import running
 from repsim.activations.capture.functions import Allowed, largest_difference, rounding
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.harvesting.rows import HarvestRows
@@ -77,7 +78,8 @@ def check_first_batch(
         return
     moved, held = to_device(first, device), _Held()
     rows.mask = mask_of(moved)
-    with Capture(model, rows.plan.addresses, reduce=rows.into(held)) as capture:
+    capture = Capture(model, rows.plan.addresses, reduce=rows.into(held), grad=allowed.grad)
+    with running(model, moved, grad=allowed.grad), capture:
         capture.run(moved, whole=allowed.any)
     for layer, values in held.layers.items():
         stored = torch.from_numpy(np.ascontiguousarray(store.rows(layer, 0, len(values))))

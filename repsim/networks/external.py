@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import json
@@ -20,8 +21,9 @@ import torch
 from torch import nn
 
 from repsim.errors import UsageError, choices
+from repsim.foreign import Cause, cause_of
 from repsim.networks.weights import load_weights
-from repsim.optional import optional, reason
+from repsim.optional import optional
 
 Maker = Callable[..., Any]
 
@@ -136,6 +138,7 @@ def _own(module: str, path: str) -> Maker:
             "torch.nn.Module"
         )
 
+    @functools.wraps(factory)
     def make(**arguments: Any) -> Any:
         with _current_directory_first():
             return factory(**arguments)
@@ -148,13 +151,13 @@ def _import(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise UsageError(f"module {module} cannot be imported ({reason(error)})") from error
+            raise UsageError(f"module {module} cannot be imported {_why(error)}") from error
         raise UsageError(
             f"there is no module {error.name!r} on Python's path or in {Path.cwd()}; a network is "
             f"{FORMS}"
         ) from None
-    except Exception as error:  # the user's module may raise anything
-        raise UsageError(f"module {module} cannot be imported ({reason(error)})") from error
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
+        raise UsageError(f"module {module} cannot be imported {_why(error)}") from error
 
 
 def _factories(module: ModuleType) -> list[str]:
@@ -208,9 +211,37 @@ LIBRARIES: dict[str, Callable[[str], Maker]] = {
 def _call(reference: str, make: Maker, arguments: Mapping[str, Any]) -> Any:
     try:
         return make(**arguments)
-    except Exception as error:  # whatever foreign code raises
+    except (Exception, SystemExit) as error:  # whatever foreign code raises
         given = f" with {json.dumps(dict(arguments), default=repr)}" if arguments else ""
-        raise UsageError(f"{reference} cannot be made{given} ({reason(error)})") from error
+        raise UsageError(f"{reference} cannot be made{given} {_why(error, make)}") from error
+
+
+def _why(error: BaseException, make: Maker | None = None) -> str:
+    """The kind, text and place of an error in foreign code, and a remedy."""
+    cause = cause_of(error)
+    found = _remedy(error, cause, make)
+    return f"({cause.text}){_at(cause)}{f'; {found}' if found else ''}"
+
+
+def _at(cause: Cause) -> str:
+    return f" at {cause.place}" if cause.place else ""
+
+
+def _remedy(error: BaseException, cause: Cause, make: Maker | None) -> str:
+    if isinstance(error, SystemExit):
+        return "it ends the program: keep its own command line under if __name__ == '__main__'"
+    if isinstance(error, FileNotFoundError) and cause.mine:
+        return f"relative paths begin at {Path.cwd()}"
+    if make is not None and isinstance(error, TypeError) and not cause.mine:
+        with suppress(TypeError, ValueError):  # C has no signatures
+            return f"it takes {_taken(make)}"
+    return ""
+
+
+def _taken(make: Maker) -> str:
+    """The arguments of a function, in words."""
+    parameters = inspect.signature(make).parameters.values()
+    return ", ".join(str(each).partition(":")[0] for each in parameters) or "no arguments"
 
 
 def _among(library: str, name: str, known: Sequence[str]) -> None:
