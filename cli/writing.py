@@ -111,7 +111,7 @@ class Outlet:
         from repsim.activations.analyses.base import TextTable
 
         for result in results:
-            for note in self.analysis.notes(result):
+            for note in self.analysis.remarks(result):
                 say(f"note: {note}")
         if as_json:
             show_json(self.analysis.content(results))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from repsim.activations import harvest as harvest
     from repsim.activations import invariance as invariance
     from repsim.activations import open_store as open_store
+    from repsim.common import common_examples as common_examples
     from repsim.errors import RepsimError as RepsimError
     from repsim.measures import RBF as RBF
     from repsim.measures import MinibatchCKA as MinibatchCKA
@@ -50,6 +51,7 @@ _HOMES = {
     "cka": "repsim.measures",
     "cka_map": "repsim.measures",
     "class_similarity": "repsim.measures",
+    "common_examples": "repsim.common",
     "compare": "repsim.activations",
     "harvest": "repsim.activations",
     "influence": "repsim.measures",

@@ -32,7 +32,7 @@ def check_same_labels(a: ActivationSource, b: ActivationSource) -> None:
         if differ.size:
             i = int(differ[0])
             raise MismatchError(
-                f"{_where(a)} and {_where(b)} have equal example ids, but another {name!r} for "
+                f"{where(a)} and {where(b)} have equal example ids, but another {name!r} for "
                 f"{differ.size} of {len(x)}, first {x[i]} against {y[i]} at row {i}: the rows are "
                 "of other examples; harvest both in one order, with ids, or without labels"
             )
@@ -47,9 +47,9 @@ def check_same_inputs(a: ActivationSource, b: ActivationSource) -> None:
     Warns:
         RepsimWarning: all inputs differ, which another preprocessing may have done.
     """
-    if _numbered(a) and _numbered(b) and _differ(_of(a, "order"), _of(b, "order")):
+    if is_numbered(a) and is_numbered(b) and _differ(_of(a, "order"), _of(b, "order")):
         raise MismatchError(
-            f"{_where(a)} and {_where(b)} number their rows alike, but take them from other places "
+            f"{where(a)} and {where(b)} number their rows alike, but take them from other places "
             "of their data sets; give the examples ids"
         )
     x, y = _of(a, "inputs"), _of(b, "inputs")
@@ -58,12 +58,12 @@ def check_same_inputs(a: ActivationSource, b: ActivationSource) -> None:
     changed = [key for key in PREPROCESSING if _record(a).get(key) != _record(b).get(key)]
     if problem := _problem(x, y) or ("" if changed else _other_files(a, b)):
         raise MismatchError(
-            f"{_where(a)} and {_where(b)} have equal example ids, but {problem}; harvest both from "
+            f"{where(a)} and {where(b)} have equal example ids, but {problem}; harvest both from "
             "the same examples in one order, with ids"
         )
     listed = ", ".join(f"{key} {_record(a).get(key)} and {_record(b).get(key)}" for key in changed)
     warnings.warn(
-        f"{_where(a)} and {_where(b)} were given other inputs for the same example ids"
+        f"{where(a)} and {where(b)} were given other inputs for the same example ids"
         f"{f' ({listed})' if listed else ''}: that is right if only the preprocessing differs, and "
         "wrong if they are other examples",
         RepsimWarning,
@@ -111,8 +111,10 @@ def _differ(x: np.ndarray | None, y: np.ndarray | None) -> bool:
     return x is not None and y is not None and not np.array_equal(x, y)
 
 
-def _numbered(source: ActivationSource) -> bool:
+def is_numbered(source: ActivationSource) -> bool:
     """True where the ids are the numbers of the rows."""
+    if (known := getattr(source, "numbered", None)) is not None:
+        return bool(known)
     ids = source.example_ids
     ends = () if ids is None else (ids[0], ids[-1])
     texts = [each.decode() if isinstance(each, bytes) else str(each) for each in ends]
@@ -123,7 +125,7 @@ def _record(source: ActivationSource) -> dict[str, Any]:
     return source.provenance()
 
 
-def _where(source: ActivationSource) -> str:
+def where(source: ActivationSource) -> str:
     """The whole path of a store, or the name of another source."""
     path = getattr(source, "path", None)
     return str(path.absolute()) if path is not None else source.name

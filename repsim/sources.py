@@ -149,7 +149,7 @@ def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
     if a.n != b.n:
         raise MismatchError(
             f"{a.name} has {a.n} examples, {b.name} has {b.n}; "
-            "harvest both from the same data set and split"
+            f"harvest both from the same data set and split{_or_common(a, b)}"
         )
     names = (a.name, b.name) if a.name != b.name else ("a", "b")
     rows = [getattr(source, "row_names", None) for source in (a, b)]
@@ -162,7 +162,7 @@ def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
         raise MismatchError(
             f"{a.name} and {b.name} differ in {differ.size} of {a.n} example ids, first at row "
             f"{i}: {id_text(a.example_ids[i])} against {id_text(b.example_ids[i])}; harvest both "
-            "from the same data set and split"
+            f"from the same data set and split{_or_common(a, b)}"
         )
     check_same_labels(a, b)
     check_same_inputs(a, b)
@@ -171,6 +171,25 @@ def check_comparable(a: ActivationSource, b: ActivationSource) -> None:
 def _reductions(pooling: str) -> set[str]:
     """The reductions in a rule such as ``bg1.*=grid:4,*=avg``; other networks, other patterns."""
     return {rule.rpartition("=")[2] for rule in pooling.split(",")}
+
+
+def _or_common(a: ActivationSource, b: ActivationSource) -> str:
+    """The remedy where both have some ids in common."""
+    names_a, names_b = ids_of(a), ids_of(b)
+    if names_a is None or names_b is None:
+        return ""
+    shared = len(np.intersect1d(names_a, names_b))
+    found = f", or compare the {shared} that both have: --common (repsim.common_examples)"
+    return found if shared else ""
+
+
+def ids_of(source: ActivationSource) -> np.ndarray | None:
+    """The ids of the examples as texts, (n,); None where there are none."""
+    ids = source.example_ids
+    if ids is None:
+        return None
+    ids = np.asarray(ids)
+    return np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids.astype(str)
 
 
 def id_text(example_id: Any) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+from repsim.common import Common, common_examples
 from repsim.configuration import Config, Setting, settings_of
 from repsim.errors import UsageError
 from repsim.progress import Progress, silent
@@ -32,6 +33,8 @@ PERMUTATIONS = (
     "p-values from so many permutations of the examples of stored activations; all Gram matrices "
     "are held"
 )
+
+COMMON = "compare on the examples that both have, by their ids"
 
 #: Networks of an analysis: one, or two that are compared.
 Networks = Literal["one", "pair"]
@@ -166,8 +169,12 @@ class Analysis(Generic[C]):
 
     def run(self, inputs: Inputs, context: Context) -> Any:
         """The result, with the record of the analysis and its settings."""
+        record: dict[str, Any] = {"analysis": self.name(), "settings": self.config.identity()}
+        if getattr(self.config, "common", False):
+            shared = _common(inputs)
+            inputs = replace(inputs, stores=({"compared": shared.a}, {"compared": shared.b}))
+            record["common"] = shared.record()
         result = self.compute(inputs, context)
-        record = {"analysis": self.name(), "settings": self.config.identity()}
         if "target" in self.uses:
             record["target"] = inputs.target
         return replace(result, provenance={**result.provenance, **record})
@@ -258,6 +265,14 @@ class Analysis(Generic[C]):
         columns = list(rows[0]) if rows else ["empty"]
         yield TextTable(self.prefix, columns, [list(row.values()) for row in rows])
 
+    def remarks(self, result: Any) -> Iterator[str]:
+        """All remarks on a result: of the examples that were left out, and its ``notes``."""
+        if (common := result.provenance.get("common")) is not None:
+            left_out = zip(common["left_out"], common["names"], strict=True)
+            listed = ", ".join(f"{count:,} of {name}" for count, name in left_out)
+            yield f"{common['n']:,} examples are in both; left out: {listed}"
+        yield from self.notes(result)
+
     def notes(self, result: Any) -> Iterator[str]:
         """Remarks on a result that no table has."""
         return iter(())
@@ -338,6 +353,18 @@ def _plain(word: str) -> str:
 
 def _with_digest(word: str) -> str:
     return f"{_plain(word)}-{hashlib.sha256(word.encode()).hexdigest()[:4]}".strip("-")
+
+
+def _common(inputs: Inputs) -> Common:
+    """The two networks on the examples that both have.
+
+    Raises:
+        UsageError: there is one network.
+        MismatchError: as from ``common_examples``.
+    """
+    if len(inputs.stores) != 2:
+        raise UsageError("--common is about two networks; name a second one with --b")
+    return common_examples(*(store["compared"] for store in inputs.stores))
 
 
 def check_batches(augmentation: str | None, permutations: int, estimator: str) -> None:

@@ -37,6 +37,7 @@ class Config(base.Config):
         None, "layer of the second network", tag="{}", metavar="ADDRESS", unset="the same"
     )
     kernel: str = setting("linear", base.KERNEL, tag="{}")
+    common: bool = setting(False, base.COMMON, before=False)
     top: int = setting(
         5, "examples to show at either end; the result has all", ge=1, decides=False, tag=""
     )

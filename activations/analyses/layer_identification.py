@@ -38,6 +38,7 @@ class Config(base.Config):
     measure: tuple[str, ...] = setting(
         ("cka",), f"measures to check: {', '.join(MEASURES)}", tag="{}", metavar="MEASURE,..."
     )
+    common: bool = setting(False, base.COMMON, before=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

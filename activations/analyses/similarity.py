@@ -77,6 +77,7 @@ class Config(base.Config):
     layers_b: str | None = setting(
         None, "layers of the second network alone", tag="b-{}", metavar="PATTERN", unset=""
     )
+    common: bool = setting(False, base.COMMON, before=False)
     kernel: str = setting("linear", base.KERNEL, tag="{}")
     estimator: str = setting(
         "unbiased",
@@ -95,6 +96,8 @@ class Config(base.Config):
         parse_kernel(self.kernel)
         check_measure(self.measure)
         base.check_batches(self.augmentation, self.permutations, self.estimator)
+        if self.common and self.augmentation is not None:
+            raise UsageError("common is about stores; leave it out, or augmentation")
 
 
 def check_measure(measure: str) -> None:
