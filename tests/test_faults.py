@@ -262,7 +262,7 @@ def test_arguments_that_a_batch_does_not_give_or_gives_too_many(tmp_path: Path) 
 
     batch = {"x": X, "labels": torch.arange(12)}
     found = fault(lambda: harvested(Lossy(), [batch], tmp_path))
-    assert "IndexError: Target 2 is out of bounds.; it was given 'labels'; labels of rows" in found
+    assert "IndexError: Target 2 is out of bounds.; it was given 'labels', and labels" in found
     found = fault(lambda: harvested(Two(), X.split(4), tmp_path))
     assert "'mask'; forward takes x, mask, and the batch is a tensor; give a dictionary" in found
     found = fault(lambda: harvested(Any_(), [{"x": X, "mask": X, "depth": X}], tmp_path))

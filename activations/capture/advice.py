@@ -197,7 +197,7 @@ def _labels(fault: Fault) -> str:
     likely = isinstance(fault.error, (RuntimeError, ValueError, IndexError))
     if not passed or not likely:
         return ""
-    return f"it was given {passed[0]!r}; labels of rows alone are to come as (inputs, labels)"
+    return f"it was given {passed[0]!r}, and labels of rows alone are to come as (inputs, labels)"
 
 
 def _sizes(fault: Fault) -> str:
