@@ -310,6 +310,8 @@ class Nullspace(Analysis[Config]):
         for k in range(0, len(results), 2):  # of more, a terminal has no room
             yield _summary(results[k : k + 2])
         for report in results:
+            if any(each.quantity == "noise_share" for each in report.entries):
+                yield _noise(report)
             if report.claims:
                 yield _verdicts(report)
 
@@ -327,13 +329,28 @@ def _summary(reports: Sequence[NullSpaceReport]) -> TextTable:
     return TextTable(title, ("", *columns), rows)
 
 
+def _noise(report: NullSpaceReport) -> TextTable:
+    """The row space's share of what each noise does, as it is and about its mean."""
+    rows = []
+    for entry in report.entries:
+        if (entry.quantity, entry.part) == ("noise_share", "row"):
+            centred = report.find("noise_share_centred", "row", entry.group)
+            shift = report.value("noise_shift", "full", entry.group)
+            shares = (cell for each in (entry, centred) for cell in _cells(each)[:2])
+            rows.append((entry.group, *shares, _number(shift)))
+    columns = ("noise", "share", "chance", "centred", "chance", "shift of all")
+    return TextTable(f"noise in the row space of {report.name}", columns, rows)
+
+
 def _verdicts(report: NullSpaceReport) -> TextTable:
     """The verdict on each claim, by the interval of a number; the result has whole sentences."""
     rows = []
     for each in report.claims:
+        if each.claim == "noise":  # has a table of its own
+            continue
         value, _, control = _cells(report.find(each.quantity, each.part, each.group))
         group = {"all": "", "clean": ""}.get(each.group, f", {each.group}")
-        bound = f"{each.side} {_number(each.against)}"
+        bound = "" if math.isnan(each.against) else f"{each.side} {_number(each.against)}"
         name = f"{each.quantity.replace('_', ' ')}, {each.part}{group}"
         rows.append((each.claim, name, value, bound, control, each.verdict))
     columns = ("claim", "number", "value", "to be", "untrained", "verdict")

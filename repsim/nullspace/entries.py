@@ -22,6 +22,7 @@ Entries = list[NullSpaceEntry]
 
 #: A second seed of random numbers, by their purpose.
 EXAMPLES, SPACES, NULL_SPACES, ROW_DIRECTIONS, LOGIT_DIRECTIONS = range(5)
+PROBED_DIRECTIONS, REAL_AND_FAKE = 5, 6
 
 #: A function of ``repsim.nullspace.statistics``, of forms by part and the part.
 Statistic = Callable[[of.Parts, str], Tensor]
@@ -131,9 +132,9 @@ def of_ones(side: Side, head: Head) -> Entries:
     directions = head.subspaces([population], 1, ROW_DIRECTIONS, head.space.basis)
     ((random, _),) = over([population], directions)
     row = side.parts["row"]
-    inside = Side(
-        side.group, side.seed, population, _along(row, along), {}, _along(row.first(), random), unit
-    )
+    null = {part: each for part, each in side.parts.items() if part == "null"}
+    drawn = _along(row.first(), random) | {part: each.first() for part, each in null.items()}
+    inside = Side(side.group, side.seed, population, _along(row, along) | null, {}, drawn, unit)
 
     residual = torch.full((3,), ones.residual, dtype=torch.float64)
     entries = []
@@ -146,6 +147,9 @@ def of_ones(side: Side, head: Head) -> Entries:
             entries += entry("ones_share", "row", inside, head, of.ones_share, "plain", group)
             entries += entry("within_scatter", rest, inside, head, of.within_scatter, "log", group)
         entries += entry("scatter_ratio", rest, inside, head, of.scatter_ratio, "log")
+        if null:
+            both = f"{rest} / null"
+            entries += entry("scatter_quotient", both, inside, head, of.scatter_quotient, "log")
     values = (population.along(unit) / length)[:, 0]
     moments = Moments.resampled(values, population.counts, head.resamples, seed)
     for name, i in side.groups():
@@ -208,6 +212,15 @@ def _random_logits(population: Population, head: Head) -> tuple[Moments, Moments
     return Moments.join(alphas), Moments.join(logits), torch.cat(shifts)
 
 
+def of_noise(side: Side, head: Head) -> Entries:
+    """Shares of each part in the displacements by a noise, and in them about their mean."""
+    entries = []
+    for part in head.parts:
+        entries += entry("noise_share", part, side, head, of.energy)
+        entries += entry("noise_share_centred", part, side, head, of.energy_centred)
+    return entries + entry("noise_shift", "full", side, head, of.shift)
+
+
 def of_difference(real: Side, generated: Side, head: Head) -> Entries:
     """The gap between real and generated images, and the share of each part in their differences.
 
@@ -225,20 +238,49 @@ def of_difference(real: Side, generated: Side, head: Head) -> Entries:
         chance = _gap_by_chance(real, generated, head) if part == "row" else _NO_GAP[part]
         entries += record("gap", part, "all", cases, chance, "square")
 
+    between = None
+    if real.chance:
+        between = (real.chance_centres - generated.chance_centres).square().sum(1)
+    entries += _of_pairs("noise_share", real, generated, head, apart, between)
+    still = {part: torch.zeros_like(each) for part, each in apart.items()}
+    at_rest = None if between is None else torch.zeros_like(between)
+    entries += _of_pairs("noise_share_centred", real, generated, head, still, at_rest)
+    shift = apart["full"] / of.pair_energy(
+        real.parts["full"], generated.parts["full"], apart["full"]
+    )
+    return entries + record("noise_shift", "full", "real-fake", shift, _NO_GAP["full"])
+
+
+def _of_pairs(
+    quantity: str,
+    real: Side,
+    generated: Side,
+    head: Head,
+    apart: dict[str, Tensor],
+    between: Tensor | None,
+) -> Entries:
+    """The share of each part in the differences of pairs.
+
+    Args:
+        quantity: of the entries.
+        real: images.
+        generated: the same.
+        head: whose parts they are.
+        apart: squared distance of the two means in each part.
+        between: the same in random subspaces; None where there are none.
+    """
     pairs = {
         part: of.pair_energy(real.parts[part], generated.parts[part], apart[part])
         for part in [*head.parts, "full"]
     }
-    why = entry("", head.parts[0], real, head, of.energy)[0].note
-    random: Tensor | str = why
-    if real.chance:
-        between = (real.chance_centres - generated.chance_centres).square().sum(1)
+    random: Tensor | str = entry("", head.parts[0], real, head, of.energy)[0].note
+    if between is not None:
         row = of.pair_energy(real.chance["row"], generated.chance["row"], between)
         random = row / pairs["full"][:1]
+    entries = []
     for part in head.parts:
         chance = 1 - random if part == "null" and isinstance(random, Tensor) else random
-        share = pairs[part] / pairs["full"]
-        entries += record("noise_share", part, "real-fake", share, chance)
+        entries += record(quantity, part, "real-fake", pairs[part] / pairs["full"], chance)
     return entries
 
 

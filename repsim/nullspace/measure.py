@@ -10,17 +10,16 @@ from torch import Tensor
 from repsim.ambient import settled
 from repsim.errors import DegenerateError, ShapeError, UsageError
 from repsim.measures.prepare import varies
-from repsim.nullspace import statistics as of
 from repsim.nullspace.chance import by_chance, over
 from repsim.nullspace.entries import (
     EXAMPLES,
     SPACES,
     Entries,
-    entry,
     of_classes,
     of_difference,
     of_energy,
     of_logit,
+    of_noise,
     of_ones,
 )
 from repsim.nullspace.head import Head, check_frames, read_features, read_head
@@ -97,8 +96,7 @@ def measure(
     if generated is not None:
         entries += of_difference(sides["all"], sides["generated"], head)
     for name in noises:
-        for part in head.parts:
-            entries += entry("noise_share", part, sides[name], head, of.energy)
+        entries += of_noise(sides[name], head)
     return entries
 
 

@@ -10,16 +10,13 @@ import torch
 from torch import Tensor
 
 from repsim.ambient import settled
-from repsim.confidence import paired_difference, wilson
-from repsim.dense import as_tensor
 from repsim.errors import MismatchError, ShapeError, UsageError
-from repsim.nullspace.entries import Entries
 from repsim.nullspace.head import Head, check_frames, read_features, read_head
 from repsim.nullspace.measure import measure
+from repsim.nullspace.probing import Known, Labelled, of_classes, of_real_and_fake
 from repsim.nullspace.statistics import coefficients
 from repsim.nullspace.subspace import RowSpace, all_ones
 from repsim.nullspace.verdicts import verdicts
-from repsim.probes import ProbeResult, probe
 from repsim.results import Examples, NullSpaceEntry, NullSpaceReport
 
 #: Examples of each kind that a report keeps for its figures.
@@ -112,12 +109,16 @@ def null_space(
         resamples=resamples,
     )
     if train_labels is not None and len(train_labels.unique()) > 1:
-        sides = None if test_features is None else (held, held_labels)
-        entries += _probes(head.space, train, train_labels, sides, noisy or {}, seed)
+        apart = None
+        if test_features is not None and held_labels is not None:
+            apart = Labelled(held, held_labels)
+        known = Known(Labelled(train, train_labels), apart)
+        entries += of_classes(head.space, known, noisy or {}, seed)
     made = None
     if generated is not None:
         names = ("generated", "generated_labels")
         made = read_features(head, generated, generated_labels, *names)
+        entries += of_real_and_fake(head.space, held, made[0], seed)
     report = NullSpaceReport(
         name=name,
         n=len(held),
@@ -145,7 +146,8 @@ def judged(report: NullSpaceReport, control: NullSpaceReport | None = None) -> N
     entries = [_beside(entry, others.get(entry.key)) for entry in report.entries]
     of_head = [entry for entry in entries if entry.layer is None]
     before = [entry for entry in others.values() if entry.layer is None]
-    return replace(report, entries=entries, claims=verdicts(of_head, control=before))
+    claims = verdicts(of_head, control=before, isotropic=report.chance)
+    return replace(report, entries=entries, claims=claims)
 
 
 def _beside(entry: NullSpaceEntry, other: NullSpaceEntry | None) -> NullSpaceEntry:
@@ -166,79 +168,6 @@ def _check_control(report: NullSpaceReport, control: NullSpaceReport) -> None:
             f"the control's head has {len(control.singular_values)} singular values, the head of "
             f"{report.name} {len(report.singular_values)}; expected the same network"
         )
-
-
-# --- probes
-
-
-def _probes(
-    space: RowSpace,
-    train: Tensor,
-    labels: Tensor,
-    held: tuple[Tensor, Tensor | None] | None,
-    noisy: Mapping[str, Any],
-    seed: int,
-) -> Entries:
-    """Accuracies of linear probes, trained on clean features, on parts of clean and noisy ones.
-
-    Parts of both are projections. Without held-out features there is nothing to put noise on that
-    the probes have not seen.
-    """
-    found: dict[str, ProbeResult] = {}
-    noises = {} if held is None else noisy
-    correct: dict[tuple[str, str], Tensor] = {}
-    entries: Entries = []
-    for part in ("full", "row", "null"):
-        if space.rank == {"row": 0, "null": len(space.basis)}.get(part):
-            continue  # an empty subspace knows nothing
-        found[part] = probe(
-            space.part(train, part),
-            labels,
-            test_features=None if held is None else space.part(held[0], part),
-            test_labels=None if held is None else held[1],
-            seed=seed,
-        )
-        correct[part, "clean"] = found[part].correct
-        for name, features in noises.items():
-            assert held is not None
-            assert held[1] is not None
-            seen = as_tensor(features).to(train)
-            predicted = found[part].predict(space.part(seen, part))
-            correct[part, name] = predicted == held[1].to(predicted.device)
-    chance = 1 / next(iter(found.values())).classes
-    for (part, group), hits in correct.items():
-        value = float(hits.double().mean())
-        entries.append(_entry("probe", part, group, value, wilson(value, len(hits)), chance))
-    for other in ("null", "row"):
-        for group in ["clean", *noises] if other in found else []:
-            full, alone = correct["full", group], correct[other, group]
-            won, lost = int((full & ~alone).sum()), int((~full & alone).sum())
-            ends = paired_difference(won, lost, len(full))
-            value = (won - lost) / len(full)
-            entries.append(_entry("probe_difference", f"full - {other}", group, value, ends, 0.0))
-    return entries
-
-
-def _entry(
-    quantity: str,
-    part: str,
-    group: str,
-    value: float,
-    ends: tuple[float, float],
-    chance: float,
-) -> NullSpaceEntry:
-    """An entry with a chance that is known, and does not vary."""
-    return NullSpaceEntry(
-        quantity=quantity,
-        part=part,
-        group=group,
-        value=value,
-        low=ends[0],
-        high=ends[1],
-        chance=chance,
-        chance_low=chance,
-        chance_high=chance,
-    )
 
 
 # --- examples for figures

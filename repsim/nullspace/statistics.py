@@ -32,8 +32,18 @@ def energy(parts: Parts, part: str) -> Float[Tensor, " c"]:
 
 
 def energy_centred(parts: Parts, part: str) -> Float[Tensor, " c"]:
-    """The same about the mean of the examples: tr BᵀSB / tr S."""
-    return parts[part].scatter / parts["full"].scatter
+    """The same about the mean of the examples: tr BᵀSB / tr S.
+
+    Undefined where tr S is what rounding leaves of equal examples.
+    """
+    full = parts["full"]
+    negligible = (full.n * 1e-16) ** 2 * full.energy
+    return torch.where(full.scatter > negligible, parts[part].scatter / full.scatter, torch.nan)
+
+
+def shift(parts: Parts, part: str = "full") -> Float[Tensor, " c"]:
+    """n |Bᵀm|² / Σ|Bᵀf|² of displacements f: the share that moves all examples alike."""
+    return 1 - parts[part].scatter / parts[part].energy
 
 
 def constancy(parts: Parts, part: str) -> Float[Tensor, " c"]:
@@ -62,6 +72,12 @@ def scatter_log_ratio(parts: Parts, part: str = "row - null") -> Float[Tensor, "
     """log of the scatter ratio in the first part over that in the second; below 0: less in it."""
     first, second = part.split(" - ")
     return (scatter_ratio(parts, first) / scatter_ratio(parts, second)).log()
+
+
+def scatter_quotient(parts: Parts, part: str) -> Float[Tensor, " c"]:
+    """The scatter ratio in the first part over the ratio in the second; below 1: less in it."""
+    first, second = part.split(" / ")
+    return scatter_ratio(parts, first) / scatter_ratio(parts, second)
 
 
 def displacement_share(parts: Parts, part: str) -> Float[Tensor, " c"]:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 from repsim.results import NullSpaceEntry, Outcome, Verdict
 
 #: Entries by quantity, part and group.
 Table = Mapping[tuple[str, str, str], NullSpaceEntry]
 
-#: How much accuracy the null space alone may cost, for the classes to lie in it.
-NULL_LOSS = 0.01
+#: Accuracy that the null space alone may cost, for the classes to lie in it, and how far from
+#: chance to certainty the row space alone may reach: 35 % of ten classes. Any direction of 128 is
+#: as poor, so that these two decide nothing.
+NULL_LOSS, ROW_SHARE = 0.01, 0.25 / 0.9
 
-#: How far from chance to certainty the row space alone may reach: 35 % of ten classes.
-ROW_SHARE = 0.25 / 0.9
+#: Accuracy of telling real from generated images that the null space may give, of equally many,
+#: and accuracy that the row space alone may cost.
+NULL_TELLS, ROW_LOSS = 0.55, 0.02
+
+#: What is small beside the null space's ratio of scatter within classes to scatter between them.
+COMPACT = 0.5
 
 
 def verdicts(
@@ -22,25 +29,29 @@ def verdicts(
     *,
     probes: Iterable[NullSpaceEntry] = (),
     control: Iterable[NullSpaceEntry] = (),
+    isotropic: float = math.nan,
 ) -> list[Verdict]:
     """Hold the claims made for a trained head against its entries, where they exist.
 
-    Of a head with one logit, a discriminator: ``classes in null space``, ``gap in row space``,
-    ``constant ratio`` and ``Theorem 1``. Of one with several, a classifier: ``scatter in row
-    space`` and ``Theorems 2-3``, in its own classes, which for generated images are their
-    generators.
+    Of a head with one logit, a discriminator: ``classes in null space``, ``Theorem 1``, and beside
+    it ``gap in row space`` and ``noise``, and ``constant ratio``. Of one with several, a
+    classifier: ``scatter in row space`` and ``Theorems 2-3``, in its own classes, which for
+    generated images are their generators.
 
     Args:
         entries: of ``measure``.
-        probes: entries of quantity ``probe`` (parts ``full``, ``row``, ``null``) and
-            ``probe_difference`` (part ``full - null``), of group ``clean``.
+        probes: entries of probes, if ``entries`` has none: ``probe`` and ``probe_difference`` of
+            group ``clean``, ``real_fake_probe`` and ``real_fake_difference`` of group ``all``.
         control: both kinds of entries of the same network before training.
+        isotropic: r / d, the share of energy that features without direction would have in the row
+            space.
     """
     trained, untrained = _by_key([*entries, *probes]), _by_key(control)
     if any(entry.quantity == "logit_sd" for entry in trained.values()):
-        claims = [_probes, _gap, _noise, _constancy]
+        constancy = partial(_constancy, isotropic=isotropic)
+        claims = [_probes, _real_and_fake, _gap, _noise, constancy]
     else:
-        claims = [_scatter, _ones]
+        claims = [_scatter, _compact]
     return [verdict for claim in claims for verdict in claim(trained, untrained)]
 
 
@@ -49,26 +60,60 @@ def _by_key(entries: Iterable[NullSpaceEntry]) -> Table:
 
 
 def _probes(trained: Table, untrained: Table) -> Iterator[Verdict]:
-    key = ("probe_difference", "full - null", "clean")
-    if key in trained:
-        lost = trained[key]
+    name, contrast = "classes in null space", ("probe_difference", "row - random", "clean")
+    if contrast in trained:
+        apart = trained[contrast]
         yield _verdict(
-            "classes in null space",
-            lost,
-            f"a probe on the null space alone loses {_points(lost)} of accuracy against all "
-            f"features, to be below 1 point{_same(untrained, key, _points)}",
-            below=[NULL_LOSS],
+            name,
+            apart,
+            f"a probe on the row space alone has {_points(apart)} more right than on random "
+            f"subspaces of its rank, to be below 0{_same(untrained, contrast, _points)}",
+            below=[0.0],
         )
     key = ("probe", "row", "clean")
     if key in trained:
         row = trained[key]
+        before = untrained.get(key)
         most = row.chance + ROW_SHARE * (1 - row.chance)
+        words = f"a probe on the row space alone reaches {_percent(row)}"
+        if before is not None:
+            than = f"to be below the untrained network's {_percent(before)}"
+            yield _verdict(name, row, f"{words}, {than}", below=[before])
+        else:
+            yield _beside(name, row, f"{words}, beside {most:.0%}", most)
+    key = ("probe_difference", "full - null", "clean")
+    if key in trained:
+        lost = trained[key]
+        words = (
+            f"a probe on the null space alone loses {_points(lost)} of accuracy against all "
+            f"features, beside 1 point{_same(untrained, key, _points)}"
+        )
+        yield _beside(name, lost, words, NULL_LOSS)
+
+
+def _real_and_fake(trained: Table, untrained: Table) -> Iterator[Verdict]:
+    key = ("real_fake_probe", "null", "all")
+    if key not in trained and ("gap", "null", "all") in trained:
+        yield _unmeasured("Theorem 1", key, "probes of real against generated images")
+    if key in trained:
+        null, full = trained[key], trained.get(("real_fake_probe", "full", "all"))
+        all_of_it = f" ({_percent(full)} on all features)" if full else ""
         yield _verdict(
-            "classes in null space",
-            row,
-            f"a probe on the row space alone reaches {_percent(row)}, to be below "
-            f"{most:.0%}{_same(untrained, key, _percent)}",
-            below=[most],
+            "Theorem 1",
+            null,
+            f"a probe on the null space tells real from generated images in {_percent(null)} of "
+            f"cases{all_of_it}, to be below {NULL_TELLS:.0%}{_same(untrained, key, _percent)}",
+            below=[NULL_TELLS],
+        )
+    key = ("real_fake_difference", "full - row", "all")
+    if key in trained:
+        lost = trained[key]
+        yield _verdict(
+            "Theorem 1",
+            lost,
+            f"a probe on the row space alone loses {_points(lost)} of it against all features, to "
+            f"be below 2 points{_same(untrained, key, _points)}",
+            below=[ROW_LOSS],
         )
 
 
@@ -89,65 +134,86 @@ def _scatter(trained: Table, untrained: Table) -> Iterator[Verdict]:
 
 def _gap(trained: Table, untrained: Table) -> Iterator[Verdict]:
     key = ("gap", "row", "all")
-    if key in trained and _defined(trained[key]):
+    if key in trained:
         gap = trained[key]
-        yield _verdict(
+        yield _beside(
             "gap in row space",
             gap,
             f"real and generated images are {_number(gap)} standard deviations apart along the row "
-            f"space, to be above {gap.chance_high:.3g}, the 95th percentile of random null "
+            f"space, beside {_level(gap.chance_high)}, the 95th percentile of random null "
             f"directions{_same(untrained, key)}",
-            above=[gap.chance_high],
+            gap.chance_high,
         )
 
 
-def _constancy(trained: Table, untrained: Table) -> Iterator[Verdict]:
+def _noise(trained: Table, untrained: Table) -> Iterator[Verdict]:
+    classes = trained.get(("displacement_share", "row", "all"))
+    beside = f", and {_number(classes)} of displacements between classes" if classes else ""
+    for key, share in trained.items():
+        if key[:2] == ("noise_share", "row"):
+            words = (
+                f"{_number(share)} of the energy of {key[2]} noise lies in the row space, beside "
+                f"{_level(share.chance_high)}, the 95th percentile of random subspaces{beside}"
+                f"{_same(untrained, key)}{_about_mean(trained, key[2])}"
+            )
+            yield _beside("noise", share, words, share.chance_high)
+
+
+def _about_mean(trained: Table, noise: str) -> str:
+    """The share of a noise about its mean, where it was measured."""
+    shift = trained.get(("noise_shift", "full", noise))
+    centred = trained.get(("noise_share_centred", "row", noise))
+    if shift is None:
+        return "; about its mean: not measured"
+    rest = f"{_number(centred)} of it" if centred else "nothing"
+    return f"; {shift.value:.0%} of it moves all images alike, of the rest {rest} does"
+
+
+def _constancy(trained: Table, untrained: Table, isotropic: float) -> Iterator[Verdict]:
+    key = ("energy_centred", "row", "all")
+    if key in trained:
+        share = trained[key]
+        words = (
+            f"the row space has {_number(share)} of the scatter of real images, beside "
+            f"{_level(isotropic)} of features without direction{_same(untrained, key)}"
+        )
+        yield _beside("constant ratio", share, words, isotropic)
     for quantity, words in (
         ("constancy", "|std| / |mean| of the row part of real images"),
         ("alpha_cv", "the coefficient of variation of α over real images"),
     ):
         key = (quantity, "row", "all")
-        if key in trained and _defined(trained[key]):
-            entry, before = trained[key], untrained.get(key)
-            than = f"below {entry.chance_low:.3g}, the 5th percentile of random subspaces"
-            yield _verdict(
+        if key in trained:
+            entry = trained[key]
+            yield _beside(
                 "constant ratio",
                 entry,
-                f"{words} is {_number(entry)}, to be {than}"
-                f"{', and below the untrained network' if before else ''}{_same(untrained, key)}",
-                below=[entry.chance_low, *([before] if before else [])],
+                f"{words} is {_number(entry)}, beside {_level(entry.chance_low)}, the 5th "
+                f"percentile of random subspaces{_same(untrained, key)}",
+                entry.chance_low,
             )
 
 
-def _noise(trained: Table, untrained: Table) -> Iterator[Verdict]:
-    classes = trained.get(("displacement_share", "row", "all"))
-    for key, share in trained.items():
-        if key[:2] != ("noise_share", "row") or not _defined(share):
-            continue
-        than = f"to be above {share.chance_high:.3g}, the 95th percentile of random subspaces"
-        if classes:
-            than += f", and above the {_number(classes)} of displacements between classes"
-        yield _verdict(
-            "Theorem 1",
-            share,
-            f"{_number(share)} of the energy of {key[2]} noise lies in the row space, {than}"
-            f"{_same(untrained, key)}",
-            above=[share.chance_high, *([classes] if classes else [])],
-        )
-
-
-def _ones(trained: Table, untrained: Table) -> Iterator[Verdict]:
-    key = ("ones_share", "row", _own_classes(trained, "ones_share"))
-    if key in trained and _defined(trained[key]):
-        share = trained[key]
+def _compact(trained: Table, untrained: Table) -> Iterator[Verdict]:
+    key = ("scatter_quotient", "row without ones / null", _own_classes(trained, "ones_share"))
+    if key in trained:
+        quotient = trained[key]
         yield _verdict(
             "Theorems 2-3",
-            share,
-            f"{_number(share)} of the scatter within classes in the row space lies along f_r1, to "
-            f"be above {share.chance_high:.3g}, the 95th percentile of random directions of it"
-            f"{_same(untrained, key)}",
-            above=[share.chance_high],
+            quotient,
+            f"within/between scatter of the row space without f_r1 is {_number(quotient)} of the "
+            f"null space's, to be below {COMPACT:g}{_same(untrained, key)}",
+            below=[COMPACT],
         )
+    key = ("ones_share", "row", _own_classes(trained, "ones_share"))
+    if key in trained:
+        share = trained[key]
+        words = (
+            f"{_number(share)} of the scatter within classes in the row space lies along f_r1, "
+            f"beside {_level(share.chance_high)}, the 95th percentile of random directions of it"
+            f"{_same(untrained, key)}"
+        )
+        yield _beside("Theorems 2-3", share, words, share.chance_high)
 
 
 # --- how an interval decides
@@ -190,13 +256,21 @@ def _verdict(
     )
 
 
+def _beside(claim: str, entry: NullSpaceEntry, statement: str, other: float) -> Verdict:
+    """A number that decides nothing, and another to compare it with."""
+    key = (entry.quantity, entry.part, entry.group)
+    ends = (entry.value, entry.low, entry.high)
+    return Verdict(claim, *key, statement, *ends, "beside", other, "reported")
+
+
+def _unmeasured(claim: str, key: tuple[str, str, str], numbers: str) -> Verdict:
+    """A claim whose number is missing."""
+    why = f"{numbers} were not measured: too few images, or a report of an earlier release"
+    return Verdict(claim, *key, why, *[math.nan] * 3, "below", math.nan, "undecided")
+
+
 def _ends(bound: float | NullSpaceEntry) -> tuple[float, float]:
     return (bound, bound) if isinstance(bound, float) else (bound.low, bound.high)
-
-
-def _defined(entry: NullSpaceEntry) -> bool:
-    """Tell if there is a chance to hold the value against."""
-    return math.isfinite(entry.chance_low) and math.isfinite(entry.chance_high)
 
 
 def _own_classes(table: Table, quantity: str) -> str:
@@ -206,6 +280,10 @@ def _own_classes(table: Table, quantity: str) -> str:
 
 
 # --- words
+
+
+def _level(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "an unknown number"
 
 
 def _number(entry: NullSpaceEntry) -> str:

@@ -56,8 +56,8 @@ class NullSpaceEntry(Record):
         return self.quantity, self.part, self.group, self.layer
 
 
-Side = Literal["below", "above"]
-Outcome = Literal["supported", "not supported", "undecided"]
+Side = Literal["below", "above", "beside"]
+Outcome = Literal["supported", "not supported", "undecided", "reported"]
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Verdict(Record):
     """A claim of Mao et al. held against a number and its interval.
 
     Attributes:
-        claim: ``classes in null space`` (Corollary 4), ``gap in row space`` and ``Theorem 1`` (what
-            tells generated images from real ones, and noise, lie in the row space), ``constant
-            ratio`` (Corollaries 1 to 4), ``scatter in row space`` and ``Theorems 2-3``.
+        claim: ``classes in null space`` (Corollary 4), ``Theorem 1`` (the null space does not tell
+            generated images from real ones), ``gap in row space`` and ``noise`` (beside it),
+            ``constant ratio`` (Corollaries 1 to 4), ``scatter in row space`` and ``Theorems 2-3``.
         quantity: of the entry that decides.
         part: of the space, or two parts and their difference.
         group: of the examples.
@@ -75,10 +75,12 @@ class Verdict(Record):
         value: the number that decides.
         low: lower end of its 95 % interval.
         high: upper end.
-        side: where it has to lie, ``below`` or ``above`` the next.
-        against: the bound; of several, the one that is hardest to meet.
+        side: where it has to lie, ``below`` or ``above`` the next; ``beside`` of a number that
+            decides nothing.
+        against: the bound; of several, the one that is hardest to meet. ``beside``: a number to
+            compare with; NaN where there is none.
         verdict: ``supported`` or ``not supported`` if the whole interval lies on one side,
-            otherwise ``undecided``.
+            otherwise ``undecided``; ``reported`` without a bound.
     """
 
     claim: str
@@ -166,10 +168,14 @@ class NullSpaceReport(Result):
         ("the same, centred", "energy_centred", "null", "all"),
         ("|std| / |mean| of the row part", "constancy", "row", "all"),
         ("within / between scatter, row part", "scatter_ratio", "row", "all"),
+        ("the same without the all-ones direction", "scatter_ratio", "row without ones", "all"),
         ("within / between scatter, null part", "scatter_ratio", "null", "all"),
         ("scatter along the all-ones direction", "ones_share", "row", "all"),
         ("coefficient of variation of α", "alpha_cv", "row", "all"),
         ("real-generated gap in the row space", "gap", "row", "all"),
+        ("real or generated, by all features", "real_fake_probe", "full", "all"),
+        ("real or generated, by the row part", "real_fake_probe", "row", "all"),
+        ("real or generated, by the null part", "real_fake_probe", "null", "all"),
         ("probe on all features", "probe", "full", "clean"),
         ("probe on the row part", "probe", "row", "clean"),
         ("probe on the null part", "probe", "null", "clean"),

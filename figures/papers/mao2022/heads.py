@@ -14,6 +14,10 @@ from repsim.results import ProbeCurve, ProbeEntry
 SOLVER_OF = {head: solver for solver, head in SOLVERS.items()}
 
 
+#: The heads that decide, and the paper's own beside them.
+CONVERGED, PAPERS = "L-BFGS", "SGD"
+
+
 def of_heads(found: Found, extractor: str, removed: int, head: str) -> list[float]:
     """Accuracies of new heads on an extractor, a value for each seed."""
     return _accuracies(found, HEADS[extractor, removed], head)
@@ -39,6 +43,11 @@ def gaps(found: Found, head: str) -> list[list[float]]:
         )
         for removed in removed_in(found)
     ]
+
+
+def by_removed(found: Found, extractor: str, head: str) -> np.ndarray:
+    """Accuracies of new heads on an extractor, (numbers removed, seeds)."""
+    return np.array([of_heads(found, extractor, removed, head) for removed in removed_in(found)])
 
 
 def entry_of(curve: ProbeCurve, solver: str) -> ProbeEntry:
