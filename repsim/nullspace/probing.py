@@ -149,7 +149,7 @@ def _contrast(space: RowSpace, known: Known, seed: int) -> NullSpaceEntry:
     apart = row - random.mean(0)
     of_images = float(apart.var()) / len(apart)
     of_subspaces = float(random.mean(1).var()) / len(random)
-    reach = t_quantile(0.95, len(random) - 1) * math.sqrt(of_images + of_subspaces)
+    reach = float(t_quantile(0.95, len(random) - 1)) * math.sqrt(of_images + of_subspaces)
     value = float(apart.mean())
     ends = value - reach, value + reach
     return _entry("probe_difference", "row - random", "clean", value, ends, 0.0)
