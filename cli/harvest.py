@@ -110,6 +110,13 @@ class Job:
     "last, positions, project:K, joined by +; for some layers, PATTERN=avg,*=none.",
 )
 @click.option(
+    "--masks",
+    default="",
+    metavar="PATTERN=NAME[,...]",
+    help="Masks of padding, by layers, where the network does not show them: an entry of the "
+    "batches, with :tokens, :padding or :lengths for what marks padding; or none.",
+)
+@click.option(
     "--dtype",
     type=click.Choice(["float32", "float16", "bfloat16"]),
     help="What numbers are stored as.  [default: as computed]",
@@ -161,6 +168,7 @@ def harvest(
     image_size: str,
     layers: str | None,
     pooling: str,
+    masks: str,
     dtype: str | None,
     compression: str,
     seed: int,
@@ -218,7 +226,7 @@ def harvest(
         "allow_batch": allow_batch,
         "allow_grad": allow_grad,
     }
-    what: dict[str, Any] = {"pooling": pooling, "dtype": dtype, **allowed}
+    what: dict[str, Any] = {"pooling": pooling, "masks": masks, "dtype": dtype, **allowed}
     if dry_run:
         for job in jobs:
             plan = plan_harvest(job.model, job.loader, device=device, layers=job.layers, **what)

@@ -560,7 +560,7 @@ def test_labels_that_make_a_network_fail_are_said(tmp_path: Path) -> None:
             return found if labels is None else nn.functional.nll_loss(found, labels)
 
     x, labels = torch.randn(N, 6), torch.arange(N) + 3
-    with pytest.raises(CaptureError, match=r"given 'labels', .* as \(inputs, labels\)"):
+    with pytest.raises(CaptureError, match=r"given 'labels'. .* as \(inputs, labels\)"):
         repsim.harvest(Loss(), [{"x": x, "labels": labels}], tmp_path / "a.h5", examples=N)
     with repsim.harvest(Loss(), [({"x": x}, labels)], tmp_path / "a.h5", examples=N) as store:
         assert store.labels.tolist() == labels.tolist()

@@ -247,19 +247,12 @@ def ids_of(batch: Any) -> list[str] | None:
     return ids
 
 
-def mask_of(batch: Any) -> Tensor | None:
-    """(n, tokens), 0 where a token is padding, of a batch with an ``attention_mask``."""
-    inputs = inputs_of(batch)
-    mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-    return None if mask is None else torch.as_tensor(mask)
-
-
 def _beside(batch: Any, place: int, keys: tuple[str, ...]) -> Any:
     """An entry of a batch about its examples, in its place or under one of its keys."""
     if isinstance(batch, (tuple, list)) and len(batch) > place:
         return batch[place]
     key = _key_of(batch, place, keys)
-    return None if key is None else _dictionary_of(batch)[key]
+    return None if key is None else dictionary_of(batch)[key]
 
 
 def _key_of(batch: Any, place: int, keys: tuple[str, ...]) -> str | None:
@@ -269,10 +262,10 @@ def _key_of(batch: Any, place: int, keys: tuple[str, ...]) -> str | None:
     """
     if isinstance(batch, (tuple, list)) and len(batch) > place:
         return None
-    return next((key for key in keys if key in _dictionary_of(batch)), None)
+    return next((key for key in keys if key in dictionary_of(batch)), None)
 
 
-def _dictionary_of(batch: Any) -> Mapping[Any, Any]:
+def dictionary_of(batch: Any) -> Mapping[Any, Any]:
     """The dictionary of a batch, alone or first; empty where it has none."""
     first = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
     return first if isinstance(first, Mapping) else {}

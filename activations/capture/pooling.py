@@ -75,9 +75,9 @@ class Pooling:
         return any(name == "positions" for name, _ in self.steps)
 
     @property
-    def pools(self) -> bool:
-        """True if tokens become one vector."""
-        return any(name in ("avg", "cls", "last") for name, _ in self.steps)
+    def asks_for_mask(self) -> bool:
+        """True if it makes a difference which tokens are padding."""
+        return any(name in ("avg", "cls", "last", "positions", "grid") for name, _ in self.steps)
 
     def __call__(
         self, activations: Tensor, *, mask: Tensor | None = None, layer: str = "", seed: str = ""
@@ -98,7 +98,7 @@ class Pooling:
             if name == "project":
                 values = project(values.flatten(1), size, f"{seed}/{layer}")
             elif name != "none":
-                values = _STEPS[name](values, size, _fitting(mask, values), layer)
+                values = _STEPS[name](values, size, _fitting(mask, values, name, layer), layer)
         return values
 
 
@@ -256,9 +256,16 @@ _STEPS: dict[str, Callable[[Tensor, int, Tensor | None, str], Tensor]] = {
 }
 
 
-def _fitting(mask: Tensor | None, x: Tensor) -> Tensor | None:
-    """The mask, if it is one of these tokens."""
-    return mask if mask is not None and x.ndim == 3 and mask.shape == x.shape[:2] else None
+def _fitting(mask: Tensor | None, x: Tensor, step: str, layer: str) -> Tensor | None:
+    """The mask of these tokens; none once they are pooled."""
+    if mask is None or x.ndim < 3 or step.startswith("channels_"):
+        return None
+    if x.ndim == 3 and mask.shape == x.shape[:2]:
+        return mask
+    raise ShapeError(
+        f"layer {layer!r} gives {tuple(x.shape)}, and its mask is {tuple(mask.shape)}; say where "
+        "its channels are, as in --pooling channels_first+avg, or choose none"
+    )
 
 
 def _unfit(step: str, expected: str, x: Tensor, layer: str) -> ShapeError:

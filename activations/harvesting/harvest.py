@@ -15,10 +15,11 @@ from torch import nn
 
 from repsim._version import __version__
 from repsim.activations.capture.arguments import label_arguments, warn_of_unused
-from repsim.activations.capture.batches import batch_size, mask_of, to_device
+from repsim.activations.capture.batches import batch_size, to_device
 from repsim.activations.capture.faults import FIRST_BATCH, read, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
+from repsim.activations.capture.layer_masks import LayerMasks, MaskRules
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.unchanged import Unchanged
@@ -55,6 +56,7 @@ def harvest(
     *,
     layers: str | Sequence[str] | None = None,
     pooling: str | Mapping[str, str] = "none",
+    masks: str | Mapping[str, str] = "",
     dtype: str | None = None,
     compression: str = "none",
     seed: int = 0,
@@ -87,6 +89,9 @@ def harvest(
             itself, or its leaf modules.
         pooling: what is kept of a layer, as in ``"avg"``, ``"grid:4+project:512"`` or
             ``"bg1.*=avg,*=none"``; see ``repsim.activations.capture.pooling``.
+        masks: entries of the batches that mark padding, by layers, where their names do not say so:
+            ``"decoder.*=lengths,vision.*=none"`` or a dictionary; ``NAME:tokens``,
+            ``NAME:padding`` or ``NAME:lengths`` says what marks padding.
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``; by default what the network computes.
         compression: ``"none"``, ``"lzf"`` or ``"gzip"``.
         seed: of the directions that ``project`` takes.
@@ -113,7 +118,7 @@ def harvest(
         NonFiniteError: NaN or infinity in a layer.
         StoreError: no room, or an unfinished store of another harvest.
     """
-    path, reduce = Path(path), PoolingRules(pooling)
+    path, reduce, told = Path(path), PoolingRules(pooling), MaskRules(masks)
     allowed = Allowed(allow_random, allow_batch, allow_grad)
     check_choices(dtype, compression)
     refuse_existing(path, overwrite or resume)
@@ -132,6 +137,7 @@ def harvest(
         "seed": seed,
         "weights_sha256": network_digest(model),
         **({"sampling": sampling} if sampling else {}),
+        **({"masks": str(told)} if told.names or str(told) else {}),
         "allowed": allowed.record(),
         **(provenance or {}),
     }
@@ -143,9 +149,9 @@ def harvest(
         recorded["batch_size"] = batch_size(first)
         kept = stack.enter_context(Unchanged(model.to(target)))
         shown = to_device(first, target)
-        warn_of_unused(model, shown)
         plan = plan_layers(model, shown, layers, reduce, dtype, n, kept, grad=allow_grad)
         check_function(model, shown, plan.addresses, allowed, kept)
+        of_layers = _masks(model, shown, plan, reduce, told, grad=allow_grad)
         recorded["n"] = plan.n
         if plan.short:
             recorded["addresses"] = plan.short
@@ -157,6 +163,7 @@ def harvest(
             getattr(loader, "dataset", None),
             order=order_of(loader, n),
             label_arguments=label_arguments(model),
+            masks=of_layers,
         )
         if path.exists() and not overwrite:
             store = _finished(path, recorded, plan.layers, rows.ids(first, 0))
@@ -187,6 +194,7 @@ def plan_harvest(
     *,
     layers: str | Sequence[str] | None = None,
     pooling: str | Mapping[str, str] = "none",
+    masks: str | Mapping[str, str] = "",
     dtype: str | None = None,
     examples: int | None = None,
     device: torch.device | str | None = None,
@@ -199,6 +207,7 @@ def plan_harvest(
     The arguments and errors are those of ``harvest``.
     """
     check_choices(dtype, "none")
+    reduce = PoolingRules(pooling)
     n = count_examples(loader, examples)
     first = _first(read(loader))
     check_rows(loader, first)
@@ -206,11 +215,27 @@ def plan_harvest(
     target = _device_of(model) if device is None else find_device(device)
     moved = to_device(first, target)
     with Unchanged(model.to(target)) as kept:
-        warn_of_unused(model, moved)
-        reduce, allowed = PoolingRules(pooling), Allowed(allow_random, allow_batch, allow_grad)
+        allowed = Allowed(allow_random, allow_batch, allow_grad)
         plan = plan_layers(model, moved, layers, reduce, dtype, n, kept, grad=allow_grad)
         check_function(model, moved, plan.addresses, allowed, kept)
+        _masks(model, moved, plan, reduce, MaskRules(masks), grad=allow_grad)
     return plan
+
+
+def _masks(
+    model: nn.Module,
+    batch: Any,
+    plan: HarvestPlan,
+    reduce: PoolingRules,
+    told: MaskRules,
+    *,
+    grad: bool,
+) -> LayerMasks:
+    """The masks of the layers of a plan; one that is missing in the first batch is refused here."""
+    masks = LayerMasks(model, batch, plan.addresses, told, grad=grad)
+    warn_of_unused(model, batch, masks.used)
+    masks.check([layer for layer in plan.layers if reduce.of(layer).asks_for_mask])
+    return masks
 
 
 def _first(batches: Iterator[Any]) -> Any:
@@ -252,7 +277,7 @@ def _write(
             else:
                 examples = rows.examples(batch, begin, ids, batch_digests(model, batch))
                 moved = to_device(batch, device)
-                rows.mask = mask_of(moved)
+                rows.masks.batch = moved
                 with running(model, moved, at, grad=grad):
                     capture.run(moved, whole=allowed.any)
                 capture.take(rows.plan.layers)

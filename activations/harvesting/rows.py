@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from repsim.activations.capture.batches import batch_size, ids_of, targets_of
+from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.pooling import Pooling, PoolingRules
 from repsim.activations.harvesting.plan import HarvestPlan
 from repsim.activations.harvesting.stream import WAITING_BYTES
@@ -38,6 +39,7 @@ class HarvestRows:
         dataset: of the loader; a set of ours knows the names of classes.
         order: the place of each example in the data set, (n,), where the loader says so.
         label_arguments: names of labels that the network takes.
+        masks: of the layers, told of each batch that the network sees.
     """
 
     def __init__(
@@ -50,11 +52,12 @@ class HarvestRows:
         *,
         order: np.ndarray | None = None,
         label_arguments: Sequence[str] = (),
+        masks: LayerMasks,
     ) -> None:
         self.plan = plan
         #: Memory between the network and the file: room for two of the largest layer's batches.
         self.waiting_bytes = _waiting_bytes(plan, batch_size(first))
-        self.mask: Tensor | None = None
+        self.masks = masks
         self._order = order
         self._label_arguments = label_arguments
         own = dataset if isinstance(dataset, Labelled) else None
@@ -78,7 +81,8 @@ class HarvestRows:
             self._look_for_padding(layer, values, poolings[layer])
             if dtypes[layer] == torch.float32:
                 values = values.float()  # halves are reduced in what they are stored as
-            reduced = poolings[layer](values, mask=self.mask, layer=layer, seed=self._seed)
+            mask = self.masks.of(layer, values) if poolings[layer].asks_for_mask else None
+            reduced = poolings[layer](values, mask=mask, layer=layer, seed=self._seed)
             reduced = reduced.unsqueeze(1) if reduced.ndim == 1 else reduced
             expected = self.plan.layers[layer].shape
             if tuple(reduced.shape[1:]) != expected:
@@ -129,9 +133,9 @@ class HarvestRows:
         return found
 
     def _look_for_padding(self, layer: str, values: Tensor, pooling: Pooling) -> None:
-        if self.mask is None or self._warned or pooling.pools:
+        if self._warned or pooling.asks_for_mask:
             return
-        if values.ndim == 3 and values.shape[:2] == self.mask.shape and not bool(self.mask.all()):
+        if self.masks.shows_padding(layer, values):
             self._warned = True
             warnings.warn(
                 f"layer {layer!r} is stored with the tokens that are padding; --pooling avg, cls "

@@ -10,13 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import FIRST, arguments
-from repsim.activations.capture.batches import (
-    LABELS,
-    batch_size,
-    mask_of,
-    targets_of,
-    to_device,
-)
+from repsim.activations.capture.batches import LABELS, batch_size, targets_of, to_device
 from repsim.activations.capture.digests import input_digests
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.functions import Allowed, largest_difference, rounding
@@ -77,7 +71,7 @@ def check_first_batch(
     if allowed.random:
         return
     moved, held = to_device(first, device), _Held()
-    rows.mask = mask_of(moved)
+    rows.masks.batch = moved
     capture = Capture(model, rows.plan.addresses, reduce=rows.into(held), grad=allowed.grad)
     with running(model, moved, grad=allowed.grad), capture:
         capture.run(moved, whole=allowed.any)

@@ -1,0 +1,299 @@
+"""The mask of each layer: told by a pattern, or that of the positions that the layer is made of."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from repsim.activations.capture.arguments import arguments
+from repsim.activations.capture.batches import batch_size, dictionary_of, head
+from repsim.activations.capture.masks import KINDS, Mask, hints_in, kind_of, masks_in
+from repsim.activations.capture.modules import modules_of
+from repsim.activations.capture.positions import Followers, followers
+from repsim.activations.capture.tracing import trace
+from repsim.errors import RepsimWarning, UsageError, choices
+from repsim.layers import Address
+
+#: The name that stands for no mask.
+NONE = "none"
+
+
+class MaskRules:
+    """The masks that are told: the first pattern that matches the address of a layer.
+
+    Args:
+        chosen: pairs of pattern and mask, as ``"encoder.*=attention_mask,vision.*=none"`` or a
+            dictionary of them. A mask is the name of an entry of the batch, with ``:tokens``,
+            ``:padding`` or ``:lengths`` where its name does not say which it is.
+
+    Raises:
+        UsageError: not understood.
+    """
+
+    def __init__(self, chosen: str | Mapping[str, str] = "") -> None:
+        pairs = _split(chosen) if isinstance(chosen, str) else list(chosen.items())
+        self._rules = [(pattern, _parse(text)) for pattern, text in pairs]
+
+    def __str__(self) -> str:
+        """As it is written, and as provenance records it."""
+        masks = ((p, NONE if m is None else f"{m.name}:{m.kind}") for p, m in self._rules)
+        return ",".join(f"{pattern}={mask}" for pattern, mask in masks)
+
+    @property
+    def names(self) -> set[str]:
+        """The entries of a batch that are meant."""
+        return {mask.name for _, mask in self._rules if mask is not None}
+
+    def of(self, layer: str) -> tuple[Mask | None] | None:
+        """The mask of the layer at an address, which may be none; None where nothing is told."""
+        return next(((m,) for p, m in self._rules if p == layer or fnmatchcase(layer, p)), None)
+
+    def check(self, layers: Collection[str]) -> None:
+        """Raise ``UsageError`` if one of the patterns is that of no layer."""
+        for pattern, _ in self._rules:
+            if not any(pattern == layer or fnmatchcase(layer, pattern) for layer in layers):
+                raise UsageError(
+                    f"mask rule {pattern!r} is never used: it matches none of {', '.join(layers)}"
+                )
+
+
+def _split(text: str) -> list[tuple[str, str]]:
+    pairs = [each.rpartition("=") for each in text.split(",") if each.strip()]
+    return [(pattern.strip() or "*", mask) for pattern, _, mask in pairs]
+
+
+def _parse(text: str) -> Mask | None:
+    name, colon, kind = text.strip().partition(":")
+    if name == NONE and not colon:
+        return None
+    kind = kind if colon else kind_of(name)
+    if kind in KINDS:
+        return Mask(name, kind)
+    if colon:
+        raise UsageError(f"mask {text!r}: unknown kind {kind!r}; {choices(kind, KINDS)}")
+    raise UsageError(
+        f"mask {name!r}: nothing says what marks padding; pass {name}:tokens where 1 is a token, "
+        f"{name}:padding where 1 is padding, or {name}:lengths"
+    )
+
+
+class LayerMasks:
+    """The masks of the layers of a network, for one batch after the other.
+
+    Masks are known by the names of their entries, and belong to the layers that are made of their
+    positions, see ``followers``. No mask is applied to another tower or to another length.
+
+    Args:
+        model: not wrapped, where it is to run; it is left as it was.
+        batch: the first, where the network lies.
+        layers: addresses by name.
+        rules: masks that are told.
+        grad: as for ``Capture``.
+
+    Attributes:
+        batch: that the network sees.
+
+    Raises:
+        UsageError: a pattern of no layer, or a mask that the batch does not have.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batch: Any,
+        layers: Mapping[str, str],
+        rules: MaskRules,
+        *,
+        grad: bool = False,
+    ) -> None:
+        rules.check(layers)
+        self.batch = batch
+        self._model, self._rules, self._grad, self._layers = model, rules, grad, dict(layers)
+        self._modules = modules_of(model)
+        self._known: list[tuple[Mask, Followers]] = []
+        self._hints: list[tuple[Mask, Followers]] = []
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        untold = {name: each for name, each in layers.items() if rules.of(name) is None}
+        if untold and dictionary_of(batch):
+            self._find(untold)
+
+    @property
+    def used(self) -> set[str]:
+        """Entries of the batch that are masks of layers."""
+        return {mask.name for mask, _ in self._known} | self._rules.names
+
+    def of(self, layer: str, values: Tensor) -> Tensor | None:
+        """The tokens of each example in a layer, True in (n, positions); None without padding.
+
+        Args:
+            layer: its address.
+            values: (n, ...) that it gives for ``batch``.
+
+        Raises:
+            UsageError: padding may be among its positions, and nothing says where.
+        """
+        if values.ndim < 3:
+            return None
+        told = self._rules.of(layer)
+        if told is not None:
+            return None if told[0] is None else self._told(told[0], layer, values)
+        return self._exact(layer, values) if self._is_exact(layer) else self._loose(layer, values)
+
+    def check(self, layers: Collection[str]) -> None:
+        """Look for the masks of some layers in the first batch; the errors are those of ``of``."""
+        n = batch_size(self.batch)
+        for layer in layers:
+            if layer in self._shapes:
+                self.of(layer, torch.empty((n, *self._shapes[layer][1:]), device="meta"))
+
+    def shows_padding(self, layer: str, values: Tensor) -> bool:
+        """True if some position of a layer is padding, or may be."""
+        try:
+            mask = self.of(layer, values)
+        except UsageError:
+            return True
+        return mask is not None and not bool(mask.all())
+
+    # --- where masks belong
+
+    def _find(self, layers: Mapping[str, str]) -> None:
+        for mask in masks_in(self.batch):
+            same = [each for _, each in self._known if mask.name in each.inputs]
+            found = same[0] if same else self._followers(mask, layers)
+            self._known.append((mask if same else _as_it_works(mask, found), found))
+        passed = arguments(self._model, self.batch)
+        hints = [mask for mask in hints_in(self.batch, self._model) if mask.name in passed]
+        for mask in hints:
+            if all(self._is_exact(layer) for layer in layers):
+                break
+            found = self._followers(mask, layers)
+            known = bool(found.kind)
+            (self._known if known else self._hints).append(
+                (replace(mask, kind=found.kind) if known else mask, found)
+            )
+        if self._known or self._hints:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                few = trace(self._model, head(self.batch, 3), layers, grad=self._grad)
+            self._shapes = {name: each.shape for name, each in few.items()}
+
+    def _followers(self, mask: Mask, layers: Mapping[str, str]) -> Followers:
+        return followers(self._model, self.batch, mask, layers, grad=self._grad)
+
+    def _is_exact(self, layer: str) -> bool:
+        return any(layer in found.exact for _, found in self._known)
+
+    # --- masks of a batch
+
+    def _told(self, mask: Mask, layer: str, values: Tensor) -> Tensor:
+        if mask.value(self.batch) is None:
+            raise UsageError(
+                f"a batch has no mask {mask.name!r} for layer {layer!r}; it has "
+                f"{', '.join(map(str, dictionary_of(self.batch))) or 'no names'}"
+            )
+        return self._fitting(mask, layer, values, (1, 2))
+
+    def _exact(self, layer: str, values: Tensor) -> Tensor:
+        """The mask of a layer that has its positions, one for one."""
+        axes = {mask: found.exact[layer] for mask, found in self._known if layer in found.exact}
+        first = [mask for mask, axis in axes.items() if axis == min(axes.values())]
+        given = [mask for mask in first if mask.value(self.batch) is not None]
+        kept = [self._fitting(mask, layer, values, (max(1, axes[mask]),)) for mask in given]
+        if not kept:
+            raise self._refusal(layer, values, [first[0].name], "a batch is without")
+        if any(not torch.equal(each, kept[0]) for each in kept):
+            raise self._refusal(layer, values, [mask.name for mask in given], "are unlike:")
+        return kept[0]
+
+    def _loose(self, layer: str, values: Tensor) -> Tensor | None:
+        """The mask of a layer that is made of positions of masks in another way."""
+        sources = [mask for mask, found in self._known if layer in found.other]
+        sources += [m for m, f in self._hints if layer in f.other or layer in f.exact]
+        showing = [mask for mask in sources if mask.shows_padding(self.batch)]
+        if not showing:
+            return None
+        kept = [self._by_rule(mask, layer, values) for mask in showing]
+        if any(each is None or not torch.equal(each, kept[0]) for each in kept):
+            raise self._refusal(layer, values, [mask.name for mask in showing])
+        return kept[0]
+
+    def _fitting(self, mask: Mask, layer: str, values: Tensor, axes: Sequence[int]) -> Tensor:
+        """The tokens of a mask along one of the axes of a layer, by a rule of the network else."""
+        for axis in axes:
+            kept = mask.kept(self.batch, values.shape[axis]) if values.ndim == 3 else None
+            if kept is not None:
+                return kept
+        kept = self._by_rule(mask, layer, values)
+        if kept is None:
+            raise self._refusal(layer, values, [mask.name])
+        return kept
+
+    def _by_rule(self, mask: Mask, layer: str, values: Tensor) -> Tensor | None:
+        """The mask of frames, by the rule of a network of transformers; None where it has none."""
+        value = mask.value(self.batch)
+        if mask.kind != "tokens" or value is None or value.ndim != 2 or values.ndim != 3:
+            return None
+        address = Address.parse(self._layers[layer], self._modules).module
+        for above in _above(address):
+            rule = getattr(self._modules.get(above), "_get_feature_vector_attention_mask", None)
+            for axis in (1, 2) if callable(rule) else ():
+                kept = _frames(rule, values.shape[axis], value)
+                if kept is not None:
+                    return kept.to(value.device)
+        return None
+
+    def _refusal(
+        self, layer: str, values: Tensor, names: Sequence[str], why: str = "are padded, in"
+    ) -> UsageError:
+        shape = tuple(values.shape)
+        return UsageError(
+            f"layer {layer!r} gives {shape} of inputs that {why} {', '.join(names)}, and nothing "
+            f"says which of its positions are padding; pass --masks '{layer}=NAME' "
+            f"(masks={{{layer!r}: 'NAME'}}) with a mask of its positions in the batch, or "
+            f"'{layer}={NONE}' to take all"
+        )
+
+
+def _as_it_works(mask: Mask, found: Followers) -> Mask:
+    """The mask as the network uses it.
+
+    Warns:
+        RepsimWarning: against its name.
+    """
+    if found.kind in ("", mask.kind):
+        return mask
+    warnings.warn(
+        f"the network takes {mask.name!r} the other way: 1 marks "
+        f"{'padding' if found.kind == 'padding' else 'tokens'}, and so it is read; "
+        f"masks={{'*': '{mask.name}:{mask.kind}'}} would read it as it is called",
+        RepsimWarning,
+        stacklevel=2,
+    )
+    return replace(mask, kind=found.kind)
+
+
+def _above(address: str) -> list[str]:
+    """An address and those that it lies in, the network's own last."""
+    parts = address.split(".") if address else []
+    return [".".join(parts[:k]) for k in range(len(parts), -1, -1)]
+
+
+def _frames(rule: Any, length: int, mask: Tensor) -> Tensor | None:
+    """The frames of a mask of samples, if a rule makes so many of samples without padding."""
+    mask = mask.cpu().long()  # a place beyond the end would stop another device
+    flags: list[dict[str, bool]] = [{}]
+    if "add_adapter" in inspect.signature(rule).parameters:
+        flags = [{"add_adapter": False}, {"add_adapter": True}]
+    for flag in flags:
+        with suppress(Exception):
+            if int(rule(length + 1, torch.ones_like(mask[:1]), **flag).sum()) == length:
+                return rule(length, mask, **flag).bool()
+    return None

@@ -1,0 +1,178 @@
+"""Masks of a batch: entries that say which positions are tokens, and which are padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repsim.activations.capture.batches import LABELS, batch_size, dictionary_of
+
+#: Ways in which a mask says where padding is.
+KINDS = {
+    "tokens": "1 or True marks a token, as in attention_mask of transformers",
+    "padding": "True marks padding, as in key_padding_mask of torch",
+    "lengths": "the number of tokens of each example; padding follows",
+}
+
+#: Endings of the names of arguments by which masks are known.
+_ENDINGS = {
+    "key_padding_mask": "padding",
+    "attention_mask": "tokens",
+    "pixel_mask": "tokens",
+    "lengths": "lengths",
+}
+
+#: Arguments with such an ending, or that are called masks, and say nothing of padding.
+_OTHERS = frozenset(
+    {
+        "global_attention_mask",
+        "head_mask",
+        "label_lengths",
+        "memory_mask",
+        "src_mask",
+        "target_lengths",
+        "tgt_mask",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """An entry of a batch that tells of padding.
+
+    Attributes:
+        name: of the entry.
+        kind: one of ``KINDS``; otherwise padding may be there, but not where: ``labels`` below 0,
+            tokens that are the one to ``pad`` with, or a mask that is ``unknown``.
+        pad: the token that a tokenizer pads with.
+    """
+
+    name: str
+    kind: str
+    pad: int = 0
+
+    @property
+    def is_input(self) -> bool:
+        """True for an input that tells of padding by the way."""
+        return self.kind in ("labels", "pad")
+
+    @property
+    def is_known(self) -> bool:
+        """True for a mask that says where padding is."""
+        return self.kind in KINDS
+
+    def shows_padding(self, batch: Any) -> bool:
+        """True if some position of a batch is padding, or may be."""
+        value = self.value(batch)
+        if value is None or not value.numel():
+            return False
+        if self.kind == "labels":
+            return bool((value < 0).any())
+        if self.kind == "pad":
+            # A decoder may begin with it.
+            places = [-1] if self.name.startswith("decoder") else [0, -1]
+            return bool((value[:, places] == self.pad).any())
+        if self.kind == "unknown":
+            return bool((value != value.flatten()[0]).any())
+        kept = self._kept(value)
+        return kept is None or not bool(kept.all())
+
+    def kept(self, batch: Any, length: int) -> Tensor | None:
+        """The tokens of each example, True in (n, length); None if the mask is none of these."""
+        value = self.value(batch)
+        if value is None or not self.is_known:
+            return None
+        if self.kind == "lengths":
+            return torch.arange(length, device=value.device) < value.unsqueeze(1)
+        kept = self._kept(value)
+        return kept if kept is not None and kept.shape == (len(value), length) else None
+
+    def value(self, batch: Any) -> Tensor | None:
+        """The entry of a batch; None where it has none."""
+        value = dictionary_of(batch).get(self.name)
+        return None if value is None else torch.as_tensor(value)
+
+    def full(self, value: Any, length: int) -> Tensor:
+        """The mask of examples that are all tokens, of so many positions."""
+        value = torch.as_tensor(value)
+        if self.kind == "lengths":
+            return torch.full_like(value, length)
+        return torch.zeros_like(value) if self.kind == "padding" else torch.ones_like(value)
+
+    def marked(self, value: Tensor, padded: slice) -> Tensor:
+        """The mask of examples that have padding in some places and tokens in all others."""
+        found = self.full(value, value.shape[1])
+        added = self.kind == "padding" and value.is_floating_point()
+        found[:, padded] = -torch.inf if added else self.kind == "padding"
+        return found
+
+    def _kept(self, value: Tensor) -> Tensor | None:
+        """True where there is a token; None for values that a mask of this kind has not."""
+        if self.kind == "lengths":
+            return value.unsqueeze(1) == value.max()
+        if self.kind == "padding" and value.is_floating_point():  # added to scores of attention
+            is_token, is_padding = value == 0, value == -torch.inf
+        else:
+            is_token, is_padding = value != 0, value == 0
+            if not bool(((value == 0) | (value == 1)).all()):
+                return None
+            if self.kind == "padding":
+                is_token, is_padding = is_padding, is_token
+        return is_token if bool((is_token | is_padding).all()) else None
+
+
+def masks_in(batch: Any) -> list[Mask]:
+    """The masks of a batch that are known by their names."""
+    return [
+        Mask(name, kind)
+        for name, value in _entries(batch)
+        if (kind := kind_of(name)) and value.ndim >= (1 if kind == "lengths" else 2)
+        if kind == "lengths" or value.ndim == 2 or name.endswith("pixel_mask")
+    ]
+
+
+def kind_of(name: str) -> str:
+    """The kind of mask that a name says; empty where it says none."""
+    if name in _OTHERS:
+        return ""
+    return next((kind for ending, kind in _ENDINGS.items() if name.endswith(ending)), "")
+
+
+def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
+    """Entries of a batch that tell of padding, but not in a way that is known."""
+    known, pad = {mask.name for mask in masks_in(batch)}, _padding_token(model)
+    return [
+        Mask(name, kind, pad or 0)
+        for name, value in _entries(batch)
+        if name not in known and value.ndim > 1 and (kind := _hint(name, value, pad))
+    ]
+
+
+def _hint(name: str, value: Tensor, pad: int | None) -> str:
+    if name in LABELS:
+        return "labels"
+    if name.endswith("input_ids") and value.ndim == 2:
+        return "" if pad is None else "pad"
+    return "unknown" if "mask" in name and name not in _OTHERS else ""
+
+
+def _entries(batch: Any) -> list[tuple[str, Tensor]]:
+    """The numbers of a batch that come for each example, by name."""
+    n = batch_size(batch)
+    return [
+        (name, torch.as_tensor(value))
+        for name, value in dictionary_of(batch).items()
+        if isinstance(value, (Tensor, np.ndarray)) and value.ndim and len(value) == n
+    ]
+
+
+def _padding_token(model: nn.Module) -> int | None:
+    """The token that a network of transformers is padded with, where it means nothing else."""
+    config: Any = getattr(model, "config", None)
+    pad = getattr(config, "pad_token_id", None)
+    ends = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "sep", "cls")]
+    return pad if isinstance(pad, int) and pad not in ends else None

@@ -1,0 +1,154 @@
+"""Layers whose positions are those of a mask: the network runs on fewer, and shapes follow."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import Any
+
+from torch import nn
+
+from repsim.activations.capture.masks import Mask, kind_of
+from repsim.activations.capture.trials import Axes, Shape, Trials
+from repsim.activations.capture.unchanged import Unchanged
+
+
+@dataclass(frozen=True)
+class Followers:
+    """The layers whose positions are made of those of a mask.
+
+    Attributes:
+        exact: position for position, and the axis: of activations as the network gives them.
+        other: otherwise, such as fewer of a longer stride; or where that is not known.
+        kind: of the mask, as the network uses it; empty where that does not show.
+        inputs: entries that have these positions too.
+    """
+
+    exact: Mapping[str, int]
+    other: frozenset[str]
+    kind: str = ""
+    inputs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Sequence:
+    """Inputs that have positions in common.
+
+    Attributes:
+        axes: along which each is cut, beside the mask.
+        shapes: of the layers where they are cut.
+    """
+
+    axes: Mapping[str, Axes]
+    shapes: Mapping[str, Shape]
+
+
+def followers(
+    model: nn.Module, batch: Any, mask: Mask, layers: Mapping[str, str], *, grad: bool = False
+) -> Followers:
+    """The layers whose positions are made of those of a mask.
+
+    The network runs on a few examples whose inputs have only the first half of their positions. The
+    inputs that belong together are the fewest, beside the mask, with which it runs. A layer that
+    gets shorter is made of their positions: one that has as many as the mask, both times, of each
+    single one. Another tower, the side that queries in cross-attention, and what has no positions
+    stay as they were. Where several inputs could be the mask's, they are those whose positions have
+    no effect on others as soon as the mask marks them as padding.
+
+    Args:
+        model: not wrapped, where it is to run; it is left as it was.
+        batch: a dictionary with the mask, where the network lies.
+        mask: of the batch.
+        layers: addresses by name.
+        grad: as for ``Capture``.
+    """
+    with warnings.catch_warnings(), Unchanged(model) as kept:
+        warnings.simplefilter("ignore")
+        with kept.watching():
+            trials = Trials(model, batch, mask, layers, kept.restore, grad=grad)
+            before = trials.shapes({})
+            found = _sequences(trials, before) if before else []
+            told = _chosen(trials, before or {}, found) if found else _unshortened(trials)
+    exact = {name: axis for name, axis in told.exact.items() if name in layers}
+    return replace(told, exact=exact, other=told.other & set(layers))
+
+
+def _sequences(trials: Trials, before: Mapping[str, Shape]) -> list[_Sequence]:
+    """The inputs that can be the mask's: the fewest that can be cut with it; then the rest."""
+    partners = trials.partners()
+    for size in range(0 if trials.mask.is_input else 1, len(partners) + 1):
+        ran = [_cut(trials, names, partners) for names in combinations(partners, size)]
+        found = [each for each in ran if each is not None and each.shapes != before]
+        if found:
+            rest = [name for name in partners if all(name not in each.axes for each in found)]
+            if rest and not trials.mask.is_input and trials.shapes({trials.mask.name: ()}):
+                others = _cut(trials, rest, partners)
+                found += [others] if others is not None and others.shapes != before else []
+            return found
+    return []
+
+
+def _cut(
+    trials: Trials, names: Sequence[str], partners: Mapping[str, list[Axes]]
+) -> _Sequence | None:
+    """Some inputs cut together, in the first of the ways with which the network runs."""
+    for ways in product(*(partners[name] for name in names)):
+        axes = dict(zip(names, ways, strict=True))
+        shapes = trials.shapes({trials.mask.name: (), **axes})
+        if shapes is not None:
+            return _Sequence(axes, shapes)
+    return None
+
+
+def _chosen(trials: Trials, before: Mapping[str, Shape], found: Sequence[_Sequence]) -> Followers:
+    """The layers that follow one of several sequences; none for certain where it does not show."""
+    told = [_compared(trials, before, each) for each in found]
+    if trials.mask.is_input:
+        return told[0]
+    if len(told) == 1 and not told[0].exact:
+        return told[0]
+    kinds = [
+        trials.evident_kind(each.axes, one.exact) for each, one in zip(found, told, strict=True)
+    ]
+    if len({tuple(sorted(one.exact)) for one in told}) == 1:
+        kind = next(filter(None, kinds), "")
+        return replace(told[0], kind=kind)
+    evident = [k for k, kind in enumerate(kinds) if kind]
+    if len(evident) == 1:
+        return replace(told[evident[0]], kind=kinds[evident[0]])
+    return Followers({}, frozenset().union(*(one.other | set(one.exact) for one in told)))
+
+
+def _compared(trials: Trials, before: Mapping[str, Shape], sequence: _Sequence) -> Followers:
+    after = sequence.shapes
+    before = {name: shape for name, shape in before.items() if name in after}
+    changed = {
+        name: [k for k, size in enumerate(shape) if after[name][k] != size]
+        for name, shape in before.items()
+        if after[name] != shape and len(after[name]) == len(shape)
+    }
+    whole = (trials.length, trials.half)
+    exact = {
+        name: axes[0]
+        for name, axes in changed.items()
+        if len(before[name]) == 3 and (before[name][axes[0]], after[name][axes[0]]) == whole
+    }
+    other = {name for name, shape in before.items() if after[name] != shape} - set(exact)
+    return Followers(exact, frozenset(other), inputs=frozenset(sequence.axes))
+
+
+def _unshortened(trials: Trials) -> Followers:
+    """The layers of a network that runs on one length only: certain if it has one sequence."""
+    partners, sequences = trials.partners(), trials.sequences()
+    contents = [name for name in partners if "mask" not in name and not kind_of(name)]
+    contents = [name for name in contents if not name.endswith(("type_ids", "position_ids"))]
+    one = len(contents) == 1 and set(sequences) <= set(partners)
+    length = trials.length
+    exact = {
+        name: 1
+        for name, shape in (trials.shapes({}) or {}).items()
+        if one and len(shape) == 3 and shape[1] == length != shape[2]
+    }
+    return Followers(exact, frozenset(set(trials.layers) - set(exact)))

@@ -1,0 +1,215 @@
+"""Runs of a network on a few examples whose inputs are cut, or changed where a mask has padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repsim.activations.capture.arguments import arguments, run
+from repsim.activations.capture.batches import (
+    ABOUT,
+    batch_size,
+    dictionary_of,
+    head,
+    is_by_example,
+)
+from repsim.activations.capture.functions import ROUNDING, largest_difference
+from repsim.activations.capture.hooks import Capture
+from repsim.activations.capture.masks import Mask, kind_of, masks_in
+
+Shape = tuple[int, ...]
+Axes = tuple[int, ...]
+
+#: What stands before the addresses of modules that are not asked for.
+_MODULE = "module "
+
+#: So many runs for a mask at most.
+_RUNS = 128
+
+
+class Trials:
+    """A network on a few examples of a batch that are all tokens.
+
+    Args:
+        model: the network.
+        batch: a dictionary.
+        mask: that is looked at.
+        layers: addresses by name.
+        restore: brings the network back after a run.
+        grad: as for ``Capture``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batch: Any,
+        mask: Mask,
+        layers: Mapping[str, str],
+        restore: Callable[[], None],
+        *,
+        grad: bool,
+    ) -> None:
+        self.mask, self.layers = mask, layers
+        self.length = _length(mask, dictionary_of(batch))
+        self.half = max(2, self.length // 2)
+        entries = dict(dictionary_of(head(batch, 3 if self.length != 3 else 2)))
+        full = {each.name: each.full(entries[each.name], self.length) for each in masks_in(entries)}
+        self._entries = {**entries, **full}
+        if mask.is_known:
+            self._entries[mask.name] = mask.full(entries[mask.name], self.length)
+        self._model, self._restore, self._left, self._grad = model, restore, _RUNS, grad
+
+    def sequences(self) -> dict[str, Tensor]:
+        """The inputs of the network that have more than one number an example, but the mask."""
+        given = arguments(self._model, self._entries)
+        return {
+            name: value
+            for name, value in given.items()
+            if isinstance(value, Tensor) and value.ndim > 1 and name != self.mask.name
+        }
+
+    def partners(self) -> dict[str, list[Axes]]:
+        """The inputs that have as many positions, and the axes along which they can be cut."""
+        n, found = batch_size(self._entries), {}
+        for name, value in arguments(self._model, self._entries).items():
+            if name == self.mask.name or not isinstance(value, Tensor):
+                continue
+            axes = [k for k, size in enumerate(value.shape) if size == self.length]
+            ways = [way for r in range(1, len(axes) + 1) for way in combinations(axes, r)]
+            ways = [()] if kind_of(name) == "lengths" else ways
+            if ways:
+                found[name] = ways if is_by_example(name, value, n) else ways[-1:]
+        return found
+
+    def shapes(self, cuts: Mapping[str, Axes]) -> dict[str, Shape] | None:
+        """The shapes of layers with some inputs cut in half; None if the network does not run."""
+        entries = {**self._entries, **{name: self._cut(name, axes) for name, axes in cuts.items()}}
+        if self.length < 3 or self._left == 0 or _may_reach_beyond(entries, cuts, self.half):
+            return None
+        return self._seen(entries, lambda values: tuple(values.shape)) or None
+
+    def evident_kind(self, sequence: Mapping[str, Axes], exact: Mapping[str, int]) -> str:
+        """The kind of the mask, if the network shows that it is one of this sequence.
+
+        Positions that the mask marks as padding have no effect on others, which they do have where
+        all are tokens. Half of the positions are padding, the first, or else the last.
+
+        Args:
+            sequence: inputs, and the axis of their positions.
+            exact: layers with these positions, and their axis.
+        """
+        if self.mask.kind not in ("tokens", "padding", "unknown"):
+            return ""
+        for padded in (slice(0, self.length // 2), slice(self.length // 2, self.length)):
+            changed = self._changed(sequence, padded)
+            for kind in ("tokens", "padding"):
+                if self._blocks(Mask(self.mask.name, kind), changed, padded, exact):
+                    return kind
+        return ""
+
+    def _blocks(
+        self, mask: Mask, changed: Mapping[str, Any], padded: slice, exact: Mapping[str, int]
+    ) -> bool:
+        """True if padding by a mask ends the effect of some positions on the rest of a layer."""
+        value = torch.as_tensor(self._entries[mask.name])
+        free = self._effects(mask.full(value, self.length), changed, padded, exact)
+        if not any(free.values()):
+            return False
+        ended = self._effects(mask.marked(value, padded), changed, padded, exact)
+        return any(has and name in ended and not ended[name] for name, has in free.items())
+
+    def _effects(
+        self, mask: Tensor, changed: Mapping[str, Any], padded: slice, exact: Mapping[str, int]
+    ) -> dict[str, bool]:
+        """Layers, and if they differ, beyond the padding, where the inputs there are others."""
+        entries = {**self._entries, self.mask.name: mask}
+        before, after = (
+            self._seen(each, torch.clone) for each in (entries, {**entries, **changed})
+        )
+        found = {}
+        for name in set(before) & set(after):
+            a, b = before[name], after[name]
+            if name in exact:
+                kept = [k for k in range(self.length) if not padded.start <= k < padded.stop]
+                index = torch.tensor(kept, device=a.device)
+                a, b = (each.index_select(exact[name], index) for each in (a, b))
+            spread = float(a.double().std(correction=0).nan_to_num()) if a.numel() else 0.0
+            found[name] = largest_difference(a, b) > ROUNDING * spread
+        return found
+
+    def _seen(self, entries: Mapping[str, Any], look: Callable[[Tensor], Any]) -> dict[str, Any]:
+        """The layers, and all modules, as the network sees a batch; none where it does not run."""
+        if self._left == 0:
+            return {}
+        self._left -= 1
+        found: dict[str, Any] = {}
+
+        def layer(name: str, values: Tensor) -> None:
+            found[name] = look(values)
+
+        def module(address: str, values: Tensor) -> None:
+            found[f"{_MODULE}{address}"] = look(values)
+
+        chosen = Capture(self._model, self.layers, reduce=layer, grad=self._grad)
+        every = Capture(self._model, "type:Module", reduce=module, grad=self._grad)
+        try:
+            with chosen, every:
+                run(self._model, entries)
+        except Exception:  # of any kind: the network is not made for it
+            return {}
+        finally:
+            self._restore()
+        return found
+
+    def _changed(self, sequence: Mapping[str, Axes], padded: slice) -> dict[str, Tensor]:
+        """Inputs that have other contents in some positions: those of another example, reversed."""
+        found = {}
+        for name, axes in sequence.items():
+            if "mask" in name or name.endswith("position_ids") or len(axes) != 1:
+                continue
+            value = torch.as_tensor(self._entries[name]).clone()
+            part = value.narrow(axes[0], padded.start, padded.stop - padded.start)
+            part.copy_(part.roll(1, 0).flip(axes[0]).clone())
+            found[name] = value
+        return found
+
+    def _cut(self, name: str, axes: Axes) -> Tensor:
+        """An input with half of its positions; lengths are no longer than that."""
+        value = torch.as_tensor(self._entries[name])
+        if name == self.mask.name and self.mask.kind != "lengths":
+            axes = (1,)
+        if not axes:
+            return value.clamp(max=self.half)
+        for axis in axes:
+            value = value.narrow(axis, 0, self.half)
+        return value
+
+
+def _length(mask: Mask, entries: Mapping[str, Any]) -> int:
+    """The positions that a mask is about."""
+    value = torch.as_tensor(entries[mask.name])
+    if mask.kind != "lengths":
+        return value.shape[1]
+    most = int(value.max()) if value.numel() else 0
+    shapes = [each.shape for each in entries.values() if isinstance(each, (Tensor, np.ndarray))]
+    if any(most in shape[1:] for shape in shapes):
+        return most
+    return next((shape[1] for shape in shapes if len(shape) > 1), 0)
+
+
+def _may_reach_beyond(entries: Mapping[str, Any], cut: Collection[str], length: int) -> bool:
+    """True for a number of each example that may be a place, on a device that such errors stop."""
+    numbers = [
+        value
+        for name, value in entries.items()
+        if isinstance(value, Tensor) and value.ndim == 1 and name not in cut and name not in ABOUT
+    ]
+    return any(
+        each.is_cuda and not each.is_floating_point() and int(each.max()) >= length
+        for each in numbers
+    )
