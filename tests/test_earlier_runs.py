@@ -46,7 +46,8 @@ def test_an_untrained_run_is_its_method_without_epochs(name: str, runs: Path) ->
     assert run.config.width == 1  # the folder's own, whatever the method has by default
     assert run.extractors == ("encoder",)
     assert run.extractor().label == name
-    loaded, initial = run.load_extractor(), run.initial_extractor()
+    loaded = run.load_extractor(statistics="mixed")
+    initial = run.initial_extractor(statistics="mixed")
     kept = torch.load(run.checkpoint, weights_only=True)["networks"]["encoder"]
     for network_state in (loaded.state_dict(), initial.state_dict()):
         assert list(network_state) == list(kept)

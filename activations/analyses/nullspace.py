@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from repsim.data import ImageSet
     from repsim.results import NullSpaceEntry
     from repsim.training.run import Extractor
+    from repsim.training.sides import Side
 
 #: Noise that is put on held-out images, in units of their range from -1 to 1 and in shares.
 NOISES = (
@@ -113,7 +114,9 @@ def null_space_of_run(
 ) -> NullSpaceReport:
     """Report on the parts of images that the head of a run's network sees, and does not see.
 
-    Images are clean, noisy and generated.
+    Images are clean, noisy and generated. Each kind is seen with the statistics of batch
+    normalisation that the extractor asks for: by default real images with those of real ones, and
+    generated images with those of generated ones.
 
     Generated images, about as many as the held-out ones, come from the run's own generators, where
     it has some. The untrained network is the run's own before its first step, and is shown the same
@@ -143,11 +146,11 @@ def null_space_of_run(
             "a probe must be scored on images it has not seen"
         )
     parsed = [Noise.parse(noise) for noise in noises]
-    trained = extractor.load()
-    linear_head(trained)  # fails before anything takes long
+    trained = _Sided.of(extractor.load)
+    head = linear_head(trained.real)  # fails before anything takes long
     networks = {"trained": trained}
     if control and extractor.run.config.epochs:
-        networks["untrained"] = extractor.untrained()
+        networks["untrained"] = _Sided.of(extractor.untrained)
     steps = done = 0
 
     def step(what: str) -> None:
@@ -160,12 +163,15 @@ def null_space_of_run(
     step("generated images")
     shown = layer_images if layers else 0
     reports = {}
-    for name, network in networks.items():
+    for name, sided in networks.items():
         reports[name] = _report(
-            network, extractor.label, train, test, generated, parsed, shown, seed, device, step
+            sided, extractor.label, train, test, generated, parsed, shown, seed, device, step
         )
+    record = extractor_provenance(extractor)
+    if "batch_statistics" in record:
+        record["batch_statistics"] = extractor.statistics
     provenance = {
-        "network": extractor_provenance(extractor),
+        "network": record,
         "train": data_provenance(train),
         "test": data_provenance(test),
         "noises": [str(noise) for noise in parsed],
@@ -174,12 +180,24 @@ def null_space_of_run(
         "seed": seed,
     }
     report = judged(reports["trained"], reports.get("untrained"))
-    alpha = _alpha(extractor) if len(linear_head(trained).weight) == 1 else []
+    alpha = _alpha(extractor) if len(head.weight) == 1 else []
     return replace(report, alpha=alpha, provenance=provenance)
 
 
+@dataclass(frozen=True)
+class _Sided:
+    """A network for real images, and the same with the statistics for generated ones."""
+
+    real: nn.Module
+    generated: nn.Module
+
+    @classmethod
+    def of(cls, load: Callable[[Side], nn.Module]) -> _Sided:
+        return cls(load("real"), load("generated"))
+
+
 def _report(
-    network: nn.Module,
+    networks: _Sided,
     name: str,
     train: ImageSet,
     test: ImageSet,
@@ -190,6 +208,8 @@ def _report(
     device: torch.device | str,
     step: Callable[[str], None],
 ) -> NullSpaceReport:
+    network = networks.real
+
     def features(images: Any, what: str, noise: Noise | None = None) -> Tensor:
         found = head_features(network, images, noise=noise, seed=seed, device=device)
         step(what)
@@ -200,7 +220,10 @@ def _report(
     known = features(ImageLoader(train, 256), "training images")
     held = features(loader, "held-out images")
     noisy = {noise.name: features(loader, noise.name, noise) for noise in noises}
-    made = None if generated is None else features(generated.images, "generated images")
+    made = None
+    if generated is not None:
+        made = head_features(networks.generated, generated.images, device=device)
+        step("generated images")
     labelled = train.labels is not None and test.labels is not None
     several = generated is not None and int(generated.generator.max()) > 0
     report = null_space(
@@ -220,12 +243,21 @@ def _report(
     if layer_images:
         batch, whole = min(_BATCH, layer_images), _whole(layer_images)
         some = ImageLoader(test, batch, stop=whole // batch)
-        seen = None if generated is None else _spread(generated.images, layer_images)
         classes = test.labels[:whole] if labelled and test.labels is not None else None
-        found = layer_null_spaces(network, some, labels=classes, generated=seen, device=device)
+        found = layer_null_spaces(network, some, labels=classes, device=device)
+        if generated is not None:
+            seen = _spread(generated.images, layer_images)
+            apart = layer_null_spaces(networks.generated, seen, device=device)
+            found = _by_layer([*found, *(replace(each, group="generated") for each in apart)])
         report = with_layers(report, found)
         step("other layers")
     return report
+
+
+def _by_layer(entries: Sequence[NullSpaceEntry]) -> list[NullSpaceEntry]:
+    """Entries of several groups, those of a layer together."""
+    layers = list(dict.fromkeys(each.layer for each in entries))
+    return sorted(entries, key=lambda each: layers.index(each.layer))
 
 
 def _whole(images: int) -> int:
@@ -252,11 +284,15 @@ def _spread(images: Tensor, n: int) -> Tensor:
 def _alpha(extractor: Extractor) -> list[Alpha]:
     """α after each epoch up to the epoch of the extractor, where training recorded it."""
     rows = extractor.run.metrics()
-    keys = [f.name for f in fields(Alpha)]
+    keys = [f.name for f in fields(Alpha) if f.default is MISSING]
     if not rows or any(key not in rows[0] for key in keys):
         return []
     last = math.inf if extractor.epoch is None else extractor.epoch
-    return [Alpha(**{key: row[key] for key in keys}) for row in rows if row["epoch"] <= last]
+    return [
+        Alpha(**{key: row[key] for key in keys}, alpha_batches=row.get("alpha_batches", math.nan))
+        for row in rows
+        if row["epoch"] <= last
+    ]
 
 
 class Nullspace(Analysis[Config]):

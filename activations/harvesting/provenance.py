@@ -11,16 +11,23 @@ from repsim.files import sha256
 if TYPE_CHECKING:
     from repsim.data.text import TextSet
     from repsim.training.run import Extractor
+    from repsim.training.sides import Side
 
 
-def extractor_provenance(extractor: Extractor) -> dict[str, Any]:
+def extractor_provenance(extractor: Extractor, shown: Side = "real") -> dict[str, Any]:
     """The record of the network that a store was harvested from.
 
     Method and settings stand as in the run's own file, whatever the version that wrote it, so that
-    harvests of earlier versions are resumed.
+    harvests of earlier versions are resumed. ``batch_statistics`` is there for networks that treat
+    real and generated images each in their own way.
+
+    Args:
+        extractor: the network.
+        shown: the side of the images that it was shown.
     """
     run = extractor.run
     written = run.written()
+    statistics = extractor.statistics_for(shown)
     return {
         "network": extractor.label,
         "run": run.name,
@@ -29,6 +36,7 @@ def extractor_provenance(extractor: Extractor) -> dict[str, Any]:
         "method": written["method"],
         "config": written["config"],
         "checkpoint_sha256": extractor.digest(),
+        **({} if statistics is None else {"batch_statistics": statistics}),
     }
 
 

@@ -33,8 +33,18 @@ def alpha_figure(report: NullSpaceReport) -> FigureData:
         _alpha(report, "mean α", ""),
         _alpha(report, "coefficient of variation of α", "_cv"),
     ]
-    caption = "α = p_g / p_r as the discriminator saw it after each epoch of training."
+    caption = "α = p_g / p_r as the discriminator saw it after each epoch of training"
+    caption += _statistics(report)
     return figure_of(report, "Alpha", caption, *drawn)
+
+
+def _statistics(report: NullSpaceReport) -> str:
+    """Words on the statistics of batch normalisation that α was taken with."""
+    own = sum(row.alpha_batches > 0 for row in report.alpha)
+    if own == len(report.alpha):
+        return ", real and generated images each with their own batch statistics."
+    until = "" if not own else f" until epoch {report.alpha[-own - 1].epoch:g}"
+    return f", by mixed batch statistics of real and generated images{until}."
 
 
 def _alpha(report: NullSpaceReport, ylabel: str, suffix: str) -> Lines:

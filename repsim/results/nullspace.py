@@ -129,6 +129,8 @@ class Alpha(Record):
         alpha_real_cv: its coefficient of variation.
         alpha_fake: mean of α over generated images.
         alpha_fake_cv: its coefficient of variation.
+        alpha_batches: batches of each side that the statistics of batch normalisation were taken
+            over, each side being seen with its own; NaN of running statistics, which mix both.
     """
 
     epoch: float
@@ -136,6 +138,7 @@ class Alpha(Record):
     alpha_real_cv: float
     alpha_fake: float
     alpha_fake_cv: float
+    alpha_batches: float = field(default=math.nan, metadata=SPARSE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,7 +38,7 @@ def _epochs(value: Any) -> Any:
 _LARGEST = 1e32
 
 #: Of settings that say where a run is trained and what is kept of it, not what it becomes.
-_WHERE: dict[str, Any] = {"decides": False}
+WHERE: dict[str, Any] = {"decides": False}
 
 #: The size of the images of all runs from before ``image_size`` was a setting.
 _SIZE_BEFORE = "32x32"
@@ -82,36 +82,36 @@ class TrainConfig(BaseModel):
     save_every: Epochs = Field(
         0,
         description="checkpoints kept: every so many epochs, or at epochs as in 0,1,2,5; 0: none",
-        json_schema_extra=_WHERE,
+        json_schema_extra=WHERE,
     )
     sheet: int = Field(
         64,
         ge=0,
         le=10_000,
         description="pictures on a sheet of what was generated; 0: none",
-        json_schema_extra=_WHERE,
+        json_schema_extra=WHERE,
     )
     coverage: int = Field(
         100,
         ge=0,
         le=100_000,
         description="images of each generator sorted into classes an epoch; 0: none",
-        json_schema_extra=_WHERE,
+        json_schema_extra=WHERE,
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="where to train", json_schema_extra=_WHERE
+        "auto", description="where to train", json_schema_extra=WHERE
     )
     devices: int = Field(
         1,
         ge=1,
         description="processes on this machine, each with a device",
-        json_schema_extra=_WHERE,
+        json_schema_extra=WHERE,
     )
     workers: int = Field(
         2,
         ge=0,
         description="readers of an image folder larger than memory",
-        json_schema_extra=_WHERE,
+        json_schema_extra=WHERE,
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="of the networks' arithmetic"

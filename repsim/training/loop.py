@@ -28,6 +28,7 @@ from repsim.training.metrics import Diverged, Log
 from repsim.training.observing import Observer
 from repsim.training.run import Run, checkpoint_state, save_state
 from repsim.training.run_lock import alone, check_free, is_replacing, set_aside
+from repsim.training.sides import measure_sides, save_sides
 from repsim.training.trainer import Trainer
 
 #: Held-out images looked at together.
@@ -150,9 +151,13 @@ class _Session:
             parallel.agree(self.fabric, self._close_epoch, epoch + 1, means)
 
     def finish(self, images: ImageSet | ImageFiles | None) -> None:
-        """Score the networks on held-out images and write the checkpoint."""
+        """Score the networks on held-out images; write the checkpoint and statistics of sides."""
         scores = {} if images is None else _evaluate(self.trainer, images)
         self._write(self.run.checkpoint, self.config.epochs, self.trainer.kept(), scores)
+        if self.run.has_sides:
+            with self.trainer.at_rest():
+                sides = measure_sides(self.trainer.method, self.source)
+            save_sides(self.run.statistics_of(), sides, self.run.digest())
         self.run.resume_file.unlink(missing_ok=True)
 
     def _restore(self) -> tuple[int, list[dict[str, Any]]]:

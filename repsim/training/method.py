@@ -119,6 +119,7 @@ class Method(ABC):
         roles: the roles of ``Family`` that it needs.
         networks: every trained module, by name. Modules may share parameters.
         extractors: names of those whose activations are of interest, the first being the default.
+        judge: the network that tells real images from generated ones by one logit, or None.
         augment: from a batch of images to what the networks train on, at random; None where they
             train on the images as they are.
     """
@@ -128,6 +129,7 @@ class Method(ABC):
     network_before: ClassVar[Any] = ALWAYS
     roles: ClassVar[tuple[str, ...]] = ()
     extractors: ClassVar[tuple[str, ...]]
+    judge: ClassVar[str | None] = None
     config_class = _ConfigClass()
     networks: dict[str, nn.Module]
     augment: nn.Module | None = None
@@ -172,6 +174,15 @@ class Method(ABC):
         """Images as an autoencoder reconstructs them, of their shape; None for other methods."""
         return None
 
-    def realness(self, images: Tensor) -> Tensor | None:
-        """Logits (n, 1) of being real rather than generated, where a network judges that."""
-        return None
+    def shown(self, images: Tensor) -> Mapping[str, Tensor]:
+        """The batches that the extractors are shown in a step on real images, by their side.
+
+        ``real`` and ``generated`` of networks that see these apart, ``both`` where they pass
+        together. Noise comes from torch's global random numbers.
+        """
+        return {}
+
+    @classmethod
+    def has_sides(cls, config: Any) -> bool:
+        """True if batch normalisation treats real and generated images each in their own way."""
+        return cls.shown is not Method.shown

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from repsim.networks.batch_statistics import under
 from repsim.training.image_grid import pairs, sheet, write_png
 from repsim.training.loaders import Feed
 from repsim.training.mode_collapse import Coverage, alpha
+from repsim.training.sides import measure_sides
 from repsim.training.trainer import Trainer
 
 #: Real images, and about as many generated ones, whose ratio α is taken.
@@ -71,12 +73,17 @@ class Observer:
     def _alpha(self, samples: Tensor | Mapping[str, Tensor]) -> dict[str, float]:
         parts = [samples] if isinstance(samples, Tensor) else list(samples.values())
         fake = torch.cat([part[: max(1, _IMAGES // len(parts))] for part in parts])
-        row = {}
-        for name, images in (("real", self._training_images()), ("fake", fake)):
-            logits = self.trainer.method.realness(images)
-            if logits is not None:
-                row[f"alpha_{name}"], row[f"alpha_{name}_cv"] = alpha(logits)
-        return row
+        method = self.trainer.method
+        if method.judge is None:
+            return {}
+        judge = method.networks[method.judge]
+        sides = measure_sides(method, self.feed, [method.judge])[method.judge]
+        row: dict[str, float] = {}
+        kinds = (("real", "real", self._training_images()), ("fake", "generated", fake))
+        for name, side, images in kinds:
+            with under(judge, sides[side]):
+                row[f"alpha_{name}"], row[f"alpha_{name}_cv"] = alpha(judge(images))
+        return {**row, "alpha_batches": self.config.statistics_batches}
 
     def _training_images(self) -> Tensor:
         if self._real is None:

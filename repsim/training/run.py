@@ -8,21 +8,25 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from repsim.errors import StoreError, UsageError, choices
+from repsim.errors import RepsimError, StoreError, UsageError, choices
 from repsim.files import sha256, write_atomic
+from repsim.networks.batch_statistics import put
 from repsim.networks.image_spec import ImageSpec
 from repsim.training import earlier
 from repsim.training.compose import configure
 from repsim.training.config import TrainConfig
+from repsim.training.loaders import Feed, feed, open_images
 from repsim.training.method import Method
 from repsim.training.methods import find_method
+from repsim.training.sides import Choice, Side, Sides, measure_sides, read_sides, save_sides
 
 FORMAT = "repsim-run"
 FORMAT_VERSION = 2
@@ -36,6 +40,7 @@ _ANEW = "train the run anew with --overwrite"
 CONTENTS = (
     "config.json",
     "checkpoint.pt",
+    "statistics.pt",
     "resume.pt",
     "metrics.csv",
     "activations",
@@ -44,6 +49,9 @@ CONTENTS = (
     "tensorboard",
 )
 
+#: Statistics that were made in this process, by the checkpoint that they are of.
+_IN_MEMORY: dict[str, Sides] = {}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -51,7 +59,8 @@ class Run:
 
     ``metrics.csv`` has a row an epoch, ``resume.pt`` the whole state after the last finished epoch
     of a run that is not over, ``activations/`` the stores harvested from it. ``checkpoints/`` has
-    the networks after some epochs, ``samples/`` what generators made after each.
+    the networks after some epochs, ``samples/`` what generators made after each. ``statistics.pt``
+    has the statistics of batch normalisation for each side of adversarial networks.
     """
 
     path: Path
@@ -212,41 +221,182 @@ class Run:
             raise UsageError(f"run {self.name!r} has no extractor {name!r}; {choices(name, known)}")
         return name
 
-    def extractor(self, name: str | None = None, epoch: int | None = None) -> Extractor:
+    def extractor(
+        self,
+        name: str | None = None,
+        epoch: int | None = None,
+        *,
+        statistics: Choice = "own",
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> Extractor:
         """The network ``name`` of the run, after training or after ``epoch`` epochs.
 
+        Args:
+            name: of an extractor; may be left out where there is one.
+            epoch: of the series of checkpoints; by default what training ended with.
+            statistics: of batch normalisation, for a network that training showed real and
+                generated images apart: of the side that an image is of, of ``real`` or
+                ``generated`` images whatever it is, or ``mixed``, the running ones.
+            data_dir: where the image sets lie, should the statistics have to be made.
+
         Raises:
-            UsageError: no such extractor, several to choose from, or no checkpoint of that epoch.
+            UsageError: no such extractor, several to choose from, no checkpoint of that epoch, or
+                statistics of sides that the run does not have.
         """
         if epoch is not None:
             self.checkpoint_at(epoch)
-        return Extractor(self, self.extractor_name(name), epoch)
+        if statistics != "own" and not self.has_sides:
+            raise UsageError(
+                f"run {self.name!r} has no statistics of {statistics} images to choose: its "
+                f"method, {self.describe()['method']}, sees one kind of images; leave out "
+                "statistics"
+            )
+        return Extractor(self, self.extractor_name(name), epoch, statistics, data_dir)
 
-    def load_extractor(self, name: str | None = None, epoch: int | None = None) -> nn.Module:
+    def load_extractor(
+        self,
+        name: str | None = None,
+        epoch: int | None = None,
+        *,
+        statistics: Side | Literal["mixed"] = "real",
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> nn.Module:
         """The trained network ``name``, in evaluation mode, on the CPU.
 
         Args:
             name: of an extractor; may be left out where there is one.
             epoch: of the series of checkpoints; by default what training ended with.
+            statistics: of batch normalisation, for a network that training showed real and
+                generated images apart: those of the images that it is to be shown, or ``mixed``.
+                Other networks have one kind.
+            data_dir: where the image sets lie, should the statistics have to be made.
 
         Raises:
-            StoreError: training is not over, or the checkpoint does not fit.
+            StoreError: training is not over, the checkpoint does not fit, or the images that its
+                statistics have to be made from are not there.
             UsageError: no such extractor, or no checkpoint of that epoch.
         """
         name = self.extractor_name(name)
         network = self._networks[name]
-        return self._load({network: name}, epoch).networks[network]
+        found = self._load({network: name}, epoch).networks[network]
+        if statistics != "mixed" and self.has_sides:
+            put(found, self.sides(epoch, data_dir)[network][statistics])
+        return found
 
-    def initial_extractor(self, name: str | None = None) -> nn.Module:
+    def initial_extractor(
+        self,
+        name: str | None = None,
+        epoch: int | None = None,
+        *,
+        statistics: Side | Literal["mixed"] = "real",
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> nn.Module:
         """The network ``name`` before training, in evaluation mode, on the CPU; see ``build``.
 
         The weights that a run without epochs has with the same settings and seed, and epoch 0 of a
-        series. No checkpoint is read.
+        series. Its statistics of generated images are of those that the trained generators make,
+        which a trained network is compared on.
+
+        Args:
+            name: of an extractor; may be left out where there is one.
+            epoch: of the generators; by default the end of training.
+            statistics: as of ``load_extractor``.
+            data_dir: the same.
 
         Raises:
             UsageError: no such extractor, or several to choose from.
+            StoreError: as of ``load_extractor``, but for ``mixed`` statistics, for which no
+                checkpoint is read.
         """
-        return self.build().networks[self._networks[self.extractor_name(name)]].eval()
+        network = self._networks[self.extractor_name(name)]
+        found = self.build().networks[network].eval()
+        if statistics != "mixed" and self.has_sides:
+            put(found, self._initial_sides(epoch, data_dir)[network][statistics])
+        return found
+
+    # --- statistics of sides
+
+    @property
+    def has_sides(self) -> bool:
+        """True if its extractors treat real and generated images each in their own way."""
+        return find_method(self.describe()["method"]).has_sides(self.config)
+
+    def statistics_of(self, epoch: int | None = None) -> Path:
+        """The file of the statistics of each side, after training or after ``epoch`` epochs."""
+        file = self.checkpoint if epoch is None else self.checkpoint_of(epoch)
+        return file.with_name("statistics.pt" if epoch is None else f"{file.stem}.statistics.pt")
+
+    def sides(
+        self, epoch: int | None = None, data_dir: str | os.PathLike[str] | None = None
+    ) -> Sides:
+        """Statistics of batch normalisation of its extractors for each side.
+
+        Training leaves those of its end. Others are made from the recorded images and generators,
+        once: they are kept beside the checkpoint, or in memory where nothing can be written.
+
+        Args:
+            epoch: of the series of checkpoints; by default the end of training.
+            data_dir: where the image sets lie.
+
+        Raises:
+            StoreError: training is not over, or the images are not there.
+        """
+        if epoch is None and not self.complete:
+            self.load_state(self.checkpoint)  # says what to do
+        file, digest = self.statistics_of(epoch), self.digest(epoch)
+        found = read_sides(file, digest) or _IN_MEMORY.get(digest)
+        if found is None:
+            found = self._measured(self.load_method(epoch), data_dir)
+            _IN_MEMORY[digest] = found
+            with suppress(OSError):  # of a folder that cannot be written to
+                save_sides(file, found, digest)
+        return found
+
+    def _initial_sides(self, epoch: int | None, data_dir: str | os.PathLike[str] | None) -> Sides:
+        """Statistics of the networks before training, for the images of the trained generators."""
+        method = self.load_method(epoch)
+        key = f"initial {self.digest(epoch)}"
+        if key not in _IN_MEMORY:
+            before = self.build()
+            method.networks |= {name: before.networks[name].eval() for name in method.extractors}
+            _IN_MEMORY[key] = self._measured(method, data_dir)
+        return _IN_MEMORY[key]
+
+    def _measured(self, method: Method, data_dir: str | os.PathLike[str] | None) -> Sides:
+        """Statistics of the extractors of a method on the images that the run was trained on.
+
+        Raises:
+            StoreError: these images are not there any more.
+        """
+        config = method.config
+        try:
+            images = open_images(
+                config.data,
+                config.split,
+                data_dir,
+                image_size=config.image_size,
+                target=config.target,
+            )
+            source = feed(images, torch.device("cpu"), config.workers)
+            same = self._trained_on(source)
+        except RepsimError as error:
+            raise self._without_sides(str(error)) from error
+        if not same:
+            raise self._without_sides(f"{config.data} {config.split} has other images now")
+        return measure_sides(method, source)
+
+    def _trained_on(self, source: Feed) -> bool:
+        """True if images are, as far as is recorded, those that the run was trained on."""
+        recorded = self.describe().get("trained_on", {})
+        return all(recorded.get(key, value) == value for key, value in source.fingerprint().items())
+
+    def _without_sides(self, why: str) -> StoreError:
+        return StoreError(
+            f"run {self.name!r} has no statistics of real and of generated images yet, which need "
+            f"the images that it was trained on ({why})",
+            "put these back, pass their --data-dir (data_dir=), or take --statistics mixed "
+            "(statistics='mixed')",
+        )
 
     def load_method(self, epoch: int | None = None) -> Method:
         """The method with all its networks as trained, in evaluation mode, on the CPU.
@@ -318,7 +468,9 @@ class Run:
         try:
             with file.open(newline="", encoding="utf-8") as stream:
                 rows = list(csv.DictReader(stream))
-            return [{key: float(value) for key, value in row.items()} for row in rows]
+            return [
+                {key: float(value) for key, value in row.items() if value != ""} for row in rows
+            ]
         except (TypeError, ValueError) as error:
             raise StoreError(f"{file} is damaged: {error}") from error
 
@@ -335,26 +487,55 @@ class Run:
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network of a run, as training ended with it or as it was after an epoch of the series."""
+    """A network of a run, as training ended with it or as it was after an epoch of the series.
+
+    Attributes:
+        run: that it is of.
+        name: among the extractors of the run.
+        epoch: of the series of checkpoints, or None for the end of training.
+        statistics: of batch normalisation, as of ``Run.extractor``.
+        data_dir: where the image sets lie.
+    """
 
     run: Run
     name: str
     epoch: int | None = None
+    statistics: Choice = "own"
+    data_dir: str | os.PathLike[str] | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
-        """The name in a table or a figure: ``RUN[@EPOCH][:NAME]``."""
+        """The name in a table or a figure: ``RUN[@EPOCH][:NAME]``.
+
+        Other statistics than each image's own follow in brackets.
+        """
         when = "" if self.epoch is None else f"@{self.epoch}"
         which = f":{self.name}" if len(self.run.extractors) > 1 else ""
-        return f"{self.run.name}{when}{which}"
+        under = "" if self.statistics == "own" else f" ({self.statistics} statistics)"
+        return f"{self.run.name}{when}{which}{under}"
 
-    def load(self) -> nn.Module:
-        """The network, in evaluation mode, on the CPU."""
-        return self.run.load_extractor(self.name, self.epoch)
+    def statistics_for(self, shown: Side) -> Side | Literal["mixed"] | None:
+        """The statistics of batch normalisation that images of a side are seen with.
 
-    def untrained(self) -> nn.Module:
+        None of a network that has no sides.
+        """
+        if not self.run.has_sides:
+            return None
+        return shown if self.statistics == "own" else self.statistics
+
+    def load(self, shown: Side = "real") -> nn.Module:
+        """The network for images of a side, in evaluation mode, on the CPU."""
+        chosen = self.statistics_for(shown) or "mixed"
+        return self.run.load_extractor(
+            self.name, self.epoch, statistics=chosen, data_dir=self.data_dir
+        )
+
+    def untrained(self, shown: Side = "real") -> nn.Module:
         """The same network before training, in evaluation mode, on the CPU."""
-        return self.run.initial_extractor(self.name)
+        chosen = self.statistics_for(shown) or "mixed"
+        return self.run.initial_extractor(
+            self.name, self.epoch, statistics=chosen, data_dir=self.data_dir
+        )
 
     def digest(self) -> str:
         """SHA-256 of its checkpoint."""

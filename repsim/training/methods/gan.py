@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from repsim.networks.image_spec import ImageSpec
-from repsim.training.adversarial import LATENT, GANConfig, draw, noise_for
+from repsim.training.adversarial import (
+    LATENT,
+    GANConfig,
+    draw,
+    noise_for,
+    of_both,
+    of_generated,
+    shown,
+)
 from repsim.training.losses import fake_logits, real_logits
 from repsim.training.method import Batch, Method, StepContext
 
@@ -23,6 +33,7 @@ class GAN(Method):
     network_before = "dcgan"
     roles = ("generator", "critic")
     extractors = ("discriminator",)
+    judge = "discriminator"
     config: Config
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:
@@ -44,13 +55,11 @@ class GAN(Method):
         generator, discriminator = (context.networks[name] for name in self.networks)
         fake = generator(noise_for(batch.images))
 
-        # Real and generated images pass separately: each has its own batch statistics.
-        on_real = discriminator(batch.images)
-        on_fake = discriminator(fake.detach())
+        on_real, on_fake = of_both(self.config, discriminator, batch.images, fake.detach())
         loss_d = real_logits(on_real) + fake_logits(on_fake)
         context.descend(loss_d, "discriminator")
 
-        loss_g = real_logits(discriminator(fake))
+        loss_g = real_logits(of_generated(self.config, discriminator, batch.images, fake))
         context.descend(loss_g, "generator")
         return {
             "loss_d": loss_d.detach(),
@@ -62,8 +71,8 @@ class GAN(Method):
     def samples(self, n: int) -> Tensor:
         return draw(self.generator, n)
 
-    def realness(self, images: Tensor) -> Tensor:
-        return self.networks["discriminator"](images)
+    def shown(self, images: Tensor) -> Mapping[str, Tensor]:
+        return shown(self.config, images, draw(self.generator, len(images)))
 
 
 METHOD = GAN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -12,7 +13,14 @@ from torch.optim import Adam, Optimizer
 
 from repsim.errors import UsageError
 from repsim.networks.image_spec import ImageSpec
-from repsim.training.adversarial import LATENT, GANConfig, draw
+from repsim.training.adversarial import (
+    LATENT,
+    GANConfig,
+    draw,
+    of_both,
+    of_generated,
+    shown,
+)
 from repsim.training.losses import fake_logits, real_logits
 from repsim.training.method import Batch, Method, StepContext
 
@@ -52,6 +60,7 @@ class MGAN(Method):
     network_before = "dcgan"
     roles = ("generator", "critic")
     extractors = ("discriminator", "classifier")
+    judge = "discriminator"
     config: Config
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:
@@ -86,12 +95,11 @@ class MGAN(Method):
         fake = generator(torch.randn(k * each, LATENT, device=device))
         source = torch.arange(k, device=device).repeat_interleave(each)
 
-        on_real = discriminator(batch.images)
-        on_fake = discriminator(fake.detach())
+        on_real, on_fake = of_both(self.config, discriminator, batch.images, fake.detach())
         loss_d = real_logits(on_real) + fake_logits(on_fake)
         if self.config.sharing == "turns":
             context.descend(loss_d, "discriminator")
-        guess = classifier(fake.detach())
+        guess = of_generated(self.config, classifier, batch.images, fake.detach())
         loss_c = F.cross_entropy(guess, source)
         if self.config.sharing == "turns":
             context.descend(loss_c, "classifier")
@@ -99,8 +107,10 @@ class MGAN(Method):
             weight = self.config.beta if self.config.sharing == "weighted" else 1.0
             context.descend(loss_d + weight * loss_c, "discriminator", "classifier")
 
-        told_apart = F.cross_entropy(classifier(fake), source)
-        loss_g = real_logits(discriminator(fake)) + self.config.beta * told_apart
+        guess_again = of_generated(self.config, classifier, batch.images, fake)
+        told_apart = F.cross_entropy(guess_again, source)
+        on_fake_again = of_generated(self.config, discriminator, batch.images, fake)
+        loss_g = real_logits(on_fake_again) + self.config.beta * told_apart
         context.descend(loss_g, "generator")
         return {
             "loss_d": loss_d.detach(),
@@ -115,8 +125,9 @@ class MGAN(Method):
         parts = draw(self.generator, self.config.generators * n).split(n)
         return {f"generator{i}": images for i, images in enumerate(parts)}
 
-    def realness(self, images: Tensor) -> Tensor:
-        return self.networks["discriminator"](images)
+    def shown(self, images: Tensor) -> Mapping[str, Tensor]:
+        each = max(1, len(images) // self.config.generators)
+        return shown(self.config, images, draw(self.generator, self.config.generators * each))
 
 
 METHOD = MGAN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -12,13 +13,20 @@ from torch.optim import Adam, Optimizer, RMSprop
 from repsim.errors import UsageError
 from repsim.networks.family import Norm
 from repsim.networks.image_spec import ImageSpec
-from repsim.training.adversarial import LATENT, draw, noise_for
-from repsim.training.config import TrainConfig
+from repsim.training.adversarial import (
+    LATENT,
+    AdversarialConfig,
+    draw,
+    noise_for,
+    of_both,
+    of_generated,
+    shown,
+)
 from repsim.training.losses import critic_gap, gradient_penalty
 from repsim.training.method import Batch, Method, StepContext
 
 
-class Config(TrainConfig):
+class Config(AdversarialConfig):
     """Algorithm 1 of Arjovsky et al., or with ``constraint = penalty`` of Gulrajani et al."""
 
     epochs: int = Field(20, ge=0, description="passes over the training part")
@@ -73,7 +81,8 @@ class WGAN(Method):
         losses = {name: torch.stack([each[name] for each in rounds]).mean() for name in rounds[0]}
 
         generator, critic = (context.networks[name] for name in self.networks)
-        loss_g = -critic(generator(noise_for(parts[0]))).float().mean()
+        fake = generator(noise_for(parts[0]))
+        loss_g = -of_generated(self.config, critic, parts[0], fake).float().mean()
         context.descend(loss_g, "generator")
         return {**losses, "loss_g": loss_g.detach()}
 
@@ -81,7 +90,7 @@ class WGAN(Method):
         generator, critic = (context.networks[name] for name in self.networks)
         with torch.no_grad():
             fake = generator(noise_for(real)).float()
-        losses = {"gap": critic_gap(critic(real), critic(fake))}
+        losses = {"gap": critic_gap(*of_both(self.config, critic, real, fake))}
         loss = -losses["gap"]
         if self.config.constraint == "penalty":
             # Of the network itself: second derivatives in float32, whatever the precision.
@@ -99,6 +108,14 @@ class WGAN(Method):
 
     def samples(self, n: int) -> Tensor:
         return draw(self.generator, n)
+
+    def shown(self, images: Tensor) -> Mapping[str, Tensor]:
+        some = images.chunk(self.config.critic_steps)[0]
+        return shown(self.config, some, draw(self.generator, len(some)))
+
+    @classmethod
+    def has_sides(cls, config: Config) -> bool:
+        return config.constraint != "penalty"  # whose critic normalises each image by itself
 
 
 METHOD = WGAN
