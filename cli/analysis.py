@@ -28,6 +28,7 @@ from repsim.cli.options import (
     overwrite_option,
     runs_option,
     sized,
+    statistics_option,
     target_option,
     verify_option,
 )
@@ -39,6 +40,7 @@ from repsim.errors import UsageError
 
 if TYPE_CHECKING:
     from repsim.activations.analyses.base import Analysis, Context, Inputs
+    from repsim.training.sides import Choice
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def analysis_command(
         data_dir_option,
         image_size_option,
         *(_split_option(kind, part) for part in kind.parts),
+        statistics_option,
     )
     for option in shared:
         made = option(made)
@@ -205,6 +208,7 @@ def _run(
     data_dir: Path | None,
     image_size: str = "",
     target: str = "",
+    statistics: Choice = "own",
     references: Sequence[str] = (),
     a: str | None = None,
     b: str | None = None,
@@ -222,7 +226,7 @@ def _run(
 
     if verify and not analysis.reads_stores:
         raise UsageError("--verify is about stores, and here the networks run; leave it out")
-    where = Places(runs, data, data_dir, image_size, target, verify=verify)
+    where = Places(runs, data, data_dir, image_size, target, verify=verify, statistics=statistics)
     parts = {part: splits[_split_key(type(analysis), part)] for part in analysis.parts}
     outlet = Outlet(analysis, parts, where.qualifier, style, output, overwrite)
     context = Context(device, memory)

@@ -18,6 +18,7 @@ from repsim.cli.options import (
     overwrite_option,
     resume_option,
     runs_option,
+    statistics_option,
 )
 from repsim.cli.reporting import bar, say, show_table
 from repsim.errors import UsageError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from repsim.activations.harvesting.processes import Loader
     from repsim.cli.stores import Places
     from repsim.data import ImageSet
+    from repsim.training.sides import Choice
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Job:
     help="Part of it; may be given more than once.  [default: test; all of a file of texts]",
 )
 @image_size_option
+@statistics_option
 @click.option(
     "--normalise",
     default="half",
@@ -166,6 +169,7 @@ def harvest(
     data_dir: Path | None,
     splits: tuple[str, ...],
     image_size: str,
+    statistics: Choice,
     layers: str | None,
     pooling: str,
     masks: str,
@@ -206,11 +210,13 @@ def harvest(
     if resume and overwrite:
         raise UsageError("--resume keeps a store and --overwrite replaces it; pass one of them")
     if model is not None:
+        if statistics != "own":
+            raise UsageError("--statistics is about runs, and --model has its own; leave it out")
         shown = (data, splits, data_dir, image_size, batch_size)
         jobs = _jobs_of_model(model, *shown, seed, **brought)
     else:
         _check_unused(brought)
-        where = Places(runs, data, data_dir, image_size)
+        where = Places(runs, data, data_dir, image_size, statistics=statistics)
         jobs = _jobs_of_runs(references, where, splits or ("test",), batch_size)
     if output is not None:
         if len(jobs) > 1:
@@ -260,7 +266,7 @@ def harvest(
             if first:
                 click.echo(
                     f"{store.path}: {len(store.layers)} layers, n = {store.n:,}, "
-                    f"{size / 1e6:,.1f} MB"
+                    f"{size / 1e6:,.1f} MB{_under(job)}"
                 )
     if first:
         if references:
@@ -268,6 +274,12 @@ def harvest(
             say(f"next: repsim cka, probe or nullspace on {' and '.join(named)}")
         else:
             say(f"next: repsim cka --a {jobs[0].path} --b RUN|FILE")
+
+
+def _under(job: Job) -> str:
+    """Words on the statistics of batch normalisation that a network was run with, if it has any."""
+    statistics = job.provenance.get("batch_statistics")
+    return f", {statistics} batch statistics" if statistics else ""
 
 
 def _jobs_of_runs(

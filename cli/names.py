@@ -204,6 +204,7 @@ def _find(reference: str, places: Places) -> list[Named]:
 def _find_whole(text: str, places: Places) -> list[Named]:
     """The networks of a name without layers; none where it is the name of nothing."""
     if text.endswith((".h5", ".hdf5", ".npy")) or Path(text).is_file():
+        _check_plain(text, places)
         return [Named(text, places, file=text)]
     runs = _of_run(text, places)
     networks = stores_of(text, places.stores)
@@ -212,7 +213,18 @@ def _find_whole(text: str, places: Places) -> list[Named]:
             f"{text!r} is a run in {places.runs} and a network in {places.stores}; say "
             f"{places.runs / text} or the path of a store"
         )
+    if networks:
+        _check_plain(text, places)
     return runs or ([Named(text, places, network=text)] if networks else [])
+
+
+def _check_plain(text: str, places: Places) -> None:
+    """Refuse a choice of statistics for activations that are stored: they have those they have."""
+    if places.statistics != "own":
+        raise UsageError(
+            f"{text!r} has stored activations, whose statistics were chosen when they were "
+            "harvested; leave out --statistics"
+        )
 
 
 # --- runs
@@ -230,16 +242,21 @@ def _of_run(text: str, places: Places) -> list[Named]:
         if run is not None and (folder == where or re.fullmatch(EPOCHS, epochs)):
             if epochs and when:
                 raise UsageError(f"{text!r} names two checkpoints; leave out @{epochs} or @{when}")
-            chosen = _chosen(run, name, epochs or when)
+            chosen = _chosen(run, name, epochs or when, places)
             return [Named(text, places, extractor=each) for each in chosen]
     return []
 
 
-def _chosen(run: Run, name: str, when: str) -> list[Extractor]:
+def _chosen(run: Run, name: str, when: str, places: Places) -> list[Extractor]:
     """The extractor ``name`` of a run, or all, at the checkpoints that ``when`` names."""
     names = (name,) if name else run.extractors
     kept = _epochs(run, when) if when else [None]
-    return list(dict.fromkeys(run.extractor(each, epoch) for epoch in kept for each in names))
+    about: dict[str, Any] = {"statistics": places.statistics, "data_dir": places.data_dir}
+    return [
+        run.extractor(each, epoch, **about)
+        for epoch in dict.fromkeys(kept)
+        for each in dict.fromkeys(names)
+    ]
 
 
 def _run_at(name: str, runs: Path) -> Run | None:

@@ -63,6 +63,14 @@ target_option = click.option(
     help="The target that gives the labels.  [default: the one that was harvested as labels, else "
     "the first]",
 )
+statistics_option = click.option(
+    "--statistics",
+    type=click.Choice(["own", "real", "generated", "mixed"]),
+    default="own",
+    show_default=True,
+    help="Of batch normalisation, of networks that training shows real and generated images apart: "
+    "those of the side that an image is of, of one side, or the running ones, which mix both.",
+)
 split_option = click.option(
     "--split",
     default="test",

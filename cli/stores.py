@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from repsim.activations import ActivationStore
     from repsim.sources import ActivationSource
     from repsim.training.run import Extractor, Run
+    from repsim.training.sides import Choice
 
 #: The folder of stores of networks that are no runs.
 STORES = Path("activations")
@@ -35,6 +36,7 @@ class Places:
         target: the one that gives the labels; empty for that of a run, or of a store.
         stores: folder of the stores of other networks.
         verify: compare stores with the images that they are opened for.
+        statistics: of batch normalisation, as of ``Run.extractor``.
     """
 
     runs: Path
@@ -44,13 +46,15 @@ class Places:
     target: str = ""
     stores: Path = STORES
     verify: bool = False
+    statistics: Choice = "own"
 
     @property
     def qualifier(self) -> str | None:
         """The images and the target in the name of a result; None where all is as usual."""
         size = f"size-{self.image_size}" if self.image_size else ""
         target = f"target-{self.target}" if self.target else ""
-        return "-".join(filter(None, (self.data, size, target))) or None
+        under = "" if self.statistics == "own" else f"statistics-{self.statistics}"
+        return "-".join(filter(None, (self.data, size, target, under))) or None
 
 
 def open_extractor(extractor: Extractor, split: str, places: Places) -> ActivationStore:
@@ -66,10 +70,13 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> Activati
 
     shown = "" if places.data is None else f" --data {shlex.quote(places.data)}"
     shown += f" --image-size {places.image_size}" if places.image_size else ""
+    shown += "" if places.statistics == "own" else f" --statistics {places.statistics}"
     data = places.data or extractor.run.config.data
     size = places.image_size or size_of(extractor.run)
     images = Shown.find(data, split, places.data_dir, size)
     path = store_path(extractor, images.slug)
+    if extractor.statistics == "mixed" and not path.is_file():
+        path = store_path(replace(extractor, statistics="own"), images.slug)  # of earlier versions
     if not path.is_file() and not part_path(path).is_file():
         name = extractor.label.partition(":")[0]
         reduced = " --pooling avg" if split.startswith("train") else ""
@@ -85,8 +92,26 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> Activati
                 f"{path.absolute()} was harvested from another checkpoint of "
                 f"{extractor.run.name!r}; harvest it again with --overwrite"
             )
+        _check_statistics(store, extractor)
         check_shown(store, images, verify=places.verify)
     return store
+
+
+def _check_statistics(store: ActivationStore, extractor: Extractor) -> None:
+    """Compare the statistics of batch normalisation of a store with those that are asked for.
+
+    Stores of earlier versions do not record them: theirs are the running ones.
+
+    Raises:
+        StoreError: they are others.
+    """
+    wanted = extractor.statistics_for("real")
+    recorded = store.provenance().get("batch_statistics", "mixed")
+    if wanted not in (None, recorded):
+        raise StoreError(
+            f"{store.path.absolute()} was harvested with {recorded} batch statistics, not those of "
+            f"{wanted} images; harvest it again with --overwrite, or pass --statistics {recorded}"
+        )
 
 
 @contextmanager

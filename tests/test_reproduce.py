@@ -115,6 +115,7 @@ def test_folders_of_the_first_release_are_found(
     """Every run and every result has the name that it had: nothing is missing there.
 
     One setting had another default, and its networks are others: that of shared convolutions.
+    Results of discriminators were of mixed batch statistics, and are made again.
     """
     for run in find_paper(paper).runs:
         if run.method == "mgan":
@@ -124,6 +125,7 @@ def test_folders_of_the_first_release_are_found(
     names = {
         step.earlier or step.path.name if isinstance(step, Training) else earlier_stem(step)
         for step in reproduction.steps
+        if step.earlier is not None
     }
     assert names == set(known)
 

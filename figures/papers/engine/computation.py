@@ -116,7 +116,17 @@ class Computation(Step):
             "splits": dict(self.splits),
             **({"harvest": self.harvest} if self.analysis.reads_stores else {}),
             "settings": self.analysis.config.identity(),
+            **self._statistics,
         }
+
+    @property
+    def _statistics(self) -> dict[str, str]:
+        """The statistics of batch normalisation: of networks with sides, each image's own.
+
+        Results that do not say so are of running statistics, which mix both sides.
+        """
+        sided = any(each.training.has_sides for each in self.sources)
+        return {"statistics": "own"} if sided else {}
 
     @property
     def _own(self) -> _Place:
@@ -204,6 +214,7 @@ class Computation(Step):
             extractor=source.network.name,
             path=self._store_path(source, images),
             device=self.folder.device,
+            data_dir=self.folder.data_dir,
             resume=True,
             **self.harvest,
         )
@@ -213,7 +224,8 @@ class Computation(Step):
         usual = store_path(source.network, images.slug)
         if self.harvest == {"pooling": "avg"}:
             return usual
-        return usual.with_name(f"{usual.stem}.{key_of(self.harvest, ())}.h5")
+        kept = {**self.harvest, **self._statistics}
+        return usual.with_name(f"{usual.stem}.{key_of(kept, ())}.h5")
 
     def load(self) -> Any:
         """The result.

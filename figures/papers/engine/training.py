@@ -65,7 +65,13 @@ class Training(Step):
 
     def extractor(self, name: str | None) -> Extractor:
         """One of its networks; the folder of an earlier release may have a single one."""
-        return self.run.extractor(None if self.path.name == self.earlier else name)
+        chosen = None if self.path.name == self.earlier else name
+        return self.run.extractor(chosen, data_dir=self.folder.data_dir)
+
+    @property
+    def has_sides(self) -> bool:
+        """True if its extractors treat real and generated images each in their own way."""
+        return find_method(self.method).has_sides(self.config)
 
     @property
     def run(self) -> Run:

@@ -10,7 +10,7 @@ from pathlib import Path
 from repsim.figures.papers.engine import Paper
 from repsim.figures.papers.mao2022.analyses import ANALYSES
 from repsim.figures.papers.mao2022.claims import CLAIMS, words
-from repsim.figures.papers.mao2022.earlier import earlier, earlier_run
+from repsim.figures.papers.mao2022.earlier import earlier_run
 from repsim.figures.papers.mao2022.figures import FIGURES
 from repsim.figures.papers.mao2022.runs import RUNS, SPLITS
 from repsim.figures.papers.mao2022.tables import TABLES
@@ -35,7 +35,6 @@ PAPER = Paper(
         "converged, there is one by L-BFGS that has.",
         "Bands and intervals are over networks; the paper has single runs.",
     ),
-    earlier=earlier,
     earlier_run=earlier_run,
     folder=Path(__file__).parent,
 )
