@@ -30,6 +30,7 @@ from repsim.activations.analyses.base import (
     split_slug,
 )
 from repsim.activations.analyses.layer_nullspace import layer_null_spaces
+from repsim.activations.harvesting.calls import logits_both_ways
 from repsim.activations.harvesting.heads import (
     Generated,
     generated_images,
@@ -43,6 +44,7 @@ from repsim.data.noise import Noise
 from repsim.devices import find_device
 from repsim.errors import MismatchError, UsageError
 from repsim.nullspace import null_space
+from repsim.nullspace.as_trained import calls
 from repsim.nullspace.report import judged, with_layers
 from repsim.progress import Progress, silent
 from repsim.results import Alpha, NullSpaceReport
@@ -164,9 +166,11 @@ def null_space_of_run(
     shown = layer_images if layers else 0
     reports = {}
     for name, sided in networks.items():
-        reports[name] = _report(
+        report = _report(
             sided, extractor.label, train, test, generated, parsed, shown, seed, device, step
         )
+        called = _calls(extractor, sided, test, generated, seed, device)
+        reports[name] = replace(report, entries=[*report.entries, *called])
     record = extractor_provenance(extractor)
     if "batch_statistics" in record:
         record["batch_statistics"] = extractor.statistics
@@ -252,6 +256,30 @@ def _report(
         report = with_layers(report, found)
         step("other layers")
     return report
+
+
+def _calls(
+    extractor: Extractor,
+    networks: _Sided,
+    test: ImageSet,
+    generated: Generated | None,
+    seed: int,
+    device: torch.device | str,
+) -> list[NullSpaceEntry]:
+    """Entries on the images that a discriminator calls real, as reported and as trained."""
+    run = extractor.run
+    if generated is None or run.judge != extractor.name or not run.has_sides:
+        return []
+    config: Any = run.config
+    found = logits_both_ways(
+        {"real": networks.real, "generated": networks.generated},
+        {"real": test.inputs(), "generated": generated.images},
+        config.batch_size // config.accumulate,
+        together=config.passes == "together",
+        seed=seed,
+        device=device,
+    )
+    return calls({"all": found["real"], "generated": found["generated"]})
 
 
 def _by_layer(entries: Sequence[NullSpaceEntry]) -> list[NullSpaceEntry]:

@@ -314,6 +314,11 @@ class Run:
             put(found, self._initial_sides(epoch, data_dir)[network][statistics])
         return found
 
+    @property
+    def judge(self) -> str | None:
+        """The network that tells real images from generated ones by one logit, or None."""
+        return find_method(self.describe()["method"]).judge
+
     # --- statistics of sides
 
     @property
