@@ -21,6 +21,9 @@ _STANDARD = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib")
 #: Libraries in whose code no one looks for the cause.
 _DEEP = frozenset({"torch", "numpy", "PIL", "h5py", "jaxtyping", "beartype"})
 
+#: Signs of an error's text that are shown.
+_LONGEST = 400
+
 #: The error of another process or device, as torch hands it on: its kind, where, and its traceback.
 _HANDED_ON = re.compile(r"Caught (\w+) in (.+?)\.\s*\nOriginal Traceback")
 
@@ -120,6 +123,7 @@ def cause_of(error: BaseException) -> Cause:
         words, elsewhere = reason(error), ""
     place = _place(steps)
     code = "" if place is None else place.code
+    words = words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
     if words == "AssertionError" and code.startswith("assert"):
         words = f"{words}: {code}"
     return Cause(words, "" if place is None else str(place), code, elsewhere, steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from itertools import pairwise
 from types import ModuleType
 
 from repsim.errors import UsageError
@@ -34,12 +35,25 @@ def reason(error: BaseException) -> str:
     """The reason of a failure in one line; of a failed import, its first cause."""
     while isinstance(error, ImportError) and error.__cause__ is not None:
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = _lines(error)
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     if "operator torchvision::" in text:  # whatever imports torchvision fails with this
         text += "; the torchvision installed does not fit this torch: take both from one place, or "
         text += "uninstall torchvision where you can do without it"
     return text
+
+
+def _lines(error: BaseException) -> list[str]:
+    """The lines of an error's text, the one that says most first."""
+    try:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    except Exception:  # a class of the user may have no text to give
+        return []
+    if lines and "TorchScript interpreter" in lines[0]:  # the error itself comes last, if at all
+        here = [code for code, mark in pairwise(lines) if mark.endswith("<--- HERE")]
+        last = lines[-1].removeprefix("RuntimeError:").strip()
+        return [text for text in (last, *here, *lines) if text]
+    return lines
 
 
 def _remedy(library: str) -> str:

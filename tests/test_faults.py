@@ -168,6 +168,8 @@ def test_an_embedding_says_that_it_has_fewer_rows(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Embedding(5, 3), nn.Flatten())
     found = fault(lambda: harvested(model, [torch.arange(12)[:, None]], tmp_path))
     assert "in layer '0' (Embedding): IndexError: index out of range in self; an embedding" in found
+    found = fault(lambda: harvested(model, [X[:, :1]], tmp_path))
+    assert found.endswith("; an embedding takes whole numbers")
 
 
 def test_an_error_of_a_later_batch_names_it_and_its_examples(tmp_path: Path) -> None:
@@ -229,6 +231,23 @@ def test_the_towers_of_a_network_of_two_are_named(tmp_path: Path) -> None:
                 raise ValueError("You have to specify tokens")
             return super().forward(pixels, tokens)
 
+    class Translator(Both):
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder = Half(lambda half, x: x)
+
+        def forward(self, tokens: Any = None, decoder_tokens: Any = None, x: Any = None) -> Tensor:
+            return self.decoder(decoder_tokens) + self.text(tokens).mean(1)
+
+    class Half(Net):
+        def forward(self, tokens: Any = None) -> Tensor:
+            if tokens is None:
+                raise ValueError("You must specify exactly one of tokens or embeddings")
+            return tokens
+
+    found = fault(lambda: harvested(Translator(), [{"tokens": X.long()}], tmp_path))
+    assert "in layer 'decoder' (Half)" in found
+    assert "; decoder_tokens is None, and the batch gives tokens; give it too, or harvest" in found
     found = fault(lambda: harvested(Both(), [{"pixels": X}], tmp_path))
     assert "in layer 'text' (Embedding)" in found
     assert "; tokens is None, and the batch gives pixels; give it too, or harvest a part" in found
@@ -402,6 +421,45 @@ def test_an_error_of_a_loaders_length_is_one_line(tmp_path: Path) -> None:
     loader = DataLoader(NoLength(), 4)
     found = fault(lambda: repsim.harvest(nn.Linear(6, 5), loader, tmp_path / "a.h5"))
     assert re.search(r"the loader's length fails at .*:\d+: NotImplementedError: streamed", found)
+
+
+class Stopping(Broken):
+    def __getitem__(self, place: int) -> Any:
+        if place == 9:
+            raise StopIteration
+        return X[place]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_data_set_that_raises_stop_iteration_does_not_end_a_comparison(workers: int) -> None:
+    loader = DataLoader(Stopping(), 6, num_workers=workers)
+    model = nn.Sequential(nn.Linear(6, 5))
+    found = fault(lambda: compare(model, model, loader))
+    assert re.search(r"^the loader fails at batch 2 \(after 6 .*: StopIteration", found)
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(("error", "text"), [(Mute(), "Mute"), (ValueError(999 * "x"), "xx ...")])
+def test_texts_that_fail_or_are_endless(tmp_path: Path, error: Exception, text: str) -> None:
+    def forward(net: Net, x: Tensor) -> Tensor:
+        raise error
+
+    found = fault(lambda: harvested(Net(forward), [X], tmp_path))
+    assert found.endswith(text)
+    assert len(found) < 600
+
+
+def test_an_error_of_a_scripted_part_is_its_own(tmp_path: Path) -> None:
+    model = nn.Sequential(torch.jit.script(nn.Linear(5, 4)), nn.ReLU())
+    found = fault(lambda: harvested(model, [X], tmp_path))
+    assert re.search(r"in layer '0' \(\w+\): RuntimeError: return F.linear\(", found)
+    with pytest.raises(RuntimeError) as caught:
+        model(X)
+    assert cause_of(caught.value).text.startswith("RuntimeError: mat1 and mat2 shapes")
 
 
 def test_what_is_no_loader_is_said(tmp_path: Path) -> None:

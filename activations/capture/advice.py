@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,17 +111,38 @@ def _mend_the_call(fault: Fault) -> str:
 
 def _modality(fault: Fault) -> str:
     """Advice where an argument that the batch does not give is None, as one tower's of two is."""
-    absent = _absent(fault)
-    if not absent:
-        return ""
-    named = [name for name in absent if re.search(rf"\b{name}\b", fault.cause.text)]
-    if not named and not fault.says("NoneType", "None"):
-        return ""
-    line = "" if (step := _forward(fault)) is None else step.code
-    missing = named or [name for name in absent if re.search(rf"\b{name}\b", line)] or absent
+    absent, inner = _absent(fault), _absent_within(fault)
     part = fault.layer.partition(".")[0]
+    named = _among(absent, fault.cause.text)
+    ends = tuple(_among(inner, fault.cause.text) or inner)
+    missing = (
+        [name for name in absent if part and part in name and name.endswith(ends)]
+        or named
+        or [name for name in absent if name in inner]
+        or _among(absent, "" if (step := _forward(fault)) is None else step.code)
+        or absent
+    )
+    if not missing or not (named or fault.says(r"\bNone", "specify", "provide")):
+        return ""
     tower = f", or harvest a part that does without {part!r}" if part else ""
-    return f"{', '.join(missing)} is None, and {fault.gives}; give it too{tower}"
+    what = f"{missing[0]} is" if len(missing) == 1 else f"{', '.join(missing)} are"
+    return f"{what} None, and {fault.gives}; give {'it' if len(missing) == 1 else 'one'} too{tower}"
+
+
+def _among(names: Sequence[str], text: str) -> list[str]:
+    """The names that occur in a text."""
+    return [name for name in names if re.search(rf"\b{name}\b", text)]
+
+
+def _absent_within(fault: Fault) -> list[str]:
+    """The arguments that are None of the innermost forward that ran."""
+    for step in reversed(fault.cause.steps):
+        if step.name == "forward" and step.frame is not None:
+            names = step.frame.f_code.co_varnames[: step.frame.f_code.co_argcount]
+            found = [name for name in names if step.frame.f_locals.get(name, 0) is None]
+            if found:
+                return found
+    return []
 
 
 def _absent(fault: Fault) -> list[str]:
@@ -165,6 +186,8 @@ def _device(fault: Fault) -> str:
 
 
 def _range(fault: Fault) -> str:
+    if fault.says("argument #1 'indices'"):
+        return "an embedding takes whole numbers"
     if isinstance(fault.error, IndexError) and fault.says("index out of range in self"):
         return "an embedding has fewer rows than the largest number it is given"
     return ""

@@ -173,10 +173,19 @@ def _read(batches: Iterator[Any]) -> Generator[Any, None, None]:
         with reading(at):
             try:
                 batch = next(batches)
-            except StopIteration:
+            except StopIteration as end:
+                if _cut_short(cause_of(end)):
+                    raise
                 return
         yield batch
         at = at.after(batch)
+
+
+def _cut_short(cause: Cause) -> bool:
+    """True if it was no end of the loader, but an error of a data set or of a worker."""
+    return bool(cause.elsewhere) or any(
+        step.name == "__getitem__" and step.mine for step in cause.steps
+    )
 
 
 @contextmanager
@@ -192,7 +201,7 @@ def reading(at: At) -> Iterator[None]:
         raise
     except Exception as error:  # whatever foreign code raises
         cause = cause_of(error)
-        if not _in_loader(cause.steps):
+        if not (_in_loader(cause.steps) or cause.elsewhere):
             raise
         raise CaptureError(_of_loader(at, error, cause)) from error
 
