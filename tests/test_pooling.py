@@ -44,8 +44,7 @@ def test_padding_is_no_token() -> None:
         reduce("last", TOKENS, mask=MASK), torch.stack([each[-1] for each in kept])
     )
     torch.testing.assert_close(reduce("last", TOKENS), TOKENS[:, -1])
-    with pytest.raises(ShapeError, match="'h': positions would make examples of padding"):
-        reduce("positions", TOKENS, mask=MASK, layer="h")
+    torch.testing.assert_close(reduce("positions", TOKENS, mask=MASK), torch.cat(kept))
 
 
 def test_a_mask_of_other_tokens_is_not_applied() -> None:
@@ -187,4 +186,4 @@ def test_a_rule_that_is_never_used_is_refused() -> None:
 
 def test_every_step_is_explained() -> None:
     for step in STEPS:
-        Pooling.parse(step.replace("K", "3"))
+        Pooling.parse(step.replace("K", "3") + "+avg" * step.startswith("mask:"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -175,6 +176,16 @@ def test_a_tokenizer_in_a_folder(tokenizer_folder: Path) -> None:
     assert tokenise(tokenizer, ["the cat sat"], 4)["input_ids"].tolist() == [[2, 5, 6, 3]]
     with pytest.raises(UsageError, match="expected from 1 to 12"):
         tokenise(tokenizer, ["dog"], 13)
+
+
+def test_padding_comes_behind_a_text_whatever_the_tokenizer_says(tokenizer_folder: Path) -> None:
+    file = tokenizer_folder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "padding_side": "left"}))
+    assert library("transformers").AutoTokenizer.from_pretrained(tokenizer_folder).padding_side == (
+        "left"
+    )
+    tokens = tokenise(load_tokenizer(tokenizer_folder), ["dog"], 5)
+    assert tokens["attention_mask"].tolist() == [[1, 1, 1, 0, 0]]
 
 
 def test_padding_does_not_move_what_bert_makes_of_a_text(tokenizer_folder: Path) -> None:

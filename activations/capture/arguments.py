@@ -87,6 +87,12 @@ def warn_of_unused(model: nn.Module, batch: Any, used: Collection[str] = ()) -> 
         )
 
 
+def unnamed(model: nn.Module, names: Collection[str]) -> tuple[str, ...]:
+    """Those of some entries of a batch that no argument of a network is called by."""
+    named = _named(inspect.signature(unwrap(model).forward))
+    return tuple(name for name in names if name not in named)
+
+
 def label_arguments(model: nn.Module) -> list[str]:
     """Names of labels that the forward of a network has as an argument."""
     named = _named(inspect.signature(unwrap(model).forward))

@@ -150,6 +150,15 @@ def is_by_example(name: str, value: Any, n: int) -> bool:
     return isinstance(value, Mapping) or (isinstance(value, (tuple, list)) and len(value) == n)
 
 
+def without(batch: Any, names: Collection[str]) -> Any:
+    """A batch without some entries of its dictionary."""
+    if isinstance(batch, (tuple, list)) and batch and names:
+        return [without(batch[0], names), *batch[1:]]
+    if isinstance(batch, Mapping) and names:
+        return {name: value for name, value in batch.items() if name not in names}
+    return batch
+
+
 def to_device(batch: Any, device: torch.device | str) -> Any:
     """The batch with the tensors that the network may be fed with on ``device``.
 

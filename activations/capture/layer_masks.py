@@ -147,6 +147,13 @@ class LayerMasks:
             return None if told[0] is None else self._told(told[0], layer, values)
         return self._exact(layer, values) if self._is_exact(layer) else self._loose(layer, values)
 
+    def source(self, layer: str) -> Mask | None:
+        """The mask whose positions a layer has, one for one; None where there is none."""
+        told = self._rules.of(layer)
+        if told is not None:
+            return told[0]
+        return next((mask for mask, found in self._known if layer in found.exact), None)
+
     def check(self, layers: Collection[str]) -> None:
         """Look for the masks of some layers in the first batch; the errors are those of ``of``."""
         n = batch_size(self.batch)

@@ -8,25 +8,45 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pad
 
+from repsim.activations.capture.tokens import narrowed, token_at
 from repsim.errors import ShapeError, UsageError, choices
 
-#: What a step does, for help texts; K is a number.
+#: What a step does, for help texts; K is a number, NAME that of an entry of the batches.
 STEPS = {
     "none": "keeps every value",
     "avg": "averages over positions, or over the tokens that are not padding",
     "grid:K": "averages a map over each cell of a K x K grid",
     "cls": "keeps the first token that is not padding",
+    "first": "keeps the first token that is not padding",
     "last": "keeps the last token that is not padding",
+    "token:K": "keeps token K of those that are not padding, from 0, or from the end if negative",
+    "mask:NAME": "goes on with the tokens that are 1 there, as in mask:answer+avg",
     "positions": "makes every position, or token, an example of its own",
     "project:K": "projects onto K random directions, seeded",
     "channels_last": "says that maps are (n, h, w, c)",
     "channels_first": "says that sequences are (n, c, length)",
 }
+
+_NUMBER = r"[1-9]\d*"
+
+#: Form of what follows the colon of a step, and the step as it is expected.
+_AFTER = {
+    "grid": (_NUMBER, "grid:K with a whole number K"),
+    "project": (_NUMBER, "project:K with a whole number K"),
+    "token": (r"\d+|-[1-9]\d*", "token:K with a whole number K, negative from the end"),
+    "mask": (r"[^\W\d]\w*", "mask:NAME with the name of an entry of the batches"),
+}
+
+#: Steps that can follow mask:NAME.
+_OF_TOKENS = ("avg", "cls", "first", "last", "token", "positions", "mask")
+
+_Step = Callable[[Tensor, int, Tensor | None, str], Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,30 +64,37 @@ class Pooling:
     text: str = "none"
 
     @property
-    def steps(self) -> list[tuple[str, int]]:
-        """Name and K (0 where it has none) of each step."""
+    def steps(self) -> list[tuple[str, str]]:
+        """Name of each step, and K or NAME (empty where it has none)."""
         split = (each.strip().partition(":") for each in self.text.split("+"))
-        return [(name, int(size or 0)) for name, _, size in split]
+        return [(name, after) for name, _, after in split]
 
     @classmethod
     def parse(cls, text: str) -> Pooling:
         """``text`` if it names steps; ``UsageError`` if not."""
         names = {step.partition(":")[0] for step in STEPS}
         for step in (each.strip() for each in text.split("+")):
-            name, colon, size = step.partition(":")
+            name, colon, after = step.partition(":")
             if name not in names:
                 raise UsageError(f"unknown pooling {step!r}; {choices(step, STEPS)}")
-            if (f"{name}:K" in STEPS) != bool(colon) or (
-                colon and not re.fullmatch("[1-9]\\d*", size)
-            ):
-                expected = f"{name}:K with a whole number K" if f"{name}:K" in STEPS else name
+            form, expected = _AFTER.get(name, ("", name))
+            if bool(form) != bool(colon) or not re.fullmatch(form, after):
                 raise UsageError(f"pooling {step!r} is not understood; expected {expected}")
         pooling = cls("+".join(each.strip() for each in text.split("+")))
-        if "positions" in [name for name, _ in pooling.steps[:-1]]:
-            after = pooling.steps[[name for name, _ in pooling.steps].index("positions") + 1][0]
-            if after != "project":
+        for (name, _), following in pairwise([*pooling.steps, ("", "")]):
+            if name == "positions" and following[0] not in ("project", ""):
                 raise UsageError(f"pooling {text!r}: nothing but project:K can follow positions")
+            if name == "mask" and following[0] not in _OF_TOKENS:
+                raise UsageError(
+                    f"pooling {text!r}: mask:NAME says which tokens, and needs a step that takes "
+                    f"them: {', '.join(_OF_TOKENS)}"
+                )
         return pooling
+
+    @property
+    def masks(self) -> list[str]:
+        """Names of the entries of a batch that say which tokens are meant."""
+        return [after for name, after in self.steps if name == "mask"]
 
     @property
     def splits(self) -> bool:
@@ -77,28 +104,38 @@ class Pooling:
     @property
     def asks_for_mask(self) -> bool:
         """True if it makes a difference which tokens are padding."""
-        return any(name in ("avg", "cls", "last", "positions", "grid") for name, _ in self.steps)
+        return any(name in (*_OF_TOKENS, "grid") for name, _ in self.steps)
 
     def __call__(
-        self, activations: Tensor, *, mask: Tensor | None = None, layer: str = "", seed: str = ""
+        self,
+        activations: Tensor,
+        *,
+        mask: Tensor | None = None,
+        named: Mapping[str, Tensor] | None = None,
+        layer: str = "",
+        seed: str = "",
     ) -> Tensor:
         """The reduced activations: (n, ...), or (n * positions, channels) with ``positions``.
 
         Args:
             activations: (n, ...) of one layer.
             mask: (n, tokens), 0 where a token is padding.
+            named: the masks (n, tokens) of ``mask:NAME``, by name.
             layer: its address, for errors and as part of the seed of ``project``.
             seed: the other part.
 
         Raises:
             ShapeError: activations that a step has no meaning for.
         """
-        values = activations
-        for name, size in self.steps:
-            if name == "project":
-                values = project(values.flatten(1), size, f"{seed}/{layer}")
+        values, kept = activations, mask
+        for name, after in self.steps:
+            if name == "mask":
+                kept = _narrowed(kept, after, named, values, layer)
+            elif name == "project":
+                values = project(values.flatten(1), int(after), f"{seed}/{layer}")
             elif name != "none":
-                values = _STEPS[name](values, size, _fitting(mask, values, name, layer), layer)
+                at = _fitting(kept, values, name, layer)
+                values = _STEPS[name](values, int(after or 0), at, layer)
         return values
 
 
@@ -127,6 +164,11 @@ class PoolingRules:
     def of(self, layer: str) -> Pooling:
         """The pooling of the layer at an address."""
         return next((r for p, r in self._rules if _matches(p, layer)), Pooling())
+
+    @property
+    def masks(self) -> list[str]:
+        """Names of the entries of a batch that say which tokens are meant."""
+        return list(dict.fromkeys(name for _, pooling in self._rules for name in pooling.masks))
 
     def check(self, layers: Collection[str]) -> None:
         """Raise ``UsageError`` if one of the patterns is that of no layer."""
@@ -202,38 +244,24 @@ def _grid(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
     return adaptive_avg_pool2d(x, size) if min(x.shape[2:]) > size else x
 
 
-def _cls(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
-    if x.ndim == 2:
-        return x
-    if x.ndim != 3:
-        raise _unfit("cls", "tokens (n, tokens, d)", x, layer)
-    if mask is None:
-        return x[:, 0]
-    return x[torch.arange(len(x), device=x.device), (mask != 0).int().argmax(1)]
+def _token(step: str, number: int | None = None) -> _Step:
+    """The step that keeps one token, of this number or of the one that is given."""
 
+    def take(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
+        if x.ndim == 2:
+            return x
+        if x.ndim != 3:
+            raise _unfit(step, "tokens (n, tokens, d)", x, layer)
+        return token_at(x, size if number is None else number, mask, layer)
 
-def _last(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
-    if x.ndim == 2:
-        return x
-    if x.ndim != 3:
-        raise _unfit("last", "tokens (n, tokens, d)", x, layer)
-    if mask is None:
-        return x[:, -1]
-    # Padding may stand before the text or behind it.
-    place = torch.arange(1, x.shape[1] + 1, device=x.device) * (mask != 0)
-    return x[torch.arange(len(x), device=x.device), place.argmax(1)]
+    return take
 
 
 def _positions(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
     if x.ndim < 3:
         raise _unfit("positions", "a map (n, c, h, w) or tokens (n, tokens, d)", x, layer)
     if x.ndim == 3:
-        if mask is not None and not bool((mask != 0).all()):
-            raise ShapeError(
-                f"layer {layer!r}: positions would make examples of padding; choose avg, cls "
-                "or last"
-            )
-        return x.flatten(0, 1)
+        return x.flatten(0, 1) if mask is None else x[mask != 0]
     return x.flatten(2).transpose(1, 2).flatten(0, 1)
 
 
@@ -245,15 +273,33 @@ def _channels_first(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Te
     return x.transpose(1, 2) if x.ndim == 3 else x
 
 
-_STEPS: dict[str, Callable[[Tensor, int, Tensor | None, str], Tensor]] = {
+_STEPS: dict[str, _Step] = {
     "avg": _avg,
     "grid": _grid,
-    "cls": _cls,
-    "last": _last,
+    "cls": _token("cls", 0),
+    "first": _token("first", 0),
+    "last": _token("last", -1),
+    "token": _token("token"),
     "positions": _positions,
     "channels_last": _channels_last,
     "channels_first": _channels_first,
 }
+
+
+def _narrowed(
+    kept: Tensor | None, name: str, named: Mapping[str, Tensor] | None, x: Tensor, layer: str
+) -> Tensor | None:
+    """The tokens that are left by a mask of the batch; of shapes alone, all."""
+    if x.ndim > 3:
+        raise _unfit(f"mask:{name}", "tokens (n, tokens, d)", x, layer)
+    if x.is_meta or x.ndim < 3:
+        return kept
+    if named is None or name not in named:
+        raise UsageError(
+            f"pooling mask:{name} needs the batches that a layer was made of; reduce the layer as "
+            "it is harvested"
+        )
+    return narrowed(_fitting(kept, x, "mask", layer), name, named[name], x, layer)
 
 
 def _fitting(mask: Tensor | None, x: Tensor, step: str, layer: str) -> Tensor | None:

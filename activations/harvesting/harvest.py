@@ -22,6 +22,7 @@ from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.layer_masks import LayerMasks, MaskRules
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
+from repsim.activations.capture.shifted import warn_of_shifted_positions
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.plan import HarvestPlan, check_choices, plan_layers
 from repsim.activations.harvesting.rows import HarvestRows
@@ -33,6 +34,7 @@ from repsim.activations.harvesting.sampling import (
     sampling_of,
 )
 from repsim.activations.harvesting.stream import Stream, ahead
+from repsim.activations.harvesting.token_rows import token_rows
 from repsim.activations.harvesting.verification import batch_digests, check_first_batch
 from repsim.activations.store.format import LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore
@@ -149,9 +151,7 @@ def harvest(
         recorded["batch_size"] = batch_size(first)
         kept = stack.enter_context(Unchanged(model.to(target)))
         shown = to_device(first, target)
-        plan = plan_layers(model, shown, layers, reduce, dtype, n, kept, grad=allow_grad)
-        check_function(model, shown, plan.addresses, allowed, kept)
-        of_layers = _masks(model, shown, plan, reduce, told, grad=allow_grad)
+        plan, masks_of = _plan(model, shown, loader, layers, reduce, told, dtype, n, kept, allowed)
         recorded["n"] = plan.n
         if plan.short:
             recorded["addresses"] = plan.short
@@ -163,7 +163,7 @@ def harvest(
             getattr(loader, "dataset", None),
             order=order_of(loader, n),
             label_arguments=label_arguments(model),
-            masks=of_layers,
+            masks=masks_of,
         )
         if path.exists() and not overwrite:
             store = _finished(path, recorded, plan.layers, rows.ids(first, 0))
@@ -207,7 +207,8 @@ def plan_harvest(
     The arguments and errors are those of ``harvest``.
     """
     check_choices(dtype, "none")
-    reduce = PoolingRules(pooling)
+    reduce, allowed = PoolingRules(pooling), Allowed(allow_random, allow_batch, allow_grad)
+    told = MaskRules(masks)
     n = count_examples(loader, examples)
     first = _first(read(loader))
     check_rows(loader, first)
@@ -215,27 +216,32 @@ def plan_harvest(
     target = _device_of(model) if device is None else find_device(device)
     moved = to_device(first, target)
     with Unchanged(model.to(target)) as kept:
-        allowed = Allowed(allow_random, allow_batch, allow_grad)
-        plan = plan_layers(model, moved, layers, reduce, dtype, n, kept, grad=allow_grad)
-        check_function(model, moved, plan.addresses, allowed, kept)
-        _masks(model, moved, plan, reduce, MaskRules(masks), grad=allow_grad)
+        plan, _ = _plan(model, moved, loader, layers, reduce, told, dtype, n, kept, allowed)
     return plan
 
 
-def _masks(
+def _plan(
     model: nn.Module,
     batch: Any,
-    plan: HarvestPlan,
+    loader: Iterable[Any],
+    layers: str | Sequence[str] | None,
     reduce: PoolingRules,
     told: MaskRules,
-    *,
-    grad: bool,
-) -> LayerMasks:
-    """The masks of the layers of a plan; one that is missing in the first batch is refused here."""
-    masks = LayerMasks(model, batch, plan.addresses, told, grad=grad)
-    warn_of_unused(model, batch, masks.used)
+    dtype: str | None,
+    n: int,
+    kept: Unchanged,
+    allowed: Allowed,
+) -> tuple[HarvestPlan, LayerMasks]:
+    """The layers and rows of a harvest, and where padding is; what is refused is refused here."""
+    plan = plan_layers(model, batch, layers, reduce, dtype, n, kept, grad=allowed.grad)
+    shown = plan.fed(batch)
+    check_function(model, shown, plan.addresses, allowed, kept)
+    warn_of_shifted_positions(model, shown, plan.addresses, kept, grad=allowed.grad)
+    masks = LayerMasks(model, shown, plan.addresses, told, grad=allowed.grad)
+    warn_of_unused(model, shown, masks.used)
     masks.check([layer for layer in plan.layers if reduce.of(layer).asks_for_mask])
-    return masks
+    tokens = token_rows(plan.layers, reduce, masks)
+    return (plan if tokens is None else plan.by_tokens(tokens, loader)), masks
 
 
 def _first(batches: Iterator[Any]) -> Any:
@@ -259,30 +265,31 @@ def _write(
 
     Unless something is allowed, only as far as the layers need it.
     """
-    at, each, grad = FIRST_BATCH, rows.plan.rows_each, allowed.grad
+    at, written, grad = FIRST_BATCH, 0, allowed.grad
     with (
         Stream(writer, rows.waiting_bytes, device) as stream,
         Capture(model, rows.plan.addresses, reduce=rows.into(stream), grad=grad) as capture,
     ):
         for batch in batches:
-            begin, end = at.begin, at.begin + batch_size(batch)
-            ids = rows.ids(batch, begin)
-            if end * each <= writer.begun:
-                writer.check(ids, batch_digests(model, batch).repeat(each), begin * each)
-            elif begin * each < writer.begun:
+            ids, digests = rows.ids(batch, at.begin), batch_digests(model, rows.plan.fed(batch))
+            end, until = at.begin + batch_size(batch), written + len(ids)
+            if until <= writer.begun:
+                writer.check(ids, digests.repeat(rows.counts(batch)), written)
+            elif written < writer.begun:
                 raise StoreError(
                     f"{writer.path} was written in batches of another size",
                     "take that of before, or pass --overwrite",
                 )
             else:
-                examples = rows.examples(batch, begin, ids, batch_digests(model, batch))
+                examples = rows.examples(batch, at.begin, ids, digests)
                 moved = to_device(batch, device)
-                rows.masks.batch = moved
-                with running(model, moved, at, grad=grad):
-                    capture.run(moved, whole=allowed.any)
+                rows.see(moved)
+                fed = rows.plan.fed(moved)
+                with running(model, fed, at, grad=grad):
+                    capture.run(fed, whole=allowed.any)
                 capture.take(rows.plan.layers)
                 stream.commit(examples)
-            at = at.after(batch)
+            at, written = at.after(batch), until
             progress(min(end, n), n, "")
 
 

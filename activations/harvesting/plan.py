@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from repsim.activations.capture.arguments import unnamed
+from repsim.activations.capture.batches import without
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.tracing import addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
+from repsim.activations.harvesting.token_rows import TokenRows
 from repsim.activations.store.compression import COMPRESSIONS
 from repsim.activations.store.format import LayerSpec
 from repsim.errors import ShapeError, UsageError, choices
@@ -27,14 +30,27 @@ class HarvestPlan:
     Attributes:
         layers: by address, in order of execution.
         n: rows of each layer.
-        rows_each: rows that one example gives; 1 unless positions become examples.
+        rows_each: rows that one example gives, or at most where tokens become examples; 1 unless
+            positions do.
         addresses: of the layers in the network, by their names.
+        tokens: those that become examples; None where every position does, or none.
+        masks: entries of a batch that choose tokens, and are no arguments of the network.
     """
 
     layers: dict[str, LayerSpec]
     n: int
     rows_each: int
     addresses: dict[str, str]
+    tokens: TokenRows | None = None
+    masks: tuple[str, ...] = ()
+
+    def fed(self, batch: Any) -> Any:
+        """The entries of a batch that are for the network."""
+        return without(batch, self.masks)
+
+    def by_tokens(self, tokens: TokenRows, loader: Iterable[Any]) -> HarvestPlan:
+        """The plan with a row for each of some tokens of what a loader gives."""
+        return replace(self, n=tokens.count(loader), tokens=tokens)
 
     @property
     def bytes(self) -> int:
@@ -64,8 +80,9 @@ def plan_layers(
     """
     specs: dict[str, LayerSpec] = {}
     rows: dict[str, int] = {}
+    masks = unnamed(model, pooling.masks)
     with kept.watching():
-        found = trace_rows(model, batch, layers, grad=grad)
+        found = trace_rows(model, without(batch, masks), layers, grad=grad)
     kept.restore()
     pooling.check(found)
     for name, traced in found.items():
@@ -83,7 +100,7 @@ def plan_layers(
                 f"layer {first!r} gives {rows_each} rows an example, {other!r} gives {count}; for "
                 "positions, choose layers of one size, or bring them to one: grid:K+positions"
             )
-    return HarvestPlan(specs, n * rows_each, rows_each, addresses_of(found))
+    return HarvestPlan(specs, n * rows_each, rows_each, addresses_of(found), masks=masks)
 
 
 def check_choices(dtype: str | None, compression: str) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from repsim.activations.capture.batches import batch_size, ids_of, targets_of
 from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.pooling import Pooling, PoolingRules
+from repsim.activations.capture.tokens import named_masks
 from repsim.activations.harvesting.plan import HarvestPlan
 from repsim.activations.harvesting.stream import WAITING_BYTES
 from repsim.activations.store.format import ExampleRows, ExampleSpec, TargetSpec
@@ -58,6 +59,7 @@ class HarvestRows:
         #: Memory between the network and the file: room for two of the largest layer's batches.
         self.waiting_bytes = _waiting_bytes(plan, batch_size(first))
         self.masks = masks
+        self.named: dict[str, Tensor] = {}
         self._order = order
         self._label_arguments = label_arguments
         own = dataset if isinstance(dataset, Labelled) else None
@@ -72,6 +74,11 @@ class HarvestRows:
         self._seen: set[str] = set()
         self._warned = False
 
+    def see(self, batch: Any) -> None:
+        """Take the masks of a batch that the network is about to run on."""
+        self.masks.batch = self.plan.fed(batch)
+        self.named = named_masks(batch, self._pooling.masks)
+
     def into(self, stream: Sink) -> Callable[[str, Tensor], None]:
         """A hook's reduction: what a layer gives, reduced, goes into the stream."""
         dtypes = {name: getattr(torch, spec.dtype) for name, spec in self.plan.layers.items()}
@@ -81,8 +88,13 @@ class HarvestRows:
             self._look_for_padding(layer, values, poolings[layer])
             if dtypes[layer] == torch.float32:
                 values = values.float()  # halves are reduced in what they are stored as
-            mask = self.masks.of(layer, values) if poolings[layer].asks_for_mask else None
-            reduced = poolings[layer](values, mask=mask, layer=layer, seed=self._seed)
+            reduced = poolings[layer](
+                values,
+                mask=self._mask(layer, values, poolings[layer]),
+                named=self.named,
+                layer=layer,
+                seed=self._seed,
+            )
             reduced = reduced.unsqueeze(1) if reduced.ndim == 1 else reduced
             expected = self.plan.layers[layer].shape
             if tuple(reduced.shape[1:]) != expected:
@@ -95,6 +107,18 @@ class HarvestRows:
 
         return take
 
+    def _mask(self, layer: str, values: Tensor, pooling: Pooling) -> Tensor | None:
+        """The mask of a layer, where its pooling asks for one."""
+        mask = self.masks.of(layer, values) if pooling.asks_for_mask else None
+        if mask is None or self.plan.tokens is not None or not pooling.splits:
+            return mask
+        if not bool(mask.all()):
+            raise ShapeError(
+                f"layer {layer!r}: positions would make examples of padding, and how many are none "
+                "is known only when the layer is; choose avg, first or last"
+            )
+        return None
+
     def ids(self, batch: Any, begin: int) -> list[str]:
         """An id for every row of a batch, whose first example is number ``begin``."""
         count = batch_size(batch)
@@ -104,15 +128,26 @@ class HarvestRows:
             if each in self._seen:
                 raise UsageError(f"example id {each!r} comes twice; expected an id of its own each")
             self._seen.add(each)
-        if self.plan.rows_each == 1:
+        if self.plan.rows_each == 1 and self.plan.tokens is None:
             return ids
-        return [f"{each}#{k}" for each in ids for k in range(self.plan.rows_each)]
+        numbers = self._numbers(batch)
+        return [f"{each}#{k}" for each, row in zip(ids, numbers, strict=True) for k in row]
+
+    def counts(self, batch: Any) -> np.ndarray:
+        """The rows that each example of a batch gives."""
+        return np.array([len(row) for row in self._numbers(batch)], np.int64)
+
+    def _numbers(self, batch: Any) -> Sequence[Sequence[int]]:
+        """The numbers of the positions, or tokens, of each example that are its rows."""
+        if self.plan.tokens is not None:
+            return self.plan.tokens.numbers(batch)
+        return [range(self.plan.rows_each)] * batch_size(batch)
 
     def examples(
         self, batch: Any, begin: int, ids: Sequence[str], digests: np.ndarray
     ) -> ExampleRows:
         """The record of the rows of a batch, whose first example is number ``begin``."""
-        each = self.plan.rows_each
+        each = self.counts(batch)
         order = None if self._order is None else self._order[begin : begin + len(digests)]
         return ExampleRows(
             ids,
@@ -138,8 +173,8 @@ class HarvestRows:
         if self.masks.shows_padding(layer, values):
             self._warned = True
             warnings.warn(
-                f"layer {layer!r} is stored with the tokens that are padding; --pooling avg, cls "
-                "or last leaves them out",
+                f"layer {layer!r} is stored with the tokens that are padding; --pooling avg, "
+                "first, last, token:K or positions leaves them out",
                 RepsimWarning,
                 stacklevel=2,
             )

@@ -65,16 +65,17 @@ def check_first_batch(
     Raises:
         StoreError: the inputs or the values of a layer are others.
     """
-    digests = batch_digests(model, first).repeat(rows.plan.rows_each)
+    digests = batch_digests(model, rows.plan.fed(first)).repeat(rows.counts(first))
     if store.inputs is not None and not np.array_equal(store.inputs[: len(digests)], digests):
         raise _stale(store, "the inputs of the first batch differ")
     if allowed.random:
         return
     moved, held = to_device(first, device), _Held()
-    rows.masks.batch = moved
+    rows.see(moved)
+    fed = rows.plan.fed(moved)
     capture = Capture(model, rows.plan.addresses, reduce=rows.into(held), grad=allowed.grad)
-    with running(model, moved, grad=allowed.grad), capture:
-        capture.run(moved, whole=allowed.any)
+    with running(model, fed, grad=allowed.grad), capture:
+        capture.run(fed, whole=allowed.any)
     for layer, values in held.layers.items():
         stored = torch.from_numpy(np.ascontiguousarray(store.rows(layer, 0, len(values))))
         if largest_difference(values, stored) > rounding(values):

@@ -153,6 +153,7 @@ class Tokenizer(Protocol):
     pad_token: Any
     eos_token: Any
     model_max_length: int
+    padding_side: str
 
     def __call__(
         self,
@@ -170,7 +171,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """The tokenizer in a folder, such as that of a pretrained model, or of the hub by its name.
 
     One without a padding token, as those of generative models, pads with its end token; the
-    attention mask leaves both out.
+    attention mask leaves both out. All pad behind a text, where padding moves no position.
 
     Raises:
         UsageError: transformers is not installed, no tokenizer is found, or it has neither token.
@@ -191,6 +192,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
         if tokenizer.eos_token is None:
             raise UsageError(f"{path}: the tokenizer has no token to pad with; give it a pad_token")
         tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
     return tokenizer
 
 

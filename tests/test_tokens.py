@@ -1,0 +1,310 @@
+"""Tokens of language models: first, last, by number and by mask, against each text alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from language_models import LENGTHS, language_model, padded, texts
+from torch import Tensor, nn
+
+import repsim
+from repsim.activations import Capture, plan_harvest, trace
+from repsim.activations.capture.pooling import Pooling, PoolingRules
+from repsim.activations.capture.tracing import addresses_of
+from repsim.errors import RepsimWarning, ShapeError, UsageError
+
+N = len(LENGTHS)
+LAYERS = "embed,resid.0,attn.1,mlp.1,final_norm"
+FAMILIES = ("gpt2", "llama", "gpt_neox")
+
+
+def batches(side: str, size: int = 4, **entries: Tensor) -> list[dict[str, Any]]:
+    """The texts in batches, each padded to a length of its own."""
+    found = []
+    for start in range(0, N, size):
+        rows = slice(start, start + size)
+        batch = padded(side, 8 if start == 0 else 9)
+        batch = {name: each[rows] for name, each in {**batch, **entries}.items()}
+        found.append(batch)
+    return found
+
+
+def alone(network: nn.Module, layers: str = LAYERS) -> list[dict[str, Tensor]]:
+    """The layers (tokens, d) of each text, which the network reads alone and without padding."""
+    found = []
+    for text in texts():
+        batch = {"input_ids": torch.tensor([text])}
+        meant = addresses_of(trace(network, batch, layers))
+        with Capture(network, meant) as capture:
+            capture.run(batch)
+            found.append({name: x[0].double() for name, x in capture.take().items()})
+    return found
+
+
+def harvest(network: nn.Module, loader: Any, path: Path, pooling: str, **given: Any) -> Any:
+    given = {"layers": LAYERS, "examples": N, **given}
+    return repsim.harvest(network, loader, path, pooling=pooling, **given)
+
+
+def by_hand(pooling: str) -> Callable[[Tensor], Tensor]:
+    hands: dict[str, Callable[[Tensor], Tensor]] = {
+        "first": lambda x: x[0],
+        "last": lambda x: x[-1],
+        "token:0": lambda x: x[0],
+        "token:-1": lambda x: x[-1],
+        "avg": lambda x: x.sum(0) / len(x),
+    }
+    return hands[pooling]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("pooling", ["first", "last", "token:0", "token:-1", "avg"])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_padding_on_either_side_counts_for_nothing(
+    kind: str, pooling: str, side: str, tmp_path: Path
+) -> None:
+    network = language_model(kind)
+    hand = alone(network)
+    with harvest(network, batches(side), tmp_path / "a.h5", pooling) as store:
+        assert [each.decode() for each in store.example_ids] == [f"text/{k}" for k in range(N)]
+        for layer in store.layers:
+            wanted = torch.stack([by_hand(pooling)(text[layer]) for text in hand])
+            torch.testing.assert_close(
+                torch.from_numpy(store[layer][:]).double(), wanted, rtol=1e-4, atol=1e-5
+            )
+        assert store.provenance()["pooling"] == pooling
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("number", [2, -3])
+def test_tokens_are_counted_among_those_that_are_real(
+    number: int, side: str, tmp_path: Path
+) -> None:
+    network = language_model("llama")
+    long = [k for k, length in enumerate(LENGTHS) if length > 2]
+    batch = {name: [each[k] for k in long] for name, each in padded(side).items()}
+    for name in ("input_ids", "attention_mask", "position_ids"):
+        batch[name] = torch.stack(batch[name])
+    given: dict[str, Any] = {"examples": len(long)}
+    with harvest(network, [batch], tmp_path / "a.h5", f"token:{number}", **given) as store:
+        hand = alone(network)
+        wanted = torch.stack([hand[k]["resid.0"][number] for k in long])
+        torch.testing.assert_close(
+            torch.from_numpy(store["resid.0"][:]).double(), wanted, rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_token_that_a_text_has_not_is_refused(tmp_path: Path) -> None:
+    message = "layer 'embed': example 3 of a batch has 1 token that counts, and so no token 2"
+    for pooling in ("token:2", "token:-3"):
+        with pytest.raises(ShapeError, match=message.replace("no token 2", "no token")):
+            path = tmp_path / f"{pooling[6:]}.h5"
+            harvest(language_model("gpt2"), batches("right"), path, pooling)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_halves_are_summed_in_floats(
+    kind: str, side: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    network, loader = language_model(kind).to(dtype), batches(side, N)
+    batch = {name: each for name, each in loader[0].items() if name != "ids"}
+    with torch.no_grad():
+        hidden = network(**batch, output_hidden_states=True).hidden_states
+    given: dict[str, Any] = {"layers": "embed,resid.0,final_norm", "dtype": "float32"}
+    mask = batch["attention_mask"].bool()
+    for pooling in ("avg", "last"):
+        path = tmp_path / f"{pooling}.h5"
+        with harvest(network, loader, path, pooling, **given) as store:
+            for layer, x in zip(store.layers, hidden, strict=True):
+                hand = by_hand(pooling)
+                wanted = torch.stack([hand(x[k, mask[k]].double()) for k in range(N)])
+                kept = torch.from_numpy(store[layer][:]).double()
+                torch.testing.assert_close(kept, wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_large_halves_have_a_mean() -> None:
+    x = torch.full((1, 4000, 2), 300.0, dtype=torch.float16)
+    mask = torch.ones(1, 4000)
+    found = Pooling("avg")(x, mask=mask)
+    assert found.tolist() == [[300.0, 300.0]]  # though the sum is beyond float16
+
+
+# --- masks of the batches
+
+
+def answers(side: str, length: int) -> Tensor:
+    """The second half of each text, of its real tokens, and the whole of one of a single token."""
+    mask = padded(side, length)["attention_mask"]
+    number = mask.cumsum(1) - 1
+    half = torch.tensor(LENGTHS)[:, None] // 2
+    return mask * (number >= half)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("step", ["avg", "first", "last", "token:-1"])
+def test_a_mask_chooses_the_tokens(side: str, step: str, tmp_path: Path) -> None:
+    network = language_model("gpt_neox")
+    loader = [{**padded(side), "answer": answers(side, 8)}]
+    hand = alone(network)
+    with harvest(network, loader, tmp_path / "a.h5", f"mask:answer+{step}") as store:
+        for layer in store.layers:
+            parts = [text[layer][len(text[layer]) // 2 :] for text in hand]
+            wanted = torch.stack([by_hand(step)(part) for part in parts])
+            torch.testing.assert_close(
+                torch.from_numpy(store[layer][:]).double(), wanted, rtol=1e-4, atol=1e-5
+            )
+        assert store.provenance()["pooling"] == f"mask:answer+{step}"
+
+
+def test_a_mask_is_no_input_of_the_network(tmp_path: Path) -> None:
+    network, seen = language_model("gpt2"), []
+    network.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(set(kwargs)), with_kwargs=True
+    )
+    loader = [{**padded("right"), "answer": answers("right", 8)}]
+    harvest(network, loader, tmp_path / "a.h5", "mask:answer+last").close()
+    assert seen
+    assert not any("answer" in names for names in seen)
+    plain = [padded("right")]
+    harvest(network, plain, tmp_path / "b.h5", "last").close()
+    with repsim.open_store(tmp_path / "a.h5") as a, repsim.open_store(tmp_path / "b.h5") as b:
+        np.testing.assert_array_equal(a.inputs, b.inputs)
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (None, UsageError, "mask:answer needs an entry 'answer' in each batch, which has input_id"),
+        (torch.zeros(N, 8), ShapeError, "the mask 'answer' leaves no token of example 0"),
+        (torch.full((N, 8), 2), UsageError, "needs zeros and ones .n, tokens.; a batch has"),
+        (torch.ones(N), UsageError, r"a batch has torch.float32 of shape \(6,\)"),
+        (torch.ones(N, 5), ShapeError, "'embed' has 8 tokens, the mask 'answer' 5; give the layer"),
+    ],
+)
+def test_masks_that_do_not_fit(
+    mask: Tensor | None, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    batch = padded("right") if mask is None else {**padded("right"), "answer": mask}
+    with pytest.raises(error, match=message) as caught:
+        harvest(language_model("gpt2"), [batch], tmp_path / "a.h5", "mask:answer+avg")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mask:answer", "mask:NAME says which tokens, and needs a step that takes them: avg, cls"),
+        ("mask:+avg", "expected mask:NAME with the name of an entry"),
+        ("token", "expected token:K with a whole number K, negative from the end"),
+        ("token:-0", "'token:-0' is not understood"),
+        ("first:2", "'first:2' is not understood; expected first"),
+    ],
+)
+def test_steps_that_are_not_understood(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        PoolingRules(text)
+
+
+# --- a row for each token
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("answer", [False, True])
+def test_each_real_token_is_a_row(side: str, answer: bool, tmp_path: Path) -> None:
+    network = language_model("llama")
+    loader = [{**padded(side), "answer": answers(side, 8)}]
+    pooling = "mask:answer+positions" if answer else "positions"
+    if not answer:
+        loader = batches(side)
+    starts = [length // 2 if answer else 0 for length in LENGTHS]
+    with harvest(network, loader, tmp_path / "a.h5", pooling) as store:
+        ids = [f"text/{k}#{i}" for k, n in enumerate(LENGTHS) for i in range(starts[k], n)]
+        assert [each.decode() for each in store.example_ids] == ids
+        assert store.n == len(ids)
+        hand = alone(network)
+        for layer in store.layers:
+            wanted = torch.cat([text[layer][s:] for text, s in zip(hand, starts, strict=True)])
+            torch.testing.assert_close(
+                torch.from_numpy(store[layer][:]).double(), wanted, rtol=1e-4, atol=1e-5
+            )
+
+
+def test_labels_of_a_text_are_those_of_its_tokens(tmp_path: Path) -> None:
+    batch = padded("left")
+    ids, labels = batch.pop("ids"), torch.arange(N)
+    loader = [(batch, labels, ids)]
+    with harvest(language_model("gpt2"), loader, tmp_path / "a.h5", "positions") as store:
+        assert store.labels.tolist() == np.repeat(np.arange(N), LENGTHS).tolist()
+
+
+def test_tokens_of_two_families_are_compared(tmp_path: Path) -> None:
+    stores = []
+    for kind, side in (("gpt2", "left"), ("gpt_neox", "right")):
+        path = tmp_path / f"{kind}.h5"
+        stores.append(harvest(language_model(kind), batches(side), path, "positions"))
+    with pytest.warns(RepsimWarning, match="other inputs|preprocessing"):
+        found = repsim.cka_map(*stores)  # the padding differs
+    assert np.isfinite(found.unbiased).all()
+    for store in stores:
+        store.close()
+
+
+def test_rows_of_tokens_resume(tmp_path: Path) -> None:
+    network, path = language_model("gpt2"), tmp_path / "a.h5"
+
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    whole = harvest(network, batches("right", 2), tmp_path / "whole.h5", "positions")
+    with pytest.raises(KeyboardInterrupt):
+        harvest(network, batches("right", 2), path, "positions", progress=stop)
+    with harvest(network, batches("right", 2), path, "positions", resume=True) as store:
+        assert np.array_equal(store["resid.0"][:], whole["resid.0"][:])
+        assert store.n == sum(LENGTHS)
+    with harvest(network, batches("right", 2), path, "positions", resume=True) as store:
+        assert store.n == sum(LENGTHS)
+    whole.close()
+
+
+def test_tokens_are_counted_beforehand(tmp_path: Path) -> None:
+    plan = plan_harvest(
+        language_model("gpt2"), batches("left"), layers=LAYERS, pooling="positions", examples=N
+    )
+    assert plan.n == sum(LENGTHS)
+    with pytest.raises(UsageError, match="can be read only once; pass a list of batches"):
+        harvest(language_model("gpt2"), iter(batches("left")), tmp_path / "a.h5", "positions")
+
+
+# --- positions
+
+
+def shifted(network: nn.Module, side: str, path: Path, *, told: bool) -> list[str]:
+    """Warnings of a harvest with or without position_ids."""
+    batch = padded(side)
+    if not told:
+        del batch["position_ids"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RepsimWarning)
+        harvest(network, [batch], path, "last").close()
+    return [str(each.message) for each in caught]
+
+
+def test_positions_that_padding_moves_are_said(tmp_path: Path) -> None:
+    gpt2 = language_model("gpt2")
+    (warning,) = shifted(gpt2, "left", tmp_path / "a.h5", told=False)
+    assert warning.startswith("layer 'embed' gives a text other values where padding stands in fro")
+    assert not shifted(gpt2, "left", tmp_path / "b.h5", told=True)
+    assert not shifted(gpt2, "right", tmp_path / "c.h5", told=False)
+    for kind in ("llama", "gpt_neox"):  # distances alone
+        for dtype in (torch.float32, torch.bfloat16):
+            path = tmp_path / f"{kind}-{dtype}.h5"
+            assert not shifted(language_model(kind).to(dtype), "left", path, told=False)
