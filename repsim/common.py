@@ -12,7 +12,6 @@ import torch
 
 from repsim.comparable import is_numbered, where
 from repsim.data.targets import Target
-from repsim.devices import float64_device
 from repsim.errors import MismatchError
 from repsim.sources import ActivationSource, as_source, ids_of
 
@@ -144,7 +143,8 @@ class SharedRows:
     @property
     def device(self) -> torch.device:
         """The device to compute on."""
-        return getattr(self._source, "device", float64_device("cpu"))
+        found: torch.device = getattr(self._source, "device", torch.device("cpu"))
+        return found
 
     @property
     def numbered(self) -> bool:

@@ -13,10 +13,10 @@ import pytest
 import torch
 from driving import run_command
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import repsim
-from repsim.activations import ImageLoader, compare, head_features, layer_null_spaces
+from repsim.activations import ImageLoader, compare, head_features, layer_null_spaces, trace
 from repsim.errors import CaptureError, UsageError
 from repsim.foreign import cause_of
 from repsim.networks.external import load_network
@@ -378,8 +378,11 @@ class Objects(Broken):
 
 
 class NoLength(Broken):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
     def __len__(self) -> int:
-        raise NotImplementedError("streamed")
+        raise self.error
 
 
 def collate(examples: Sequence[Any]) -> Any:
@@ -418,9 +421,37 @@ def test_an_error_of_a_loader_is_one_line(
 
 
 def test_an_error_of_a_loaders_length_is_one_line(tmp_path: Path) -> None:
-    loader = DataLoader(NoLength(), 4)
-    found = fault(lambda: repsim.harvest(nn.Linear(6, 5), loader, tmp_path / "a.h5"))
-    assert re.search(r"the loader's length fails at .*:\d+: NotImplementedError: streamed", found)
+    model = nn.Sequential(nn.Linear(6, 5))
+    broken = DataLoader(NoLength(KeyError("index")), 4)
+    for run in (
+        lambda: repsim.harvest(model, broken, tmp_path / "a.h5"),
+        lambda: compare(model, model, broken),
+    ):
+        assert re.search(r"the loader's length fails at .*:\d+: KeyError: 'index'", fault(run))
+    with pytest.raises(UsageError, match="does not say how many examples"):
+        streamed = DataLoader(NoLength(NotImplementedError()), 4)
+        repsim.harvest(model, streamed, tmp_path / "a.h5")
+
+
+def test_a_comparison_needs_no_length(tmp_path: Path) -> None:
+    class Streamed(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Tensor]:
+            yield from X
+
+    model = nn.Sequential(nn.Linear(6, 5))
+    assert compare(model, model, DataLoader(Streamed(), 6)).n == 12
+
+
+def test_a_profiler_of_the_user_is_left_alone() -> None:
+    calls = []
+    sys.setprofile(lambda *call: calls.append(call[1]))
+    try:
+        before = sys.getprofile()
+        assert "part" in trace(Net(large_values), X, ["part"])
+        assert sys.getprofile() is before
+    finally:
+        sys.setprofile(None)
+    assert calls
 
 
 class Stopping(Broken):

@@ -14,7 +14,7 @@ With --augmentation runs are shown augmented images, batch by batch; they need n
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTabl
 from repsim.activations.analyses.minibatch import NetworkSide, moved, place, stream
 from repsim.activations.analyses.tables import certainty, map_notes, map_title
 from repsim.activations.capture.functions import Allowed
-from repsim.activations.harvesting.loaders import ShuffledLoader
+from repsim.activations.harvesting.loaders import ShuffledLoader, batches_in
 from repsim.ambient import full_precision
 from repsim.configuration import setting
 from repsim.devices import find_device
@@ -173,7 +173,7 @@ def compare(
         NetworkSide(model_b, layers_b, target, name_b, allowed),
     )
     pairs = ((batch, batch) for batch in moved(loader, target))
-    total = len(loader) if isinstance(loader, Sized) else 0
+    total = batches_in(loader) or 0
     return stream([a, b], pairs, total, [a.name, b.name], kernel, progress)
 
 

@@ -129,9 +129,14 @@ def _trace(
 
 @contextmanager
 def _forwards() -> Iterator[set[nn.Module]]:
-    """The modules whose forward runs in a block, by a call of the module or without one."""
+    """The modules whose forward runs in a block, by a call of the module or without one.
+
+    None are known while a profiler of the user's runs, which is left alone.
+    """
     found: set[nn.Module] = set()
-    before = sys.getprofile()
+    if sys.getprofile() is not None:
+        yield found
+        return
 
     def note(frame: Any, event: str, _: Any) -> None:
         if event == "call" and frame.f_code.co_name == "forward":
@@ -143,7 +148,7 @@ def _forwards() -> Iterator[set[nn.Module]]:
     try:
         yield found
     finally:
-        sys.setprofile(before)
+        sys.setprofile(None)
 
 
 def _rowless(names: Iterable[str], traced: Mapping[str, Traced], n: int) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.batches import ids_of, inputs_of
-from repsim.activations.capture.faults import read
+from repsim.activations.capture.faults import measuring, read
 from repsim.ambient import settled
 from repsim.data.imageset import slug
 from repsim.data.noise import Noise
@@ -236,7 +236,18 @@ def as_loader(images: Any, batch_size: int = 256, name: str = "images") -> Any:
 
 def examples_in(loader: Any) -> int | None:
     """The number of examples that a loader gives; None where it does not say."""
-    try:
-        return len(loader.dataset)
-    except (AttributeError, TypeError):
-        return None
+    return _length(getattr(loader, "dataset", None))
+
+
+def batches_in(loader: Any) -> int | None:
+    """The number of batches that a loader gives; None where it does not say."""
+    return _length(loader)
+
+
+def _length(value: Any) -> int | None:
+    """A length that a progress can do without."""
+    with measuring():
+        try:
+            return len(value)
+        except (AttributeError, TypeError, NotImplementedError):
+            return None

@@ -172,7 +172,7 @@ def _count(loader: Any) -> int:
     with measuring():
         try:
             return len(loader.dataset)
-        except (AttributeError, TypeError):
+        except (AttributeError, TypeError, NotImplementedError):
             raise UsageError(
                 "the loader does not say how many examples it gives; pass examples=N"
             ) from None
