@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from repsim.activations.analyses.layer_nullspace import layer_null_spaces
 from repsim.activations.harvesting.loaders import TensorLoader
 from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
-from repsim.nullspace.convolutions import patch_energies, patch_space, patch_sums
+from repsim.nullspace.convolutions import filtered, patch_space, patch_sums
 from repsim.nullspace.shares import share
 from repsim.nullspace.windows import Window
 from repsim.results import NullSpaceEntry
@@ -164,9 +164,10 @@ def test_energies_and_sums_example_by_example(conv: nn.Conv2d) -> None:
     x, window = maps(), _window(conv)
     patches, (null, _) = unfolded(conv, x), projector(conv)
     space = patch_space(conv.weight, window)
-    found = patch_energies(x, space)
+    parts = filtered(x, space)
+    found = parts.energies(space)
     part, whole = expected(patches, null)
-    assert found.positions == patches.shape[1] == window.positions(x.shape[2:])
+    assert parts.positions == patches.shape[1] == window.positions(x.shape[2:])
     assert close(found.whole, whole, 1e-12, whole)
     assert close(found.null, part, 1e-12, whole)
     assert torch.allclose(patch_sums(x, window), patches.sum(1), rtol=1e-12, atol=1e-12)
@@ -385,6 +386,37 @@ def test_layers_that_are_given_nothing_or_always_the_same() -> None:
     assert 0 <= raw.value <= 1
     assert math.isnan(centred.value)
     assert math.isnan(centred.low)
+
+
+@pytest.mark.parametrize("out", [2, 30])
+@pytest.mark.parametrize("spread", [1e-2, 1e-3, 3e-4])
+def test_a_small_spread_about_a_large_mean_is_split_as_it_is(spread: float, out: int) -> None:
+    """Convolutions of float32, whose rounding is more than the energy of the spread."""
+    conv = layer(out=out)
+    generator = torch.Generator().manual_seed(4)
+    x = 1 + spread * torch.randn(N, 4, 9, 11, generator=generator)
+    _, found = layer_null_spaces(nn.Sequential(conv).float(), x)
+    patches, (null, _) = unfolded(conv.double(), x.double()), projector(conv, torch.float32)
+    part, whole = expected(patches - patches.mean((0, 1)), null)
+    assert found.value == pytest.approx(float(part.sum() / whole.sum()), abs=1e-6 / spread)
+    assert found.note == ""
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spread", [2 * 10.0**-k for k in range(2, 14)])
+def test_a_share_is_a_share_or_is_missing(spread: float, dtype: torch.dtype) -> None:
+    """What all lies in the row space or in the null space, on ever smaller spreads."""
+    for case in ("tall", "zero", "plain"):
+        conv = layer(**LAYERS[case])
+        x = 1 + spread * torch.randn(
+            N, conv.in_channels, 9, 11, generator=torch.Generator().manual_seed(4)
+        )
+        raw, found = layer_null_spaces(nn.Sequential(conv).to(dtype), x.to(dtype))
+        assert 0 <= raw.value <= 1
+        missing = spread < (1e-4 if dtype == torch.float32 else 1e-6)
+        assert math.isnan(found.value) == missing
+        assert missing or 0 <= found.value <= 1
+        assert ("rounding" in found.note) == missing
 
 
 def test_halves_are_measured_in_float32() -> None:

@@ -10,6 +10,7 @@ harvested.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,10 +40,8 @@ from repsim.devices import float64_device
 from repsim.errors import CaptureError, NonFiniteError, ShapeError, UsageError
 from repsim.layers import Address, select_layers
 from repsim.nullspace.convolutions import (
-    MEAN_ROUNDING,
     PatchSpace,
-    about,
-    patch_energies,
+    filtered,
     patch_space,
     patch_sums,
 )
@@ -53,6 +52,9 @@ from repsim.results import NullSpaceEntry, Table
 
 #: Images at a time: their patches are many.
 _BATCH = 50
+
+#: Reason for a share that is missing.
+_EQUAL = "no energy but what rounding leaves: the patches are all the same"
 
 #: Columns of a result, each a field of an entry.
 _COLUMNS = ("layer", "group", "quantity", "rank", "dim", "value", "low", "high", "chance")
@@ -90,8 +92,9 @@ def layer_null_spaces(
     energies about them.
 
     Convolutions are taken in float32 on the CPU (float64 for such a network, and on CUDA, where
-    float32 may be TF32), sums in float64: shares are good to about 1e-6, centred ones too unless
-    the mean is hundreds of times the spread.
+    float32 may be TF32), sums in float64: shares are good to about 1e-6. Rounding is relative to
+    the patches as they are: a centred share is good to 1e-6 times mean over spread, and NaN where
+    the mean is 10,000 times the spread (in float64, a million times).
 
     Args:
         network: runs in evaluation mode, without gradients.
@@ -115,7 +118,8 @@ def layer_null_spaces(
         ``layer_energy_centred`` its share of Σ|p - m|², m being the group's mean patch over
         positions and examples. ``group`` is ``all`` for the loader's examples, ``class 3`` or
         ``generated``. ``low`` and ``high`` end a 95 % interval over examples, see ``share``;
-        ``chance`` is 1 - rank / dim. NaN where there is no energy.
+        ``chance`` is 1 - rank / dim. NaN where there is no energy, or as
+        good as none, as ``note`` says.
 
     Raises:
         UsageError: no such layer that runs, no images, or labels for an order that is not known.
@@ -369,11 +373,12 @@ class _Centred:
     def take(self, layer: str, x: Tensor, begin: int) -> None:
         space, window = self._space(layer, x), self.means.windows[layer]
         index = self.means.classes.rows(begin, len(x)).to(x.device)
-        energies, sums = patch_energies(x, space), patch_sums(x, window)
+        parts, sums = filtered(x, space), patch_sums(x, window)
         common = self.means.of_all(layer).expand(len(x), -1)
         own = self.means.of_classes(layer)[index]
-        columns = [energies, *(about(energies, sums, mean, space) for mean in (common, own))]
-        found = torch.stack([part for each in columns for part in each[:2]], dim=1).cpu()
+        about = (parts.about(sums, mean, space) for mean in (common, own))
+        columns = [parts.energies(space), *about]
+        found = torch.stack([part for each in columns for part in each], dim=1).cpu()
         if not bool(torch.isfinite(found[:, :2]).all()):
             raise NonFiniteError(
                 f"layer {layer!r} is given NaN or infinity; check the network and its input"
@@ -417,7 +422,7 @@ def _entries(
         rows |= {name: (classes.index == k, 4) for k, name in enumerate(classes.names)}
     for name, (chosen, centred) in rows.items():
         of = records[chosen]
-        negligible = MEAN_ROUNDING * float(of[:, 1].sum())
+        negligible = space.mean_rounding * float(of[:, 1].sum())
         shares = {
             "layer_energy": share(of[:, 0], of[:, 1]),
             "layer_energy_centred": share(
@@ -438,6 +443,7 @@ def _entries(
                 chance=space.chance,
                 chance_low=space.chance,
                 chance_high=space.chance,
+                note=_EQUAL if math.isnan(found.value) else "",
             )
 
 

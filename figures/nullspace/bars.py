@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from repsim.errors import UsageError
 from repsim.figures.layout import panels
-from repsim.figures.nullspace.entries import PARTS, Entries, control_of, series_of
+from repsim.figures.nullspace.entries import PARTS, Entries, control_of, numbers_of, series_of
 from repsim.figures.panels.bars import Bars, Mark
 from repsim.figures.series import Series
 from repsim.results import NullSpaceReport
@@ -20,10 +20,11 @@ def null_space_bars(
 ) -> Figure:
     """Energy of the features in the null space against chance, and what probes read from each part.
 
-    Left: share of |f|², raw and centred, that the head cannot see; the line is the share
-    1 - rank / d of features without direction. Right (in narrow styles, below), where probes were
-    trained: their accuracy on the full features, the row-space and the null-space part. Whiskers
-    are 95 % intervals, diamonds the untrained network, where the report has one.
+    First: share of |f|², raw and centred, that the head cannot see; the line is the share
+    1 - rank / d of features without direction. Then, where probes were trained, their accuracy on
+    the full features, the row-space and the null-space part: of the classes, and of telling real
+    from generated images, with chance as a line. Whiskers are 95 % intervals, diamonds the
+    untrained network, where the report has one.
     """
     return panels(bars_figure(reports), style=style)
 
@@ -39,7 +40,9 @@ def bars_figure(reports: NullSpaceReport | Sequence[NullSpaceReport]) -> FigureD
         raise UsageError("no report arrived; expected at least one")
     drawn: list[Panel] = [_energies(reports)]
     if any(report.probes for report in reports):
-        drawn.append(_accuracies(reports))
+        drawn.append(_accuracies("classes", "probe", "clean", reports))
+    if any(report.find("real_fake_probe", "full") for report in reports):
+        drawn.append(_accuracies("real or generated", "real_fake_probe", "all", reports))
     caption = (
         "Energy of the features in the null space of the head, and accuracy of probes on each "
         "part. Whiskers are 95 % intervals, diamonds the untrained network."
@@ -55,18 +58,21 @@ def _energies(reports: Sequence[NullSpaceReport]) -> Bars:
     }
     levels = [100 * (1 - report.chance) for report in reports]
     chance = Mark("chance: 1 - rank / d", levels, look="level")
-    return _bars("energy in the null space (%)", reports, entries, [chance])
+    return _bars("", "energy in the null space (%)", reports, entries, [chance])
 
 
-def _accuracies(reports: Sequence[NullSpaceReport]) -> Bars:
+def _accuracies(title: str, quantity: str, group: str, reports: Sequence[NullSpaceReport]) -> Bars:
+    """Accuracies of probes on each part."""
     entries = {
-        named: [report.find("probe", part, "clean") for report in reports]
+        named: [report.find(quantity, part, group) for report in reports]
         for part, named in PARTS.items()
     }
-    return _bars("probe accuracy (%)", reports, entries, [])
+    level = Mark("chance", numbers_of(entries[PARTS["full"]], "chance", 100), look="chance")
+    return _bars(title, "probe accuracy (%)", reports, entries, [level])
 
 
 def _bars(
+    title: str,
     label: str,
     reports: Sequence[NullSpaceReport],
     entries: Mapping[tuple[str, int], Entries],
@@ -79,11 +85,11 @@ def _bars(
         for line in control_of(found, 100)
     ]
     return Bars(
-        "",
+        title,
         label,
         [f"{report.name}\nrank {report.rank}/{report.dim}" for report in reports],
         [series_of(Series, name, found, 100, hue=hue) for (name, hue), found in entries.items()],
         [*marks, *controls],
-        limits=(0, 104),
+        limits=(0, 113),  # room for a number on a bar of 100
         numbers=0,
     )

@@ -28,6 +28,9 @@ _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?"
 #: Units of the levels of a noise.
 _UNITS = {"gaussian": "standard deviation", "salt-and-pepper": "share of pixels"}
 
+#: The quantity of a share about the mean; a report of an earlier release has none.
+_CENTRED = "noise_share_centred"
+
 #: Numbers of random subspaces: median and percentiles.
 _CHANCE = ("chance", "chance_low", "chance_high")
 
@@ -35,11 +38,12 @@ _CHANCE = ("chance", "chance_low", "chance_high")
 def noise_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
     """The share of a noise's effect on the features that the head sees, and probes under noise.
 
-    Above: the row space's share of the energy of the displacement of f, by level of noise; dotted
-    the median and shaded the 5th to 95th percentile of random subspaces of its rank; the thin line
-    is the share of the displacements between classes. Below: accuracy of probes, trained on clean
-    features, on noisy ones. Bands are 95 % intervals, grey dashes the untrained network, below with
-    all features.
+    Above: the row space's share of the energy of the displacement of f, by level of noise, as it is
+    and about its mean, since most of a share may be a shift of all images alike; dotted the median
+    and shaded the 5th to 95th percentile of random subspaces of its rank, for the share as it is;
+    the thin line is the share of the displacements between classes. Below: accuracy of probes,
+    trained on clean features, on noisy ones. Bands are 95 % intervals, grey dashes the untrained
+    network: above as it is, below with all features.
     """
     return panels(noise_figure(report), style=style)
 
@@ -56,10 +60,13 @@ def noise_figure(report: NullSpaceReport) -> FigureData:
     drawn = [_shares(report, kind, levels) for kind, levels in noises.items()]
     if report.probes:
         drawn += [_read(report, kind, levels) for kind, levels in noises.items()]
+    measured = any(entry.quantity == _CENTRED for entry in report.entries)
+    centred = "about its mean" if measured else "about its mean (not measured)"
     caption = (
-        "Row space's share of the energy of what noise does to the features (dotted and shaded: "
-        "random subspaces of its rank; thin: displacements between classes), and accuracy of "
-        f"probes on noisy features. Bands are 95 % intervals, {CONTROL}."
+        "Row space's share of the energy of what noise does to the features, as it is and "
+        f"{centred}; dotted and shaded: random subspaces of its rank, as it is; thin: "
+        "displacements between classes. Accuracy of probes on noisy features. Bands are 95 % intervals, "
+        f"{CONTROL}."
     )
     return figure_of(report, "Noise", caption, *drawn)
 
@@ -79,10 +86,12 @@ def _noises(report: NullSpaceReport) -> dict[str, list[str]]:
 
 def _shares(report: NullSpaceReport, kind: str, levels: Sequence[str]) -> Lines:
     entries = [report.find("noise_share", "row", f"{kind} {level}") for level in levels]
+    centred = [report.find(_CENTRED, "row", f"{kind} {level}") for level in levels]
     label, hue = PARTS["row"]
     median, low, high = (numbers_of(entries, key) for key in _CHANCE)
     lines = [
         series_of(Line, label, entries, hue=hue),
+        *([series_of(Line, f"{label}, centred", centred, hue=1)] if any(centred) else []),
         *control_of(entries),
         Line("chance", median, low, high, look="chance"),
     ]

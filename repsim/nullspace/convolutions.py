@@ -22,8 +22,10 @@ from repsim.nullspace.windows import Window
 #: Numbers that one step holds at once.
 _AT_ONCE = 1 << 24
 
-#: Share of the raw energy that rounding leaves about the mean where all patches are the same.
-MEAN_ROUNDING = 1e-12
+#: Share of the raw energy below which nothing is said of the energy about the mean, by the type of
+#: the convolutions. Their rounding ε is relative to the patches as they are, and so ε |p| / |p - m|
+#: of the parts about the mean: three digits are left where that is 1e4, in float64 at 1e6.
+MEAN_ROUNDING = {torch.float32: 1e-8, torch.float64: 1e-12}
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class PatchSpace:
         """1 - rank / dim, the null space's share of patches of independent numbers."""
         return 1 - self.rank / self.dim
 
+    @property
+    def mean_rounding(self) -> float:
+        """Share of the raw energy below which the energy about the mean is rounding."""
+        return MEAN_ROUNDING[self.basis.dtype]
+
     def to(self, device: torch.device) -> PatchSpace:
         """The same on a device."""
         return replace(self, basis=self.basis.to(device))
@@ -59,11 +66,10 @@ class PatchSpace:
         """The basis as filters."""
         return self.basis.transpose(1, 2).flatten(0, 1).unflatten(1, (-1, *self.window.kernel))
 
-    def within(self, patches: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """The part of patches that lies in the space of the basis."""
+    def along(self, patches: Float[Tensor, "n d"]) -> Float[Tensor, "n filters"]:
+        """What the filters make of patches, in float64."""
         parts = patches.unflatten(1, self.basis.shape[:2])
-        basis = self.basis.double()
-        return torch.einsum("ngd,gdk,gek->nge", parts, basis, basis).flatten(1)
+        return torch.einsum("ngd,gdk->ngk", parts, self.basis.double()).flatten(1)
 
 
 def patch_space(
@@ -98,11 +104,57 @@ class Energies(NamedTuple):
 
     null: Float[Tensor, " n"]
     whole: Float[Tensor, " n"]
+
+
+class Filtered(NamedTuple):
+    """What the filters of a space make of each example's patches, summed over its positions.
+
+    Attributes:
+        sums: (n, filters) Σc, with c = bᵀp; float64, as are the next two.
+        squares: (n,) Σ|c|², over all filters.
+        whole: (n,) Σ|p|².
+        positions: of an example.
+    """
+
+    sums: Float[Tensor, "n filters"]
+    squares: Float[Tensor, " n"]
+    whole: Float[Tensor, " n"]
     positions: int
 
+    def energies(self, space: PatchSpace) -> Energies:
+        """The energy of the patches, and what of it lies in the null space."""
+        return _energies(self.squares, self.whole, space)
 
-def patch_energies(x: Float[Tensor, "n c h w"], space: PatchSpace) -> Energies:
-    """The energy of the patches of ``x``, and what of it lies in the null space.
+    def about(
+        self, sums: Float[Tensor, "n d"], means: Float[Tensor, "n d"], space: PatchSpace
+    ) -> Energies:
+        """Energies of the patches about ``means``: Σ|p - m|² = Σ|p|² + ⟨m, n m - 2 Σp⟩.
+
+        Within the space, the same of what the filters made of the patches. With sums of the patches
+        in its place, the rounding of the convolutions would be relative to the patches as they are,
+        and could be more than all of the energy about their mean.
+
+        Args:
+            sums: of each example's patches.
+            means: the patch that is subtracted from each example's.
+            space: of the filters.
+        """
+        m, n = space.along(means), self.positions
+        squares = self.squares + (m * (n * m - 2 * self.sums)).sum(1)
+        whole = self.whole + (means * (n * means - 2 * sums)).sum(1)
+        return _energies(squares, whole, space)
+
+
+def _energies(squares: Tensor, whole: Tensor, space: PatchSpace) -> Energies:
+    """The energies in the null space, by the energies along the basis."""
+    whole = whole.clamp(min=0)  # differences about a mean, which rounding takes below 0
+    # So it takes a part below 0 and beyond the whole, where nothing or all lies in the space.
+    inside = torch.minimum(squares.clamp(min=0), whole)
+    return Energies(inside if space.of_null else whole - inside, whole)
+
+
+def filtered(x: Float[Tensor, "n c h w"], space: PatchSpace) -> Filtered:
+    """What the filters of a space make of the patches of ``x``.
 
     Convolutions are taken in the type of the basis; sums are float64.
 
@@ -110,9 +162,9 @@ def patch_energies(x: Float[Tensor, "n c h w"], space: PatchSpace) -> Energies:
         x: what the layer is given, without its border.
         space: of the layer, on the same device.
     """
-    parts = [_energies(part, space) for part in x.split(_examples_at_once(x, space))]
-    null, whole = (torch.cat(each) for each in zip(*parts, strict=True))
-    return Energies(null, whole, space.window.positions(x.shape[2:]))
+    parts = [_filtered(part, space) for part in x.split(_examples_at_once(x, space))]
+    sums, squares, whole = (torch.cat(each) for each in zip(*parts, strict=True))
+    return Filtered(sums, squares, whole, space.window.positions(x.shape[2:]))
 
 
 def _examples_at_once(x: Tensor, space: PatchSpace) -> int:
@@ -120,24 +172,23 @@ def _examples_at_once(x: Tensor, space: PatchSpace) -> int:
     return max(1, _AT_ONCE // max(1, channels * x.shape[2] * x.shape[3]))
 
 
-def _energies(x: Tensor, space: PatchSpace) -> tuple[Tensor, Tensor]:
+def _filtered(x: Tensor, space: PatchSpace) -> tuple[Tensor, Tensor, Tensor]:
     window = space.window
     x = _laid_out(x, window, space.basis.dtype)
     rows, columns = (each.to(x.device) for each in window.taps(x.shape[2:]))
     # How many patches a pixel lies in: so often its square counts.
     whole = x.double().square().sum(1).matmul(columns.sum(0)).matmul(rows.sum(0))
-    inside = torch.zeros_like(whole)
-    if space.basis.shape[2]:
-        found = F.conv2d(
-            x,
-            space.filters(),
-            stride=window.stride,
-            padding=window.border or 0,
-            dilation=window.dilation,
-            groups=window.groups,
-        )
-        inside = found.double().square().sum((1, 2, 3))
-    return inside if space.of_null else whole - inside, whole
+    if not space.basis.shape[2]:
+        return whole.new_zeros(len(x), 0), torch.zeros_like(whole), whole
+    found = F.conv2d(
+        x,
+        space.filters(),
+        stride=window.stride,
+        padding=window.border or 0,
+        dilation=window.dilation,
+        groups=window.groups,
+    ).double()
+    return found.sum((2, 3)), found.square().sum((1, 2, 3)), whole
 
 
 def _laid_out(x: Tensor, window: Window, dtype: torch.dtype) -> Tensor:
@@ -160,27 +211,3 @@ def patch_sums(x: Float[Tensor, "n c h w"], window: Window) -> Float[Tensor, "n 
         across = laid.matmul(columns.T)  # (n, c, h, kw)
         sums.append(rows.matmul(across).flatten(1))
     return torch.cat(sums)
-
-
-def about(
-    energies: Energies,
-    sums: Float[Tensor, "n d"],
-    means: Float[Tensor, "n d"],
-    space: PatchSpace,
-) -> Energies:
-    """Energies of the same patches about ``means``: Σ|p - m|² = Σ|p|² - 2⟨m, Σp⟩ + positions |m|².
-
-    Args:
-        energies: of the patches as they are.
-        sums: of each example's patches.
-        means: the patch that is subtracted from each example's.
-        space: of the layer.
-    """
-    inside = space.within(means)
-    null = inside if space.of_null else means - inside
-    n = energies.positions
-    return Energies(
-        energies.null + (null * (n * null - 2 * sums)).sum(1),
-        energies.whole + (means * (n * means - 2 * sums)).sum(1),
-        n,
-    )
