@@ -109,7 +109,7 @@ def test_nothing_leaves_the_figure_and_no_labels_meet(style: str, one: NullSpace
 
 
 def test_bars_have_whiskers_and_the_untrained_network(one: NullSpaceReport) -> None:
-    energies, accuracies = figures.null_space_bars(one).axes
+    energies, accuracies, told = figures.null_space_bars(one).axes
     diamonds = {ax: [line for line in ax.lines if line.get_marker() == "D"] for ax in (energies,)}
     untrained = [line.get_ydata()[0] for line in diamonds[energies]]
     for quantity, height in zip(("energy", "energy_centred"), untrained, strict=True):
@@ -122,6 +122,16 @@ def test_bars_have_whiskers_and_the_untrained_network(one: NullSpaceReport) -> N
     full = one.find("probe", "full", "clean")
     assert full is not None
     assert (low, high) == pytest.approx((100 * full.low, 100 * full.high))
+    heights = [patch.get_height() for patch in told.patches]
+    parts = [one.value("real_fake_probe", part) for part in ("full", "row", "null")]
+    assert heights == pytest.approx([100 * value for value in parts])
+
+
+def test_bars_of_a_report_of_before_leave_out_what_was_not_measured(one: NullSpaceReport) -> None:
+    old = [each for each in one.entries if not each.quantity.startswith("real_fake")]
+    assert len(figures.null_space_bars(replace(one, entries=old)).axes) == 2
+    # Beside a report that has them, it has a gap.
+    assert len(figures.null_space_bars([replace(one, entries=old), one]).axes) == 3
 
 
 def test_strips_are_the_examples_by_class(one: NullSpaceReport, several: NullSpaceReport) -> None:
@@ -169,8 +179,16 @@ def test_noise_is_drawn_by_level_with_chance_and_control(one: NullSpaceReport) -
     probes = [one.find("probe", "null", group) for group in ("clean", *levels)]
     assert drawn(figure, 2, "null space") == pytest.approx([100 * p.value for p in probes if p])
     assert legend(figure) == [
-        *("row space", "untrained", "chance", "between classes", "all features", "null space")
+        *("row space", "row space, centred", "untrained", "chance", "between classes"),
+        *("all features", "null space"),
     ]
+    centred = [one.value("noise_share_centred", "row", level) for level in levels]
+    assert list(drawn(figure, 0, "row space, centred")) == centred
+    old = [e for e in one.entries if e.quantity != "noise_share_centred"]
+    before = replace(one, entries=old)
+    assert "row space, centred" not in legend(figures.noise_curves(before))
+    said = [figures.figures_of(each)["noise"].caption for each in (one, before)]
+    assert ["its mean (not measured)" in each for each in said] == [False, True]
     quiet = [e for e in one.entries if e.quantity != "noise_share"]
     with pytest.raises(UsageError, match="holds no noise"):
         figures.noise_curves(replace(one, entries=quiet))

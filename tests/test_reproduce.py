@@ -452,7 +452,7 @@ def test_mao2022_has_every_panel_and_makes_nothing_twice(
         "figure-3": ["lines"] * 5,
         "table-2": ["lines"] * 2,
         "softmax-shift": ["lines"],
-        "null-space": ["bars"] * 2,
+        "null-space": ["bars"] * 3,
         **{f"null-space-{name}-examples": ["strips"] * 2 for name in NAMES},
         **{f"null-space-{name}-noise": ["lines"] * 4 for name in NAMES},
     }

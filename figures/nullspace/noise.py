@@ -65,8 +65,8 @@ def noise_figure(report: NullSpaceReport) -> FigureData:
     caption = (
         "Row space's share of the energy of what noise does to the features, as it is and "
         f"{centred}; dotted and shaded: random subspaces of its rank, as it is; thin: "
-        "displacements between classes. Accuracy of probes on noisy features. Bands are 95 % intervals, "
-        f"{CONTROL}."
+        "displacements between classes. Accuracy of probes on noisy features. Bands are 95 % "
+        f"intervals, {CONTROL}."
     )
     return figure_of(report, "Noise", caption, *drawn)
 

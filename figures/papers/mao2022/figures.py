@@ -15,8 +15,17 @@ from repsim.figures.nullspace import bars_figure, noise_figure, strips_figure
 from repsim.figures.panels.diagram import ELLIPSIS, Diagram
 from repsim.figures.panels.lines import Line, Lines
 from repsim.figures.papers.engine import Found, mean_line
-from repsim.figures.papers.mao2022.analyses import HEADS, NULL_SPACES, SHIFTS, SOLVERS
-from repsim.figures.papers.mao2022.heads import entry_of, gaps, of_controls, of_heads
+from repsim.figures.papers.mao2022.analyses import HEADS, NULL_SPACES, SHIFTS
+from repsim.figures.papers.mao2022.heads import (
+    CONVERGED,
+    PAPERS,
+    SOLVER_OF,
+    by_removed,
+    entry_of,
+    gaps,
+    of_controls,
+    of_heads,
+)
 from repsim.figures.papers.mao2022.published import published
 from repsim.figures.papers.mao2022.runs import MGAN, NAMES, removed_in
 from repsim.figures.papers.mao2022.shift import ACROSS, ALONG
@@ -83,31 +92,45 @@ def _box(row: dict[str, Any]) -> Box:
 def figure_3(found: Found) -> FigureData:
     curves = {
         (name, removed): [
-            [100 * value for value in entry_of(curve, "sgd:mao2022").history]
+            [100 * value for value in entry_of(curve, SOLVER_OF[PAPERS]).history]
             for curve in found[HEADS[name, removed]]
         ]
         for removed in removed_in(found)
         for name in NAMES
     }
-    shown = np.concatenate(list(curves.values()))
+    converged = {name: by_removed(found, name, CONVERGED).mean(1) for name in NAMES}
+    shown = np.concatenate([np.ravel(each) for each in (*curves.values(), *converged.values())])
     ends = (max(0.0, shown.min() - 5), min(100.0, shown.max() + 5))
-    epochs = list(range(1, 1 + shown.shape[1]))
+    epochs = list(range(1, 1 + len(next(iter(curves.values()))[0])))
     panels = [
         Lines(
             f"{removed} removed",
             "epoch",
             "accuracy (%)",
             epochs,
-            [mean_line(label, curves[name, removed]) for name, label in NAMES.items()],
+            [
+                line
+                for name, label in NAMES.items()
+                for line in (
+                    mean_line(f"{label}, {PAPERS}", curves[name, removed], group=label),
+                    Line(
+                        f"{label}, {CONVERGED}",
+                        [float(converged[name][place])] * len(epochs),
+                        look="reference",
+                        group=label,
+                    ),
+                )
+            ],
             ylim=ends,
         )
-        for removed in removed_in(found)
+        for place, removed in enumerate(removed_in(found))
     ]
     return found.figure(
         "Figure 3",
         "Held-out accuracy of a new head on the frozen features of discriminator (D) and "
-        "classifier (C) after each epoch of its training by SGD, by the number of convolutions "
-        f"that the two no longer share. {_seeds(found)}",
+        "classifier (C) after each epoch of its training by SGD, the paper's, and thin of a head "
+        "that has converged, by the number of convolutions that the two no longer share. "
+        f"{_seeds(found)}",
         panels,
     )
 
@@ -118,8 +141,8 @@ def table_2(found: Found) -> FigureData:
         "Table 2",
         "Held-out accuracy of new heads on the frozen features of discriminator (D) and "
         "classifier (C), by the number of convolutions that the two no longer share, and how "
-        "far the classifier is ahead. Heads are the paper's (SGD, 20 epochs) and logistic "
-        f"regression to convergence (L-BFGS). {_seeds(found)}",
+        "far the classifier is ahead. Heads are logistic regression to convergence (L-BFGS), "
+        f"which the verdicts are on, and the paper's (SGD, 20 epochs). {_seeds(found)}",
         [
             Lines("", "convolutions removed", "accuracy (%)", x, _accuracies(found)),
             Lines("", "convolutions removed", "C - D (points)", x, _differences(found)),
@@ -135,14 +158,14 @@ def _accuracies(found: Found) -> list[Line]:
             np.transpose([of_heads(found, name, each, head) for each in removed]),
             group=label,
         )
-        for head in SOLVERS.values()
+        for head in (CONVERGED, PAPERS)
         for name, label in NAMES.items()
     ]
-    control = np.repeat(np.array(of_controls(found, "L-BFGS"))[:, None], len(removed), 1)
+    control = np.repeat(np.array(of_controls(found, CONVERGED))[:, None], len(removed), 1)
     theirs = {f"{label}, published": published(found.data, name) for name, label in NAMES.items()}
     return [
         *ours,
-        mean_line("untrained D, L-BFGS", control, look="control"),
+        mean_line(f"untrained D, {CONVERGED}", control, look="control"),
         *(Line(label, values, look="published") for label, values in theirs.items() if values),
     ]
 
@@ -150,7 +173,7 @@ def _accuracies(found: Found) -> list[Line]:
 def _differences(found: Found) -> list[Line]:
     theirs = published(found.data, "difference")
     return [
-        *(mean_line(head, np.transpose(gaps(found, head))) for head in SOLVERS.values()),
+        *(mean_line(head, np.transpose(gaps(found, head))) for head in (CONVERGED, PAPERS)),
         *([Line("published", theirs, look="published")] if theirs else []),
     ]
 
@@ -183,8 +206,9 @@ def null_space(found: Found) -> FigureData:
     return replace(
         bars_figure(list(reports.values())),
         name="Null space",
-        caption="Energy of the features in the null space of the head, and accuracy of probes on "
-        f"each part; {of}. Whiskers are 95 % intervals over images, diamonds {control}.",
+        caption="Energy of the features in the null space of the head, and accuracy of probes of "
+        f"the classes, and of real against generated images, on each part; {of}. "
+        f"Whiskers are 95 % intervals over images, diamonds {control}.",
     )
 
 
@@ -203,8 +227,9 @@ def noise(found: Found, name: str) -> FigureData:
     return replace(
         noise_figure(reports[name]),
         name=f"Null space {name} noise",
-        caption="How much of what noise does to the features the head sees, and what probes still "
-        f"read: the {name}, {of}. Bands are 95 % intervals over images, grey dashes {control}.",
+        caption="How much of what noise does to the features the head sees, as it is and about its "
+        f"mean (centred), and what probes still read: the {name}, {of}. "
+        f"Bands are 95 % intervals over images, grey dashes {control}.",
     )
 
 

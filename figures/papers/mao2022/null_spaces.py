@@ -54,6 +54,15 @@ def values_of(
     return [scale * entry.value for entry in entries_of(found, name, quantity, part, group)]
 
 
+def noises_in(found: Found, name: str) -> list[str]:
+    """The noises whose share in the row space of an extractor was measured."""
+    return [
+        entry.group
+        for entry in reports_of(found, name)[0].entries
+        if (entry.quantity, entry.part) == ("noise_share", "row")
+    ]
+
+
 # --- Corollary 4
 
 _SEES_NO_CLASSES = (
@@ -183,12 +192,7 @@ def gap_in_row_space(found: Found) -> Values:
 @several("2h: noise", "what noise does to the features lies in the row space")
 def on_noise(found: Found) -> Iterator[Claim]:
     """The share of each noise in the row space, raw and about its mean beside each other."""
-    noises = [
-        entry.group
-        for entry in reports_of(found, D)[0].entries
-        if (entry.quantity, entry.part) == ("noise_share", "row")
-    ]
-    for noise in noises:
+    for noise in noises_in(found, D):
         yield noise_in_row_space.of(noise=noise, centred=_centred(found, noise))
 
 

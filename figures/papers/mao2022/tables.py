@@ -7,8 +7,8 @@ from typing import Any
 
 from repsim.confidence import mean_interval
 from repsim.figures.papers.engine import Found, settings_table
-from repsim.figures.papers.mao2022.analyses import SOLVERS
-from repsim.figures.papers.mao2022.heads import gaps, of_controls, of_heads
+from repsim.figures.papers.mao2022.heads import CONVERGED, PAPERS, gaps, of_controls, of_heads
+from repsim.figures.papers.mao2022.null_spaces import noises_in, reports_of
 from repsim.figures.papers.mao2022.published import published
 from repsim.figures.papers.mao2022.runs import MGAN, NAMES, removed_in
 from repsim.networks.describe import describe
@@ -33,7 +33,7 @@ def table_2(found: Found) -> Rows:
     return [
         _line(found, place, removed, head)
         for place, removed in enumerate(removed_in(found))
-        for head in SOLVERS.values()
+        for head in (CONVERGED, PAPERS)
     ]
 
 
@@ -54,12 +54,37 @@ def _interval(name: str, values: Sequence[float]) -> dict[str, float]:
 
 def _theirs(found: Found, name: str, place: int, head: str) -> dict[str, Any]:
     """The published number; the paper's heads are those by SGD."""
-    values = published(found.data, name) if head == "SGD" else []
+    values = published(found.data, name) if head == PAPERS else []
     return {f"{name}_published": values[place] if values else ""}
+
+
+#: Shares of the energy of what a noise does to the features, by quantity and part.
+_NOISE = {
+    "row space": ("noise_share", "row"),
+    "row space, centred": ("noise_share_centred", "row"),
+    "shift of all images": ("noise_shift", "full"),
+}
+
+
+def noise(found: Found) -> Rows:
+    """Shares of noise in the row space, as they are and about the mean, with intervals."""
+    return [
+        {"noise": each, "extractor": name, **_shares(found, name, each)}
+        for name in NAMES
+        for each in noises_in(found, name)
+    ]
+
+
+def _shares(found: Found, name: str, noise: str) -> dict[str, float]:
+    row: dict[str, float] = {}
+    for column, (quantity, part) in _NOISE.items():
+        values = [each.value(quantity, part, noise) for each in reports_of(found, name)]
+        row |= _interval(column, values)
+    return row
 
 
 def settings(found: Found) -> Rows:
     return settings_table({"mgan": found.trained(MGAN[0])[0]}, leave=("shared",))
 
 
-TABLES = {"table-1": table_1, "table-2": table_2, "settings": settings}
+TABLES = {"table-1": table_1, "table-2": table_2, "noise": noise, "settings": settings}
