@@ -158,6 +158,12 @@ class Job:
     is_flag=True,
     help="Let a network compute gradients in its forward.",
 )
+@click.option(
+    "--batch-axis",
+    metavar="AXIS",
+    help="Axis that holds the examples: 1 for sequences (length, n, ...); for some inputs and "
+    "layers, @input=1,PATTERN=1.  [default: as the network says, else 0]",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be stored, and whether it fits.")
 @resume_option
 @overwrite_option
@@ -183,6 +189,7 @@ def harvest(
     allow_random: bool,
     allow_batch: bool,
     allow_grad: bool,
+    batch_axis: str | None,
     dry_run: bool,
     resume: bool,
     overwrite: bool,
@@ -232,7 +239,13 @@ def harvest(
         "allow_batch": allow_batch,
         "allow_grad": allow_grad,
     }
-    what: dict[str, Any] = {"pooling": pooling, "masks": masks, "dtype": dtype, **allowed}
+    what: dict[str, Any] = {
+        "pooling": pooling,
+        "masks": masks,
+        "dtype": dtype,
+        "batch_axis": batch_axis,
+        **allowed,
+    }
     if dry_run:
         for job in jobs:
             plan = plan_harvest(job.model, job.loader, device=device, layers=job.layers, **what)

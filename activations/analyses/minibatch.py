@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import warn_of_unused
+from repsim.activations.capture.axes import LayerAxes
+from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, Arranged, BatchAxis
 from repsim.activations.capture.batches import to_device
 from repsim.activations.capture.faults import FIRST_BATCH, At, read, running
 from repsim.activations.capture.functions import Allowed, check_function
@@ -54,6 +56,7 @@ class NetworkSide:
         device: where to run.
         name: what to call it; by default its class.
         allowed: what its layers may depend on beside the example.
+        arranged: its batches, where their examples may lie along another axis than the first.
     """
 
     def __init__(
@@ -63,12 +66,15 @@ class NetworkSide:
         device: torch.device,
         name: str | None,
         allowed: Allowed,
+        arranged: Arranged | None = None,
     ) -> None:
         self._model = unwrap(model).to(device)
         self.name = name or type(self._model).__name__
         self._chosen = layers
         self._allowed = allowed
         self._layers: dict[str, str] = {}
+        self._axes: dict[str, LayerAxes] = {}
+        self._arranged = arranged
         self._kept = Unchanged(self._model)
 
     def __enter__(self) -> NetworkSide:
@@ -82,18 +88,34 @@ class NetworkSide:
     def digest(self) -> str:
         return network_digest(self._model)
 
+    @property
+    def _axis(self) -> BatchAxis:
+        return EXAMPLES_FIRST if self._arranged is None else self._arranged.axis
+
     def layers_of(self, batch: Any) -> list[str]:
         if not self._layers:
-            warn_of_unused(self._model, batch)
-            with self._kept.watching():
-                grad = self._allowed.grad
-                self._layers = addresses_of(trace_rows(self._model, batch, self._chosen, grad=grad))
-            check_function(self._model, batch, self._layers, self._allowed, self._kept)
+            grad = self._allowed.grad
+            # Of its own, for the outer one knows no network that is fed in another order.
+            with self._axis.fed(self._model), Unchanged(self._model) as kept:
+                warn_of_unused(self._model, batch)
+                with kept.watching():
+                    found = trace_rows(self._model, batch, self._chosen, self._axis, grad=grad)
+                self._layers = addresses_of(found)
+                self._axes = {name: each.axes for name, each in found.items()}
+                axes = {name: each.batch for name, each in self._axes.items()}
+                check_function(self._model, batch, self._layers, self._allowed, kept, axes)
         return list(self._layers)
 
     def take(self, batch: Any, reduce: Callable[[str, Any], Any], at: At) -> Mapping[str, Any]:
+        def first(layer: str, x: Tensor) -> Any:
+            axes = self._axes.get(layer)  # none of one that comes now and then
+            return reduce(layer, x if axes is None else axes.examples_first(x))
+
         grad = self._allowed.grad
-        with Capture(self._model, self._layers, reduce=reduce, grad=grad) as capture:
+        with (
+            self._axis.fed(self._model),
+            Capture(self._model, self._layers, reduce=first, grad=grad) as capture,
+        ):
             with running(self._model, batch, at, grad=grad):
                 capture.run(batch, whole=self._allowed.any)
             return capture.take(self._layers)

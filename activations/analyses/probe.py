@@ -19,7 +19,9 @@ import torch
 
 from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, TextTable
+from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.pooling import Pooling
+from repsim.activations.store.axes import stored_axes
 from repsim.configuration import setting
 from repsim.data.arrays import MAX_CLASSES
 from repsim.devices import float64_device
@@ -189,12 +191,17 @@ def probe_layers(
         head["input"]: row_space(torch.from_numpy(head["weight"])) for head in test.heads.values()
     }
     chosen = _chosen(train, layers, plan, spaces)
+    axes = stored_axes(train)
+    _check_axes(train, axes, chosen, plan.pooling)
     probes = plan.probes()
     labels, test_labels = (torch.from_numpy(store.labels) for store in (train, test))
     entries: list[ProbeEntry] = []
     classes = 0
     for layer in chosen:
-        sides = [_features(store, layer, plan.pooling, device).held() for store in (train, test)]
+        sides = [
+            _features(store, layer, plan.pooling, axes[layer], device).held()
+            for store in (train, test)
+        ]
         for asked in probes:
             x, x_test = (_component(side, asked["component"], spaces.get(layer)) for side in sides)
             solver, schedule = _parsed(asked["solver"])
@@ -275,6 +282,19 @@ def _check_pair(train: Store, test: Store) -> None:
         )
 
 
+def _check_axes(
+    store: Store, axes: Mapping[str, LayerAxes], layers: Sequence[str], pooling: str
+) -> None:
+    """Raise ``UsageError`` for an average of a layer whose channels are on an unknown axis."""
+    unknown = [layer for layer in layers if axes[layer].channels is None]
+    if unknown and Pooling(pooling).needs_axes:
+        raise UsageError(
+            f"layer {unknown[0]!r} of {store.name} is stored as {axes[unknown[0]].names()}, and "
+            f"nothing says which axis holds its channels; say --pooling channels_last+{pooling} or "
+            f"channels_first+{pooling}, or choose other layers"
+        )
+
+
 def _check_pooling(store: Store, pooling: str) -> None:
     """Averages can be averaged again, but what was left out does not come back."""
     kept = store.provenance().get("pooling", "none")
@@ -313,18 +333,30 @@ def _chosen(
 class _Reduced:
     """A stored layer (n, ...) that is reduced as it is read."""
 
-    def __init__(self, store: Store, layer: str, pooling: str, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        layer: str,
+        pooling: str,
+        axes: LayerAxes,
+        device: torch.device | str,
+    ) -> None:
         self._layer = store[layer]
         self._reduce = Pooling(pooling)
+        self._axes = axes
         self._device = device
         self.shape = (store.n, *self[:1].shape[1:])
 
     def __getitem__(self, rows: slice) -> torch.Tensor:
-        return self._reduce(torch.from_numpy(self._layer[rows]).to(self._device))
+        values = torch.from_numpy(self._layer[rows]).to(self._device)
+        return self._reduce(values, axes=self._axes)
 
 
-def _features(store: Store, layer: str, pooling: str, device: torch.device | str) -> Features:
-    return Features.of(_Reduced(store, layer, pooling, device), f"layer {layer!r} of {store.name}")
+def _features(
+    store: Store, layer: str, pooling: str, axes: LayerAxes, device: torch.device | str
+) -> Features:
+    rows = _Reduced(store, layer, pooling, axes, device)
+    return Features.of(rows, f"layer {layer!r} of {store.name}")
 
 
 def _component(rows: Features, component: str, space: RowSpace | None) -> Features:

@@ -27,6 +27,7 @@ from repsim.activations.analyses.augmentation import (
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
 from repsim.activations.analyses.minibatch import NetworkSide, moved, place, stream
 from repsim.activations.analyses.tables import certainty, map_notes, map_title
+from repsim.activations.capture.batch_axis import Arranged, BatchAxis, BatchAxisLike
 from repsim.activations.capture.functions import Allowed
 from repsim.activations.harvesting.loaders import ShuffledLoader, batches_in
 from repsim.ambient import full_precision
@@ -131,6 +132,7 @@ def compare(
     allow_random: bool = False,
     allow_batch: bool = False,
     allow_grad: bool = False,
+    batch_axis: BatchAxisLike | None = None,
     progress: Progress = silent,
 ) -> SimilarityMap:
     """Minibatch CKA of all pairs of layers (Nguyen et al. 2021), in one pass over the images.
@@ -156,6 +158,7 @@ def compare(
         allow_batch: compare a network whose layers depend on the batch of an example, or on batches
             before it; otherwise it is refused.
         allow_grad: let the networks compute gradients in their forward.
+        batch_axis: axis that holds the examples, as for ``repsim.harvest``.
         progress: told the batches done, where their number is known.
 
     Raises:
@@ -168,11 +171,14 @@ def compare(
         RepsimWarning: of layers that were not named and are left out for these reasons.
     """
     target, allowed = place(model_a, device), Allowed(allow_random, allow_batch, allow_grad)
+    chosen = None if batch_axis is None else BatchAxis(batch_axis)
+    batches = moved(loader, target)
+    arranged = Arranged(batches, (model_a, model_b), chosen, grad=allow_grad)
     a, b = (
-        NetworkSide(model_a, layers_a, target, name_a, allowed),
-        NetworkSide(model_b, layers_b, target, name_b, allowed),
+        NetworkSide(model_a, layers_a, target, name_a, allowed, arranged),
+        NetworkSide(model_b, layers_b, target, name_b, allowed, arranged),
     )
-    pairs = ((batch, batch) for batch in moved(loader, target))
+    pairs = ((batch, batch) for batch in arranged)
     total = batches_in(loader) or 0
     return stream([a, b], pairs, total, [a.name, b.name], kernel, progress)
 

@@ -76,6 +76,8 @@ def _check_one_input(batch: Sequence[Any]) -> None:
             f"a batch gave {len(batch)} dictionaries of {', '.join(map(str, first))}, as a loader "
             "with collate_fn=list does; expected one dictionary of tensors (n, ...)"
         )
+    for each in others:
+        _check_length(first, each)
     if _are_examples(batch) or any(_is_further(first, each) for each in others):
         raise UsageError(
             f"a batch gave {len(batch)} arrays, the first {tuple(first.shape)}, as a loader of "
@@ -83,6 +85,24 @@ def _check_one_input(batch: Sequence[Any]) -> None:
             "labels and ids: choose a view, or give several inputs as a dictionary by the names of "
             "the network's arguments"
         )
+
+
+def _check_length(first: Any, other: Any) -> None:
+    """Raise ``UsageError`` for labels or ids as many as another axis of the inputs is long."""
+    arrays = all(isinstance(each, (Tensor, np.ndarray)) and each.ndim for each in (first, other))
+    if (
+        not arrays
+        or other.ndim > 1
+        or len(other) not in first.shape[1:]
+        or len(other) == len(first)
+    ):
+        return
+    axis = tuple(first.shape).index(len(other), 1)
+    raise UsageError(
+        f"a batch gave inputs {tuple(first.shape)} and {len(other)} labels or ids; expected one "
+        f"for each of {len(first)}, or --batch-axis {axis} (batch_axis={axis}) if that axis holds "
+        "the examples"
+    )
 
 
 def _are_examples(batch: Sequence[Any]) -> bool:

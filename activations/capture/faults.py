@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,7 +178,8 @@ def _read(batches: Iterator[Any]) -> Generator[Any, None, None]:
                     raise
                 return
         yield batch
-        at = at.after(batch)
+        with suppress(UsageError):  # whoever takes the batch refuses it
+            at = at.after(batch)
 
 
 def _cut_short(cause: Cause) -> bool:

@@ -6,14 +6,15 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
-from repsim.activations.capture.batches import as_type, batch_size, pick
+from repsim.activations.capture.batches import as_type, batch_size, inputs_of, pick
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import Layers
@@ -80,14 +81,21 @@ class _Shown:
     Attributes:
         examples: three, or the whole batch of a network that does not run on three.
         places: in ``examples``, of those that make up each further batch.
+        axes: the axis of examples of each layer; the first of others.
     """
 
     examples: Any
     places: Sequence[Sequence[int]]
+    axes: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_function(
-    model: nn.Module, batch: Any, layers: Layers, allowed: Allowed, kept: Unchanged
+    model: nn.Module,
+    batch: Any,
+    layers: Layers,
+    allowed: Allowed,
+    kept: Unchanged,
+    axes: Mapping[str, int] | None = None,
 ) -> None:
     """Check that the layers of a network are functions of the example.
 
@@ -102,6 +110,7 @@ def check_function(
         layers: addresses, or addresses by name.
         allowed: what is no reason to refuse.
         kept: the state of the network, to which it is brought back.
+        axes: the axis that holds the examples of a layer, where it is not the first.
 
     Raises:
         CaptureError: a layer is random, keeps a state between calls or depends on its batch, and
@@ -111,12 +120,13 @@ def check_function(
         return
     with same_random_numbers(model), running(model, batch, grad=allowed.grad):
         try:
-            shown = _shown(model, batch, layers, allowed, kept)
+            shown = replace(_shown(model, batch, layers, allowed, kept), axes=axes or {})
             found = _judged(model, shown, layers, allowed, kept, _strict)
             if found is not None and not _certain(found):
                 found = _judged_in_wider(model, shown, layers, allowed, kept)
             if found is not None:
-                raise _refusal(_culprit(model, shown, found, allowed, kept))
+                culprit = _culprit(model, shown, found, allowed, kept)
+                raise _refusal(culprit, _is_sequence(batch))
         finally:
             kept.restore()
 
@@ -152,13 +162,21 @@ def _among(examples: Any, n: int) -> _Shown:
 
 
 def _values(
-    model: nn.Module, batch: Any, layers: Layers, allowed: Allowed, kept: Unchanged
+    model: nn.Module,
+    batch: Any,
+    layers: Layers,
+    allowed: Allowed,
+    kept: Unchanged,
+    axes: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Tensor]:
-    """The values that the layers give for a batch, of those that run, in order of execution."""
+    """The values that the layers give for a batch, of those that run, in order of execution.
+
+    The examples come first, from the axis where each layer has them.
+    """
     found: dict[str, Tensor] = {}
 
     def keep(layer: str, values: Tensor) -> None:
-        found[layer] = values.clone()
+        found[layer] = values.movedim(axes.get(layer, 0), 0).clone()
 
     with kept.watching(), Capture(model, layers, reduce=keep, grad=allowed.grad):
         run(model, batch)
@@ -176,7 +194,7 @@ def _judged(
     """The first layer that is no function of the example, and is not allowed to be none."""
 
     def see(batch: Any) -> dict[str, Tensor]:
-        return _values(model, batch, layers, allowed, kept)
+        return _values(model, batch, layers, allowed, kept, shown.axes)
 
     kept.restore()
     first = see(shown.examples)
@@ -288,7 +306,7 @@ def _judged_in_wider(
     with suppress(Exception):  # one that cannot be copied, or that names its type within
         wider = _WIDER[_type_of(model, shown)]
         copied = _copy(model, wider)
-        wide = _Shown(as_type(shown.examples, wider), shown.places)
+        wide = replace(shown, examples=as_type(shown.examples, wider))
         with Unchanged(copied) as state:
             return _judged(copied, wide, layers, allowed, state, _strict)
     return _judged(model, shown, layers, allowed, kept, rounding)
@@ -351,10 +369,18 @@ _REASONS = {
 }
 
 
-def _refusal(found: _Found) -> CaptureError:
+def _is_sequence(batch: Any) -> bool:
+    """True for inputs of three dimensions, of which the second may hold the examples."""
+    inputs = inputs_of(batch)
+    values = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    return any(getattr(each, "ndim", 0) == 3 for each in values)
+
+
+def _refusal(found: _Found, sequence: bool) -> CaptureError:
     reason, meaning, flag = _REASONS[found.kind]
     layer = f"layer {found.layer!r}" if found.layer else "the network runs other layers and"
+    axis = " say --batch-axis 1 (batch_axis=1) if that axis holds the examples,"
     return CaptureError(
-        f"{layer} {reason}; change that, or pass --allow-{flag} (allow_{flag}=True), which "
-        f"{meaning}"
+        f"{layer} {reason}; change that,{axis if sequence and found.kind == 'batch' else ''} or "
+        f"pass --allow-{flag} (allow_{flag}=True), which {meaning}"
     )

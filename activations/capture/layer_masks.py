@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -96,6 +97,7 @@ class LayerMasks:
         batch: the first, where the network lies.
         layers: addresses by name.
         rules: masks that are told.
+        axes: the axis that holds the examples of a layer, where it is not the first.
         grad: as for ``Capture``.
 
     Attributes:
@@ -111,6 +113,7 @@ class LayerMasks:
         batch: Any,
         layers: Mapping[str, str],
         rules: MaskRules,
+        axes: Mapping[str, int] = MappingProxyType({}),
         *,
         grad: bool = False,
     ) -> None:
@@ -120,6 +123,7 @@ class LayerMasks:
         self._modules = modules_of(model)
         self._known: list[tuple[Mask, Followers]] = []
         self._hints: list[tuple[Mask, Followers]] = []
+        self._axes = axes
         self._shapes: dict[str, tuple[int, ...]] = {}
         untold = {name: each for name, each in layers.items() if rules.of(name) is None}
         if untold and dictionary_of(batch):
@@ -159,7 +163,7 @@ class LayerMasks:
         n = batch_size(self.batch)
         for layer in layers:
             if layer in self._shapes:
-                self.of(layer, torch.empty((n, *self._shapes[layer][1:]), device="meta"))
+                self.of(layer, torch.empty((n, *self._shapes[layer]), device="meta"))
 
     def shows_padding(self, layer: str, values: Tensor) -> bool:
         """True if some position of a layer is padding, or may be."""
@@ -190,7 +194,11 @@ class LayerMasks:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 few = trace(self._model, head(self.batch, 3), layers, grad=self._grad)
-            self._shapes = {name: each.shape for name, each in few.items()}
+            self._shapes = {k: self._of_one(k, each.shape) for k, each in few.items()}
+
+    def _of_one(self, layer: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        axis = self._axes.get(layer, 0)
+        return shape[:axis] + shape[axis + 1 :]
 
     def _followers(self, mask: Mask, layers: Mapping[str, str]) -> Followers:
         return followers(self._model, self.batch, mask, layers, grad=self._grad)

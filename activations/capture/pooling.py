@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pad
 
+from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.tokens import narrowed, token_at
 from repsim.errors import ShapeError, UsageError, choices
 
@@ -29,8 +30,8 @@ STEPS = {
     "mask:NAME": "goes on with the tokens that are 1 there, as in mask:answer+avg",
     "positions": "makes every position, or token, an example of its own",
     "project:K": "projects onto K random directions, seeded",
-    "channels_last": "says that maps are (n, h, w, c)",
-    "channels_first": "says that sequences are (n, c, length)",
+    "channels_last": "says that the channels come last: (n, h, w, c) or (n, length, c)",
+    "channels_first": "says that they come first: (n, c, h, w) or (n, c, length)",
 }
 
 _NUMBER = r"[1-9]\d*"
@@ -53,9 +54,9 @@ _Step = Callable[[Tensor, int, Tensor | None, str], Tensor]
 class Pooling:
     """Steps that are applied to a layer's activations one after the other, such as ``grid:4``.
 
-    A map is (n, c, h, w), also with one or three dimensions of positions after the channels; a
-    sequence of tokens is (n, tokens, d). ``channels_last`` and ``channels_first`` say where a
-    network holds otherwise.
+    Without axes, a map is (n, c, h, w), also with three dimensions of positions after the channels,
+    and a sequence of tokens is (n, tokens, d). ``channels_last`` and ``channels_first`` say
+    otherwise, and come before all axes that are given.
 
     Attributes:
         text: the steps joined by ``+``, as in ``grid:4+project:512``.
@@ -102,6 +103,13 @@ class Pooling:
         return any(name == "positions" for name, _ in self.steps)
 
     @property
+    def needs_axes(self) -> bool:
+        """True if it matters which axis holds the channels, and no step says so."""
+        names = [name for name, _ in self.steps]
+        first = next((name for name in names if name not in ("none", "project")), _ORDERS[0])
+        return first not in _ORDERS
+
+    @property
     def asks_for_mask(self) -> bool:
         """True if it makes a difference which tokens are padding."""
         return any(name in (*_OF_TOKENS, "grid") for name, _ in self.steps)
@@ -110,6 +118,7 @@ class Pooling:
         self,
         activations: Tensor,
         *,
+        axes: LayerAxes | None = None,
         mask: Tensor | None = None,
         named: Mapping[str, Tensor] | None = None,
         layer: str = "",
@@ -119,16 +128,19 @@ class Pooling:
 
         Args:
             activations: (n, ...) of one layer.
+            axes: where the layer has its channels, if known.
             mask: (n, tokens), 0 where a token is padding.
             named: the masks (n, tokens) of ``mask:NAME``, by name.
             layer: its address, for errors and as part of the seed of ``project``.
             seed: the other part.
 
         Raises:
-            ShapeError: activations that a step has no meaning for.
+            ShapeError: activations that a step has no meaning for, or whose channels are anywhere.
         """
-        values, kept = activations, mask
+        values, kept, ordered = activations, mask, axes is None
         for name, after in self.steps:
+            if axes is not None and not ordered and name not in _ANY_ORDER:
+                values, ordered = axes.usually_ordered(values, layer), True
             if name == "mask":
                 kept = _narrowed(kept, after, named, values, layer)
             elif name == "project":
@@ -136,7 +148,14 @@ class Pooling:
             elif name != "none":
                 at = _fitting(kept, values, name, layer)
                 values = _STEPS[name](values, int(after or 0), at, layer)
+            ordered = ordered or name in _ORDERS
         return values
+
+    def names_of_axes(self, axes: LayerAxes, shape: tuple[int, ...]) -> str:
+        """Names of the axes of what is kept, of shape (n, ...), of a layer with some axes."""
+        if len(shape) == axes.ndim and all(name in ("none", "project") for name, _ in self.steps):
+            return axes.names()
+        return LayerAxes.usual(len(shape)).names()
 
 
 class PoolingRules:
@@ -273,6 +292,12 @@ def _channels_first(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Te
     return x.transpose(1, 2) if x.ndim == 3 else x
 
 
+#: Steps that bring activations to the usual order of axes.
+_ORDERS = ("channels_last", "channels_first")
+
+#: Steps for which it does not matter which axis holds the channels.
+_ANY_ORDER = ("none", "project", *_ORDERS)
+
 _STEPS: dict[str, _Step] = {
     "avg": _avg,
     "grid": _grid,
@@ -319,16 +344,6 @@ def _unfit(step: str, expected: str, x: Tensor, layer: str) -> ShapeError:
         f"layer {layer!r} gives {tuple(x.shape)}, but {step} needs {expected}; give the layer a "
         f"pooling of its own, as in --pooling '{layer}=none,*={step}'"
     )
-
-
-def axes(ndim: int) -> str:
-    """Names of the axes of stored activations with ``ndim`` dimensions."""
-    names = {
-        2: ("example", "feature"),
-        3: ("example", "token", "feature"),
-        4: ("example", "channel", "height", "width"),
-    }
-    return ",".join(names.get(ndim, ("example", *(f"axis{i}" for i in range(1, ndim)))))
 
 
 def width(shape: tuple[int, ...]) -> int:

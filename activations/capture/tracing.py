@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
+from repsim.activations.capture.axes import LayerAxes, layer_axes
+from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
 from repsim.activations.capture.batches import batch_size, head
+from repsim.activations.capture.dimensions import Axes, Role, fresh, role_of
 from repsim.activations.capture.faults import running
+from repsim.activations.capture.following import Following
 from repsim.activations.capture.hooks import Capture, listed
 from repsim.activations.capture.modules import Choice, Layers, unwrap
 from repsim.activations.capture.stacks import with_short_names
 from repsim.activations.capture.unchanged import same_random_numbers
 from repsim.errors import CaptureError, RepsimWarning
 from repsim.layers import Address
+
+Looked = TypeVar("Looked")
 
 
 class Traced(NamedTuple):
@@ -36,6 +42,24 @@ class Traced(NamedTuple):
     shape: tuple[int, ...]
     dtype: torch.dtype
     address: str = ""
+
+
+class TracedRows(NamedTuple):
+    """A layer that has a row for each example.
+
+    Attributes:
+        module: name of the module's class.
+        shape: as the layer gives it.
+        dtype: a floating-point type.
+        address: of a layer that is called by a short name; otherwise empty.
+        axes: of what it gives.
+    """
+
+    module: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    address: str
+    axes: LayerAxes
 
 
 def trace(
@@ -60,18 +84,30 @@ def trace(
     return _trace(model, batch, layers, grad)[0]
 
 
-def addresses_of(traced: Mapping[str, Traced]) -> dict[str, str]:
+def addresses_of(traced: Mapping[str, Traced] | Mapping[str, TracedRows]) -> dict[str, str]:
     """The addresses of layers by their names, as ``Capture`` takes them."""
     return {name: each.address or name for name, each in traced.items()}
 
 
 def trace_rows(
-    model: nn.Module, batch: Any, layers: Layers = None, *, grad: bool = False
-) -> dict[str, Traced]:
-    """``trace``, of those values that have a row for each example.
+    model: nn.Module,
+    batch: Any,
+    layers: Layers = None,
+    batch_axis: BatchAxis = EXAMPLES_FIRST,
+    *,
+    grad: bool = False,
+) -> dict[str, TracedRows]:
+    """``trace``, of those values that have a row for each example, with the axes of each.
 
-    Looks at three and at two examples of the batch, for a dimension that is 2 may be two layers of
-    a recurrent network; at the whole batch where the network does not run on three.
+    Looks at three and at two examples of the batch: the axis that grows with them holds them. It
+    looks at the whole batch where the network does not run on three.
+
+    Args:
+        model: any module.
+        batch: with the examples first, where the network lies.
+        layers: as for ``trace``.
+        batch_axis: of layers, where it was said.
+        grad: as for ``Capture``.
 
     Raises:
         CaptureError: a layer that was named has no such value, or the network does not run on the
@@ -82,36 +118,99 @@ def trace_rows(
     """
     if batch_size(batch) > 3:
         with suppress(Exception):  # the whole batch will tell, or fail in the same way
-            return _trace_rows(model, head(batch, 3), layers, grad)
+            return _trace_rows(model, head(batch, 3), layers, batch_axis, grad)
     with running(model, batch, grad=grad):
-        return _trace_rows(model, batch, layers, grad)
+        return _trace_rows(model, batch, layers, batch_axis, grad)
 
 
-def _trace_rows(model: nn.Module, batch: Any, layers: Layers, grad: bool) -> dict[str, Traced]:
+def _trace_rows(
+    model: nn.Module, batch: Any, layers: Layers, batch_axis: BatchAxis, grad: bool
+) -> dict[str, TracedRows]:
     n = batch_size(batch)
-    traced, groups = _trace(model, batch, layers, grad)
-    odd = {name for name, each in traced.items() if each.shape[:1] != (n,)}
+    traced, groups, followed = _followed(model, batch, layers, grad)
+    fewer: dict[str, Traced] = {}
     if n in (2, 3):
         with suppress(Exception):
             fewer = trace(model, head(batch, n - 1), addresses_of(traced), grad=grad)
-            odd |= {name for name, each in fewer.items() if each.shape[:1] != (n - 1,)}
+    batch_axis.check(traced)
+    growing = {name: _growing(each, fewer.get(name), n) for name, each in traced.items()}
+    found = {
+        name: _axis_of_examples(axes, followed[name], batch_axis, name)
+        for name, axes in growing.items()
+    }
+    odd = {name for name, axis in found.items() if axis is None}
     lost = [names for choice, names in groups if choice.exact and odd.issuperset(names)]
     if lost or len(odd) == len(traced):
-        raise CaptureError(f"{_rowless(lost[0] if lost else traced, traced, n)}; choose others")
+        names = lost[0] if lost else traced
+        raise CaptureError(f"{_rowless(names, traced, n, growing)}; choose others")
     if odd:
         left = [name for name in traced if name in odd]
-        warnings.warn(f"left out: {_rowless(left, traced, n)}", RepsimWarning, stacklevel=3)
-    return {name: each for name, each in traced.items() if name not in odd}
+        reason = _rowless(left, traced, n, growing)
+        warnings.warn(f"left out: {reason}", RepsimWarning, stacklevel=3)
+    return {
+        name: TracedRows(*traced[name], layer_axes(followed[name], traced[name].module, axis))
+        for name, axis in found.items()
+        if axis is not None
+    }
+
+
+def _growing(traced: Traced, fewer: Traced | None, n: int) -> list[int]:
+    """The axes as long as there are examples, and one shorter with one less."""
+    axes = [k for k, size in enumerate(traced.shape) if size == n]
+    if fewer is None:
+        return axes
+    return [k for k in axes if fewer.shape[k : k + 1] == (n - 1,)]
+
+
+def _axis_of_examples(
+    growing: Sequence[int], followed: Axes, batch_axis: BatchAxis, layer: str
+) -> int | None:
+    """The axis that holds the examples of a layer; None where it has no row for each."""
+    said = batch_axis.of_layer(layer)
+    if said is not None:
+        return said if said in growing else None
+    seen = [k for k in growing if role_of(followed[k]) is Role.EXAMPLE]
+    if seen or 0 in growing:
+        return seen[0] if seen else 0
+    others = batch_axis.of_others
+    unclear = Role.UNCLEAR in map(role_of, followed)  # such as the layers of a recurrent state
+    return others if others in growing and not unclear else None
+
+
+def _followed(
+    model: nn.Module, batch: Any, layers: Layers, grad: bool
+) -> tuple[dict[str, Traced], list[tuple[Choice, list[str]]], dict[str, Axes]]:
+    """The layers that would be recorded, in all and for each choice, and their dimensions."""
+    following = Following(unwrap(model))
+    try:
+        with following.fed(unwrap(model), batch_size(batch)):
+            return _look(model, batch, layers, grad, following.axes)
+    except Exception:  # one that minds to be followed runs without, or fails in the same way
+        return _look(model, batch, layers, grad, lambda x: fresh(x.shape))
 
 
 def _trace(
     model: nn.Module, batch: Any, layers: Layers, grad: bool
 ) -> tuple[dict[str, Traced], list[tuple[Choice, list[str]]]]:
     """The layers that would be recorded, in all and for each choice."""
+    traced, groups, _ = _look(model, batch, layers, grad, lambda x: None)
+    return traced, groups
+
+
+def _look(
+    model: nn.Module,
+    batch: Any,
+    layers: Layers,
+    grad: bool,
+    look: Callable[[Tensor], Looked],
+) -> tuple[dict[str, Traced], list[tuple[Choice, list[str]]], dict[str, Looked]]:
+    """``_trace``, with what ``look`` finds of each layer as it comes."""
     model = unwrap(model)
     with same_random_numbers(model):
         meant = with_short_names(model, batch, layers, grad=grad)
-        capture = Capture(model, meant, reduce=lambda _, x: (tuple(x.shape), x.dtype), grad=grad)
+        capture = Capture(
+            model, meant, reduce=lambda _, x: (tuple(x.shape), x.dtype, look(x)), grad=grad
+        )
         with capture:
             with _forwards() as forwarded:
                 run(model, batch)
@@ -120,11 +219,11 @@ def _trace(
             taken = capture.take()
     named = {choice.name: str(choice.address) for choice in capture.choices if choice.name}
     traced = {}
-    for name, (shape, dtype) in taken.items():
+    for name, (shape, dtype, _) in taken.items():
         address = named.get(name, "")
         module = capture.modules[Address.parse(address or name, capture.modules).module]
         traced[name] = Traced(type(module).__name__, shape, dtype, address)
-    return traced, groups
+    return traced, groups, {name: looked for name, (*_, looked) in taken.items()}
 
 
 @contextmanager
@@ -151,6 +250,18 @@ def _forwards() -> Iterator[set[nn.Module]]:
         sys.setprofile(None)
 
 
-def _rowless(names: Iterable[str], traced: Mapping[str, Traced], n: int) -> str:
+def _rowless(
+    names: Iterable[str], traced: Mapping[str, Traced], n: int, growing: Mapping[str, Sequence[int]]
+) -> str:
+    """The reason why some layers have no rows, and the axis that may hold the examples."""
+    names = list(names)
     shapes = [f"{name!r} {traced[name].shape}" for name in names]
-    return f"no row for each of {n} examples in {listed(shapes)}"
+    reason = f"no row for each of {n} examples in {listed(shapes)}"
+    told = [(name, growing[name][0]) for name in names if len(growing[name]) == 1]
+    if not told:
+        return reason
+    name, axis = told[0]
+    return (
+        f"{reason}; where axis {axis} of {name!r} holds them, say --batch-axis '{name}={axis}' "
+        f"(batch_axis={{{name!r}: {axis}}})"
+    )

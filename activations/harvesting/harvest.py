@@ -15,6 +15,12 @@ from torch import nn
 
 from repsim._version import __version__
 from repsim.activations.capture.arguments import label_arguments, warn_of_unused
+from repsim.activations.capture.batch_axis import (
+    BatchAxis,
+    BatchAxisLike,
+    Lengths,
+    find_batch_axis,
+)
 from repsim.activations.capture.batches import batch_size, to_device
 from repsim.activations.capture.faults import FIRST_BATCH, read, running
 from repsim.activations.capture.functions import Allowed, check_function
@@ -38,6 +44,7 @@ from repsim.activations.harvesting.token_rows import token_rows
 from repsim.activations.harvesting.verification import batch_digests, check_first_batch
 from repsim.activations.store.format import LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore
+from repsim.activations.store.unfinished import provenance_of
 from repsim.activations.store.writer import StoreWriter, write_store
 from repsim.ambient import full_precision
 from repsim.devices import find_device
@@ -47,7 +54,9 @@ from repsim.networks.weights import network_digest
 from repsim.progress import Progress, silent
 
 #: Provenance that stores of versions 1 and 2 do not have: they are not asked about it.
-_SINCE_VERSION_3 = ("allowed", "files", "image_size", "sampling")
+_SINCE_VERSION_3 = ("allowed", "axes", "batch_axis", "files", "image_size", "sampling")
+
+_NO_BATCH = "the loader gave no batch; expected at least one example"
 
 
 @full_precision()
@@ -70,6 +79,7 @@ def harvest(
     allow_random: bool = False,
     allow_batch: bool = False,
     allow_grad: bool = False,
+    batch_axis: BatchAxisLike | None = None,
     progress: Progress = silent,
 ) -> ActivationStore:
     """Run a network over a loader and store the activations of its layers.
@@ -109,6 +119,10 @@ def harvest(
             batches before it; otherwise it is refused.
         allow_grad: let the network compute gradients in its forward, as one that gives forces of an
             energy does. It needs more memory.
+        batch_axis: axis that holds the examples, of the inputs and of layers that do not say; or
+            pairs of pattern and axis, as ``"@input:src=1,encoder.*=1"`` or ``{"@input": 1}``. By
+            default as the modules say that have ``batch_first``, otherwise the first; ``resume``
+            takes what was said before.
         progress: told the examples done.
 
     Raises:
@@ -116,7 +130,8 @@ def harvest(
         CaptureError: a layer that is never called, or gives no tensor; a network that is no
             function of the example, see ``check_function``; or an error of the network's or the
             loader's own code, which is its cause.
-        ShapeError: activations whose shape changes, or that a reduction does not fit.
+        ShapeError: activations whose shape changes, that a reduction does not fit, or that are
+            averaged where nothing says which axis holds the channels.
         NonFiniteError: NaN or infinity in a layer.
         StoreError: no room, or an unfinished store of another harvest.
     """
@@ -126,6 +141,7 @@ def harvest(
     refuse_existing(path, overwrite or resume)
     if part_path(path).is_file() and not (resume or overwrite):
         raise UsageError(f"{path} has an unfinished harvest; pass --resume or --overwrite")
+    chosen = _chosen_axis(path, batch_axis, resume and not overwrite)
     n = count_examples(loader, examples)
     model = unwrap(model)
     target = _device_of(model) if device is None else find_device(device)
@@ -146,13 +162,19 @@ def harvest(
     check_repeats(loader)
     with ExitStack() as stack:
         batches = stack.enter_context(closing(ahead(read(loader))))
-        first = _first(batches)
+        given = _first(batches)
+        axis = find_batch_axis(chosen, model.to(target), to_device(given, target), grad=allow_grad)
+        axis = axis.beside({*reduce.masks, *told.names})
+        first = _examples_first(axis, given)
         check_rows(loader, first)
         recorded["batch_size"] = batch_size(first)
-        kept = stack.enter_context(Unchanged(model.to(target)))
+        stack.enter_context(axis.fed(model))
+        kept = stack.enter_context(Unchanged(model))
         shown = to_device(first, target)
-        plan, masks_of = _plan(model, shown, loader, layers, reduce, told, dtype, n, kept, allowed)
-        recorded["n"] = plan.n
+        plan, masks_of = _plan(
+            model, shown, loader, layers, reduce, told, dtype, n, kept, allowed, axis
+        )
+        recorded |= {"n": plan.n, **plan.unusual_axes, **axis.record()}
         if plan.short:
             recorded["addresses"] = plan.short
         rows = HarvestRows(
@@ -182,8 +204,9 @@ def harvest(
             resume=resume and not overwrite,
             compression=compression,
         ) as writer:
-            every = chain([first], batches)
-            _write(model, every, writer, rows, n, target, progress, allowed)
+            every = chain([first], map(axis.examples_first, batches))
+            lengths = Lengths(axis)
+            _write(model, every, writer, rows, n, target, progress, allowed, lengths)
     return ActivationStore(path)
 
 
@@ -201,6 +224,7 @@ def plan_harvest(
     allow_random: bool = False,
     allow_batch: bool = False,
     allow_grad: bool = False,
+    batch_axis: BatchAxisLike | None = None,
 ) -> HarvestPlan:
     """The plan of a ``harvest``: some examples are shown to the network, nothing is written.
 
@@ -210,13 +234,16 @@ def plan_harvest(
     reduce, allowed = PoolingRules(pooling), Allowed(allow_random, allow_batch, allow_grad)
     told = MaskRules(masks)
     n = count_examples(loader, examples)
-    first = _first(read(loader))
-    check_rows(loader, first)
-    model = unwrap(model)
+    chosen = None if batch_axis is None else BatchAxis(batch_axis)
+    model, allowed = unwrap(model), Allowed(allow_random, allow_batch, allow_grad)
     target = _device_of(model) if device is None else find_device(device)
-    moved = to_device(first, target)
-    with Unchanged(model.to(target)) as kept:
-        plan, _ = _plan(model, moved, loader, layers, reduce, told, dtype, n, kept, allowed)
+    given = to_device(_first(read(loader)), target)
+    axis = find_batch_axis(chosen, model.to(target), given, grad=allow_grad)
+    axis = axis.beside({*reduce.masks, *told.names})
+    first = _examples_first(axis, given)
+    check_rows(loader, first)
+    with axis.fed(model), Unchanged(model) as kept:
+        plan, _ = _plan(model, first, loader, layers, reduce, told, dtype, n, kept, allowed, axis)
     return plan
 
 
@@ -231,23 +258,50 @@ def _plan(
     n: int,
     kept: Unchanged,
     allowed: Allowed,
+    axis: BatchAxis,
 ) -> tuple[HarvestPlan, LayerMasks]:
     """The layers and rows of a harvest, and where padding is; what is refused is refused here."""
-    plan = plan_layers(model, batch, layers, reduce, dtype, n, kept, grad=allowed.grad)
+    plan = plan_layers(model, batch, layers, reduce, dtype, n, kept, axis, grad=allowed.grad)
     shown = plan.fed(batch)
-    check_function(model, shown, plan.addresses, allowed, kept)
+    check_function(model, shown, plan.addresses, allowed, kept, plan.batch_axes)
     warn_of_shifted_positions(model, shown, plan.addresses, kept, grad=allowed.grad)
-    masks = LayerMasks(model, shown, plan.addresses, told, grad=allowed.grad)
+    masks = LayerMasks(model, shown, plan.addresses, told, plan.batch_axes, grad=allowed.grad)
     warn_of_unused(model, shown, masks.used)
     masks.check([layer for layer in plan.layers if reduce.of(layer).asks_for_mask])
     tokens = token_rows(plan.layers, reduce, masks)
     return (plan if tokens is None else plan.by_tokens(tokens, loader)), masks
 
 
+def _chosen_axis(path: Path, chosen: BatchAxisLike | None, resume: bool) -> BatchAxis | None:
+    """The axes that were said, now or in the harvest that is continued; None without.
+
+    Raises:
+        StoreError: others were said then.
+    """
+    said = None if chosen is None else BatchAxis(chosen)
+    if not resume or not (provenance := provenance_of(path)):
+        return said
+    before = provenance.get("batch_axis")
+    if said is not None and str(said) != (before or "0"):
+        raise StoreError(
+            f"{path.absolute()} has batch axis {before or 0}, now it is {said}",
+            "leave it out, or pass --overwrite to begin anew",
+        )
+    return said if before is None else BatchAxis(before)
+
+
 def _first(batches: Iterator[Any]) -> Any:
     first = next(batches, None)
-    if first is None or not batch_size(first):
-        raise UsageError("the loader gave no batch; expected at least one example")
+    if first is None:
+        raise UsageError(_NO_BATCH)
+    return first
+
+
+def _examples_first(axis: BatchAxis, batch: Any) -> Any:
+    """The first batch with the examples of each input first, checked to have some."""
+    first = axis.examples_first(batch)
+    if not batch_size(first):
+        raise UsageError(_NO_BATCH)
     return first
 
 
@@ -260,6 +314,7 @@ def _write(
     device: torch.device,
     progress: Progress,
     allowed: Allowed,
+    lengths: Lengths,
 ) -> None:
     """Run the network over the batches that are not in the file yet, and write them.
 
@@ -271,8 +326,11 @@ def _write(
         Capture(model, rows.plan.addresses, reduce=rows.into(stream), grad=grad) as capture,
     ):
         for batch in batches:
+            lengths.add(batch)
+            if at.begin + batch_size(batch) > n:
+                raise lengths.refusal(f"{writer.path}: more than the {n} examples expected", n)
             ids, digests = rows.ids(batch, at.begin), batch_digests(model, rows.plan.fed(batch))
-            end, until = at.begin + batch_size(batch), written + len(ids)
+            until = written + len(ids)
             if until <= writer.begun:
                 writer.check(ids, digests.repeat(rows.counts(batch)), written)
             elif written < writer.begun:
@@ -290,7 +348,10 @@ def _write(
                 capture.take(rows.plan.layers)
                 stream.commit(examples)
             at, written = at.after(batch), until
-            progress(min(end, n), n, "")
+            progress(at.begin, n, "")
+    if at.begin < n:
+        arrived = f"{writer.path}: {at.begin} of {n} examples arrived; it stays unfinished"
+        raise lengths.refusal(arrived, n)
 
 
 def _finished(
@@ -301,7 +362,8 @@ def _finished(
     before = store.provenance()
     now = json.loads(json.dumps(recorded))
     untold = _SINCE_VERSION_3 if store.version < 3 else ()
-    changed = [key for key in now if before.get(key) != now[key] and key not in untold]
+    said = {*now, *({"batch_axis"} & before.keys())}
+    changed = sorted(key for key in said - {*untold} if before.get(key) != now.get(key))
     if set(layers) != set(store.layers):
         changed.append("layers")
     if [each.decode() for each in store.example_ids[: len(ids)]] != list(ids):

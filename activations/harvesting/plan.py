@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from repsim.activations.capture.arguments import unnamed
+from repsim.activations.capture.axes import LayerAxes
+from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
 from repsim.activations.capture.batches import without
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.tracing import addresses_of, trace_rows
@@ -33,6 +35,7 @@ class HarvestPlan:
         rows_each: rows that one example gives, or at most where tokens become examples; 1 unless
             positions do.
         addresses: of the layers in the network, by their names.
+        axes: of what each layer gives.
         tokens: those that become examples; None where every position does, or none.
         masks: entries of a batch that choose tokens, and are no arguments of the network.
     """
@@ -41,6 +44,7 @@ class HarvestPlan:
     n: int
     rows_each: int
     addresses: dict[str, str]
+    axes: dict[str, LayerAxes]
     tokens: TokenRows | None = None
     masks: tuple[str, ...] = ()
 
@@ -62,6 +66,21 @@ class HarvestPlan:
         """The addresses of the layers that have short names."""
         return {name: each for name, each in self.addresses.items() if name != each}
 
+    @property
+    def batch_axes(self) -> dict[str, int]:
+        """The axis that holds the examples, of layers where it is not the first."""
+        return {name: each.batch for name, each in self.axes.items() if each.batch}
+
+    @property
+    def unusual_axes(self) -> dict[str, dict[str, str]]:
+        """As provenance has them: of layers other than (n, c, ...) maps and (n, tokens, d)."""
+        named = {
+            name: each.names(given=True)
+            for name, each in self.axes.items()
+            if each != LayerAxes.usual(each.ndim)
+        }
+        return {"axes": named} if named else {}
+
 
 def plan_layers(
     model: nn.Module,
@@ -71,6 +90,7 @@ def plan_layers(
     dtype: str | None,
     n: int,
     kept: Unchanged,
+    batch_axis: BatchAxis = EXAMPLES_FIRST,
     *,
     grad: bool = False,
 ) -> HarvestPlan:
@@ -82,17 +102,19 @@ def plan_layers(
     rows: dict[str, int] = {}
     masks = unnamed(model, pooling.masks)
     with kept.watching():
-        found = trace_rows(model, without(batch, masks), layers, grad=grad)
+        found = trace_rows(model, without(batch, masks), layers, batch_axis, grad=grad)
     kept.restore()
     pooling.check(found)
     for name, traced in found.items():
         # Shapes are all that is asked for, and a tensor without numbers has those.
-        reduced = pooling.of(name)(
-            torch.empty(traced.shape, dtype=traced.dtype, device="meta"), layer=name
-        )
+        given = torch.empty(traced.shape, dtype=traced.dtype, device="meta")
+        given, reduction = traced.axes.examples_first(given), pooling.of(name)
+        reduced = reduction(given, axes=traced.axes, layer=name)
         stored = dtype or str(traced.dtype).removeprefix("torch.")
-        specs[name] = LayerSpec(traced.module, tuple(reduced.shape[1:]) or (1,), stored)
-        rows[name] = len(reduced) // traced.shape[0]
+        shape = (len(reduced), *(reduced.shape[1:] or (1,)))
+        names = reduction.names_of_axes(traced.axes, shape)
+        specs[name] = LayerSpec(traced.module, shape[1:], stored, names)
+        rows[name] = len(reduced) // len(given)
     (first, rows_each), *others = rows.items()
     for other, count in others:
         if count != rows_each:
@@ -100,7 +122,8 @@ def plan_layers(
                 f"layer {first!r} gives {rows_each} rows an example, {other!r} gives {count}; for "
                 "positions, choose layers of one size, or bring them to one: grid:K+positions"
             )
-    return HarvestPlan(specs, n * rows_each, rows_each, addresses_of(found), masks=masks)
+    axes = {name: traced.axes for name, traced in found.items()}
+    return HarvestPlan(specs, n * rows_each, rows_each, addresses_of(found), axes, masks=masks)
 
 
 def check_choices(dtype: str | None, compression: str) -> None:

@@ -85,11 +85,14 @@ class HarvestRows:
         poolings = {name: self._pooling.of(name) for name in self.plan.layers}
 
         def take(layer: str, values: Tensor) -> None:
+            axes = self.plan.axes[layer]
+            values = axes.examples_first(values)
             self._look_for_padding(layer, values, poolings[layer])
             if dtypes[layer] == torch.float32:
                 values = values.float()  # halves are reduced in what they are stored as
             reduced = poolings[layer](
                 values,
+                axes=axes,
                 mask=self._mask(layer, values, poolings[layer]),
                 named=self.named,
                 layer=layer,

@@ -36,11 +36,13 @@ class LayerSpec:
         module: class of the module.
         shape: of one row.
         dtype: ``"float32"``, ``"bfloat16"`` or another number type.
+        axes: names of the axes, separated by commas; by default those of maps and tokens.
     """
 
     module: str
     shape: tuple[int, ...]
     dtype: str
+    axes: str = ""
 
     @property
     def columns(self) -> int:

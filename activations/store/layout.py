@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from repsim.activations.capture.pooling import axes
+from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.store.blocks import BFLOAT16
 from repsim.activations.store.checksums import ALGORITHM
 from repsim.activations.store.direct_io import ALIGNMENT
@@ -62,7 +62,7 @@ def create_file(
         dataset = allocate(group, key_of(address), (n, *spec.shape), spec.dtype)
         dataset.attrs["order"] = order
         dataset.attrs["module"] = spec.module
-        dataset.attrs["axes"] = axes(1 + len(spec.shape))
+        dataset.attrs["axes"] = spec.axes or LayerAxes.usual(1 + len(spec.shape)).names()
         if key_of(address) != address:
             dataset.attrs["address"] = address
         block = dataset.chunks[0]

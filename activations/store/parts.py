@@ -211,8 +211,8 @@ def join_stores(
     """Write one store of all examples of several; the errors are those of ``JoinedStore``."""
     with JoinedStore(paths) as joined:
         layers = {
-            record["layer"]: LayerSpec(record["module"], record["shape"][1:], record["dtype"])
-            for record in joined.describe()
+            each["layer"]: LayerSpec(each["module"], each["shape"][1:], each["dtype"], each["axes"])
+            for each in joined.describe()
         }
         targets = [each.name for each in joined.targets]
         with write_store(

@@ -17,6 +17,7 @@ from repsim.activations.store.format import (
     LayerSpec,
     TargetSpec,
     address_of,
+    part_path,
     text_of,
 )
 from repsim.errors import StoreError
@@ -41,6 +42,17 @@ def open_part(part: Path) -> h5py.File | None:
         if "unable to lock file" in str(error):
             raise StoreError(busy(part)) from None
         return None  # killed while it was laid out: no row was written yet
+
+
+def provenance_of(path: Path) -> dict[str, Any]:
+    """The provenance of a store, finished or not; empty where there is none that can be read."""
+    for each in (path, part_path(path)):
+        try:
+            with h5py.File(each, "r") as file:
+                return dict(json.loads(text_of(file, "provenance")))
+        except DAMAGE:
+            continue
+    return {}
 
 
 def continues(

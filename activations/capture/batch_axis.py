@@ -1,0 +1,289 @@
+"""The axis of examples: said by rules, or seen in a network that reads sequences first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from repsim.activations.capture.arguments import run
+from repsim.activations.capture.batches import ABOUT
+from repsim.activations.capture.dimensions import Axes, Role, role_of
+from repsim.activations.capture.following import Following
+from repsim.activations.capture.hooks import Capture
+from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
+from repsim.errors import StoreError, UsageError
+
+#: The address of the inputs of a network.
+INPUT = "@input"
+
+BatchAxisLike = int | str | Mapping[str, int]
+
+
+class BatchAxis:
+    """The axis that holds the examples, of inputs and layers: the first rule that matches.
+
+    Args:
+        chosen: one axis, that of the inputs and of layers that do not say; or pairs of pattern and
+            axis, as ``"@input:src=1,encoder.*=1"`` or ``{"encoder.*": 1}``. ``@input`` is the
+            input, ``@input:NAME`` that of a dictionary.
+
+        beside: entries of a batch, other than masks of padding, that a rule for all inputs does not
+            mean.
+
+    Raises:
+        UsageError: not understood.
+    """
+
+    def __init__(
+        self, chosen: BatchAxisLike | None = None, beside: Collection[str] = frozenset()
+    ) -> None:
+        self._rules = dict(_pairs(chosen))
+        self._beside = frozenset(beside)
+
+    def beside(self, names: Collection[str]) -> BatchAxis:
+        """The same with entries that a rule for all inputs does not mean."""
+        return BatchAxis(self._rules, names)
+
+    def __bool__(self) -> bool:
+        """True if some axis is not the first, or was said to be."""
+        return bool(self._rules)
+
+    def __str__(self) -> str:
+        """As it is written, and as provenance records it."""
+        if set(self._rules) == {"*"}:
+            return str(self._rules["*"])
+        return ",".join(f"{pattern}={axis}" for pattern, axis in self._rules.items())
+
+    def record(self) -> dict[str, str]:
+        """As provenance has it; empty where the examples come first and nobody said so."""
+        return {"batch_axis": str(self)} if self else {}
+
+    def of_layer(self, layer: str) -> int | None:
+        """The axis of a layer that a rule names, or None."""
+        return next((a for p, a in self._rules.items() if p != "*" and _matches(p, layer)), None)
+
+    @property
+    def of_others(self) -> int | None:
+        """The axis of layers that do not say themselves, or None."""
+        return self._rules.get("*")
+
+    def of_input(self, name: str) -> int:
+        """The axis of the input of a name; an only one may come without."""
+        for pattern, axis in self._rules.items():
+            if pattern in (INPUT, "*"):
+                # Masks of padding are (n, tokens), whatever the order of the tokens' values.
+                masks = name.endswith(("padding_mask", "attention_mask"))
+                return 0 if masks or name in self._beside else axis
+            if pattern.startswith(f"{INPUT}:") and (
+                not name or _matches(pattern, f"{INPUT}:{name}")
+            ):
+                return axis
+        return 0
+
+    def check(self, layers: Collection[str]) -> None:
+        """Raise ``UsageError`` if a pattern is of no layer."""
+        for pattern in self._rules:
+            own = pattern == "*" or pattern.startswith(INPUT)
+            if not own and not any(_matches(pattern, layer) for layer in layers):
+                raise UsageError(
+                    f"batch axis of {pattern!r}: it matches none of {', '.join(layers)}"
+                )
+
+    def examples_first(self, batch: Any) -> Any:
+        """A batch with the examples of every input at axis 0."""
+        if not self._rules:
+            return batch
+        if isinstance(batch, (tuple, list)) and batch:
+            return [self.examples_first(batch[0]), *batch[1:]]
+        if isinstance(batch, Mapping):
+            return {name: x if name in ABOUT else self._first(name, x) for name, x in batch.items()}
+        return self._first("", batch)
+
+    def _first(self, name: str, x: Any) -> Any:
+        axis = self.of_input(name)
+        if not axis or not isinstance(x, (Tensor, np.ndarray)) or x.ndim < 2:
+            return x
+        if axis >= x.ndim:
+            raise UsageError(
+                f"{_called(name)} is {tuple(x.shape)} and has no axis {axis}; pass another "
+                "--batch-axis (batch_axis)"
+            )
+        return x.movedim(axis, 0) if isinstance(x, Tensor) else np.moveaxis(x, axis, 0)
+
+    @contextmanager
+    def fed(self, model: nn.Module) -> Iterator[None]:
+        """A block in which a network takes inputs with the examples first, and sees its own."""
+        if not self._rules:
+            yield
+            return
+
+        def back(module: nn.Module, args: Any, kwargs: Any) -> Any:
+            args = tuple(self._own("" if k == 0 else None, x) for k, x in enumerate(args))
+            return args, {name: self._own(name, x) for name, x in kwargs.items()}
+
+        handle = model.register_forward_pre_hook(back, with_kwargs=True, prepend=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _own(self, name: str | None, x: Any) -> Any:
+        axis = 0 if name is None else self.of_input(name)
+        if not axis or not isinstance(x, Tensor) or x.ndim < 2:
+            return x
+        return x.movedim(0, axis).contiguous()
+
+
+def _pairs(chosen: BatchAxisLike | None) -> Iterator[tuple[str, int]]:
+    if chosen is None:
+        return
+    if isinstance(chosen, str):
+        parts = [each.rpartition("=") for each in chosen.split(",")]
+        given: Any = [(pattern.strip() or "*", axis) for pattern, _, axis in parts]
+    elif isinstance(chosen, Mapping):
+        given = chosen.items()
+    else:
+        given = [("*", chosen)]
+    for pattern, axis in given:
+        if isinstance(axis, bool) or not str(axis).strip().isdecimal():
+            raise UsageError(
+                f"batch axis {axis!r} is not understood; expected a number from 0, or "
+                "PATTERN=NUMBER, as in @input=1,encoder.*=1"
+            )
+        yield pattern, int(axis)
+
+
+def _matches(pattern: str, address: str) -> bool:
+    return pattern == address or fnmatchcase(address, pattern)
+
+
+def _called(name: str) -> str:
+    return f"input {name!r}" if name else "the input"
+
+
+def find_batch_axis(
+    chosen: BatchAxis | None, model: nn.Module, batch: Any, *, grad: bool = False
+) -> BatchAxis:
+    """The axes that were chosen, else those that a network shows; see ``seen_batch_axis``."""
+    return seen_batch_axis(model, batch, grad=grad) if chosen is None else chosen
+
+
+class Arranged:
+    """Batches with the examples of each input first.
+
+    Args:
+        batches: as a loader gives them, where the networks lie.
+        models: that are to see them, of which one may say where the examples are.
+        chosen: where the examples are, if that was said.
+        grad: as for ``Capture``.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        models: Sequence[nn.Module],
+        chosen: BatchAxis | None,
+        *,
+        grad: bool = False,
+    ) -> None:
+        self.axis = EXAMPLES_FIRST if chosen is None else chosen
+        self._batches, self._grad = batches, grad
+        self._models = models if chosen is None else ()
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._batches:
+            for model in self._models:
+                self.axis = self.axis or seen_batch_axis(unwrap(model), batch, grad=self._grad)
+            self._models = ()
+            yield self.axis.examples_first(batch)
+
+
+class Lengths:
+    """The examples that would have come, were they along another axis of the inputs.
+
+    Args:
+        axis: along which they are.
+    """
+
+    def __init__(self, axis: BatchAxis) -> None:
+        self._axis = axis
+        self._totals: list[int] = []
+
+    def add(self, batch: Any) -> None:
+        """Count a batch, with the examples first."""
+        inputs = _inputs(batch)
+        if isinstance(inputs, (Tensor, np.ndarray)):
+            before = self._totals or [0] * inputs.ndim
+            self._totals = [a + b for a, b in zip(before, inputs.shape, strict=False)]
+
+    def refusal(self, problem: str, n: int) -> StoreError:
+        """The error where not n examples came; it names the axis along which so many did."""
+        if self._axis:
+            remedy = f"the axis of examples is {self._axis}: say another --batch-axis (batch_axis)"
+            return StoreError(problem, remedy)
+        fitting = [k for k, total in enumerate(self._totals) if k and total == n]
+        if not fitting:
+            return StoreError(problem)
+        axis = fitting[0]
+        return StoreError(
+            problem, f"along axis {axis} there are {n}: say --batch-axis {axis} (batch_axis={axis})"
+        )
+
+
+def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> BatchAxis:
+    """The axes of inputs that a network hands to its modules with the sequence first.
+
+    Those of recurrent layers, attention and transformers with ``batch_first=False`` hold examples
+    at axis 1. Labels that come with the batch, one for each example, may decide against it.
+
+    Args:
+        model: not wrapped, where it is to run; it is left as it was.
+        batch: as the loader gives it, where the network lies.
+        grad: as for ``Capture``.
+    """
+    if not any(getattr(module, "batch_first", True) is False for module in model.modules()):
+        return BatchAxis()
+    following, found = Following(model), {}
+    with suppress(Exception):  # a network that does not run will say so
+        capture = Capture(model, "type:Module", reduce=lambda *_: None, grad=grad)
+        with (
+            Unchanged(model) as kept,
+            kept.watching(),
+            same_random_numbers(model),
+            capture,
+            following.fed(model) as inputs,
+        ):
+            run(model, _inputs(batch))
+        found = {name: _examples_at(following.axes(x)) for name, x in inputs.items()}
+        beside = _rows_beside(batch)
+        found = {
+            f"{INPUT}:{name}" if name else INPUT: axis
+            for name, axis in found.items()
+            if axis and beside in (None, inputs[name].shape[axis])
+        }
+    return BatchAxis(found)
+
+
+def _examples_at(axes: Axes) -> int:
+    roles = [role_of(axis) for axis in axes]
+    return roles.index(Role.EXAMPLE) if Role.EXAMPLE in roles else 0
+
+
+def _inputs(batch: Any) -> Any:
+    return batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+
+
+def _rows_beside(batch: Any) -> int | None:
+    """The number of labels that come with a batch."""
+    labels = batch[1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else None
+    return len(labels) if isinstance(labels, (Tensor, np.ndarray, list)) else None
+
+
+#: The examples lie at axis 0 of every input; layers say for themselves.
+EXAMPLES_FIRST = BatchAxis()

@@ -1,0 +1,252 @@
+"""The axis of examples: seen, said, refused and kept in stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import repsim
+from repsim.activations import compare, plan_harvest
+from repsim.activations.capture.batch_axis import BatchAxis
+from repsim.activations.capture.tracing import trace_rows
+from repsim.errors import CaptureError, RepsimError, RepsimWarning, StoreError, UsageError
+
+#: Four batches of eight sequences, (length, n, features).
+BATCHES = list(torch.randn(4, 5, 8, 6, generator=torch.Generator().manual_seed(0)))
+FIRST = [batch.transpose(0, 1).contiguous() for batch in BATCHES]
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.RNNBase] = nn.LSTM, *, batch_first: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn = kind(6, 7, batch_first=batch_first)
+        self.out = nn.Linear(7, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.rnn(x)[0])
+
+
+class Encoder(nn.Module):
+    """A transformer with the sequence first, and a mask of padding (n, length)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(6, 2, 12), 2, enable_nested_tensor=False
+        )
+
+    def forward(self, src: Tensor, src_key_padding_mask: Tensor | None = None) -> Tensor:
+        return self.encoder(src, src_key_padding_mask=src_key_padding_mask)
+
+
+class ByHand(nn.Module):
+    """A recurrent network that steps over the first axis and says so nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell, self.out = nn.GRUCell(6, 7), nn.Linear(7, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states = [x.new_zeros(x.shape[1], 7)]
+        for step in x:
+            states.append(self.cell(step, states[-1]))
+        return self.out(torch.stack(states[1:]))
+
+
+def linear() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 4))
+
+
+def rows(
+    model: nn.Module, batches: Any, path: Path, layer: str = "out", **options: Any
+) -> np.ndarray:
+    with repsim.harvest(model, batches, path, layers=layer, examples=32, **options) as store:
+        return store[layer][:]
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_say_it(kind: type[nn.RNNBase], tmp_path: Path) -> None:
+    found = rows(Recurrent(kind), BATCHES, tmp_path / "a.h5")
+    want = rows(Recurrent(kind, batch_first=True), FIRST, tmp_path / "b.h5")
+    np.testing.assert_allclose(found, want, atol=1e-6)
+    averages = rows(Recurrent(kind), BATCHES, tmp_path / "c.h5", pooling="avg")
+    np.testing.assert_allclose(averages, want.mean(1), atol=1e-6)
+
+
+def test_transformers_say_it_and_masks_of_padding_stay(tmp_path: Path) -> None:
+    model = Encoder().eval()
+    mask = torch.zeros(8, 5).bool()
+    mask[:3, 3:] = True
+    batches = [{"src": x, "src_key_padding_mask": mask} for x in BATCHES]
+    kept = (~mask).float().unsqueeze(2)
+    with torch.no_grad():
+        whole = [model(**batch).transpose(0, 1) for batch in batches]
+    want = torch.cat([(x * kept).sum(1) / kept.sum(1) for x in whole])
+    said: list[dict[str, Any]] = [{}, {"batch_axis": 1}, {"batch_axis": {"@input:src": 1}}]
+    for k, options in enumerate(said):
+        found = rows(model, batches, tmp_path / f"{k}.h5", "encoder", pooling="avg", **options)
+        np.testing.assert_allclose(found, want, atol=1e-5)
+
+
+def test_a_network_may_turn_its_input_around_itself(tmp_path: Path) -> None:
+    class Around(Recurrent):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.transpose(0, 1)).transpose(0, 1)
+
+    found = trace_rows(Around(), FIRST[0], "rnn:0,out")
+    assert [each.axes.batch for each in found.values()] == [1, 1]
+    want = rows(Recurrent(), BATCHES, tmp_path / "b.h5")
+    np.testing.assert_allclose(rows(Around(), FIRST, tmp_path / "a.h5"), want, atol=1e-6)
+
+
+def test_labels_decide_against_what_a_network_seems_to_be_given(tmp_path: Path) -> None:
+    labelled = [(batch, torch.arange(8)) for batch in BATCHES]
+    assert rows(Recurrent(), labelled, tmp_path / "a.h5").shape == (32, 5, 4)
+    wrong = [(batch, torch.arange(5)) for batch in BATCHES]
+    with pytest.raises(CaptureError, match="depends on the other examples.*--batch-axis 1"):
+        repsim.harvest(Recurrent(), wrong, tmp_path / "b.h5", layers="out", examples=20)
+
+
+@pytest.mark.parametrize(
+    ("make", "batches", "message"),
+    [
+        (
+            linear,
+            BATCHES,
+            "20 of 32 examples arrived.*along axis 1 there are 32: say --batch-axis 1",
+        ),
+        (ByHand, BATCHES, "depends on the other examples.*say --batch-axis 1"),
+        (
+            linear,
+            [(batch, torch.arange(8)) for batch in BATCHES],
+            r"inputs \(5, 8, 6\) and 8 labels or ids; .*--batch-axis 1 \(batch_axis=1\)",
+        ),
+        (
+            lambda: Recurrent(batch_first=True),
+            BATCHES,
+            "along axis 1 there are 32: say --batch-axis 1",
+        ),
+    ],
+)
+def test_a_refusal_proposes_the_axis(
+    make: Callable[[], nn.Module], batches: list[Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RepsimError, match=message) as found:
+        repsim.harvest(make(), batches, tmp_path / "a.h5", layers="type:Linear", examples=32)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("make", [linear, ByHand])
+@pytest.mark.parametrize("said", [1, "1", "@input=1,*=1", {"@input": 1, "*": 1}])
+def test_the_axis_can_be_said(make: Callable[[], nn.Module], said: Any, tmp_path: Path) -> None:
+    layer = "0" if make is linear else "out"
+    model = make().eval()
+    with torch.no_grad():
+        want = torch.cat([model(batch).transpose(0, 1) for batch in BATCHES])
+    found = rows(model, BATCHES, tmp_path / "a.h5", layer, batch_axis=said)
+    np.testing.assert_allclose(found, want, atol=1e-6)
+    plan = plan_harvest(model, BATCHES, layers=layer, examples=32, batch_axis=said)
+    assert plan.layers[layer].shape == (5, 4)
+
+
+def test_arrays_too(tmp_path: Path) -> None:
+    found = rows(linear(), [b.numpy() for b in BATCHES], tmp_path / "a.h5", "0", batch_axis=1)
+    np.testing.assert_array_equal(found, rows(linear(), FIRST, tmp_path / "b.h5", "0"))
+
+
+def test_a_layer_may_be_named(tmp_path: Path) -> None:
+    model = Recurrent().eval()
+    with torch.no_grad():
+        want = torch.cat([model.rnn(batch)[1][0].transpose(0, 1) for batch in BATCHES])
+    with pytest.warns(RepsimWarning, match="'rnn:1.0'.*say --batch-axis 'rnn:1.0=1'"):
+        repsim.harvest(model, BATCHES, tmp_path / "a.h5", examples=32).close()
+    said = {"@input": 1, "rnn:1.0": 1}
+    found = rows(model, BATCHES, tmp_path / "b.h5", "rnn:1.0", batch_axis=said)
+    np.testing.assert_allclose(found, want, atol=1e-6)
+    with pytest.raises(CaptureError, match="no row for each of 8 examples in 'rnn:0'"):
+        rows(model, BATCHES, tmp_path / "c.h5", "rnn:0", batch_axis={"@input": 1, "rnn:0": 0})
+    with pytest.raises(UsageError, match="batch axis of 'gru.*': it matches none of out"):
+        rows(model, BATCHES, tmp_path / "d.h5", batch_axis={"@input": 1, "gru.*": 1})
+
+
+def test_networks_that_run_know_the_axis() -> None:
+    chosen = {"layers_a": "out", "layers_b": "rnn:0"}
+    assert compare(Recurrent(), Recurrent(), BATCHES, **chosen).n == 32
+    assert compare(linear(), linear(), BATCHES, batch_axis=1).n == 32
+    model, chosen = Recurrent(), {"layers_a": "out", "layers_b": "out"}
+    np.testing.assert_allclose(compare(model, model, BATCHES, **chosen).diagonal(), 1, atol=1e-6)
+
+
+def test_a_function_check_sees_examples(tmp_path: Path) -> None:
+    class Centred(Recurrent):
+        def forward(self, x: Tensor) -> Tensor:
+            x = super().forward(x)
+            return x - x.mean(1, keepdim=True)
+
+    model = nn.Sequential(Centred())
+    with pytest.raises(CaptureError, match="layer '0' gives an example other values in another"):
+        repsim.harvest(model, BATCHES, tmp_path / "a.h5", layers="0", examples=32)
+
+
+def test_stores_keep_what_was_said(tmp_path: Path) -> None:
+    path, model = tmp_path / "a.h5", linear()
+    repsim.harvest(model, BATCHES, path, examples=32, batch_axis=1).close()
+    with repsim.harvest(model, BATCHES, path, examples=32, resume=True) as store:
+        record = store.provenance()
+        assert record["batch_axis"] == "1"
+        assert record["axes"] == {"0": "token,example,feature"}
+        assert store.describe()[0]["axes"] == "example,token,feature"
+    for other in (0, "@input=0", 2):
+        with pytest.raises(StoreError, match=f"has batch axis 1, now it is {other}; leave it out"):
+            repsim.harvest(model, BATCHES, path, examples=32, resume=True, batch_axis=other)
+
+
+def test_an_unfinished_harvest_goes_on_with_its_axis(tmp_path: Path) -> None:
+    def broken() -> Any:
+        yield from BATCHES[:2]
+        raise KeyboardInterrupt
+
+    path = tmp_path / "a.h5"
+    with pytest.raises(KeyboardInterrupt):
+        repsim.harvest(linear(), broken(), path, examples=32, batch_axis=1)
+    with pytest.raises(StoreError, match="has batch axis 1, now it is 0"):
+        repsim.harvest(linear(), BATCHES, path, examples=32, batch_axis=0, resume=True)
+    repsim.harvest(linear(), BATCHES, path, examples=32, resume=True).close()
+    repsim.harvest(linear(), BATCHES, tmp_path / "b.h5", examples=32, batch_axis=1).close()
+    assert path.read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_stores_of_usual_networks_have_no_such_record(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 5))
+    images = torch.randn(8, 3, 4, 4)
+    with repsim.harvest(model, [images], tmp_path / "a.h5", examples=8) as store:
+        assert not {"axes", "batch_axis"} & store.provenance().keys()
+
+
+def test_digests_are_of_examples_whatever_the_order(tmp_path: Path) -> None:
+    a = repsim.harvest(linear(), BATCHES, tmp_path / "a.h5", examples=32, batch_axis=1)
+    b = repsim.harvest(linear(), FIRST, tmp_path / "b.h5", examples=32)
+    with a, b:
+        np.testing.assert_array_equal(a.inputs, b.inputs)
+        np.testing.assert_allclose(repsim.cka_map(a, b).diagonal(), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("said", ["one", "-1", "a=", True, {"a": "b"}, 1.5])
+def test_what_is_no_axis_is_refused(said: Any) -> None:
+    with pytest.raises(UsageError, match="batch axis .* is not understood; expected a number"):
+        BatchAxis(said)
+
+
+def test_an_axis_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the input is \(5, 8, 6\) and has no axis 3"):
+        rows(linear(), BATCHES, tmp_path / "a.h5", "0", batch_axis=3)
