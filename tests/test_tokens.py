@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import repsim
 from repsim.activations import Capture, plan_harvest, trace
+from repsim.activations.analyses.probe import probe_layers
 from repsim.activations.capture.pooling import Pooling, PoolingRules
 from repsim.activations.capture.tracing import addresses_of
 from repsim.errors import RepsimWarning, ShapeError, UsageError
@@ -308,3 +309,28 @@ def test_positions_that_padding_moves_are_said(tmp_path: Path) -> None:
         for dtype in (torch.float32, torch.bfloat16):
             path = tmp_path / f"{kind}-{dtype}.h5"
             assert not shifted(language_model(kind).to(dtype), "left", path, told=False)
+
+
+# --- stored with their padding
+
+
+def labelled(side: str, name: str) -> list[Any]:
+    batch = padded(side)
+    ids = [f"{name}/{k}" for k in range(N)]
+    return [({key: each for key, each in batch.items() if key != "ids"}, torch.arange(N) % 2, ids)]
+
+
+def test_stored_padding_is_not_averaged_by_probes(tmp_path: Path) -> None:
+    network, given = language_model("gpt2"), {"layers": "resid.0,resid.1", "examples": N}
+    for part in ("train", "test"):
+        path, rules = tmp_path / f"{part}.h5", {"resid.0": "none", "*": "last"}
+        with pytest.warns(RepsimWarning, match="'resid.0' is stored with the tokens that are padd"):
+            repsim.harvest(network, labelled("left", part), path, pooling=rules, **given).close()
+    with (
+        repsim.open_store(tmp_path / "train.h5") as train,
+        repsim.open_store(tmp_path / "test.h5") as test,
+    ):
+        assert train.provenance()["padding"] == {"resid.0": "attention_mask"}
+        with pytest.raises(UsageError, match="'resid.0' of .* 'attention_mask' may call padding"):
+            probe_layers(train, test, layers="resid.0")
+        probe_layers(train, test, layers="resid.1")

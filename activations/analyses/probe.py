@@ -197,6 +197,8 @@ def probe_layers(
     labels, test_labels = (torch.from_numpy(store.labels) for store in (train, test))
     entries: list[ProbeEntry] = []
     classes = 0
+    for store in (train, test):
+        _check_padding(store, chosen, plan.pooling)
     for layer in chosen:
         sides = [
             _features(store, layer, plan.pooling, axes[layer], device).held()
@@ -303,6 +305,18 @@ def _check_pooling(store: Store, pooling: str) -> None:
             f"{store.path} was harvested with pooling {kept}, and cannot be probed with {pooling}; "
             "harvest it with pooling none, or probe it with avg"
         )
+
+
+def _check_padding(store: Store, layers: Sequence[str], pooling: str) -> None:
+    """Padding that was stored with a layer would come into its averages."""
+    masks = store.provenance().get("padding", {}) if Pooling(pooling).asks_for_mask else {}
+    for layer in layers:
+        if layer in masks:
+            raise UsageError(
+                f"layer {layer!r} of {store.path} was stored whole, with positions that "
+                f"{masks[layer]!r} may call padding, and cannot be probed with {pooling}; harvest "
+                f"it with pooling {pooling}"
+            )
 
 
 def _chosen(

@@ -18,6 +18,7 @@ from repsim.activations.capture.arguments import arguments
 from repsim.activations.capture.batches import batch_size, dictionary_of, head
 from repsim.activations.capture.masks import KINDS, Mask, hints_in, kind_of, masks_in
 from repsim.activations.capture.modules import modules_of
+from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.positions import Followers, followers
 from repsim.activations.capture.tracing import trace
 from repsim.errors import RepsimWarning, UsageError, choices
@@ -157,6 +158,12 @@ class LayerMasks:
         if told is not None:
             return told[0]
         return next((mask for mask, found in self._known if layer in found.exact), None)
+
+    def unread(self, layers: Collection[str], pooling: PoolingRules) -> dict[str, str]:
+        """The names of the masks of layers that are kept with their padding, by layer."""
+        whole = (layer for layer in layers if not pooling.of(layer).asks_for_mask)
+        found = {layer: self.source(layer) for layer in whole}
+        return {layer: mask.name for layer, mask in found.items() if mask is not None}
 
     def check(self, layers: Collection[str]) -> None:
         """Look for the masks of some layers in the first batch; the errors are those of ``of``."""

@@ -177,6 +177,8 @@ def harvest(
         recorded |= {"n": plan.n, **plan.unusual_axes, **axis.record()}
         if plan.short:
             recorded["addresses"] = plan.short
+        if padded := masks_of.unread(plan.layers, reduce):
+            recorded["padding"] = padded
         rows = HarvestRows(
             plan,
             reduce,
@@ -361,9 +363,10 @@ def _finished(
     store = ActivationStore(path)
     before = store.provenance()
     now = json.loads(json.dumps(recorded))
-    untold = _SINCE_VERSION_3 if store.version < 3 else ()
+    # Stores of version 3 have been written without a word on padding.
+    untold = {*(_SINCE_VERSION_3 if store.version < 3 else ()), *({"padding"} - before.keys())}
     said = {*now, *({"batch_axis"} & before.keys())}
-    changed = sorted(key for key in said - {*untold} if before.get(key) != now.get(key))
+    changed = sorted(key for key in said - untold if before.get(key) != now.get(key))
     if set(layers) != set(store.layers):
         changed.append("layers")
     if [each.decode() for each in store.example_ids[: len(ids)]] != list(ids):

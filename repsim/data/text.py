@@ -257,6 +257,11 @@ class TextLoader:
             tokens = tokenise(self.tokenizer, texts[rows], self.max_length)
             yield tokens, self.dataset.labels_at(rows), list(ids[rows])
 
+    @property
+    def slug(self) -> str:
+        """The name of the texts in files."""
+        return self.dataset.slug
+
     def part(self, start: int, stop: int) -> TextLoader:
         """The batches from ``start`` to ``stop`` only."""
         return replace(self, start=start, stop=stop)
