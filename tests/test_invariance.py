@@ -21,6 +21,7 @@ from repsim.data.augment import standard
 from repsim.data.targets import Target, label_target
 from repsim.errors import CaptureError, DegenerateError, ShapeError, UsageError
 from repsim.measures import class_similarity
+from repsim.networks.weights import network_digest
 from repsim.training.run import Run
 
 DIGITS = load("digits", "train[:96]")
@@ -381,3 +382,35 @@ def one_line(status: int, message: str, capsys: pytest.CaptureFixture[str]) -> N
     assert out == ""
     (line,) = err.strip().splitlines()
     assert message in line
+
+
+# Examples and networks of a stream
+
+
+def test_passes_of_a_loader_are_found_by_ids_or_by_inputs() -> None:
+    loader = ShuffledLoader(DIGITS, batch_size=32)
+    once = repsim.compare(network(), network(), loader)
+    assert (once.n, once.freedom.flat[0]) == (96, 2)  # type: ignore[union-attr]
+    twice = [*loader, *ShuffledLoader(DIGITS, batch_size=32, seed=1)]
+    for batches in (twice, [(images,) for images, *_ in twice]):
+        found = repsim.compare(network(), network(), batches)
+        assert (found.n, found.freedom.flat[0]) == (96, 4)  # type: ignore[union-attr]
+        assert found.notes["passes"].startswith("192 rows are of 96 different examples")
+    augmented = [
+        batch for seed in (0, 1) for batch in ShuffledLoader(DIGITS, AUGMENT, 32, seed=seed)
+    ]
+    assert repsim.compare(network(), network(), augmented).n == 96  # by their ids
+    assert invariance(network(), DIGITS, AUGMENT, batch_size=32).n == 96
+
+
+def test_maps_carry_digests_of_their_networks() -> None:
+    one, other = network(), network()
+    with torch.no_grad():
+        other[-1].weight.add_(0.1)
+    loader = ShuffledLoader(DIGITS, batch_size=32)
+    ((a, b),) = repsim.compare(one, other, loader, name_a="x", name_b="x").networks
+    assert (a, b) == (network_digest(one), network_digest(other))
+    assert a != b
+    assert repsim.compare(other, one, loader).networks == ((b, a),)
+    assert invariance(one, DIGITS, AUGMENT, batch_size=32).networks == ((a, a),)
+    assert compare_classes(one, DIGITS, batch_size=32).networks == ((a,),)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,10 +40,19 @@ def batches(a: Side, b: Side, size: int) -> list[tuple[Side, Side]]:
     ]
 
 
+def numbered(pairs: Any) -> Iterator[tuple[Side, Side, range]]:
+    """Batches with ids of their examples, every one another."""
+    count = 0
+    for a, b in pairs:
+        n = len(next(iter(a.values())))
+        yield a, b, range(count, count + n)
+        count += n
+
+
 def run(pairs: Any, kernel: Any = "linear") -> Any:
     engine = MinibatchCKA(list(pairs[0][0]), list(pairs[0][1]), kernel=kernel)
-    for a, b in pairs:
-        engine.update(a, b)
+    for batch in numbered(pairs):
+        engine.update(*batch)
     return engine.compute()
 
 
@@ -342,9 +355,9 @@ def test_shards_are_added_up_to_one_pass(kernel: Any, rng: np.random.Generator) 
     pairs += batches(*({k: v[:3] for k, v in side.items()} for side in (a, b)), 3)  # left out
     whole = MinibatchCKA(["x"], ["y"], kernel=kernel)
     shards = [MinibatchCKA(["x"], ["y"], kernel=kernel) for _ in range(3)]
-    for k, pair in enumerate(pairs):
-        whole.update(*pair)
-        shards[k % 3 if k < 3 else 2].update(*pair)
+    for k, batch in enumerate(numbered(pairs)):
+        whole.update(*batch)
+        shards[k % 3 if k < 3 else 2].update(*batch)
     total = MinibatchCKA(["x"], ["y"], kernel=kernel)  # one that has seen nothing
     for shard in shards:
         total.merge(shard)
@@ -366,8 +379,8 @@ def test_shards_are_added_up_to_one_pass(kernel: Any, rng: np.random.Generator) 
 def test_a_spoiled_shard_spoils_its_layer(rng: np.random.Generator) -> None:
     a, b = network(rng, 40)
     fine, spoiled = MinibatchCKA(list(a), list(b)), MinibatchCKA(list(a), list(b))
-    fine.update(a, b)
-    spoiled.update({**a, "a1": a["a1"] * np.nan}, b)
+    fine.update(a, b, range(40))
+    spoiled.update({**a, "a1": a["a1"] * np.nan}, b, np.arange(40, 80))
     fine.merge(spoiled)
     found = fine.compute()
     assert np.isnan(found.unbiased[1]).all()
@@ -401,9 +414,140 @@ def test_one_batch_has_no_error_and_two_have_that_of_their_spread(
     z = parts[:, 0] / np.sqrt(total[1] * total[2])
     z = z - value / 2 * (parts[:, 1] / total[1] + parts[:, 2] / total[2])
     expected = np.sqrt(4 / 3 * np.sum(z**2))
-    found = run(pairs).stderr
-    assert found is not None
-    assert found[0, 1] == pytest.approx(expected, rel=1e-9)
+    found = run(pairs)
+    assert found.stderr is not None
+    assert found.stderr[0, 1] == pytest.approx(expected, rel=1e-9)
+    # Four batches know the spread with three degrees of freedom: Student's t is 3.182.
+    assert (found.freedom == 3).all()
+    reach = 3.182446305284263 * expected / (1 - value**2)
+    ends = [end[0, 1] for end in found.interval()]
+    assert ends == pytest.approx(np.tanh(np.arctanh(value) + np.array([-reach, reach])))
+
+
+# --- passes
+
+
+def passes(a: Side, b: Side, size: int, count: int, rng: np.random.Generator) -> MinibatchCKA:
+    """A stream of several passes over the same examples, each in another order."""
+    n = len(next(iter(a.values())))
+    engine = MinibatchCKA(list(a), list(b))
+    for _ in range(count):
+        for rows in np.split(rng.permutation(n), range(size, n, size)):
+            sides = ({k: v[rows] for k, v in side.items()} for side in (a, b))
+            engine.update(*sides, rows.tolist())
+    return engine
+
+
+def test_passes_over_the_same_examples_are_found_by_their_ids(rng: np.random.Generator) -> None:
+    a, b = network(rng, 48)
+    found = passes(a, b, 12, 5, rng).compute()
+    assert (found.n, found.provenance["batches"], found.provenance["rows"]) == (48, 20, 240)
+    assert found.notes["passes"] == "240 rows are of 48 different examples, which n counts"
+    assert (found.freedom == 20 - 5).all()
+    once = passes(a, b, 12, 1, rng).compute()
+    assert "passes" not in once.notes
+    assert (once.freedom == 3).all()
+
+
+def test_the_same_pass_again_adds_nothing(rng: np.random.Generator) -> None:
+    """P copies of B batches: R Σ z² is the same, and P B / (P B - P) is B / (B - 1)."""
+    a, b = network(rng, 48)
+    pairs = batches(a, b, 12)
+    once = run(pairs)
+    engine = MinibatchCKA(list(a), list(b))
+    for _ in range(6):
+        for batch in numbered(pairs):
+            engine.update(*batch)
+    again = engine.compute()
+    assert again.unbiased == pytest.approx(once.unbiased, abs=1e-13)
+    assert again.stderr == pytest.approx(once.stderr, rel=1e-10)
+
+
+def test_passes_in_shards_are_found(rng: np.random.Generator) -> None:
+    a, b = network(rng, 48)
+    one, two = (passes(a, b, 12, 2, rng) for _ in range(2))
+    one.merge(two)
+    assert one.examples == 48
+    assert (one.compute().freedom == 16 - 4).all()  # type: ignore[union-attr]
+
+
+def test_without_ids_there_is_no_error_and_a_note(rng: np.random.Generator) -> None:
+    a, b = network(rng, 48)
+    engine = MinibatchCKA(list(a), list(b))
+    for k, pair in enumerate(batches(a, b, 12)):
+        engine.update(*pair, None if k == 3 else range(12 * k, 12 * k + 12))
+    found = engine.compute()
+    assert found.stderr is found.freedom is None
+    assert "pass ids to update" in found.notes["stderr"]
+    assert found.n == 48
+    with pytest.raises(UsageError, match="no standard errors; without ids of the examples"):
+        found.interval()
+
+
+def test_one_batch_again_and_again_has_no_error(rng: np.random.Generator) -> None:
+    a, b = network(rng, 12)
+    assert passes(a, b, 12, 4, rng).compute().stderr is None
+
+
+def test_ids_are_one_for_each_example(rng: np.random.Generator) -> None:
+    a, b = network(rng, 12)
+    with pytest.raises(ShapeError, match="a batch of 12 examples came with 11 ids"):
+        MinibatchCKA(list(a), list(b)).update(a, b, range(11))
+
+
+#: y = x A + noise, with CKA = |Σxy|² / (|Σxx| |Σyy|) of 0.05, 0.5 and 0.96.
+SPREAD = np.linspace(0.5, 1.5, 6)
+MAPS = [
+    (np.random.default_rng(3).normal(size=(6, 5)), 11.0),
+    (np.random.default_rng(3).normal(size=(6, 5)), 2.0),
+    (np.eye(6), 0.25),
+]
+
+
+def coverage(n: int, size: int, count: int, draws: int) -> np.ndarray:
+    """The share of draws whose interval has the value of the population in it, of each map."""
+    Sxx = np.diag(SPREAD**2)
+    true = [
+        np.square(Sxx @ A).sum()
+        / (np.linalg.norm(Sxx) * np.linalg.norm(A.T @ Sxx @ A + s**2 * np.eye(A.shape[1])))
+        for A, s in MAPS
+    ]
+    covered = np.zeros(len(MAPS))
+    for seed in range(draws):
+        rng = np.random.default_rng([9, seed])
+        x = SPREAD * rng.normal(size=(n, 6))
+        y = {str(k): x @ A + s * rng.normal(size=(n, A.shape[1])) for k, (A, s) in enumerate(MAPS)}
+        low, high = passes({"x": x}, y, size, count, rng).compute().interval()
+        covered += (low[0] <= true) & (true <= high[0])
+    return covered / draws
+
+
+def simulated(*arguments: int) -> np.ndarray:
+    """``coverage`` in a process of its own, where shapes are not checked at thousands of calls."""
+    code = f"import test_minibatch; print(*test_minibatch.coverage{arguments})"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return np.array(run.stdout.split(), float)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [4, 8])
+def test_intervals_of_few_batches_cover(count: int) -> None:
+    found = simulated(40 * count, 40, 1, 600)  # 600 draws know 95 % to 0.9 %
+    assert (found > 0.92).all(), found
+    assert (found < 0.98).all(), found
+
+
+@pytest.mark.slow
+def test_intervals_of_ten_passes_cover() -> None:
+    found = simulated(512, 64, 10, 100)  # 100 draws know 95 % to 2.2 %
+    assert (found > 0.9).all(), found  # 44 % where rows count as examples
 
 
 @pytest.mark.slow
@@ -500,14 +644,14 @@ def test_comparing_networks_is_the_minibatch_map_of_their_activations(kernel: An
     loader = images.split(32)  # with a tail of 6
     found = repsim.compare(*models, loader, kernel=kernel, name_a="four", name_b="seven")
     engine = None
-    for part in loader:
+    for k, part in enumerate(loader):
         taken = []
         for model in models:
             with Capture(model) as capture:
                 model(part)
                 taken.append(capture.take())
         engine = engine or MinibatchCKA(list(taken[0]), list(taken[1]), kernel=kernel)
-        engine.update(*taken)
+        engine.update(*taken, [(k, row) for row in range(len(part))])
     assert engine is not None
     expected = engine.compute()
     assert found.layers_a == ("0", "1", "2", "3")

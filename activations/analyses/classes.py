@@ -121,7 +121,7 @@ def compare_classes(
     loader = ShuffledLoader(images, augment, batch_size, seed, device=target)
     pairs = zip(moved(loader, target), loader.classes(), strict=True)
     names = [side.name, CLASSES]
-    result = stream([side, classes], pairs, len(loader), names, kernel, progress)
+    result = stream((side, classes), pairs, len(loader), names, kernel, progress)
     return about(result, "classes", seed=seed)
 
 

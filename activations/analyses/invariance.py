@@ -113,7 +113,7 @@ def invariance(
     copies = [ShuffledLoader(images, augment, batch_size, seed, view, target) for view in (0, 1)]
     pairs = zip(*(moved(copy, target) for copy in copies), strict=True)
     names = [side.name, f"{side.name} (other copy)"]
-    result = stream([side, side], pairs, len(copies[0]), names, kernel, progress)
+    result = stream((side, side), pairs, len(copies[0]), names, kernel, progress)
     return about(result, "views", seed=seed)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import warn_of_unused
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, Arranged, BatchAxis
-from repsim.activations.capture.batches import to_device
+from repsim.activations.capture.batches import ids_of, to_device
 from repsim.activations.capture.faults import FIRST_BATCH, At, read, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.tracing import addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
+from repsim.activations.harvesting.verification import batch_digests
 from repsim.devices import find_device
 from repsim.errors import DegenerateError
 from repsim.measures import MinibatchCKA
@@ -106,6 +107,11 @@ class NetworkSide:
                 check_function(self._model, batch, self._layers, self._allowed, kept, axes)
         return list(self._layers)
 
+    def examples_of(self, batch: Any) -> Sequence[Hashable]:
+        """The ids of the examples of a batch, or without them digests of its inputs."""
+        ids = ids_of(batch)
+        return batch_digests(self._model, batch).tolist() if ids is None else ids
+
     def take(self, batch: Any, reduce: Callable[[str, Any], Any], at: At) -> Mapping[str, Any]:
         def first(layer: str, x: Tensor) -> Any:
             axes = self._axes.get(layer)  # none of one that comes now and then
@@ -122,14 +128,14 @@ class NetworkSide:
 
 
 def stream(
-    sides: Sequence[Side],
+    sides: tuple[NetworkSide, Side],
     pairs: Iterable[tuple[Any, Any]],
     total: int,
     names: Sequence[str],
     kernel: KernelLike,
     progress: Progress,
 ) -> SimilarityMap:
-    """The map of two sides, from what each is shown of every batch."""
+    """The map of a network and another side, from what each is shown of every batch."""
     with ExitStack() as stack:
         for side in dict.fromkeys(sides):  # both may be one
             stack.enter_context(side)
@@ -140,7 +146,8 @@ def stream(
             if engine is None:
                 layers = [side.layers_of(part) for side, part in shown]
                 engine = MinibatchCKA(*layers, kernel=kernel)
-            engine.update(*(side.take(part, engine.reduce, at) for side, part in shown))
+            examples = sides[0].examples_of(pair[0])  # before a network can change them
+            engine.update(*(side.take(part, engine.reduce, at) for side, part in shown), examples)
             at = at.after(pair[0])
             progress(done, max(total, done), "")
     if engine is None:

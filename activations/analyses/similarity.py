@@ -180,7 +180,7 @@ def compare(
     )
     pairs = ((batch, batch) for batch in arranged)
     total = batches_in(loader) or 0
-    return stream([a, b], pairs, total, [a.name, b.name], kernel, progress)
+    return stream((a, b), pairs, total, [a.name, b.name], kernel, progress)
 
 
 class Similarity(Analysis[Config]):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from repsim.measures.hsic import HSIC
 from repsim.measures.layer import Layer
+from repsim.measures.shown import Shown
 
 
 class Squares:
@@ -27,18 +28,21 @@ class Squares:
         for key, total in self._of.items():
             total += other._of[key]
 
-    def standard_errors(self, sums: HSIC, values: Tensor, batches: int) -> Tensor:
-        """Standard errors of a ratio of sums over independent batches, by the delta method.
+    def standard_errors(self, sums: HSIC, values: Tensor, batches: int, shown: Shown) -> Tensor:
+        """Standard errors of a ratio of sums over batches of random examples, by the delta method.
 
-        √(B/(B-1) Σ zₖ²), with zₖ = nₖ [ab/√(AA BB) - CKA/2 (aa/AA + bb/BB)] of batch k and
-        capitals for sums over batches.
+        √(R B/(B-P) Σ zₖ²), with zₖ = nₖ [ab/√(AA BB) - CKA/2 (aa/AA + bb/BB)] of batch k and
+        capitals for sums over batches. B - P are the degrees of freedom. In one pass over the
+        examples P = R = 1. In P passes the batches of one share their examples with those of the
+        others, so that the sum of all varies R = P times as much as that of independent batches;
+        in general R = Σ c²/Σ c of the times c that each example came.
         """
         root = (sums.aa[:, None] * sums.bb).sqrt()
         u, v, w = 1 / root, -values / (2 * sums.aa[:, None]), -values / (2 * sums.bb)
         of = self._of
         total = u * u * of["ab_ab"] + v * v * of["aa_aa"] + w * w * of["bb_bb"]
         total = total + 2 * (u * v * of["ab_aa"] + u * w * of["ab_bb"] + v * w * of["aa_bb"])
-        return (total * (batches / max(1, batches - 1))).sqrt()
+        return (total * (shown.repetition * (batches / (batches - shown.passes)))).sqrt()
 
 
 class Means:

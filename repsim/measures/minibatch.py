@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from repsim.measures.gram import gram_sums
 from repsim.measures.hsic import HSIC
 from repsim.measures.kernels import KernelLike, Linear, parse_kernel
 from repsim.measures.layer import Layer
+from repsim.measures.shown import Shown
 from repsim.names import check_rows
 from repsim.results import SimilarityMap
 
@@ -38,6 +40,9 @@ class MinibatchCKA:
     set, and so is their sum, in which a batch counts by its examples. Batches of sorted examples
     are not exchangeable, and give another number; shuffle the loader. The map has a note where the
     means of the batches differ by more than shuffling explains.
+
+    Standard errors are from the spread of the batches, with Student's t. Batches of several passes
+    share examples, which are known by their ids; without ids there are no standard errors.
 
     Streams on several devices or machines are added up with ``merge``.
 
@@ -59,10 +64,18 @@ class MinibatchCKA:
         self._means = Means(), Means()
         self._scratch = Scratch()
         self._widths: dict[tuple[str, str], int] = {}
-        self.examples = 0
+        self._shown = Shown()
         self.batches = 0
         self.skipped = 0
         self.notes: dict[tuple[str, str], str] = {}
+
+    @property
+    def examples(self) -> int:
+        """The number of different examples in batches of four or more.
+
+        Without ids every one is taken for another.
+        """
+        return self._shown.examples
 
     @settled()
     def reduce(self, layer: str, activations: Any) -> BatchLayer:
@@ -73,7 +86,12 @@ class MinibatchCKA:
         return BatchLayer(layer, activations, self.kernel, self._scratch)
 
     @settled()
-    def update(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
+    def update(
+        self,
+        a: Mapping[str, Any],
+        b: Mapping[str, Any],
+        ids: Sequence[Hashable] | np.ndarray | Tensor | None = None,
+    ) -> None:
         """Add one batch: layer name to activations (n, ...), the same examples in a and b.
 
         A batch of fewer than four examples has no unbiased HSIC; it is counted and left out.
@@ -81,10 +99,12 @@ class MinibatchCKA:
         Args:
             a: activations, or layers that ``reduce`` made of them, of at least ``layers_a``.
             b: of ``layers_b``.
+            ids: (n,) of the examples, by which those are known that come in several batches.
 
         Raises:
             UsageError: a layer is missing, or a or b is no dict.
-            ShapeError: numbers of examples differ, or a layer has other features than before.
+            ShapeError: numbers of examples or ids differ, or a layer has other features than
+                before.
         """
         sides: list[list[BatchLayer]] = []
         for side, given, layers in (("a", a, self.layers_a), ("b", b, self.layers_b)):
@@ -102,6 +122,7 @@ class MinibatchCKA:
         if n < 4:
             self.skipped += n
             return
+        self._shown.update(n, ids)
         names = (self.layers_a, self.layers_b)
         for side, of_side, reduced, own in zip("ab", names, sides, self._sums[1:], strict=True):
             for index, (name, layer) in enumerate(zip(of_side, reduced, strict=True)):
@@ -110,7 +131,6 @@ class MinibatchCKA:
                     own[index] = torch.nan
         self._add([[layer.layer for layer in layers] for layers in sides], n)
         self.batches += 1
-        self.examples += n
 
     @settled()
     def merge(self, other: MinibatchCKA) -> None:
@@ -142,13 +162,13 @@ class MinibatchCKA:
         for mean, more in zip(self._means, other._means, strict=True):
             mean.merge(more)
         self.notes = {**other.notes, **self.notes}
-        self.examples += other.examples
+        self._shown.merge(other._shown)
         self.batches += other.batches
         self.skipped += other.skipped
 
     @settled()
     def compute(self, *, name_a: str = "a", name_b: str = "b") -> SimilarityMap:
-        """The map of all that was seen; standard errors are from the spread of the batches.
+        """The map of all that was seen, of so many different examples.
 
         Raises:
             DegenerateError: no batch of four or more examples was seen.
@@ -158,7 +178,6 @@ class MinibatchCKA:
                 f"no batch of at least 4 examples arrived ({self.skipped} examples in smaller ones)"
             )
         values = self._sums.cka()
-        stderr = self._squares.standard_errors(self._sums, values, self.batches)
         return SimilarityMap(
             layers_a=self.layers_a,
             layers_b=self.layers_b,
@@ -169,9 +188,22 @@ class MinibatchCKA:
             name_b=name_b,
             kernel=str(self.kernel),
             notes=self._all_notes(name_a, name_b),
-            provenance={"method": "minibatch", "batches": self.batches, "sums": "float64"},
-            stderr=stderr.numpy() if self.batches > 1 else None,
+            provenance={
+                "method": "minibatch",
+                "batches": self.batches,
+                "rows": self._shown.rows,
+                "sums": "float64",
+            },
+            **self._certainty(values),
         )
+
+    def _certainty(self, values: Tensor) -> dict[str, Any]:
+        """Standard errors and their degrees of freedom, where the batches tell of them."""
+        shown, freedom = self._shown, self.batches - self._shown.passes
+        if freedom <= 0 or not shown.known:
+            return {}
+        stderr = self._squares.standard_errors(self._sums, values, self.batches, shown).numpy()
+        return {"stderr": stderr, "freedom": np.full_like(stderr, freedom)}
 
     def _all_notes(self, name_a: str, name_b: str) -> dict[str, str]:
         """Notes on layers and on the batches, for the map."""
@@ -188,6 +220,14 @@ class MinibatchCKA:
                     )
         if self.skipped:
             notes["batches"] = f"{self.skipped} examples lay in batches of fewer than 4; left out"
+        if not self._shown.known and self.batches > 1:
+            notes["stderr"] = (
+                "without ids of the examples it is not known if some came in several batches; pass "
+                "ids to update"
+            )
+        elif self._shown.passes > 1:
+            rows, different = f"{self._shown.rows:,}", f"{self.examples:,}"
+            notes["passes"] = f"{rows} rows are of {different} different examples, which n counts"
         ratio = max(mean.ratio() for mean in self._means)
         # Of one effective dimension, the ratio has a variance of 2 / (batches - 1), of more a
         # smaller one.
