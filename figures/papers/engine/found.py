@@ -68,9 +68,31 @@ class Found:
             **self.reproduction.paper.words(self),
         }
 
-    def figure(self, name: str, caption: str, panels: Sequence[Panel]) -> FigureData:
-        """A figure with the record of where its numbers come from."""
-        return FigureData(name, caption, panels, self.reproduction.provenance())
+    @cached_property
+    def quality(self) -> str:
+        """A sentence on how good the networks are; empty where the paper has none."""
+        try:
+            return self.reproduction.paper.quality(self)
+        except Missing as error:
+            return f"How good the networks are is not known: {error}."
+
+    def caption(self, text: str) -> str:
+        """A caption of a figure of networks, which ends in how good they are."""
+        return " ".join(filter(None, (text, self.quality)))
+
+    def figure(
+        self, name: str, caption: str, panels: Sequence[Panel], *, networks: bool = True
+    ) -> FigureData:
+        """A figure with the record of where its numbers come from.
+
+        Args:
+            name: as of ``FigureData``, and so on.
+            caption: the same.
+            panels: the same.
+            networks: False of a figure that no network was trained for.
+        """
+        text = self.caption(caption) if networks else caption
+        return FigureData(name, text, panels, self.reproduction.provenance())
 
 
 def _made(steps: Sequence[Any]) -> Sequence[Any]:

@@ -46,6 +46,8 @@ class Paper:
         claims: in the order in which they are reported.
         differences: sentences on what differs from the paper at every scale.
         words: for the texts of claims, what depends on the image set.
+        quality: a sentence on how good the networks are, from what was found: captions have it, so
+            that nobody takes networks stopped early for trained ones.
         fewest_seeds: that it makes sense with.
         earlier: where an earlier release had a result, if it had it.
         earlier_run: name of the folder that an earlier release had the networks of a run in at a
@@ -63,6 +65,7 @@ class Paper:
     tables: Mapping[str, Callable[[Any], Rows]] = field(default_factory=dict)
     differences: Sequence[str] = ()
     words: Callable[[Any], Mapping[str, Any]] = lambda found: {}
+    quality: Callable[[Any], str] = lambda found: ""
     fewest_seeds: int = 1
     earlier: Callable[[Computation, Splits], Earlier | None] = lambda step, splits: None
     earlier_run: Callable[[Training, str], str] = lambda step, scale: ""

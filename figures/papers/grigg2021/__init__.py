@@ -13,6 +13,7 @@ from repsim.figures.papers.grigg2021.analyses import ANALYSES
 from repsim.figures.papers.grigg2021.claims import CLAIMS
 from repsim.figures.papers.grigg2021.earlier import earlier, earlier_run
 from repsim.figures.papers.grigg2021.figures import FIGURES, TABLES
+from repsim.figures.papers.grigg2021.quality import quality
 from repsim.figures.papers.grigg2021.runs import RUNS, SPLITS
 
 PAPER = Paper(
@@ -25,12 +26,14 @@ PAPER = Paper(
     figures=FIGURES,
     tables=TABLES,
     claims=CLAIMS,
+    quality=quality,
     differences=(
         "Hyperparameters of the training, the number of examples and the estimator are not known "
         "of the paper: SimCLR is trained as in Chen et al. (2020), appendix B.9, supervised "
         "networks as is usual for CIFAR-10, and CKA is the unbiased estimator summed over "
         "minibatches of 256 (Nguyen et al. 2021).",
-        "Invariance is measured under SimCLR's augmentation for all networks.",
+        "Invariance is measured under SimCLR's augmentation for all networks, in Figure 5 under "
+        "each one's own: the paper's Figure 5 can be read in two ways.",
         "Bands and intervals are over networks; the paper shows single ones.",
     ),
     fewest_seeds=2,

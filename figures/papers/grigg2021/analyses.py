@@ -21,6 +21,14 @@ AUGMENTED = {
 
 #: CKA of two augmented copies of the images, CKA with the classes, and linear probes.
 INVARIANCE = {run: Invariance(run, augmentation="own", own=SIMCLR) for run in RUNS}
+
+#: CKA of two copies under the augmentation that a network was trained with.
+TO_OWN = "invariance-to-own"
+INVARIANCE_TO_OWN = {
+    SIMCLR: INVARIANCE[SIMCLR],
+    SUPERVISED: Invariance(SUPERVISED, augmentation="own", own=SUPERVISED, name=TO_OWN),
+}
+
 CLASSES = {run: Classes(run, augmentation="none") for run in RUNS}
 PROBES = {
     run: Probe(run, layers="even,head", on={"train": "probed", "test": "held_out"}) for run in RUNS
@@ -37,6 +45,7 @@ ANALYSES = (
     WITHIN_SUPERVISED,
     *AUGMENTED.values(),
     *INVARIANCE.values(),
+    INVARIANCE_TO_OWN[SUPERVISED],
     *CLASSES.values(),
     *PROBES.values(),
     IDENTIFICATION,

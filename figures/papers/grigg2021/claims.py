@@ -58,6 +58,17 @@ def alike_at_first(found: Found) -> Values:
 
 
 @over_seeds(
+    "4b: rapid divergence",
+    "SimCLR and supervised part rapidly in the last layers",
+    "of the whole fall of CKA at same even layers, the share within the last group",
+    above=0.5,
+)
+def rapid_divergence(found: Found) -> Values:
+    layers = _layers(found)
+    return [at.share_of_fall(even, layers) for even in _same(found, "even")]
+
+
+@over_seeds(
     "4b: late divergence",
     "SimCLR and supervised part in the last layers",
     "highest CKA at even layers of groups 2 and 3, minus that at the last",
@@ -214,9 +225,33 @@ def one_batch(found: Found) -> Values:
     return distance_of_one_batch()
 
 
+@over_seeds(
+    "4h: SimCLR fits the classes",
+    "SimCLR's intermediate layers come to fit the supervised objective",
+    "SimCLR's CKA with the classes, last even layer of group 3 minus first of group 1",
+    above=0.0,
+)
+def simclr_fits_the_classes(found: Found) -> Values:
+    layers = _layers(found)
+    return [at.rise(each, layers) for each in _with_classes(found, SIMCLR)]
+
+
+@over_seeds(
+    "4h: supervised does not fit invariance",
+    "supervised intermediate layers do not come to fit SimCLR's objective",
+    "supervised invariance to SimCLR's augmentation, last even layer of group 3 minus first of "
+    "group 1",
+    below=0.0,
+)
+def supervised_does_not_fit_invariance(found: Found) -> Values:
+    layers = _layers(found)
+    return [at.rise(each, layers) for each in _invariances(found, SUPERVISED)]
+
+
 CLAIMS = (
     odd_layers_differ,
     alike_at_first,
+    rapid_divergence,
     late_divergence,
     invariance_against_supervised,
     invariance_comes_late,
@@ -229,4 +264,6 @@ CLAIMS = (
     unbiased_estimator,
     invariance_of_cka,
     one_batch,
+    simclr_fits_the_classes,
+    supervised_does_not_fit_invariance,
 )

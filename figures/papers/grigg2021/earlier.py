@@ -12,6 +12,7 @@ from repsim.figures.papers.engine.computation import Computation
 from repsim.figures.papers.engine.earlier import PROBE, Earlier, untrained_then
 from repsim.figures.papers.engine.paper import Splits
 from repsim.figures.papers.engine.training import Training
+from repsim.figures.papers.grigg2021.analyses import TO_OWN
 
 _BATCHES = {"layers": None, "kernel": "linear", "batch_size": 256, "seed": 0}
 _MAP = {"stderr": True, "permutations": 0}
@@ -35,7 +36,9 @@ _PREFIX = {
 
 
 def earlier(step: Computation, splits: Splits) -> Earlier | None:
-    """The name and key that a result had; None where its settings are others by now."""
+    """The name and key that a result had; None where there was none with its settings."""
+    if step.name.startswith(TO_OWN):
+        return None
     kind = step.analysis.name()
     settings = step.analysis.config.identity()
     shown, measure = settings.pop("augmentation", None), settings.pop("measure", None)

@@ -17,6 +17,7 @@ from repsim.figures.papers.grigg2021.analyses import (
     CLASSES,
     IDENTIFICATION,
     INVARIANCE,
+    INVARIANCE_TO_OWN,
     PROBES,
     WITHIN_SIMCLR,
     WITHIN_SUPERVISED,
@@ -118,23 +119,43 @@ def _methods(values: dict[Any, Any]) -> list[Line]:
 
 
 def figure_5(found: Found) -> FigureData:
+    layers = list(at.part(found[ACROSS][0], "even").layers_a)
+    return found.figure(
+        "Figure 5",
+        "Even layers under the augmentations of both methods, read in two ways, since the paper's "
+        "own is not known. Left: linear CKA of two copies of the images under the augmentation "
+        "that the network was trained with, at the same layer. Right: linear CKA of SimCLR and "
+        "supervised networks, at the same layer, on held-out images as they are and under the "
+        f"augmentation of either method. {mean_of(len(found.seeds), 'seed').capitalize()}; "
+        f"{_about(found)} {BANDS}",
+        [
+            Lines(title, "layer", "CKA", layers, series, ylim=(0, 1))
+            for title, series in (
+                ("two copies, own augmentation", _own_copies(found, len(layers))),
+                ("one method against the other", _either_augmentation(found)),
+            )
+        ],
+    )
+
+
+def _own_copies(found: Found, count: int) -> list[Line]:
+    """A line for each method, at so many even layers: the head comes after them."""
+    return [
+        mean_line(NAMES[run], [at.along_depth(each)[:count] for each in found[analysis]])
+        for run, analysis in INVARIANCE_TO_OWN.items()
+    ]
+
+
+def _either_augmentation(found: Found) -> list[Line]:
     shown = {
         "images as they are": ACROSS,
         "SimCLR's augmentation": AUGMENTED[SIMCLR],
         "the supervised augmentation": AUGMENTED[SUPERVISED],
     }
-    series = [
+    return [
         mean_line(label, [at.same(at.part(each, "even")) for each in found[analysis]])
         for label, analysis in shown.items()
     ]
-    layers = list(at.part(found[ACROSS][0], "even").layers_a)
-    return found.figure(
-        "Figure 5",
-        "SimCLR against supervised training, even layers, same layer: linear CKA of held-out "
-        "images as they are and under the augmentation that either was trained with, "
-        f"{mean_of(len(found.seeds), 'seed')}; {_about(found)} {BANDS}",
-        [Lines("", "layer", "CKA", layers, series, ylim=(0, 1))],
-    )
 
 
 def estimators(found: Found) -> FigureData:
@@ -150,6 +171,7 @@ def estimators(found: Found) -> FigureData:
         "CKA of two layers of independent Gaussian features, where nothing is shared: the "
         "biased estimator goes to p / (n + p) (examples x features), the unbiased to 0.",
         [Lines("", "examples x features", "CKA", sizes, series, ylim=(-0.05, 1))],
+        networks=False,
     )
 
 

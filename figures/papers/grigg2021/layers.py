@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -36,9 +37,34 @@ def along_depth(found: SimilarityMap) -> np.ndarray:
     return np.array([found.unbiased[row, 0 if single else row] for row in rows])
 
 
+def last_block(layers: Sequence[str]) -> str:
+    """The last even layer, which the head comes after."""
+    return select_layers(layers, "even")[-1]
+
+
 def middle(layers: Sequence[str]) -> list[int]:
     """The places of the layers of groups 2 and 3."""
     return [k for k, layer in enumerate(layers) if layer.startswith(("bg2.", "bg3."))]
+
+
+def before_last(layers: Sequence[str]) -> int:
+    """The place of the layer that the last group of blocks begins from."""
+    group = layers[-1].partition(".")[0]
+    return max(k for k, layer in enumerate(layers) if layer.partition(".")[0] != group)
+
+
+def share_of_fall(curve: np.ndarray, layers: Sequence[str]) -> float:
+    """The part of the fall from the first layer to the last that lies within the last group.
+
+    NaN where there is no fall.
+    """
+    whole = curve[0] - curve[-1]
+    return float((curve[before_last(layers)] - curve[-1]) / whole) if whole > 0 else math.nan
+
+
+def rise(curve: np.ndarray, layers: Sequence[str]) -> float:
+    """The change from the first layer to the last before the last group."""
+    return float(curve[before_last(layers)] - curve[0])
 
 
 def probed(curve: ProbeCurve) -> list[str]:

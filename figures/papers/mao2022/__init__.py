@@ -12,6 +12,7 @@ from repsim.figures.papers.mao2022.analyses import ANALYSES
 from repsim.figures.papers.mao2022.claims import CLAIMS, words
 from repsim.figures.papers.mao2022.earlier import earlier_run
 from repsim.figures.papers.mao2022.figures import FIGURES
+from repsim.figures.papers.mao2022.heads import quality
 from repsim.figures.papers.mao2022.runs import RUNS, SPLITS
 from repsim.figures.papers.mao2022.tables import TABLES
 
@@ -25,6 +26,7 @@ PAPER = Paper(
     tables=TABLES,
     claims=CLAIMS,
     words=words,
+    quality=quality,
     differences=(
         "Shared convolutions are moved by the discriminator's optimiser and the classifier's in "
         "turn: the literal reading of Table 1, which gives each network an optimiser.",

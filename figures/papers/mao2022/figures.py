@@ -206,9 +206,11 @@ def null_space(found: Found) -> FigureData:
     return replace(
         bars_figure(list(reports.values())),
         name="Null space",
-        caption="Energy of the features in the null space of the head, and accuracy of probes of "
-        f"the classes, and of real against generated images, on each part; {of}. "
-        f"Whiskers are 95 % intervals over images, diamonds {control}.",
+        caption=found.caption(
+            "Energy of the features in the null space of the head, and accuracy of probes of "
+            f"the classes, and of real against generated images, on each part; {of}. "
+            f"Whiskers are 95 % intervals over images, diamonds {control}."
+        ),
     )
 
 
@@ -217,8 +219,10 @@ def examples(found: Found, name: str) -> FigureData:
     return replace(
         strips_figure(reports[name]),
         name=f"Null space {name} examples",
-        caption="Share of each example's energy in the null space (dotted: 1 - rank / d), and its "
-        f"score: the {name}, {of}.",
+        caption=found.caption(
+            "Share of each example's energy in the null space (dotted: 1 - rank / d), and its "
+            f"score: the {name}, {of}."
+        ),
     )
 
 
@@ -227,9 +231,11 @@ def noise(found: Found, name: str) -> FigureData:
     return replace(
         noise_figure(reports[name]),
         name=f"Null space {name} noise",
-        caption="How much of what noise does to the features the head sees, as it is and about its "
-        f"mean (centred), and what probes still read: the {name}, {of}. "
-        f"Bands are 95 % intervals over images, grey dashes {control}.",
+        caption=found.caption(
+            "How much of what noise does to the features the head sees, as it is and about its "
+            f"mean (centred), and what probes still read: the {name}, {of}. "
+            f"Bands are 95 % intervals over images, grey dashes {control}."
+        ),
     )
 
 

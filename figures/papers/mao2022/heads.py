@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from repsim.figures.papers.engine import Found
+from repsim.figures.papers.engine import Found, mean_of
 from repsim.figures.papers.engine.declared import AnalysisOf
 from repsim.figures.papers.mao2022.analyses import CONTROLS, HEADS, SOLVERS
-from repsim.figures.papers.mao2022.runs import removed_in
+from repsim.figures.papers.mao2022.runs import NAMES, removed_in
 from repsim.results import ProbeCurve, ProbeEntry
 
 #: The solvers by the names of their heads.
@@ -48,6 +48,21 @@ def gaps(found: Found, head: str) -> list[list[float]]:
 def by_removed(found: Found, extractor: str, head: str) -> np.ndarray:
     """Accuracies of new heads on an extractor, (numbers removed, seeds)."""
     return np.array([of_heads(found, extractor, removed, head) for removed in removed_in(found)])
+
+
+def quality(found: Found) -> str:
+    """What converged heads read from each kind of extractor, for captions."""
+    removed = removed_in(found)
+    read = [
+        f"{np.mean(of_heads(found, name, each, CONVERGED)):.1f} % ({label}, {each} removed)"
+        for each in (removed[0], removed[-1])
+        for name, label in NAMES.items()
+    ]
+    read.append(f"{np.mean(of_controls(found, CONVERGED)):.1f} % (untrained)")
+    return (
+        f"How good the networks are: new heads by {CONVERGED} read {', '.join(read)} on "
+        f"{found.data} {found.splits['held_out']}, {mean_of(len(found.seeds), 'seed')}."
+    )
 
 
 def entry_of(curve: ProbeCurve, solver: str) -> ProbeEntry:
