@@ -12,7 +12,8 @@ from libraries import working_transformers
 from torch import Tensor, nn
 
 import repsim
-from repsim.errors import RepsimWarning, UsageError
+from repsim.activations import plan_harvest
+from repsim.errors import RepsimWarning, StoreError, UsageError
 
 N, T = 8, 6
 LENGTHS = torch.tensor([6, 2, 3, 6, 1, 4, 5, 2])
@@ -114,7 +115,7 @@ def test_labels_that_a_loss_leaves_out_are_padding_of_the_decoder(tmp_path: Path
     np.testing.assert_allclose(harvested(model, batch, layer, tmp_path), whole, atol=1e-5)
     (tmp_path / "a.h5").unlink()
     padded = {**batch, "labels": IDS_2.masked_fill(OTHER == 0, -100)}
-    refused(model, padded, layer, tmp_path, "of inputs that are padded, in labels, and nothing")
+    refused(model, padded, layer, tmp_path, "with padding .labels., and nothing")
     told = {**padded, "own": OTHER}
     expected = average(values_of(model, layer, padded), OTHER)
     found = harvested(model, told, layer, tmp_path, masks={layer: "own:tokens"})
@@ -147,7 +148,7 @@ def test_an_encoder_with_several_inputs_of_one_sequence(tmp_path: Path) -> None:
 
 def test_tokens_that_pad_without_a_mask_are_refused(tmp_path: Path) -> None:
     padded = {"input_ids": IDS * MASK}  # 0 is the token of padding
-    refused(bert(), padded, LAST, tmp_path, "padded, in input_ids, and nothing .* 'NAME'")
+    refused(bert(), padded, LAST, tmp_path, "padding .input_ids., and nothing .* 'NAME'")
     found = harvested(bert(), padded, LAST, tmp_path, masks=f"{LAST}=none")
     np.testing.assert_allclose(found, average(values_of(bert(), LAST, padded), None), atol=1e-5)
     (tmp_path / "a.h5").unlink()
@@ -230,7 +231,7 @@ def test_frames_before_the_last_convolution_are_refused(tmp_path: Path) -> None:
     mask = (torch.arange(400) < torch.arange(50, 401, 50)[:, None]).long()
     batch = {"input_values": torch.randn(N, 400), "attention_mask": mask}
     layer = "feature_extractor.conv_layers.0.conv"
-    refused(wav2vec2(), batch, layer, tmp_path, r"gives \(8, 8, 79\) of inputs that are padded")
+    refused(wav2vec2(), batch, layer, tmp_path, r"gives \(8, 8, 79\) of inputs with padding")
 
 
 # --- torch's own
@@ -326,7 +327,221 @@ def test_towers_of_one_length_are_told_apart(uses: str, tmp_path: Path) -> None:
 
 def test_a_mask_that_could_be_that_of_either_tower_is_refused(tmp_path: Path) -> None:
     batch = {"left": X, "right": Y, "attention_mask": MASK}
-    refused(Towers(""), batch, "b", tmp_path, "of inputs that are padded, in attention_mask")
+    refused(Towers(""), batch, "b", tmp_path, "with padding .attention_mask.")
     found = harvested(Towers(""), batch, "b", tmp_path, masks="b=attention_mask")
     expected = average(values_of(Towers(""), "b", batch), MASK)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+# --- sequences that are cut short, and masks that are none
+
+
+class Recurrent(nn.Module):
+    """A recurrent network that packs its inputs by lengths, or goes through them backwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Linear(16, 8)
+        self.lstm = nn.LSTM(8, 8, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, lengths: Any) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.embed(x), torch.as_tensor(lengths), batch_first=True, enforce_sorted=False
+        )
+        return self.head(nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], True)[0])
+
+
+@pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
+@pytest.mark.parametrize("listed", [False, True])
+def test_lengths_are_masks(listed: bool, tmp_path: Path) -> None:
+    shorter = LENGTHS.clamp(max=5)  # shorter than the inputs in all examples
+    lengths = shorter.tolist() if listed else shorter
+    batch, mask = {"x": X, "lengths": lengths}, torch.arange(T) < shorter[:, None]
+    for layer in ("embed", "head"):
+        values = values_of(Recurrent(), layer, batch)
+        expected = average(values, mask[:, : values.shape[1]])
+        found = harvested(Recurrent(), batch, layer, tmp_path)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        (tmp_path / "a.h5").unlink()
+
+
+def test_layers_that_go_backwards_have_no_mask(tmp_path: Path) -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(16, 4), nn.Linear(16, 4)
+
+        def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+            return self.first(x) + self.second(x.flip(1))
+
+    model, batch = Backwards(), {"x": X, "attention_mask": MASK}
+    expected = average(values_of(model, "first", batch), MASK)
+    np.testing.assert_allclose(harvested(model, batch, "first", tmp_path), expected, atol=1e-5)
+    (tmp_path / "a.h5").unlink()
+    refused(model, batch, "second", tmp_path, "with padding .attention_mask.")
+
+
+def test_tokens_to_be_guessed_are_no_padding(tmp_path: Path) -> None:
+    """A network that sees a learnt token in place of those that are masked."""
+
+    class Guesses(Encoder):
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+            return self.head(self.layer(torch.where(mask.bool()[..., None], 0.5, x)))
+
+    refused(Guesses(), {"x": X, "mask": 1 - MASK}, "head", tmp_path, "with padding .mask.")
+    found = harvested(Guesses(), {"x": X, "mask": 1 - MASK}, "head", tmp_path, masks="none")
+    expected = average(values_of(Guesses(), "head", {"x": X, "mask": 1 - MASK}), None)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+class Plain(nn.Module):
+    """A network that ignores what it is told of padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor, **told: Any) -> Tensor:
+        return self.layer(x)
+
+
+def test_a_mask_that_the_network_ignores_is_that_of_its_only_sequence(tmp_path: Path) -> None:
+    batch = {"x": X, "attention_mask": MASK}
+    expected = average(values_of(Plain(), "layer", batch), MASK)
+    np.testing.assert_allclose(harvested(Plain(), batch, "layer", tmp_path), expected, atol=1e-5)
+
+
+def test_a_network_of_one_length_has_its_mask(tmp_path: Path) -> None:
+    class Fixed(Plain):
+        def forward(self, x: Tensor, **told: Any) -> Tensor:
+            return self.layer(x + torch.ones(T, 16))
+
+    batch = {"x": X, "attention_mask": MASK}
+    expected = average(values_of(Fixed(), "layer", batch), MASK)
+    np.testing.assert_allclose(harvested(Fixed(), batch, "layer", tmp_path), expected, atol=1e-5)
+    (tmp_path / "a.h5").unlink()
+    refused(Fixed(), {**batch, "other": Y}, "layer", tmp_path, "with padding .attention_mask.")
+
+
+@pytest.mark.parametrize(
+    ("mask", "padding"),
+    [
+        (MASK + 1, True),  # two texts in a row
+        (MASK[:, None, :, None].float(), True),
+        (torch.ones(N, 1, T, T), False),
+        (torch.ones(N, T).long(), False),
+    ],
+)
+def test_masks_of_other_values_and_shapes(mask: Tensor, padding: bool, tmp_path: Path) -> None:
+    batch = {"x": X, "attention_mask": mask}
+    if padding:
+        refused(Plain(), batch, "layer", tmp_path, "with padding .attention_mask.")
+        return
+    expected = average(values_of(Plain(), "layer", batch), None)
+    np.testing.assert_allclose(harvested(Plain(), batch, "layer", tmp_path), expected, atol=1e-5)
+
+
+def test_maps_of_images_with_padding_are_refused(tmp_path: Path) -> None:
+    class Image(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 2)
+
+        def forward(self, pixel_values: Tensor, pixel_mask: Tensor) -> Tensor:
+            return self.conv(pixel_values * pixel_mask[:, None])
+
+    mask = torch.ones(N, 8, 9)
+    batch = {"pixel_values": torch.randn(N, 3, 8, 9), "pixel_mask": mask}
+    expected = values_of(Image(), "conv", batch)
+    assert harvested(Image(), batch, "conv", tmp_path).shape == expected.mean((2, 3)).shape
+    (tmp_path / "a.h5").unlink()
+    mask[1, 5:] = 0
+    refused(Image(), batch, "conv", tmp_path, "with padding .pixel_mask.")
+
+
+def test_a_mask_within_an_entry_is_seen(tmp_path: Path) -> None:
+    class Nested(Plain):
+        def forward(self, image: Tensor, text: dict[str, Tensor]) -> Tensor:  # type: ignore[override]
+            return self.layer(text["x"] + image[:, :1, None])
+
+    batch = {"image": torch.randn(N, 4), "text": {"x": X, "attention_mask": MASK}}
+    refused(Nested(), batch, "layer", tmp_path, r"with padding .text\.attention_mask.")
+    found = harvested(Nested(), batch, "layer", tmp_path, masks="layer=text.attention_mask")
+    expected = average(values_of(Nested(), "layer", batch), MASK)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_tokens_alone_may_hold_padding(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="with padding .input_ids."):
+        repsim.harvest(
+            bert(), [IDS * MASK], tmp_path / "a.h5", examples=N, layers=LAST, pooling="avg"
+        )
+
+
+# --- batches
+
+
+def test_all_batches_have_the_same_masks(tmp_path: Path) -> None:
+    plain, masked = {"x": X}, {"x": X, "attention_mask": MASK}
+    options = {"examples": 2 * N, "layers": "layer", "pooling": "avg"}
+    with pytest.raises(UsageError, match="a later batch has attention_mask, which the first"):
+        repsim.harvest(Plain(), [plain, masked], tmp_path / "a.h5", **options)
+    with pytest.raises(UsageError, match="a batch is without attention_mask"):
+        repsim.harvest(Plain(), [masked, plain], tmp_path / "b.h5", **options)
+
+
+def test_padding_may_begin_in_a_later_batch(tmp_path: Path) -> None:
+    batches = [{"x": X, "attention_mask": torch.ones_like(MASK)}, {"x": Y, "attention_mask": MASK}]
+    with repsim.harvest(
+        Plain(), batches, tmp_path / "a.h5", examples=2 * N, pooling="avg"
+    ) as store:
+        expected = average(values_of(Plain(), "layer", batches[1]), MASK)
+        np.testing.assert_allclose(store["layer"][N:], expected, atol=1e-5)
+
+
+def test_a_store_records_the_masks_that_were_told(tmp_path: Path) -> None:
+    batch = {"x": X, "attention_mask": MASK, "own": OTHER == 0}
+    path = tmp_path / "a.h5"
+    options = {"examples": N, "layers": "layer", "pooling": "avg"}
+    told = {"masks": "own:padding"}
+    with repsim.harvest(Plain(), [batch], path, **options, **told) as store:
+        assert store.provenance()["masks"] == "*=own:padding"
+        expected = average(values_of(Plain(), "layer", {"x": X}), OTHER)
+        np.testing.assert_allclose(store["layer"][:], expected, atol=1e-5)
+    repsim.harvest(Plain(), [batch], path, **options, **told, resume=True).close()
+    with pytest.raises(StoreError, match="masks differ"):
+        repsim.harvest(Plain(), [batch], path, **options, masks="none", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ("own", "mask 'own': nothing says what marks padding; pass own:tokens where 1"),
+        ("own:token", "mask 'own:token': unknown kind 'token'"),
+        ("head=own:tokens", "mask rule 'head' is never used: it matches none of layer"),
+        ("layer=other:tokens", "a batch has no mask 'other' for layer 'layer'; it has x, own"),
+        ("layer=short:tokens", r"'layer' gives \(8, 6, 3\) of inputs with padding \(short\)"),
+    ],
+)
+def test_masks_that_cannot_be_are_refused(masks: str, message: str, tmp_path: Path) -> None:
+    batch = {"x": X, "own": MASK, "short": MASK[:, :4]}
+    with pytest.raises(UsageError, match=message) as error:
+        harvested(Plain(), batch, "layer", tmp_path, masks=masks)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match=message):
+        plan_harvest(Plain(), [batch], layers="layer", pooling="avg", examples=N, masks=masks)
+
+
+def test_networks_are_left_as_they_were(tmp_path: Path) -> None:
+    class Counts(Plain):
+        def forward(self, x: Tensor, **told: Any) -> Tensor:
+            self.calls = getattr(self, "calls", 0) + 1
+            return self.layer(x)
+
+    model, state = Counts(), torch.get_rng_state()
+    harvested(model, {"x": X, "attention_mask": MASK}, "layer", tmp_path)
+    assert not hasattr(model, "calls")
+    assert torch.equal(torch.get_rng_state(), state)

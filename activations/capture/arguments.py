@@ -60,6 +60,16 @@ def arguments(model: nn.Module, batch: Any) -> dict[str, Any]:
     return {name: _as_argument(value, name, model) for name, value in given.items()}
 
 
+def named_entries(model: nn.Module, batch: Any) -> dict[str, Any]:
+    """The entries of a batch by name; inputs that come without one have that of the argument."""
+    entries = _entries(batch)
+    first = next(iter(inspect.signature(unwrap(model).forward).parameters), FIRST)
+    if entries is None:
+        return {first: inputs_of(batch)}
+    given = _fitting(unwrap(model), entries)
+    return {**entries, **({first: given[FIRST]} if FIRST in given else {})}
+
+
 def warn_of_unused(model: nn.Module, batch: Any, used: Collection[str] = ()) -> None:
     """Warn of the entries of a batch that the network is not given.
 

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.arguments import arguments
+from repsim.activations.capture.arguments import arguments, named_entries
 from repsim.activations.capture.batches import batch_size, dictionary_of, head
 from repsim.activations.capture.masks import KINDS, Mask, hints_in, kind_of, masks_in
 from repsim.activations.capture.modules import modules_of
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.positions import Followers, followers
 from repsim.activations.capture.tracing import trace
+from repsim.activations.capture.unchanged import Unchanged
 from repsim.errors import RepsimWarning, UsageError, choices
 from repsim.layers import Address
 
@@ -101,9 +102,6 @@ class LayerMasks:
         axes: the axis that holds the examples of a layer, where it is not the first.
         grad: as for ``Capture``.
 
-    Attributes:
-        batch: that the network sees.
-
     Raises:
         UsageError: a pattern of no layer, or a mask that the batch does not have.
     """
@@ -119,16 +117,21 @@ class LayerMasks:
         grad: bool = False,
     ) -> None:
         rules.check(layers)
-        self.batch = batch
+        self.batch = named_entries(model, batch)
         self._model, self._rules, self._grad, self._layers = model, rules, grad, dict(layers)
         self._modules = modules_of(model)
         self._known: list[tuple[Mask, Followers]] = []
         self._hints: list[tuple[Mask, Followers]] = []
         self._axes = axes
-        self._shapes: dict[str, tuple[int, ...]] = {}
         untold = {name: each for name, each in layers.items() if rules.of(name) is None}
-        if untold and dictionary_of(batch):
+        self._names = {mask.name for mask in masks_in(self.batch)}
+        if untold:
             self._find(untold)
+        self._shapes = self._traced()
+
+    def show(self, batch: Any) -> None:
+        """Take the masks of the batch that the network sees."""
+        self.batch = named_entries(self._model, batch)
 
     @property
     def used(self) -> set[str]:
@@ -140,13 +143,18 @@ class LayerMasks:
 
         Args:
             layer: its address.
-            values: (n, ...) that it gives for ``batch``.
+            values: (n, ...) that it gives for the batch that was shown.
 
         Raises:
             UsageError: padding may be among its positions, and nothing says where.
         """
         if values.ndim < 3:
             return None
+        if new := {mask.name for mask in masks_in(self.batch)} - self._names:
+            raise UsageError(
+                f"a later batch has {', '.join(sorted(new))}, which the first does not have; "
+                "expected the same masks in all"
+            )
         told = self._rules.of(layer)
         if told is not None:
             return None if told[0] is None else self._told(told[0], layer, values)
@@ -184,6 +192,9 @@ class LayerMasks:
 
     def _find(self, layers: Mapping[str, str]) -> None:
         for mask in masks_in(self.batch):
+            if mask.name not in self.batch:  # within another entry
+                self._known.append((mask, Followers({}, frozenset(layers))))
+                continue
             same = [each for _, each in self._known if mask.name in each.inputs]
             found = same[0] if same else self._followers(mask, layers)
             self._known.append((mask if same else _as_it_works(mask, found), found))
@@ -197,11 +208,15 @@ class LayerMasks:
             (self._known if known else self._hints).append(
                 (replace(mask, kind=found.kind) if known else mask, found)
             )
-        if self._known or self._hints:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                few = trace(self._model, head(self.batch, 3), layers, grad=self._grad)
-            self._shapes = {k: self._of_one(k, each.shape) for k, each in few.items()}
+
+    def _traced(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of an example's layers, if any of them may have a mask."""
+        if not (self._known or self._hints or self._rules.names):
+            return {}
+        with warnings.catch_warnings(), Unchanged(self._model) as kept, kept.watching():
+            warnings.simplefilter("ignore")
+            few = trace(self._model, head(self.batch, 3), self._layers, grad=self._grad)
+        return {name: self._of_one(name, each.shape) for name, each in few.items()}
 
     def _of_one(self, layer: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         axis = self._axes.get(layer, 0)
@@ -230,9 +245,12 @@ class LayerMasks:
         given = [mask for mask in first if mask.value(self.batch) is not None]
         kept = [self._fitting(mask, layer, values, (max(1, axes[mask]),)) for mask in given]
         if not kept:
-            raise self._refusal(layer, values, [first[0].name], "a batch is without")
+            raise UsageError(
+                f"a batch is without {first[0].name}, which the first has for layer {layer!r}; "
+                "expected the same masks in all"
+            )
         if any(not torch.equal(each, kept[0]) for each in kept):
-            raise self._refusal(layer, values, [mask.name for mask in given], "are unlike:")
+            raise self._refusal(layer, values, [mask.name for mask in given])
         return kept[0]
 
     def _loose(self, layer: str, values: Tensor) -> Tensor | None:
@@ -272,13 +290,11 @@ class LayerMasks:
                     return kept.to(value.device)
         return None
 
-    def _refusal(
-        self, layer: str, values: Tensor, names: Sequence[str], why: str = "are padded, in"
-    ) -> UsageError:
+    def _refusal(self, layer: str, values: Tensor, names: Sequence[str]) -> UsageError:
         shape = tuple(values.shape)
         return UsageError(
-            f"layer {layer!r} gives {shape} of inputs that {why} {', '.join(names)}, and nothing "
-            f"says which of its positions are padding; pass --masks '{layer}=NAME' "
+            f"layer {layer!r} gives {shape} of inputs with padding ({', '.join(names)}), and "
+            f"nothing says which of its positions that is; pass --masks '{layer}=NAME' "
             f"(masks={{{layer!r}: 'NAME'}}) with a mask of its positions in the batch, or "
             f"'{layer}={NONE}' to take all"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.batches import LABELS, batch_size, dictionary_of
+from repsim.activations.capture.batches import (
+    LABELS,
+    batch_size,
+    dictionary_of,
+    is_by_example,
+)
 
 #: Ways in which a mask says where padding is.
 KINDS = {
@@ -93,8 +99,7 @@ class Mask:
 
     def value(self, batch: Any) -> Tensor | None:
         """The entry of a batch; None where it has none."""
-        value = dictionary_of(batch).get(self.name)
-        return None if value is None else torch.as_tensor(value)
+        return next((value for name, value in _arrays(batch) if name == self.name), None)
 
     def full(self, value: Any, length: int) -> Tensor:
         """The mask of examples that are all tokens, of so many positions."""
@@ -163,11 +168,21 @@ def _hint(name: str, value: Tensor, pad: int | None) -> str:
 def _entries(batch: Any) -> list[tuple[str, Tensor]]:
     """The numbers of a batch that come for each example, by name."""
     n = batch_size(batch)
-    return [
-        (name, torch.as_tensor(value))
-        for name, value in dictionary_of(batch).items()
-        if isinstance(value, (Tensor, np.ndarray)) and value.ndim and len(value) == n
-    ]
+    return [(name, value) for name, value in _arrays(batch) if is_by_example(name, value, n)]
+
+
+def _arrays(batch: Any) -> Iterator[tuple[str, Tensor]]:
+    """The arrays in the dictionary of a batch, and in those within it, by their paths."""
+    waiting = list(dictionary_of(batch).items())
+    for name, value in waiting:
+        if isinstance(value, Mapping):
+            waiting += [(f"{name}.{key}", each) for key, each in value.items()]
+        elif isinstance(value, (Tensor, np.ndarray)) or _are_lengths(name, value):
+            yield str(name), torch.as_tensor(value)
+
+
+def _are_lengths(name: Any, value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and kind_of(str(name)) == "lengths"
 
 
 def _padding_token(model: nn.Module) -> int | None:

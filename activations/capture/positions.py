@@ -107,18 +107,24 @@ def _chosen(trials: Trials, before: Mapping[str, Shape], found: Sequence[_Sequen
     told = [_compared(trials, before, each) for each in found]
     if trials.mask.is_input:
         return told[0]
-    if len(told) == 1 and not told[0].exact:
+    if len(told) == 1 and (not told[0].exact or trials.is_by_convention):
         return told[0]
     kinds = [
         trials.evident_kind(each.axes, one.exact) for each, one in zip(found, told, strict=True)
     ]
-    if len({tuple(sorted(one.exact)) for one in told}) == 1:
-        kind = next(filter(None, kinds), "")
-        return replace(told[0], kind=kind)
-    evident = [k for k, kind in enumerate(kinds) if kind]
-    if len(evident) == 1:
-        return replace(told[evident[0]], kind=kinds[evident[0]])
+    alike = len({tuple(sorted(one.exact)) for one in told}) == 1
+    evident = [k for k, kind in enumerate(kinds) if kind] or [0] * alike
+    if len(evident) == 1 or alike:
+        k = evident[0]
+        return _in_place(trials, found[k], replace(told[k], kind=kinds[k]))
     return Followers({}, frozenset().union(*(one.other | set(one.exact) for one in told)))
+
+
+def _in_place(trials: Trials, sequence: _Sequence, told: Followers) -> Followers:
+    """The layers without those that have their positions in another order."""
+    lost = trials.misplaced(sequence.axes, told.exact) if not trials.is_by_convention else set()
+    exact = {name: axis for name, axis in told.exact.items() if name not in lost}
+    return replace(told, exact=exact, other=told.other | lost)
 
 
 def _compared(trials: Trials, before: Mapping[str, Shape], sequence: _Sequence) -> Followers:

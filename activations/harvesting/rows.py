@@ -76,7 +76,7 @@ class HarvestRows:
 
     def see(self, batch: Any) -> None:
         """Take the masks of a batch that the network is about to run on."""
-        self.masks.batch = self.plan.fed(batch)
+        self.masks.show(self.plan.fed(batch))
         self.named = named_masks(batch, self._pooling.masks)
 
     def into(self, stream: Sink) -> Callable[[str, Tensor], None]:
