@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -51,7 +51,8 @@ def with_classes(curve: np.ndarray) -> SimilarityMap:
 class Found:
     """Results of three seeds, with a little noise."""
 
-    data, seeds, words = "cifar10", range(3), {}
+    data, seeds = "cifar10", range(3)
+    words: ClassVar[dict[str, str]] = {}
 
     def __init__(self, results: dict[Any, list[Any]]) -> None:
         entries = [SimpleNamespace(layer=layer, network="x") for layer in (*LAYERS, "head")]

@@ -440,11 +440,11 @@ def passes(a: Side, b: Side, size: int, count: int, rng: np.random.Generator) ->
 
 def test_passes_over_the_same_examples_are_found_by_their_ids(rng: np.random.Generator) -> None:
     a, b = network(rng, 48)
-    found = passes(a, b, 12, 5, rng).compute()
+    found: Any = passes(a, b, 12, 5, rng).compute()
     assert (found.n, found.provenance["batches"], found.provenance["rows"]) == (48, 20, 240)
     assert found.notes["passes"] == "240 rows are of 48 different examples, which n counts"
     assert (found.freedom == 20 - 5).all()
-    once = passes(a, b, 12, 1, rng).compute()
+    once: Any = passes(a, b, 12, 1, rng).compute()
     assert "passes" not in once.notes
     assert (once.freedom == 3).all()
 

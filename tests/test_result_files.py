@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib import pyplot as plt
@@ -104,7 +105,7 @@ def test_fields_of_later_versions_are_passed_over(tmp_path: Path) -> None:
 # --- maps without networks and degrees of freedom
 
 
-def altered(name: str, folder: Path, **changes: object) -> SimilarityMap:
+def altered(name: str, folder: Path, **changes: object) -> Any:
     """The map of a file with other entries in its provenance."""
     content = json.loads((FILES / f"{name}.json").read_text())
     content["provenance"] = {**content["provenance"], **changes}

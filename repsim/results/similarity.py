@@ -206,8 +206,7 @@ class SimilarityMap(Result):
             reason = self.notes.get("stderr", "compute it with stderr=True")
             raise UsageError(f"this map has no standard errors; {reason}")
         check_level(level)
-        few = self.freedom is not None
-        z = t_quantile(level, self.freedom) if few else normal_quantile(level)
+        z = normal_quantile(level) if self.freedom is None else t_quantile(level, self.freedom)
         with np.errstate(divide="ignore", invalid="ignore"):
             centre = np.arctanh(self.unbiased)
             reach = z * self.stderr / (1 - self.unbiased**2)
