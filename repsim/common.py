@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from repsim.comparable import is_numbered, where
+from repsim.comparable import is_numbered, shared_places
 from repsim.data.targets import Target
-from repsim.errors import MismatchError
-from repsim.sources import ActivationSource, as_source, ids_of
+from repsim.sources import ActivationSource, as_source
 
 #: Rows that are not wanted, and that are read with those around them all the same.
 _GAP = 16
@@ -54,50 +53,9 @@ def common_examples(a: Any, b: Any) -> Common:
             in both with nothing to tell that these are the same examples.
     """
     a, b = as_source(a, "a"), as_source(b, "b")
-    names_a, names_b = (_names(each) for each in (a, b))
-    shared, of_a, of_b = np.intersect1d(names_a, names_b, assume_unique=True, return_indices=True)
-    if not len(shared):
-        raise MismatchError(
-            f"{where(a)} and {where(b)} have no example id in common: {names_a[0]} is in the one, "
-            f"{names_b[0]} in the other"
-        )
-    order = np.argsort(of_a)
-    ids = a.example_ids
-    assert ids is not None
-    kept = ids[of_a[order]]
-    common = Common(SharedRows(a, of_a[order], kept), SharedRows(b, of_b[order], kept))
-    if a.n != b.n and is_numbered(a) and is_numbered(b) and not _told(common):
-        raise MismatchError(
-            f"the ids of {where(a)} and {where(b)} are numbers of their rows, {a.n} and {b.n}, and "
-            "neither digests nor their order say that these are the same examples; give them ids"
-        )
-    return common
-
-
-def _told(common: Common) -> bool:
-    """True if digests of the inputs, or places in the data set, say that examples are the same."""
-    a, b = common
-    pairs = ((a.inputs, b.inputs), (a.order, b.order))
-    return any(x is not None and y is not None and np.array_equal(x, y) for x, y in pairs)
-
-
-def _names(source: ActivationSource) -> np.ndarray:
-    """The ids of a source, as texts.
-
-    Raises:
-        MismatchError: there are none, or one comes twice.
-    """
-    names = ids_of(source)
-    if names is None:
-        raise MismatchError(f"{where(source)} has no example ids, by which it could be compared")
-    each, counts = np.unique(names, return_counts=True)
-    if (counts > 1).any():
-        k = int(counts.argmax())
-        raise MismatchError(
-            f"{where(source)} has the example id {str(each[k])!r} {counts[k]} times; "
-            "expected an id of its own each"
-        )
-    return names
+    of_a, of_b = shared_places(a, b)
+    ids = np.asarray(a.example_ids)[of_a]
+    return Common(SharedRows(a, of_a, ids), SharedRows(b, of_b, ids))
 
 
 class SharedRows:

@@ -71,6 +71,61 @@ def check_same_inputs(a: ActivationSource, b: ActivationSource) -> None:
     )
 
 
+def shared_places(a: ActivationSource, b: ActivationSource) -> tuple[np.ndarray, np.ndarray]:
+    """The places in two sources of the examples whose ids both have, in the order of the first.
+
+    Raises:
+        MismatchError: no ids, none in common, one that comes twice, or ids that are numbers of rows
+            in both with nothing to tell that these are the same examples.
+    """
+    names_a, names_b = (_names(each) for each in (a, b))
+    shared, of_a, of_b = np.intersect1d(names_a, names_b, assume_unique=True, return_indices=True)
+    if not len(shared):
+        raise MismatchError(
+            f"{where(a)} and {where(b)} have no example id in common: {names_a[0]} is in the one, "
+            f"{names_b[0]} in the other"
+        )
+    order = np.argsort(of_a)
+    of_a, of_b = of_a[order], of_b[order]
+    if a.n != b.n and is_numbered(a) and is_numbered(b) and not _told(a, b, of_a, of_b):
+        raise MismatchError(
+            f"the ids of {where(a)} and {where(b)} are numbers of their rows, {a.n} and {b.n}, and "
+            "neither digests nor their order say that these are the same examples; give them ids"
+        )
+    return of_a, of_b
+
+
+def _told(a: ActivationSource, b: ActivationSource, of_a: np.ndarray, of_b: np.ndarray) -> bool:
+    """True if digests of the inputs, or places in the data set, say that examples are the same."""
+    pairs = ((_of(a, name), _of(b, name)) for name in ("inputs", "order"))
+    return any(
+        x is not None and y is not None and np.array_equal(x[of_a], y[of_b]) for x, y in pairs
+    )
+
+
+def _names(source: ActivationSource) -> np.ndarray:
+    """The ids of the examples as texts, (n,).
+
+    Raises:
+        MismatchError: there are none, or one comes twice.
+    """
+    if source.example_ids is None:
+        raise MismatchError(
+            f"{where(source)} has no example ids, by which it could be compared; make a store of "
+            "it with ids (repsim import)"
+        )
+    ids = np.asarray(source.example_ids)
+    names = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids.astype(str)
+    each, counts = np.unique(names, return_counts=True)
+    if (counts > 1).any():
+        k = int(counts.argmax())
+        raise MismatchError(
+            f"{where(source)} has the example id {str(each[k])!r} {counts[k]} times; "
+            "expected an id of its own each"
+        )
+    return names
+
+
 def _problem(x: np.ndarray, y: np.ndarray) -> str:
     """The reason why other inputs cannot come from another preprocessing; empty if they can."""
     equal = int((x == y).sum())

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from repsim.comparable import check_same_inputs, check_same_labels
+from repsim.comparable import check_same_inputs, check_same_labels, shared_places
 from repsim.dense import as_numbers
 from repsim.devices import float64_device
 from repsim.errors import MismatchError, ShapeError, UsageError, choices
@@ -174,22 +174,12 @@ def _reductions(pooling: str) -> set[str]:
 
 
 def _or_common(a: ActivationSource, b: ActivationSource) -> str:
-    """The remedy where both have some ids in common."""
-    names_a, names_b = ids_of(a), ids_of(b)
-    if names_a is None or names_b is None:
+    """The remedy where both have some examples in common."""
+    try:
+        shared = len(shared_places(a, b)[0])
+    except MismatchError:
         return ""
-    shared = len(np.intersect1d(names_a, names_b))
-    found = f", or compare the {shared} that both have: --common (repsim.common_examples)"
-    return found if shared else ""
-
-
-def ids_of(source: ActivationSource) -> np.ndarray | None:
-    """The ids of the examples as texts, (n,); None where there are none."""
-    ids = source.example_ids
-    if ids is None:
-        return None
-    ids = np.asarray(ids)
-    return np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids.astype(str)
+    return f", or compare the {shared} that both have: --common (repsim.common_examples)"
 
 
 def id_text(example_id: Any) -> str:

@@ -187,6 +187,8 @@ def test_without_it_other_examples_are_refused_and_it_is_proposed(stores: Any) -
         repsim.cka_map(*few)
     with pytest.raises(MismatchError, match="same data set and split$"):
         repsim.cka_map(source(4, list("abcd")), source(4, list("efgh")))
+    with pytest.raises(MismatchError, match="same data set and split$"):  # it would be refused
+        repsim.cka_map(source(60, range(60)), source(40, range(40)))
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,11 @@ from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
 from repsim.activations.capture.arguments import run, warn_of_unused
 from repsim.activations.capture.batches import batch_size, to_device
-from repsim.activations.capture.faults import FIRST_BATCH, read, running
+from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import modules_of, unwrap
+from repsim.activations.capture.reading import read
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.heads import head_device
 from repsim.activations.harvesting.loaders import ImageLoader, as_loader, examples_in

@@ -14,10 +14,11 @@ from repsim.activations.capture.arguments import warn_of_unused
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, Arranged, BatchAxis
 from repsim.activations.capture.batches import ids_of, to_device
-from repsim.activations.capture.faults import FIRST_BATCH, At, read, running
+from repsim.activations.capture.faults import FIRST_BATCH, At, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.reading import read
 from repsim.activations.capture.tracing import addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.verification import batch_digests

@@ -1,9 +1,9 @@
-"""Errors that a network or a loader raises, as one line: the batch, the layer, the place, why."""
+"""Errors that a network raises, as one line: the batch, the layer, the place and a remedy."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from repsim.activations.capture.advice import Fault, advice
 from repsim.activations.capture.arguments import FIRST, arguments
 from repsim.activations.capture.batches import batch_size, ids_of, inputs_of
 from repsim.activations.capture.modules import modules_of, unwrap
-from repsim.errors import CaptureError, RepsimError, UsageError
+from repsim.errors import CaptureError, RepsimError
 from repsim.foreign import Cause, Step, cause_of
 
 
@@ -40,9 +40,6 @@ class At:
 
 
 FIRST_BATCH = At()
-
-
-# --- networks
 
 
 @contextmanager
@@ -94,7 +91,7 @@ def _place(model: nn.Module, layer: str, cause: Cause) -> str:
     return f"{what}{f', at {cause.place}' if cause.place else ''}{elsewhere}"
 
 
-def _module_of(step: Step) -> nn.Module | None:
+def module_of(step: Step) -> nn.Module | None:
     """The module whose method a frame is of."""
     owner = None if step.frame is None else step.frame.f_locals.get("self")
     return owner if isinstance(owner, nn.Module) else None
@@ -103,7 +100,7 @@ def _module_of(step: Step) -> nn.Module | None:
 def _in_network(steps: tuple[Step, ...]) -> bool:
     """True unless our own code was entered behind the network's, as hooks are."""
     for step in reversed(steps):
-        if step.mine or _module_of(step) is not None:
+        if step.mine or module_of(step) is not None:
             return True
         if step.module.startswith("repsim.activations") and step.name != "__torch_dispatch__":
             return False
@@ -122,7 +119,7 @@ def _layer(model: nn.Module, steps: tuple[Step, ...]) -> str:
     for address, module in modules_of(model).items():
         addresses.setdefault(id(module), address)
     for step in reversed(steps):
-        module = _module_of(step)
+        module = module_of(step)
         if module is not None and addresses.get(id(module)):
             return addresses[id(module)]
     return ""
@@ -142,121 +139,3 @@ def _described(batch: Any, at: At) -> str:
     ids, n = ids_of(batch), batch_size(batch)
     first, last = (ids[0], ids[-1]) if ids else (str(at.begin), str(at.begin + n - 1))
     return f"examples {first!r} to {last!r}, {sizes}"
-
-
-# --- loaders
-
-
-def read(loader: Iterable[Any]) -> Generator[Any, None, None]:
-    """The batches of a loader; an error of its code becomes one line.
-
-    Its iterator is made at once, in the thread that calls.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    with reading(FIRST_BATCH):
-        try:
-            batches = iter(loader)
-        except TypeError as error:
-            if hasattr(type(loader), "__iter__"):
-                raise
-            raise UsageError(
-                f"the loader is a {type(loader).__name__}; expected an iterable of batches"
-            ) from error
-    return _read(batches)
-
-
-def _read(batches: Iterator[Any]) -> Generator[Any, None, None]:
-    at = FIRST_BATCH
-    while True:
-        with reading(at):
-            try:
-                batch = next(batches)
-            except StopIteration as end:
-                if _cut_short(cause_of(end)):
-                    raise
-                return
-        yield batch
-        with suppress(UsageError):  # whoever takes the batch refuses it
-            at = at.after(batch)
-
-
-def _cut_short(cause: Cause) -> bool:
-    """True if it was no end of the loader, but an error of a data set or of a worker."""
-    return bool(cause.elsewhere) or any(
-        step.name == "__getitem__" and step.mine for step in cause.steps
-    )
-
-
-@contextmanager
-def reading(at: At) -> Iterator[None]:
-    """A block that reads from a loader; errors of its code become one line.
-
-    Raises:
-        CaptureError: the loader fails.
-    """
-    try:
-        yield
-    except RepsimError:
-        raise
-    except Exception as error:  # whatever foreign code raises
-        cause = cause_of(error)
-        if not (_in_loader(cause.steps) or cause.elsewhere):
-            raise
-        raise CaptureError(_of_loader(at, error, cause)) from error
-
-
-@contextmanager
-def measuring() -> Iterator[None]:
-    """A block that asks a loader for its length; errors of its code become one line.
-
-    Raises:
-        CaptureError: it does not say, and fails.
-    """
-    try:
-        yield
-    except RepsimError:
-        raise
-    except Exception as error:  # whatever foreign code raises
-        cause = cause_of(error)
-        if not cause.mine:
-            raise
-        raise CaptureError(f"the loader's length fails at {cause.place}: {cause.text}") from error
-
-
-def _of_loader(at: At, error: Exception, cause: Cause) -> str:
-    example = _example(cause.steps)
-    places = [
-        f"after {at.begin} examples" if at.begin else "",
-        f"example {example}" if example is not None else "",
-        f"at {cause.place}" if cause.place else "",
-        f"in {cause.elsewhere}" if cause.elsewhere else "",
-    ]
-    found = advice(Fault(error, cause, at.number))
-    where = ", ".join(filter(None, places))
-    return (
-        f"the loader fails at {at.name}{f' ({where})' if where else ''}: {cause.text}"
-        f"{f'; {found}' if found else ''}"
-    )
-
-
-def _in_loader(steps: tuple[Step, ...]) -> bool:
-    """True unless our own code raised: a loader of ours, in which no user's code ran."""
-    for step in reversed(steps):
-        if step.mine or _module_of(step) is not None:
-            return True
-        if step.ours:
-            return step.module == __name__
-    return False
-
-
-def _example(steps: tuple[Step, ...]) -> int | None:
-    """The place of the example that a data set was asked for."""
-    for step in steps:
-        if step.frame is not None and step.name == "__getitem__":
-            names = step.frame.f_code.co_varnames[: step.frame.f_code.co_argcount]
-            place = step.frame.f_locals.get(names[1]) if len(names) == 2 else None
-            if isinstance(place, int):
-                return place
-    return None

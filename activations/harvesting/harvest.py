@@ -22,12 +22,13 @@ from repsim.activations.capture.batch_axis import (
     find_batch_axis,
 )
 from repsim.activations.capture.batches import batch_size, to_device
-from repsim.activations.capture.faults import FIRST_BATCH, read, running
+from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.layer_masks import LayerMasks, MaskRules
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
+from repsim.activations.capture.reading import read
 from repsim.activations.capture.shifted import warn_of_shifted_positions
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.plan import HarvestPlan, check_choices, plan_layers

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import run, warn_of_unused
 from repsim.activations.capture.batches import batch_size as examples_of
 from repsim.activations.capture.batches import to_device
-from repsim.activations.capture.faults import FIRST_BATCH, read, running
+from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.reading import read
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.loaders import NoisyLoader, as_loader, examples_in
 from repsim.activations.harvesting.sampling import check_rows

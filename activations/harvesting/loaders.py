@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.batches import ids_of, inputs_of
-from repsim.activations.capture.faults import measuring, read
+from repsim.activations.capture.reading import measuring, read
 from repsim.ambient import settled
 from repsim.data.imageset import slug
 from repsim.data.noise import Noise

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, Subset
 
 from repsim.activations.capture.batches import ids_of, inputs_of
-from repsim.activations.capture.faults import measuring, read
+from repsim.activations.capture.reading import measuring, read
 from repsim.errors import UsageError
 
 #: Attributes of loaders that take their batches from another one.
