@@ -158,6 +158,41 @@ def channels_last_format() -> nn.Module:
 VIDEO = torch.randn(N, 3, 4, 6, 6, generator=torch.Generator().manual_seed(2))
 MAPS = torch.randn(N, 4, 5, 3, generator=torch.Generator().manual_seed(3))
 
+
+def patches() -> nn.Module:
+    """Of pixels, cut out by a view: channels and positions of the image become features."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        x = x.view(len(x), 3, 4, 4, 4, 4).permute(0, 2, 4, 3, 5, 1)
+        return self.embed(self.cut(x.reshape(len(x), 16, 48)))
+
+    return Of(forward, cut=nn.Identity(), embed=nn.Linear(48, 8))
+
+
+def columns() -> nn.Module:
+    """Columns of a map as a series, as in recurrent networks that read text from images."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return self.rnn(self.cut(self.conv(x).permute(0, 3, 1, 2).flatten(2)))[0]
+
+    return Of(
+        forward,
+        conv=nn.Conv2d(3, 2, 1),
+        cut=nn.Identity(),
+        rnn=nn.LSTM(32, 5, batch_first=True),
+    )
+
+
+def frames() -> nn.Module:
+    """A network of images on each frame of a film (n, frames, c, h, w)."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        y = self.conv(x.flatten(0, 1))
+        return self.out(y.view(len(x), x.shape[1], *y.shape[1:]))
+
+    return Of(forward, conv=nn.Conv2d(4, 5, 3), out=nn.ReLU())
+
+
 #: A network, its inputs, and the axes over which each layer is averaged.
 CASES: dict[str, tuple[Callable[[], nn.Module], Tensor, Mapping[str, tuple[int, ...]]]] = {
     "linear over maps": (
@@ -190,6 +225,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Tensor, Mapping[str, tuple[int, 
         {"patches": (2, 3), "drop": (1,), "encoder.layers.0.linear1": (1,), "encoder": (1,)},
     ),
     "generator": (generator, TOKENS[:, 0], {"relu": (2, 3), "up": (2, 3), "tanh": (2, 3)}),
+    "patches": (patches, IMAGES, {"cut": (1,), "embed": (1,)}),
+    "columns": (columns, IMAGES, {"conv": (2, 3), "cut": (1,), "rnn:0": (1,)}),
+    "frames": (frames, VIDEO, {"out": (1, 3, 4)}),
     "video": (video, VIDEO, {"0": (2, 3, 4), "1": (2, 3, 4), "2": (2, 3, 4)}),
     "channels_last memory": (
         channels_last_format,
@@ -276,6 +314,17 @@ UNKNOWN = {
         lambda: nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(5)),
         TOKENS,
         "1",
+    ),
+    "capsules, of positions and groups of channels": (
+        lambda: Of(
+            lambda self, x: self.out(
+                self.conv(x).view(len(x), 2, 4, 16).permute(0, 1, 3, 2).reshape(len(x), 32, 4)
+            ),
+            conv=nn.Conv2d(3, 8, 4, 4),
+            out=nn.Identity(),
+        ),
+        IMAGES,
+        "out",
     ),
     "spectra": (
         lambda: Of(lambda self, x: self.out(torch.fft.rfft(x, dim=1).real), out=nn.ReLU()),

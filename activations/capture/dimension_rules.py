@@ -76,13 +76,23 @@ def _runs_over_last(axes: Axes, size: int) -> Axes:
         return (*others, (Dimension(size, Role.MIXED),))
     if Role.CHANNEL not in map(role_of, others):
         suggest(last, Role.CHANNEL)
+        _say_rest(others)
     return (*others, (Dimension(size, Role.CHANNEL),))
+
+
+def _say_rest(others: Sequence[Axis]) -> None:
+    """Make positions of the axes beside channels and examples, where both are known."""
+    roles = [role_of(axis) for axis in others]
+    for axis, role in zip(others, roles, strict=True):
+        if role is None and Role.EXAMPLE in roles:
+            suggest(axis, Role.POSITION)
 
 
 def _is_position(axis: Axis, others: Sequence[Axis]) -> bool:
     """True for an axis of positions, beside one of features; a layer over it mixes positions."""
     roles = {role_of(each) for each in others}
-    if role_of(axis) is None and Role.CHANNEL in roles and size_of(axis) > 1:
+    open_ = role_of(axis) in (None, Role.BOTH) and size_of(axis) > 1
+    if open_ and Role.CHANNEL in roles:
         suggest(axis, Role.POSITION)
     return role_of(axis) in _POSITIONS and bool(roles & set(_FEATURES))
 
@@ -92,7 +102,10 @@ def _norm_over_last(call: Call, results: list[Tensor]) -> Found:
     axes = call.axes(call.first)
     if len(call.numbers(1, "normalized_shape")) != 1:
         return [axes]
-    return [(*axes[:-1], *_normalised(axes[-1:], axes[:-1]))]
+    (last,) = _normalised(axes[-1:], axes[:-1])
+    if role_of(last) is Role.CHANNEL and Role.CHANNEL not in map(role_of, axes[:-1]):
+        _say_rest(axes[:-1])
+    return [(*axes[:-1], last)]
 
 
 @_rule("batch_norm instance_norm group_norm")
@@ -159,6 +172,7 @@ def _place(axis: Axis, size: int) -> Axis:
 @_rule("embedding")
 def _embedding(call: Call, results: list[Tensor]) -> Found:
     index = call.get(0, "input")
+    _say_rest(call.axes(index))
     return [(*call.axes(index), (Dimension(results[0].shape[-1], Role.CHANNEL),))]
 
 

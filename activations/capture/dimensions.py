@@ -1,13 +1,12 @@
-"""Dimensions of the tensors within a network: what each holds, and how reshaping deals with them.
+"""Dimensions of the tensors within a network: the content of each, and how views deal with them.
 
-An axis of a tensor is a tuple of dimensions, of which the last varies fastest: (n, h * w, c) has
-the axes (n,), (h, w) and (c,). Views only deal the dimensions out anew.
+An axis of a tensor has one dimension, or none where it has length 1 and nobody said more. A view
+may merge dimensions, and part them again: (n, h * w, c) becomes (n, h, w, c).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 
 
@@ -18,6 +17,7 @@ class Role(Enum):
     CHANNEL = "channel"
     PART = "part of channels"  #: such as heads; some parts turn out to be positions
     POSITION = "position"
+    BOTH = "features and positions"  #: merged, such as the pixels of a patch
     MIXED = "mixed positions"  #: units of a layer that runs over positions
     UNCLEAR = "unclear"
 
@@ -31,34 +31,72 @@ class Dimension:
         size: its length.
         role: None where nothing says yet.
         whole: the dimension that this is a part of.
+        merged: the dimensions that this is made of, of which the last varies fastest.
     """
 
-    __slots__ = ("_parts", "_role", "_whole", "size")
+    __slots__ = ("_parts", "_role", "_whole", "merged", "size")
 
-    def __init__(self, size: int, role: Role | None = None, whole: Dimension | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        role: Role | None = None,
+        *,
+        whole: Dimension | None = None,
+        merged: Sequence[Dimension] = (),
+    ) -> None:
         self.size = size
+        self.merged = tuple(merged)
         self._role = role
         self._whole = whole
         self._parts: dict[int, tuple[Dimension, Dimension]] = {}
 
     @property
     def role(self) -> Role | None:
-        if self._role is not None or self._whole is None:
+        if self._role is not None:
             return self._role
-        found = self._whole.role
+        if self.merged:
+            return _role_of_merged({each.role for each in self.merged})
+        found = None if self._whole is None else self._whole.role
         return Role.PART if found is Role.CHANNEL else found
 
     def suggest(self, role: Role) -> None:
-        """Take a role if there is none yet; a part of channels may be any."""
-        if self.role in (None, Role.PART):
+        """Take a role if there is none yet; a part of channels may be any, and a patch features."""
+        if self.role in OPEN:
             self._role = role
 
     def split(self, first: int) -> tuple[Dimension, Dimension]:
         """Two dimensions, the slower of which is ``first`` long."""
         if first not in self._parts:
-            rest = self.size // first
-            self._parts[first] = Dimension(first, None, self), Dimension(rest, None, self)
+            sizes = first, self.size // first
+            self._parts[first] = (
+                Dimension(sizes[0], whole=self),
+                Dimension(sizes[1], whole=self),
+            )
         return self._parts[first]
+
+    def atoms(self) -> Iterator[Dimension]:
+        """The dimensions that this is made of in the end."""
+        for each in self.merged:
+            yield from each.atoms()
+        if not self.merged and self.size != 1:
+            yield self
+
+
+#: Roles that are not settled.
+OPEN = (None, Role.PART, Role.BOTH)
+
+_FEATURES = {Role.CHANNEL, Role.PART}
+
+
+def _role_of_merged(roles: set[Role | None]) -> Role | None:
+    """The role of several dimensions as one."""
+    if roles <= _FEATURES:
+        return Role.CHANNEL
+    if len(roles) == 1:
+        return next(iter(roles))
+    if roles & {Role.EXAMPLE, Role.UNCLEAR, Role.MIXED}:
+        return Role.UNCLEAR
+    return Role.BOTH if roles & (_FEATURES | {Role.BOTH}) else None
 
 
 Axis = tuple[Dimension, ...]
@@ -72,26 +110,17 @@ def fresh(shape: Iterable[int]) -> Axes:
 
 def size_of(axis: Axis) -> int:
     """The length of an axis."""
-    return math.prod(each.size for each in axis)
+    return axis[0].size if axis else 1
 
 
 def role_of(axis: Axis) -> Role | None:
-    """The role of an axis: features where channels are among several dimensions."""
-    roles = {each.role for each in axis if len(axis) == 1 or each.size > 1}
-    if len(roles) == 1:
-        (role,) = roles
-        merged = role is Role.PART and len(axis) > 1
-        return Role.CHANNEL if merged else role
-    if Role.EXAMPLE in roles or Role.UNCLEAR in roles:
-        return Role.UNCLEAR
-    if roles & {Role.CHANNEL, Role.PART}:
-        return Role.CHANNEL
-    return Role.MIXED if Role.MIXED in roles else None
+    """The role of an axis."""
+    return axis[0].role if axis else None
 
 
 def suggest(axis: Axis, role: Role) -> None:
-    """Give an axis of one dimension a role, if it has none yet."""
-    if len(axis) == 1:
+    """Give an axis a role, if it has none yet."""
+    if axis:
         axis[0].suggest(role)
 
 
@@ -102,53 +131,42 @@ def resized(axis: Axis, size: int) -> Axis:
 
 def regroup(axes: Axes, shape: Sequence[int]) -> Axes:
     """The axes of a view with another shape; unknown ones where it cuts through a dimension."""
-    waiting = [each for axis in axes for each in axis if each.size != 1][::-1]
-    found: list[Axis] = []
-    for size in shape:
-        axis: list[Dimension] = []
-        while size > 1:
-            if not waiting:
-                return fresh(shape)
-            each = waiting.pop()
-            if each.size > size:
-                if each.size % size:
-                    return fresh(shape)
-                each, rest = each.split(size)
-                waiting.append(rest)
-            if size % each.size:
-                return fresh(shape)
-            size //= each.size
-            axis.append(each)
-        found.append(tuple(axis))
-    return tuple(found)
+    if tuple(map(size_of, axes)) == tuple(shape):
+        return axes
+    waiting = [atom for axis in axes for each in axis for atom in each.atoms()][::-1]
+    found = [_taken(waiting, size) for size in shape]
+    return fresh(shape) if None in found else tuple(axis for axis in found if axis is not None)
+
+
+def _taken(waiting: list[Dimension], size: int) -> Axis | None:
+    """The next dimensions that make up an axis; None where they do not."""
+    left, taken = size, []
+    while left > 1:
+        if not waiting:
+            return None
+        each = waiting.pop()
+        if each.size > left and each.size % left == 0:
+            each, rest = each.split(left)
+            waiting.append(rest)
+        if left % each.size:
+            return None
+        left //= each.size
+        taken.append(each)
+    return tuple(taken) if len(taken) < 2 else (Dimension(size, merged=taken),)
 
 
 def join(a: Axis, b: Axis) -> Axis:
     """The axis of an operation on each pair of elements, where one of both may be stretched."""
     if size_of(a) == 1 or size_of(b) == 1:
-        return a if size_of(b) == 1 and (size_of(a) > 1 or a) else b
+        return b if size_of(b) > 1 or not a else a
+    for role, other in ((role_of(a), b), (role_of(b), a)):
+        if role is not None and role not in (*OPEN, Role.UNCLEAR):
+            suggest(other, role)
     ours, theirs = role_of(a), role_of(b)
-    if ours is theirs or theirs is None:
-        _adopt(b, ours)
-        return a
-    if ours is None:
-        _adopt(a, theirs)
-        return b
-    return _settled(a, b, {ours, theirs})
-
-
-def _adopt(axis: Axis, role: Role | None) -> None:
-    if role is not None:
-        suggest(axis, role)
-
-
-def _settled(a: Axis, b: Axis, roles: set[Role]) -> Axis:
-    """The axis of two whose roles differ."""
-    for pair in ((Role.POSITION, Role.MIXED), (Role.CHANNEL, Role.PART)):
-        if roles == set(pair):
-            return a if role_of(a) is pair[0] else b
-    if Role.PART in roles and Role.POSITION in roles:
-        return a if role_of(a) is Role.POSITION else b
+    if ours is theirs or None in (ours, theirs):
+        return a if ours is not None else b
+    if {ours, theirs} == {Role.POSITION, Role.MIXED}:
+        return a if ours is Role.POSITION else b
     return (Dimension(size_of(a), Role.UNCLEAR),)
 
 
