@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from repsim.activations import open_store as open_store
     from repsim.common import common_examples as common_examples
     from repsim.errors import RepsimError as RepsimError
+    from repsim.information import signal as signal
     from repsim.measures import RBF as RBF
     from repsim.measures import MinibatchCKA as MinibatchCKA
     from repsim.measures import cka as cka
@@ -60,6 +61,7 @@ _HOMES = {
     "null_space": "repsim.nullspace",
     "open_store": "repsim.activations",
     "probe": "repsim.probes",
+    "signal": "repsim.information",
 }
 
 __all__ = ["__version__", "figures", *_HOMES]

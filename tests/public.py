@@ -20,7 +20,7 @@ from torch import nn
 import repsim
 import repsim.activations
 from repsim.measures import MEASURES
-from repsim.probes import SOLVERS
+from repsim.probes import SOLVERS, measured_signal
 
 N, P = 40, 5
 
@@ -96,6 +96,13 @@ def _probe(solver: str, x: Any, labels: Any, test: Any, test_labels: Any) -> Any
     return [found.accuracy, found.train_accuracy or 0, found.l2 or 0, *found.history, *errors]
 
 
+def _signal(x: Any, labels: Any, test: Any, test_labels: Any) -> Any:
+    found = measured_signal(
+        x[:, :2], labels, test[:, :2], test_labels, given=x[:, 2:], test_given=test[:, 2:]
+    )
+    return [found.value, found.low, found.high, found.labels, found.before, found.after]
+
+
 def _predict(x: Any, labels: Any, test: Any) -> Any:
     return repsim.probe(x, labels, solver="ridge").predict(test)
 
@@ -131,6 +138,7 @@ PUBLIC: dict[str, Public] = {
         f"probe {solver}": Public(partial(_probe, solver), ("x", "test"), ("labels", "test_labels"))
         for solver in SOLVERS
     },
+    "measured_signal": Public(_signal, ("x", "test"), ("labels", "test_labels")),
     "ProbeResult.predict": Public(_predict, ("x", "test"), ("labels",)),
     "cka": Public(repsim.cka, ("x", "y")),
     "cka_map": Public(_map, ("x", "y")),
@@ -170,7 +178,7 @@ RUNNING: dict[str, Public] = {
 }
 
 #: Public functions that compute nothing on arrays, or are tested where images are.
-ELSEWHERE = {"open_store", "invariance", "common_examples"}
+ELSEWHERE = {"open_store", "invariance", "common_examples", "signal"}
 
 
 def check_complete() -> None:

@@ -35,7 +35,11 @@ from repsim.training.presets import read_preset
 from repsim.training.run import Run
 
 #: Settings that make a family small.
-SMALL: dict[str, dict[str, Any]] = {"resnet": {"depth": 10, "width": 4}, "dcgan": {"width": 4}}
+SMALL: dict[str, dict[str, Any]] = {
+    "dcgan": {"width": 4},
+    "halves": {"width": 2, "features": 3, "generator": 4},
+    "resnet": {"depth": 10, "width": 4},
+}
 PAIRS = [(method, network) for method in method_names() for network in networks_for(method)]
 SPECS = [ImageSpec(1, 10, *size, flips=False) for size in ((32, 32), (28, 56), (33, 47))]
 
@@ -59,8 +63,9 @@ def test_every_family_is_tested_here() -> None:
 def test_a_family_can_be_what_it_defines() -> None:
     assert find_family("resnet").roles() == ("encoder",)
     assert find_family("dcgan").roles() == ROLES
-    assert families_for(["encoder"]) == ["dcgan", "resnet"]
-    assert families_for(["critic", "generator"]) == ["dcgan"]
+    assert find_family("halves").roles() == ("encoder", "decoder", "generator", "critic")
+    assert families_for(["encoder"]) == ["dcgan", "halves", "resnet"]
+    assert families_for(["critic", "generator"]) == ["dcgan", "halves"]
 
 
 # --- roles
@@ -96,6 +101,67 @@ def test_critics_share_their_first_layers() -> None:
     assert second.conv3 is not first.conv3
     with pytest.raises(UsageError, match="5 convolutions are to be shared; .* has 4"):
         built.critic(SPECS[1], shared=first, share=5)
+
+
+# --- halves
+
+
+def test_each_half_of_the_features_is_of_its_half_of_the_image() -> None:
+    """Exactly: changes of one half of the image leave the features of the other as they are."""
+    torch.manual_seed(0)
+    spec = ImageSpec(1, 10, 28, 56, flips=False)
+    network = family("halves").encoder(spec).eval()
+    images = torch.randn(5, *spec.shape)
+    other = images.clone()
+    other[..., 28:] = torch.randn(5, 1, 28, 28)
+    with torch.no_grad():
+        before, after = network(images), network(other)
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert not torch.isclose(before[:, 3:], after[:, 3:]).any()
+    assert network(images)[:, :3].equal(network.left(images[..., :28]))
+
+
+def test_the_halves_have_weights_of_their_own_and_nothing_is_normalised() -> None:
+    built = family("halves")
+    for network in (built.encoder(SPECS[0]), built.critic(SPECS[0])):
+        left, right = (dict(half.named_parameters()) for half in (network.left, network.right))
+        assert left.keys() == right.keys()
+        assert not any(torch.equal(left[name], right[name]) for name in left)
+        assert not any(
+            isinstance(each, (nn.BatchNorm2d, nn.GroupNorm)) for each in network.modules()
+        )
+        names = network.layer_names()
+        assert [name for name in names if "." not in name][:3] == ["left", "right", "features"]
+        assert all(name in dict(network.named_modules()) for name in names)
+
+
+def test_the_encoder_and_the_critic_are_one_network() -> None:
+    built = family("halves")
+    torch.manual_seed(3)
+    encoder = built.encoder(SPECS[1])
+    torch.manual_seed(3)
+    critic = built.critic(SPECS[1], norm="layer")
+    critic.head = nn.Identity()
+    images = torch.randn(2, *SPECS[1].shape)
+    assert torch.equal(encoder(images), critic(images))
+
+
+def test_critics_of_halves_share_the_first_layers_of_both_halves() -> None:
+    built = family("halves")
+    first = built.critic(SPECS[1])
+    second = built.critic(SPECS[1], 10, shared=first, share=2)
+    for side in ("left", "right"):
+        ours, theirs = getattr(second, side), getattr(first, side)
+        assert ours.conv2 is theirs.conv2
+        assert ours.conv3 is not theirs.conv3
+    with pytest.raises(UsageError, match="5 convolutions are to be shared; .* has 4"):
+        built.critic(SPECS[1], shared=first, share=5)
+
+
+def test_codes_of_halves_have_two_parts_of_a_size() -> None:
+    assert family("halves").encoder(SPECS[1], 12).feature_dim == 12
+    with pytest.raises(UsageError, match="13 features are asked for; .* an even number"):
+        family("halves").encoder(SPECS[1], 13)
 
 
 def test_a_joint_critic_looks_at_the_image_and_at_the_code() -> None:
@@ -142,7 +208,7 @@ def test_a_method_builds_and_steps_on_images_of_any_size(
 def test_a_family_without_a_role_is_refused_with_those_that_fit() -> None:
     with pytest.raises(UsageError, match="'resnet', which has no critic and no generator for gan"):
         config_for("gan", "resnet")
-    with pytest.raises(UsageError, match="no decoder for autoencoder; expected dcgan"):
+    with pytest.raises(UsageError, match="no decoder for autoencoder; expected dcgan or halves"):
         configure("autoencoder", {"network": "resnet"})
     with pytest.raises(UsageError, match="unknown network 'dcgna'; did you mean 'dcgan'"):
         config_for("gan", "dcgna")
@@ -288,7 +354,9 @@ def test_the_settings_of_the_network_have_a_heading_of_their_own(
     before, own = shown.split("Settings of the network dcgan:")
     assert "--width" in own
     assert "--depth" not in shown
-    assert "dcgan, resnet.  [default: resnet]" in " ".join(before.split()).replace(". [", ".  [")
+    assert "dcgan, halves, resnet.  [default: resnet]" in " ".join(before.split()).replace(
+        ". [", ".  ["
+    )
 
 
 def test_options_files_and_presets_name_a_network(
@@ -354,7 +422,7 @@ def test_the_example_is_a_network_by_being_there(
 ) -> None:
     assert added in family_names()
     assert family_summary(added).startswith("A plain")
-    assert networks_for("simclr") == ["dcgan", "plain", "resnet"]
+    assert networks_for("simclr") == ["dcgan", "halves", "plain", "resnet"]
     size = ("--network", added, "--blocks", 2, "--width", 8, "--batch-size", 50)
     part = ("--split", "train[:200]", "--test", "test[:50]", "--epochs", 2)
     for method in ("supervised", "simclr"):
@@ -366,4 +434,4 @@ def test_the_example_is_a_network_by_being_there(
         assert list(layers) == ["convs.0", "convs.1", "pooled", "head"]
     capsys.readouterr()
     assert train_command("gan", "--network", added) == 2
-    assert "no critic and no generator for gan; expected dcgan" in capsys.readouterr().err
+    assert "no critic and no generator for gan; expected dcgan or halves" in capsys.readouterr().err

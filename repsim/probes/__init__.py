@@ -3,6 +3,7 @@
 from repsim.probes.features import Features
 from repsim.probes.probe import SOLVERS, ProbeResult, Trial, probe
 from repsim.probes.schedules import SCHEDULES, Schedule
+from repsim.probes.signal import Signal, measured_signal
 from repsim.probes.splits import stratified_split
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "Features",
     "ProbeResult",
     "Schedule",
+    "Signal",
     "Trial",
+    "measured_signal",
     "probe",
     "stratified_split",
 ]

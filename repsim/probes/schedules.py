@@ -114,6 +114,8 @@ SCHEDULES = {
     "kolesnikov2019-480": Schedule(0.1, 2048, 520, drops=(480, 500)),
     # Nguyen et al. (2021): constant rate. Standardised features are ours.
     "nguyen2021": Schedule(0.01, 128, 300),
+    # Song et al. (2017) say only that a new fully-connected layer is trained: all of it is ours.
+    "song2017": Schedule(1e-3, 64, 20, optimizer="adam"),
     # Ours, for the perceptron with one hidden layer of Kolesnikov et al. (2019).
     "mlp": Schedule(1e-3, 256, 30, cosine=True, weight_decay=0.1, optimizer="adam"),
 }

@@ -76,7 +76,8 @@ def _rows(images: int, config: AdversarialConfig) -> Tensor:
 
 def _of_sides(means: Mapping[str, BatchMeans]) -> dict[Side, Statistics]:
     found = {side: each.statistics() for side, each in means.items()}
-    return {side: found.get(side) or found["both"] for side in SIDES}
+    # Those of a network without batch normalisation are empty.
+    return {side: found[side if side in found else "both"] for side in SIDES}
 
 
 # --- the file

@@ -1,0 +1,229 @@
+"""Measure the bits that a layer adds about labels, beyond another layer.
+
+    repsim signal cnn --target left
+    repsim signal gan --of generated
+    repsim signal simclr --layers pooled --given bg1.b0.even
+
+I(y; layer | given) = H(y | given) - H(y | given, layer), each entropy being the held-out
+cross-entropy of a converged linear probe; y are labels, or real against generated images. By
+default of the right half of an image given the left half, as the network halves has them. Runs
+the networks themselves: nothing needs to be harvested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repsim.activations.analyses import base
+from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, TextTable
+from repsim.activations.harvesting.features import BATCH, layer_features
+from repsim.activations.harvesting.heads import generated_images
+from repsim.activations.harvesting.loaders import ImageLoader
+from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
+from repsim.configuration import setting
+from repsim.devices import find_device
+from repsim.errors import MismatchError, UsageError
+from repsim.probes.signal import Signal, measured_signal
+from repsim.progress import Progress, silent
+from repsim.results import Table
+
+if TYPE_CHECKING:
+    from repsim.data import ImageSet
+    from repsim.training.run import Extractor
+    from repsim.training.sides import Side
+
+
+@dataclass(frozen=True)
+class Config(base.Config):
+    """Settings of the bits that a layer adds."""
+
+    layers: str = setting("right", "the layer, or several side by side", tag="{}", metavar="LAYER")
+    given: str = setting("left", "the layers before it; none for none", metavar="LAYER")
+    of: Literal["labels", "generated"] = setting(
+        "labels", "labels of the images, or real against generated images of the run"
+    )
+    seed: int = setting(0, "of the validation part and of generated images", ge=0, le=(1 << 62))
+
+
+def signal_of_run(
+    extractor: Extractor,
+    train: ImageSet,
+    test: ImageSet,
+    config: Config | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress = silent,
+) -> Signal:
+    """Bits that a layer of a run's network adds, beyond earlier layers.
+
+    Args:
+        extractor: the network.
+        train: images that probes learn from.
+        test: held-out images.
+        config: which layers, and whether of labels or of real and generated images.
+        device: where the network runs.
+        progress: told the images done.
+
+    Raises:
+        UsageError: no such layer, images without labels, or a run that generates no images.
+        MismatchError: the two parts share images.
+    """
+    config = config or Config()
+    common = np.intersect1d(train.ids, test.ids)
+    if common.size:
+        raise MismatchError(
+            f"{train.name} {train.split} and {test.name} {test.split} share {common.size} images; "
+            "a probe must be scored on images it has not seen"
+        )
+    made: Sequence[Tensor | None] = (None, None)
+    if config.of == "generated":
+        made = _generated(extractor, (len(train), len(test)), config.seed, device)
+    shown = partial(_shown, extractor, config=config, device=device, progress=progress)
+    known, held = (shown(part, images) for part, images in zip((train, test), made, strict=True))
+    return measured_signal(
+        known.layers,
+        known.labels,
+        held.layers,
+        held.labels,
+        given=known.given,
+        test_given=held.given,
+        seed=config.seed,
+    )
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Features and labels of a part of the images.
+
+    Attributes:
+        layers: (n, p) features that are added.
+        given: (n, q) earlier ones; None for none.
+        labels: (n,) int64; 1 for real and 0 for generated images.
+    """
+
+    layers: Tensor
+    given: Tensor | None
+    labels: Tensor
+
+
+def _shown(
+    extractor: Extractor,
+    images: ImageSet,
+    generated: Tensor | None,
+    *,
+    config: Config,
+    device: torch.device | str,
+    progress: Progress,
+) -> _Shown:
+    """A part of the images, and generated ones if any, as a network sees them.
+
+    Each with the statistics of batch normalisation of its own side.
+    """
+    layers, given = _names(config.layers), _names(config.given)
+    shown: dict[Side, Any] = {"real": ImageLoader(images, BATCH)}
+    labels = images.labels
+    if generated is not None:
+        shown["generated"] = generated
+        labels = torch.cat([torch.ones(len(images)), torch.zeros(len(generated))]).long()
+    if labels is None:
+        raise UsageError(f"{images.name} has no labels; expected them, or --of generated")
+    found = [
+        layer_features(
+            extractor.load(side), each, [*layers, *given], device=device, progress=progress
+        )
+        for side, each in shown.items()
+    ]
+    rows = {layer: torch.cat([part[layer] for part in found]) for layer in found[0]}
+    before = torch.cat([rows[layer] for layer in given], 1) if given else None
+    return _Shown(torch.cat([rows[layer] for layer in layers], 1), before, labels)
+
+
+def _names(layers: str) -> list[str]:
+    return [] if layers == "none" else [each.strip() for each in layers.split(",")]
+
+
+def _generated(
+    extractor: Extractor, sizes: Sequence[int], seed: int, device: torch.device | str
+) -> list[Tensor]:
+    """Generated images, as many as each part has real ones; of all generators alike."""
+    found = generated_images(extractor.run, 1, seed, epoch=extractor.epoch, device=device)
+    if found is None:
+        raise UsageError(f"{extractor.label} generates no images; leave out --of generated")
+    generators, total = len(found.images), sum(sizes)
+    each = -(-total // generators)
+    found = generated_images(extractor.run, each, seed, epoch=extractor.epoch, device=device)
+    assert found is not None
+    in_turn = torch.arange(generators * each).view(generators, each).T.flatten()
+    return list(found.images[in_turn[:total]].split(list(sizes)))
+
+
+class SignalOf(Analysis[Config]):
+    """The bits that a layer of each network adds about labels."""
+
+    config_class = Config
+    parts: ClassVar[Mapping[str, Part]] = {
+        "train": Part("train", "part to train probes on"),
+        "test": Part("test", "part to score them on"),
+    }
+    result = Table
+    figures = ("table",)
+    uses = ("device", "target")
+
+    def compute(self, inputs: Inputs, context: Context) -> Table:
+        (extractor,) = inputs.extractors
+        found = signal_of_run(
+            extractor,
+            inputs.images["train"],
+            inputs.images["test"],
+            self.config,
+            device=find_device(context.device),
+            progress=context.progress,
+        )
+        config = self.config
+        record = {"network": inputs.names[0], "layers": config.layers, "given": config.given}
+        return Table.of(
+            "signal",
+            [{**record, "of": config.of, **asdict(found)}],
+            units=dict.fromkeys(("value", "low", "high", "labels", "before", "after"), "bits"),
+            provenance={
+                "network": extractor_provenance(extractor),
+                "train": data_provenance(inputs.images["train"]),
+                "test": data_provenance(inputs.images["test"]),
+            },
+        )
+
+    def images_shown(self, sizes: Mapping[str, int]) -> int:
+        return sum(sizes.values()) * (2 if self.config.of == "generated" else 1)
+
+    def seconds(self, sizes: Mapping[str, int]) -> float:
+        return 2 + sizes["train"] / 1000
+
+    def report(self, result: Table) -> Iterator[TextTable | str]:
+        (row,) = result.rows()
+        of = "labels" if self.config.of == "labels" else "real and generated images"
+        yield TextTable(
+            f"bits about {of} that {self.config.layers} adds to {self.config.given}, "
+            f"n = {row['n_train']:,} + {row['n_test']:,}",
+            ("network", "signal", "95 % interval", "labels", "given", "with it"),
+            [
+                (
+                    row["network"],
+                    row["value"],
+                    f"{row['low']:.3f} to {row['high']:.3f}",
+                    row["labels"],
+                    row["before"],
+                    row["after"],
+                )
+            ],
+            "" if row["converged"] else "a solver stopped before it met its tolerance",
+        )
+
+
+ANALYSIS = SignalOf

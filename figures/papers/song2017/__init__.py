@@ -1,0 +1,1 @@
+"""Feature competition: what labels let a network learn (Song, Zhao and Ermon 2017)."""
