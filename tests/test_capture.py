@@ -962,7 +962,8 @@ def test_compare_takes_dictionaries_and_arrays() -> None:
         }
         for part in ids.split(8)
     ]
-    found = repsim.compare(Text(), Text(), loader)
+    with pytest.warns(RepsimWarning, match="Text does not take 'text': left out of its arguments"):
+        found = repsim.compare(Text(), Text(), loader)
     assert (found.layers_a, found.n) == (("embed", "norm"), 16)
     tensors = repsim.compare(network(), network(), IMAGES.split(8))
     arrays = repsim.compare(

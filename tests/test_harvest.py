@@ -176,7 +176,7 @@ def test_numbers_and_flags_of_a_batch_reach_the_network(tmp_path: Path) -> None:
 
 
 def test_padding_that_would_be_stored_is_said(tmp_path: Path) -> None:
-    with pytest.warns(RepsimWarning, match="'embedding' is stored with the tokens that are pad"):
+    with pytest.warns(RepsimWarning, match="'embedding' is kept with the tokens that are pad"):
         repsim.harvest(Text(), texts(), tmp_path / "a.h5", examples=N, layers=["embedding"])
 
 

@@ -324,7 +324,7 @@ def test_stored_padding_is_not_averaged_by_probes(tmp_path: Path) -> None:
     network, given = language_model("gpt2"), {"layers": "resid.0,resid.1", "examples": N}
     for part in ("train", "test"):
         path, rules = tmp_path / f"{part}.h5", {"resid.0": "none", "*": "last"}
-        with pytest.warns(RepsimWarning, match="'resid.0' is stored with the tokens that are padd"):
+        with pytest.warns(RepsimWarning, match="'resid.0' is kept with the tokens that are padd"):
             repsim.harvest(network, labelled("left", part), path, pooling=rules, **given).close()
     with (
         repsim.open_store(tmp_path / "train.h5") as train,
@@ -334,3 +334,42 @@ def test_stored_padding_is_not_averaged_by_probes(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="'resid.0' of .* 'attention_mask' may call padding"):
             probe_layers(train, test, layers="resid.0")
         probe_layers(train, test, layers="resid.1")
+
+
+# --- networks compared as they run
+
+
+@pytest.mark.parametrize("pooling", ["last", "avg", "token:0", "mask:answer+avg", "positions"])
+def test_networks_are_compared_by_token(pooling: str) -> None:
+    networks = [language_model(kind) for kind in ("gpt2", "llama")]
+    loader = [{**padded("left"), "answer": answers("left", 8)}]
+    found = repsim.compare(*networks, loader, layers_a=LAYERS, layers_b=LAYERS, pooling=pooling)
+    rows: dict[str, Callable[[Tensor], Tensor]] = {
+        "mask:answer+avg": lambda x: x[len(x) // 2 :].mean(0, keepdim=True),
+        "positions": lambda x: x,
+    }
+    row = rows.get(pooling, lambda x: by_hand(pooling)(x)[None])
+    hands = [
+        {name: torch.cat([row(text[name]) for text in alone(network)]) for name in found.layers_a}
+        for network in networks
+    ]
+    engine = repsim.MinibatchCKA(list(found.layers_a), list(found.layers_b))
+    engine.update(*hands)
+    np.testing.assert_allclose(found.unbiased, engine.compute().unbiased, atol=1e-4)
+    assert found.provenance["pooling"] == pooling
+    assert found.layers_a == found.layers_b
+
+
+def test_padding_that_is_compared_is_said() -> None:
+    network = language_model("gpt2")
+    given: dict[str, Any] = {"layers_a": "resid.0", "layers_b": "resid.1"}
+    with (
+        pytest.warns(RepsimWarning, match="'resid.0' is kept with the tokens that are padding"),
+        pytest.warns(RepsimWarning, match="'resid.1' is kept with the tokens that are padding"),
+    ):
+        found = repsim.compare(network, network, [padded("left")], **given)
+    assert "pooling" not in found.provenance
+    rules = {"resid.0": "last", "resid.1": "avg"}
+    repsim.compare(network, network, [padded("left")], pooling=rules, **given)
+    with pytest.raises(UsageError, match=r"rule 'resid.2' is never used: it matches none of resid"):
+        repsim.compare(network, network, [padded("left")], pooling={"resid.2": "last"}, **given)

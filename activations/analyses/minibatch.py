@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
@@ -10,15 +18,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.arguments import warn_of_unused
+from repsim.activations.capture.arguments import unnamed, warn_of_unused
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, Arranged, BatchAxis
-from repsim.activations.capture.batches import ids_of, to_device
+from repsim.activations.capture.batches import ids_of, to_device, without
 from repsim.activations.capture.faults import FIRST_BATCH, At, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
+from repsim.activations.capture.layer_masks import LayerMasks, MaskRules
 from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.reading import read
+from repsim.activations.capture.reducing import Reducer
 from repsim.activations.capture.tracing import addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.verification import batch_digests
@@ -59,6 +70,8 @@ class NetworkSide:
         name: what to call it; by default its class.
         allowed: what its layers may depend on beside the example.
         arranged: its batches, where their examples may lie along another axis than the first.
+        pooling: what is kept of its layers.
+        masks: where padding is, if it is told.
     """
 
     def __init__(
@@ -69,6 +82,8 @@ class NetworkSide:
         name: str | None,
         allowed: Allowed,
         arranged: Arranged | None = None,
+        pooling: PoolingRules | None = None,
+        masks: MaskRules | None = None,
     ) -> None:
         self._model = unwrap(model).to(device)
         self.name = name or type(self._model).__name__
@@ -77,6 +92,9 @@ class NetworkSide:
         self._layers: dict[str, str] = {}
         self._axes: dict[str, LayerAxes] = {}
         self._arranged = arranged
+        self._pooling, self._masks = pooling or PoolingRules(), masks or MaskRules()
+        self._beside = unnamed(self._model, self._pooling.masks)
+        self._reducer: Reducer | None = None
         self._kept = Unchanged(self._model)
 
     def __enter__(self) -> NetworkSide:
@@ -96,35 +114,51 @@ class NetworkSide:
 
     def layers_of(self, batch: Any) -> list[str]:
         if not self._layers:
-            grad = self._allowed.grad
+            grad, shown = self._allowed.grad, without(batch, self._beside)
             # Of its own, for the outer one knows no network that is fed in another order.
             with self._axis.fed(self._model), Unchanged(self._model) as kept:
-                warn_of_unused(self._model, batch)
                 with kept.watching():
-                    found = trace_rows(self._model, batch, self._chosen, self._axis, grad=grad)
+                    found = trace_rows(self._model, shown, self._chosen, self._axis, grad=grad)
                 self._layers = addresses_of(found)
                 self._axes = {name: each.axes for name, each in found.items()}
                 axes = {name: each.batch for name, each in self._axes.items()}
-                check_function(self._model, batch, self._layers, self._allowed, kept, axes)
+                check_function(self._model, shown, self._layers, self._allowed, kept, axes)
+                kept.restore()
+                self._reducer = self._reduction(shown, axes)
         return list(self._layers)
+
+    def _reduction(self, shown: Any, axes: Mapping[str, int]) -> Reducer:
+        """The pooling of the layers; where padding may be in it, and nothing says, is refused."""
+        told = self._masks.among(self._layers)
+        masks = LayerMasks(self._model, shown, self._layers, told, axes, grad=self._allowed.grad)
+        warn_of_unused(self._model, shown, masks.used)
+        masks.check([name for name in self._layers if self._pooling.of(name).asks_for_mask])
+        seed = f"0/{self.digest}" if "project" in str(self._pooling) else ""
+        return Reducer(self._pooling, masks, self._axes, self._beside, seed, counted=True)
 
     def examples_of(self, batch: Any) -> Sequence[Hashable]:
         """The ids of the examples of a batch, or without them digests of its inputs."""
         ids = ids_of(batch)
-        return batch_digests(self._model, batch).tolist() if ids is None else ids
+        shown = without(batch, self._beside)
+        return batch_digests(self._model, shown).tolist() if ids is None else ids
 
     def take(self, batch: Any, reduce: Callable[[str, Any], Any], at: At) -> Mapping[str, Any]:
-        def first(layer: str, x: Tensor) -> Any:
-            axes = self._axes.get(layer)  # none of one that comes now and then
-            return reduce(layer, x if axes is None else axes.examples_first(x))
+        assert self._reducer is not None
+        self._reducer.see(batch)
+        kept, grad, shown = self._reducer, self._allowed.grad, without(batch, self._beside)
 
-        grad = self._allowed.grad
+        def first(layer: str, x: Tensor) -> Any:
+            axes = self._axes.get(layer)
+            if axes is None:  # one that comes now and then
+                return reduce(layer, x)
+            return reduce(layer, kept(layer, axes.examples_first(x)))
+
         with (
             self._axis.fed(self._model),
             Capture(self._model, self._layers, reduce=first, grad=grad) as capture,
         ):
-            with running(self._model, batch, at, grad=grad):
-                capture.run(batch, whole=self._allowed.any)
+            with running(self._model, shown, at, grad=grad):
+                capture.run(shown, whole=self._allowed.any)
             return capture.take(self._layers)
 
 
@@ -135,8 +169,12 @@ def stream(
     names: Sequence[str],
     kernel: KernelLike,
     progress: Progress,
+    check: Callable[[Collection[str]], None] = lambda _: None,
 ) -> SimilarityMap:
-    """The map of a network and another side, from what each is shown of every batch."""
+    """The map of a network and another side, from what each is shown of every batch.
+
+    ``check`` is told the layers of both before any is reduced.
+    """
     with ExitStack() as stack:
         for side in dict.fromkeys(sides):  # both may be one
             stack.enter_context(side)
@@ -146,6 +184,7 @@ def stream(
             shown = list(zip(sides, pair, strict=True))
             if engine is None:
                 layers = [side.layers_of(part) for side, part in shown]
+                check([*layers[0], *layers[1]])
                 engine = MinibatchCKA(*layers, kernel=kernel)
             examples = sides[0].examples_of(pair[0])  # before a network can change them
             engine.update(*(side.take(part, engine.reduce, at) for side, part in shown), examples)

@@ -14,7 +14,7 @@ With --augmentation runs are shown augmented images, batch by batch; they need n
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ from repsim.activations.analyses.minibatch import NetworkSide, moved, place, str
 from repsim.activations.analyses.tables import certainty, map_notes, map_title
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis, BatchAxisLike
 from repsim.activations.capture.functions import Allowed
+from repsim.activations.capture.layer_masks import MaskRules
+from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.harvesting.loaders import ShuffledLoader, batches_in
 from repsim.ambient import full_precision
 from repsim.configuration import setting
@@ -127,6 +129,8 @@ def compare(
     layers_b: str | Sequence[str] | None = None,
     name_a: str | None = None,
     name_b: str | None = None,
+    pooling: str | Mapping[str, str] = "none",
+    masks: str | Mapping[str, str] = "",
     kernel: KernelLike = "linear",
     device: torch.device | str | None = None,
     allow_random: bool = False,
@@ -152,6 +156,8 @@ def compare(
         layers_b: the same of ``model_b``.
         name_a: what to call ``model_a`` in tables and figures; by default its class.
         name_b: the same of ``model_b``.
+        pooling: what is compared of each layer of both, as for ``repsim.harvest``.
+        masks: entries of the batches that mark padding, as for ``repsim.harvest``.
         kernel: as in ``repsim.cka``; an RBF bandwidth is taken from each batch.
         device: where to run; by default where ``model_a`` lies.
         allow_random: compare a network that is random; otherwise it is refused.
@@ -171,16 +177,29 @@ def compare(
         RepsimWarning: of layers that were not named and are left out for these reasons.
     """
     target, allowed = place(model_a, device), Allowed(allow_random, allow_batch, allow_grad)
-    chosen = None if batch_axis is None else BatchAxis(batch_axis)
+    reduce, told = PoolingRules(pooling), MaskRules(masks)
+    chosen = None if batch_axis is None else BatchAxis(batch_axis, {*reduce.masks, *told.names})
     batches = moved(loader, target)
     arranged = Arranged(batches, (model_a, model_b), chosen, grad=allow_grad)
     a, b = (
-        NetworkSide(model_a, layers_a, target, name_a, allowed, arranged),
-        NetworkSide(model_b, layers_b, target, name_b, allowed, arranged),
+        NetworkSide(model, layers, target, name, allowed, arranged, reduce, told)
+        for model, layers, name in ((model_a, layers_a, name_a), (model_b, layers_b, name_b))
     )
+
+    def check(layers: Collection[str]) -> None:
+        reduce.check(layers)
+        told.check(layers)
+
     pairs = ((batch, batch) for batch in arranged)
     total = batches_in(loader) or 0
-    return stream((a, b), pairs, total, [a.name, b.name], kernel, progress)
+    found = stream((a, b), pairs, total, [a.name, b.name], kernel, progress, check)
+    return replace(found, provenance={**found.provenance, **_reduction(reduce, told)})
+
+
+def _reduction(pooling: PoolingRules, masks: MaskRules) -> dict[str, str]:
+    """The record of what was compared of layers; empty where it is all of them."""
+    said = {"pooling": str(pooling), "masks": str(masks)}
+    return {key: each for key, each in said.items() if each not in ("none", "")}
 
 
 class Similarity(Analysis[Config]):

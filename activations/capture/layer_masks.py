@@ -59,6 +59,16 @@ class MaskRules:
         """The mask of the layer at an address, which may be none; None where nothing is told."""
         return next(((m,) for p, m in self._rules if p == layer or fnmatchcase(layer, p)), None)
 
+    def among(self, layers: Collection[str]) -> MaskRules:
+        """The rules that some of these layers match."""
+        found = MaskRules()
+        found._rules = [
+            (pattern, mask)
+            for pattern, mask in self._rules
+            if any(pattern == layer or fnmatchcase(layer, pattern) for layer in layers)
+        ]
+        return found
+
     def check(self, layers: Collection[str]) -> None:
         """Raise ``UsageError`` if one of the patterns is that of no layer."""
         for pattern, _ in self._rules:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,13 +11,13 @@ from torch import Tensor
 
 from repsim.activations.capture.batches import batch_size, ids_of, targets_of
 from repsim.activations.capture.layer_masks import LayerMasks
-from repsim.activations.capture.pooling import Pooling, PoolingRules
-from repsim.activations.capture.tokens import named_masks
+from repsim.activations.capture.pooling import PoolingRules
+from repsim.activations.capture.reducing import Reducer
 from repsim.activations.harvesting.plan import HarvestPlan
 from repsim.activations.harvesting.stream import WAITING_BYTES
 from repsim.activations.store.format import ExampleRows, ExampleSpec, TargetSpec
 from repsim.data.targets import Labelled, Target
-from repsim.errors import RepsimWarning, ShapeError, UsageError
+from repsim.errors import ShapeError, UsageError
 
 
 class Sink(Protocol):
@@ -58,8 +57,9 @@ class HarvestRows:
         self.plan = plan
         #: Memory between the network and the file: room for two of the largest layer's batches.
         self.waiting_bytes = _waiting_bytes(plan, batch_size(first))
-        self.masks = masks
-        self.named: dict[str, Tensor] = {}
+        self._reducer = Reducer(
+            pooling, masks, plan.axes, plan.masks, seed, counted=plan.tokens is not None
+        )
         self._order = order
         self._label_arguments = label_arguments
         own = dataset if isinstance(dataset, Labelled) else None
@@ -69,35 +69,21 @@ class HarvestRows:
             inputs=True,
             order=order is not None,
         )
-        self._pooling = pooling
-        self._seed = seed
         self._seen: set[str] = set()
-        self._warned = False
 
     def see(self, batch: Any) -> None:
         """Take the masks of a batch that the network is about to run on."""
-        self.masks.show(self.plan.fed(batch))
-        self.named = named_masks(batch, self._pooling.masks)
+        self._reducer.see(batch)
 
     def into(self, stream: Sink) -> Callable[[str, Tensor], None]:
         """A hook's reduction: what a layer gives, reduced, goes into the stream."""
         dtypes = {name: getattr(torch, spec.dtype) for name, spec in self.plan.layers.items()}
-        poolings = {name: self._pooling.of(name) for name in self.plan.layers}
 
         def take(layer: str, values: Tensor) -> None:
-            axes = self.plan.axes[layer]
-            values = axes.examples_first(values)
-            self._look_for_padding(layer, values, poolings[layer])
+            values = self.plan.axes[layer].examples_first(values)
             if dtypes[layer] == torch.float32:
                 values = values.float()  # halves are reduced in what they are stored as
-            reduced = poolings[layer](
-                values,
-                axes=axes,
-                mask=self._mask(layer, values, poolings[layer]),
-                named=self.named,
-                layer=layer,
-                seed=self._seed,
-            )
+            reduced = self._reducer(layer, values)
             reduced = reduced.unsqueeze(1) if reduced.ndim == 1 else reduced
             expected = self.plan.layers[layer].shape
             if tuple(reduced.shape[1:]) != expected:
@@ -109,18 +95,6 @@ class HarvestRows:
             stream.put(layer, reduced, dtypes[layer])
 
         return take
-
-    def _mask(self, layer: str, values: Tensor, pooling: Pooling) -> Tensor | None:
-        """The mask of a layer, where its pooling asks for one."""
-        mask = self.masks.of(layer, values) if pooling.asks_for_mask else None
-        if mask is None or self.plan.tokens is not None or not pooling.splits:
-            return mask
-        if not bool(mask.all()):
-            raise ShapeError(
-                f"layer {layer!r}: positions would make examples of padding, and how many are none "
-                "is known only when the layer is; choose avg, first or last"
-            )
-        return None
 
     def ids(self, batch: Any, begin: int) -> list[str]:
         """An id for every row of a batch, whose first example is number ``begin``."""
@@ -169,18 +143,6 @@ class HarvestRows:
                 "the same labels with all or with none"
             )
         return found
-
-    def _look_for_padding(self, layer: str, values: Tensor, pooling: Pooling) -> None:
-        if self._warned or pooling.asks_for_mask:
-            return
-        if self.masks.shows_padding(layer, values):
-            self._warned = True
-            warnings.warn(
-                f"layer {layer!r} is stored with the tokens that are padding; --pooling avg, "
-                "first, last, token:K or positions leaves them out",
-                RepsimWarning,
-                stacklevel=2,
-            )
 
 
 def _specs(found: Mapping[str, np.ndarray], known: Sequence[Target]) -> tuple[TargetSpec, ...]:

@@ -1,0 +1,90 @@
+"""What pooling keeps of the layers of a network, for one batch after the other."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from repsim.activations.capture.axes import LayerAxes
+from repsim.activations.capture.batches import without
+from repsim.activations.capture.layer_masks import LayerMasks
+from repsim.activations.capture.pooling import Pooling, PoolingRules
+from repsim.activations.capture.tokens import named_masks
+from repsim.errors import RepsimWarning, ShapeError
+
+
+class Reducer:
+    """The pooling of layers, with the masks of each batch.
+
+    Args:
+        pooling: of the layers.
+        masks: of the layers.
+        axes: of what each layer gives.
+        beside: entries of a batch that choose tokens, and are no arguments of the network.
+        seed: of ``project``.
+        counted: texts may have another number of rows each, where positions become rows.
+    """
+
+    def __init__(
+        self,
+        pooling: PoolingRules,
+        masks: LayerMasks,
+        axes: Mapping[str, LayerAxes],
+        beside: Collection[str],
+        seed: str,
+        *,
+        counted: bool,
+    ) -> None:
+        self._pooling, self._masks, self._axes = pooling, masks, axes
+        self._beside, self._seed, self._counted = beside, seed, counted
+        self._named: dict[str, Tensor] = {}
+        self._warned = False
+
+    def see(self, batch: Any) -> None:
+        """Take the masks of a batch that the network is about to run on."""
+        self._masks.show(without(batch, self._beside))
+        self._named = named_masks(batch, self._pooling.masks)
+
+    def __call__(self, layer: str, values: Tensor) -> Tensor:
+        """What is kept of a layer (n, ...), whose examples come first.
+
+        Warns:
+            RepsimWarning: once, of padding that is kept.
+        """
+        pooling = self._pooling.of(layer)
+        self._look_for_padding(layer, values, pooling)
+        return pooling(
+            values,
+            axes=self._axes[layer],
+            mask=self._mask(layer, values, pooling),
+            named=self._named,
+            layer=layer,
+            seed=self._seed,
+        )
+
+    def _mask(self, layer: str, values: Tensor, pooling: Pooling) -> Tensor | None:
+        """The mask of a layer, where its pooling asks for one."""
+        mask = self._masks.of(layer, values) if pooling.asks_for_mask else None
+        if mask is None or self._counted or not pooling.splits:
+            return mask
+        if not bool(mask.all()):
+            raise ShapeError(
+                f"layer {layer!r}: positions would make examples of padding, and how many are none "
+                "is known only when the layer is; choose avg, first or last"
+            )
+        return None
+
+    def _look_for_padding(self, layer: str, values: Tensor, pooling: Pooling) -> None:
+        if self._warned or pooling.asks_for_mask:
+            return
+        if self._masks.shows_padding(layer, values):
+            self._warned = True
+            warnings.warn(
+                f"layer {layer!r} is kept with the tokens that are padding; pooling avg, first, "
+                "last, token:K or positions leaves them out",
+                RepsimWarning,
+                stacklevel=2,
+            )
