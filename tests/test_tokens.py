@@ -378,3 +378,15 @@ def test_padding_that_is_compared_is_said() -> None:
     repsim.compare(network, network, [padded("left")], pooling=rules, **given)
     with pytest.raises(UsageError, match=r"rule 'resid.2' is never used: it matches none of resid"):
         repsim.compare(network, network, [padded("left")], pooling={"resid.2": "last"}, **given)
+
+
+def test_positions_of_maps_are_rows_too() -> None:
+    network, images = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1)), torch.randn(24, 1, 4, 4)
+    found = repsim.compare(network, network, images.split(8), pooling="grid:2+positions")
+    assert found.n == 24 * 4
+    engine = repsim.MinibatchCKA(["0"], ["0"])
+    for part in images.split(8):
+        cells = nn.functional.adaptive_avg_pool2d(network(part), 2).detach()
+        rows = cells.flatten(2).transpose(1, 2).flatten(0, 1)
+        engine.update({"0": rows}, {"0": rows})
+    np.testing.assert_allclose(found.unbiased, engine.compute().unbiased, atol=1e-6)

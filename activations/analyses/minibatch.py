@@ -32,6 +32,8 @@ from repsim.activations.capture.reading import read
 from repsim.activations.capture.reducing import Reducer
 from repsim.activations.capture.tracing import addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
+from repsim.activations.harvesting.plan import reduced_shape
+from repsim.activations.harvesting.token_rows import TokenRows, token_rows
 from repsim.activations.harvesting.verification import batch_digests
 from repsim.devices import find_device
 from repsim.errors import DegenerateError
@@ -95,6 +97,8 @@ class NetworkSide:
         self._pooling, self._masks = pooling or PoolingRules(), masks or MaskRules()
         self._beside = unnamed(self._model, self._pooling.masks)
         self._reducer: Reducer | None = None
+        self._tokens: TokenRows | None = None
+        self._rows_each = 1
         self._kept = Unchanged(self._model)
 
     def __enter__(self) -> NetworkSide:
@@ -121,6 +125,8 @@ class NetworkSide:
                     found = trace_rows(self._model, shown, self._chosen, self._axis, grad=grad)
                 self._layers = addresses_of(found)
                 self._axes = {name: each.axes for name, each in found.items()}
+                first = next(iter(found))
+                self._rows_each = reduced_shape(first, found[first], self._pooling)[1]
                 axes = {name: each.batch for name, each in self._axes.items()}
                 check_function(self._model, shown, self._layers, self._allowed, kept, axes)
                 kept.restore()
@@ -133,14 +139,21 @@ class NetworkSide:
         masks = LayerMasks(self._model, shown, self._layers, told, axes, grad=self._allowed.grad)
         warn_of_unused(self._model, shown, masks.used)
         masks.check([name for name in self._layers if self._pooling.of(name).asks_for_mask])
+        self._tokens = token_rows(self._layers, self._pooling, masks)
         seed = f"0/{self.digest}" if "project" in str(self._pooling) else ""
         return Reducer(self._pooling, masks, self._axes, self._beside, seed, counted=True)
 
     def examples_of(self, batch: Any) -> Sequence[Hashable]:
-        """The ids of the examples of a batch, or without them digests of its inputs."""
-        ids = ids_of(batch)
+        """The ids of the rows of a batch; without ids of its examples, digests of their inputs."""
         shown = without(batch, self._beside)
-        return batch_digests(self._model, shown).tolist() if ids is None else ids
+        ids = ids_of(batch) or batch_digests(self._model, shown).tolist()
+        if self._tokens is not None:
+            rows: Sequence[Sequence[int]] = self._tokens.numbers(batch)
+        elif self._rows_each > 1:
+            rows = [range(self._rows_each)] * len(ids)
+        else:
+            return ids
+        return [(each, k) for each, row in zip(ids, rows, strict=True) for k in row]
 
     def take(self, batch: Any, reduce: Callable[[str, Any], Any], at: At) -> Mapping[str, Any]:
         assert self._reducer is not None

@@ -14,7 +14,7 @@ from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
 from repsim.activations.capture.batches import without
 from repsim.activations.capture.pooling import PoolingRules
-from repsim.activations.capture.tracing import addresses_of, trace_rows
+from repsim.activations.capture.tracing import Traced, addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.token_rows import TokenRows
 from repsim.activations.store.compression import COMPRESSIONS
@@ -106,15 +106,11 @@ def plan_layers(
     kept.restore()
     pooling.check(found)
     for name, traced in found.items():
-        # Shapes are all that is asked for, and a tensor without numbers has those.
-        given = torch.empty(traced.shape, dtype=traced.dtype, device="meta")
-        given, reduction = traced.axes.examples_first(given), pooling.of(name)
-        reduced = reduction(given, axes=traced.axes, layer=name)
+        reduced, rows[name] = reduced_shape(name, traced, pooling)
         stored = dtype or str(traced.dtype).removeprefix("torch.")
-        shape = (len(reduced), *(reduced.shape[1:] or (1,)))
-        names = reduction.names_of_axes(traced.axes, shape)
+        shape = (reduced[0], *(reduced[1:] or (1,)))
+        names = pooling.of(name).names_of_axes(traced.axes, shape)
         specs[name] = LayerSpec(traced.module, shape[1:], stored, names)
-        rows[name] = len(reduced) // len(given)
     (first, rows_each), *others = rows.items()
     for other, count in others:
         if count != rows_each:
@@ -124,6 +120,15 @@ def plan_layers(
             )
     axes = {name: traced.axes for name, traced in found.items()}
     return HarvestPlan(specs, n * rows_each, rows_each, addresses_of(found), axes, masks=masks)
+
+
+def reduced_shape(layer: str, traced: Traced, pooling: PoolingRules) -> tuple[tuple[int, ...], int]:
+    """The shape of what a pooling keeps of a layer, and the rows that each example gives."""
+    # Shapes are all that is asked for, and a tensor without numbers has those.
+    given = torch.empty(traced.shape, dtype=traced.dtype, device="meta")
+    given = traced.axes.examples_first(given)
+    reduced = pooling.of(layer)(given, axes=traced.axes, layer=layer)
+    return tuple(reduced.shape), len(reduced) // len(given)
 
 
 def check_choices(dtype: str | None, compression: str) -> None:
