@@ -778,3 +778,13 @@ def test_runs_that_nothing_tells_apart_are_refused(
     twice = ("supervised", tmp_path / "other" / "supervised")
     for command in ("probe", "nullspace"):
         one_line(run_repsim(command, *twice), 2, "two of the networks are called 'supervised'")
+
+
+def test_masks_are_told_on_the_command_line(inside: Path, run_repsim, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    harvest = ("harvest", "simclr", "--split", "test[:9]", "--layers", "stem", "-o")
+    done = run_repsim(*harvest, tmp_path / "told.h5", "--masks", "stem=none")
+    assert done.status == 0, done.err
+    with repsim.open_store(tmp_path / "told.h5") as store:
+        assert store.provenance()["masks"] == "stem=none"
+    failed = run_repsim(*harvest, tmp_path / "b.h5", "--masks", "stem=own")
+    one_line(failed, 2, "mask 'own': nothing says what marks padding; pass own:tokens")

@@ -545,3 +545,23 @@ def test_networks_are_left_as_they_were(tmp_path: Path) -> None:
     harvested(model, {"x": X, "attention_mask": MASK}, "layer", tmp_path)
     assert not hasattr(model, "calls")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_labels_of_each_token_belong_to_their_sequence(tmp_path: Path) -> None:
+    transformers = working_transformers()
+    torch.manual_seed(0)
+    model = transformers.BertForMaskedLM(
+        transformers.BertConfig(
+            vocab_size=50,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=20,
+        )
+    )
+    labels = IDS.masked_fill(IDS % 2 == 0, -100)
+    batch = {"input_ids": IDS, "attention_mask": MASK, "labels": labels}
+    layer = "bert.encoder.layer.0.output.LayerNorm"
+    expected = average(values_of(model, layer, batch), MASK)
+    np.testing.assert_allclose(harvested(model, batch, layer, tmp_path), expected, atol=1e-5)

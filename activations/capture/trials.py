@@ -252,7 +252,7 @@ class Trials:
         if not axes:
             return _like(self._entries[name], value.clamp(max=self.half))
         for axis in axes:
-            value = value.narrow(axis, 0, self.half)
+            value = value.narrow(axis, 0, self.half).contiguous()
         return value
 
 
