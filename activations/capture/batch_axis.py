@@ -249,7 +249,8 @@ def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> Batc
     """
     if not any(getattr(module, "batch_first", True) is False for module in model.modules()):
         return BatchAxis()
-    following, found = Following(model), {}
+    following = Following(model)
+    found: dict[str, int] = {}
     with suppress(Exception):  # a network that does not run will say so
         capture = Capture(model, "type:Module", reduce=lambda *_: None, grad=grad)
         with (

@@ -140,7 +140,8 @@ def regroup(axes: Axes, shape: Sequence[int]) -> Axes:
 
 def _taken(waiting: list[Dimension], size: int) -> Axis | None:
     """The next dimensions that make up an axis; None where they do not."""
-    left, taken = size, []
+    left = size
+    taken: list[Dimension] = []
     while left > 1:
         if not waiting:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -27,8 +27,8 @@ class Following(TorchFunctionMode):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self._known = WeakTensorKeyDictionary()
-        self._fixed = WeakTensorKeyDictionary()
+        self._known: MutableMapping[Tensor, Axes] = WeakTensorKeyDictionary()
+        self._fixed: MutableMapping[Tensor, bool] = WeakTensorKeyDictionary()
         for each in model.buffers():
             self._fixed[each] = True
 

@@ -20,7 +20,15 @@ from repsim.errors import MismatchError, UsageError, choices
 from repsim.progress import Progress, silent
 
 #: Provenance that parts of one store have in common.
-_SAME = ("network", "weights_sha256", "checkpoint_sha256", "pooling", "dtype", "seed")
+_SAME = (
+    "network",
+    "weights_sha256",
+    "checkpoint_sha256",
+    "pooling",
+    "batch_axis",
+    "dtype",
+    "seed",
+)
 
 
 class JoinedStore:
