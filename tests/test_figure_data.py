@@ -514,7 +514,7 @@ def test_an_average_survives_a_file(tmp_path: Path) -> None:
 
 
 def test_an_average_over_pairs_has_the_jackknife_over_networks() -> None:
-    """Whether they share networks is told by the digests, not by places or names of the maps."""
+    """Digests tell if they share networks, not places or names of the maps."""
     maps = [similarity(seed) for seed in range(3)]
     pairs = [("x", "y"), ("z", "x"), ("y", "z")]
     shared = [replace(each, networks=(pair,)) for each, pair in zip(maps, pairs, strict=True)]

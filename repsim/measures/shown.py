@@ -1,4 +1,4 @@
-"""The examples that a stream has shown: how many are different, and how often each came."""
+"""The examples that a stream has shown: how many different ones, and the times that each came."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Shown:
 
     @property
     def passes(self) -> float:
-        """How often an example came, on average over examples."""
+        """The mean number of times that an example came."""
         return self.rows / self.examples
 
     @property

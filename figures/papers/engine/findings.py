@@ -97,7 +97,7 @@ class Number:
 
     @property
     def count(self) -> int:
-        """How many networks of a kind it is of."""
+        """The number of networks of a kind that it is of."""
         return fewest(self.networks) if self.networks else len(self.values)
 
     def interval(self) -> tuple[float, float, float]:

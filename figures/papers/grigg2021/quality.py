@@ -1,4 +1,4 @@
-"""How good the networks are, for captions."""
+"""The accuracy of probes on the networks, for captions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from repsim.figures.papers.grigg2021.runs import NAMES
 
 
 def quality(found: Found) -> str:
-    """What linear probes read from the last block of each kind of network."""
+    """The accuracy of linear probes on the last block of each kind of network."""
     last = at.last_block(at.probed(found[next(iter(PROBES.values()))][0]))
     means = {
         NAMES[run]: 100 * np.mean([at.accuracies(curve, [last]) for curve in found[asked]])

@@ -51,7 +51,7 @@ def by_removed(found: Found, extractor: str, head: str) -> np.ndarray:
 
 
 def quality(found: Found) -> str:
-    """What converged heads read from each kind of extractor, for captions."""
+    """The accuracy of converged heads on each kind of extractor, for captions."""
     removed = removed_in(found)
     read = [
         f"{np.mean(of_heads(found, name, each, CONVERGED)):.1f} % ({label}, {each} removed)"
