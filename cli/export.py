@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,10 +15,14 @@ from repsim.cli.options import (
     overwrite_option,
     runs_option,
     split_option,
+    statistics_option,
     target_option,
 )
 from repsim.cli.reporting import bar, show_files
 from repsim.errors import UsageError
+
+if TYPE_CHECKING:
+    from repsim.training.sides import Choice
 
 
 @click.command()
@@ -35,6 +40,7 @@ from repsim.errors import UsageError
 @image_size_option
 @target_option
 @split_option
+@statistics_option
 @layers_option
 @overwrite_option
 def export(
@@ -46,6 +52,7 @@ def export(
     image_size: str,
     target: str,
     split: str,
+    statistics: Choice,
     layers: str | None,
     overwrite: bool,
 ) -> None:
@@ -62,7 +69,8 @@ def export(
 
     if reference.endswith(".npy"):
         raise UsageError(f"{reference} is a .npy file already; expected a run or a store")
-    found = find_one(reference, Places(runs, data, data_dir, image_size, target))
+    places = Places(runs, data, data_dir, image_size, target, statistics=statistics)
+    found = find_one(reference, places)
     with (
         found.open(split) as store,
         bar(f"export {store.name}") as progress,

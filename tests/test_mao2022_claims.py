@@ -164,6 +164,10 @@ DISCRIMINATOR = [
     number("real_fake_probe", "full", 0.99),
     number("real_fake_probe", "null", 0.52),
     number("real_fake_difference", "full - row", 0.01),
+    number("real_fake_probe", "null", 0.6, "alike"),
+    number("real_fake_difference", "full - row", 0.02, "alike"),
+    number("called_real_difference", "full", -0.03),
+    number("called_real_difference", "full", 0.01, "generated"),
     number("gap", "row", 3.0),
     number("noise_share", "row", 0.8, "gaussian 0.1"),
     number("noise_share_centred", "row", 0.1, "gaussian 0.1"),
@@ -179,6 +183,7 @@ CLASSIFIER = [
 REPORTED = {
     *("2f: the row space reads", "2f: the null space loses", "2g: along the all-ones direction"),
     *("2h: all features tell", "2h: gap in row space", "2h: noise, gaussian 0.1"),
+    *("2h: the null space, seen alike", "2h: the row space, seen alike"),
     *("2i: scatter of the row space", "2i: the same before training", "2i: variation of α"),
 }
 
@@ -188,6 +193,9 @@ def test_null_spaces_decide_by_contrasts_and_probes() -> None:
     assert {name for name, each in found.items() if each.verdict == "reported"} == REPORTED
     assert {each.verdict for name, each in found.items() if name not in REPORTED} == {"supported"}
     values = {
+        "2k: real images": 3,
+        "2k: generated images": 1,
+        "2h: the null space, seen alike": 60,
         "2f: less than random directions": -3,
         "2f: less than before training": -5,
         "2h: the null space tells nothing": 52,
@@ -227,6 +235,26 @@ def test_a_discriminator_whose_null_space_tells_is_not_supported(
     assert decided == {claim}
 
 
+@pytest.mark.parametrize("group", ["all", "generated"])
+def test_theorem_1_is_open_for_a_discriminator_that_is_not_the_one_that_was_trained(
+    group: str,
+) -> None:
+    key = ("called_real_difference", group)
+    entries = [
+        number(*key[:1], "full", -0.85, group) if (each.quantity, each.group) == key else each
+        for each in DISCRIMINATOR
+    ]
+    found = judged(ON_NULL_SPACES, with_reports(discriminator=entries, classifier=CLASSIFIER))
+    verdicts = {name: each.verdict for name, each in found.items() if each.verdict != "reported"}
+    failed = "2k: real images" if group == "all" else "2k: generated images"
+    assert verdicts.pop(failed) == "not supported"
+    for name in ("2h: the null space tells nothing", "2h: the row space tells all"):
+        assert verdicts.pop(name) == "undecided"
+        assert "85" in found[name].note
+        assert math.isfinite(found[name].value)
+    assert set(verdicts.values()) == {"supported"}
+
+
 def test_reports_of_before_leave_what_they_lack_undecided() -> None:
     """They had no probes of real against generated images, and centred no noise."""
     new = ("real_fake", "scatter_quotient", "noise_share_centred")
@@ -239,6 +267,7 @@ def test_reports_of_before_leave_what_they_lack_undecided() -> None:
     lacking = {
         *("2f: less than random directions", "2g: Theorems 2-3", "2h: all features tell"),
         *("2h: the null space tells nothing", "2h: the row space tells all"),
+        *("2h: the null space, seen alike", "2h: the row space, seen alike"),
     }
     for name in lacking:
         assert found[name].verdict == "undecided"

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sample_results import number
 from torch import Tensor
 
 from repsim.nullspace import all_ones, null_space, row_space
 from repsim.nullspace.probing import Known, Labelled, of_classes, of_real_and_fake, part_of
 from repsim.nullspace.report import judged
 from repsim.nullspace.verdicts import verdicts
-from repsim.results import NullSpaceReport, Verdict
+from repsim.results import NullSpaceEntry, NullSpaceReport, Verdict
 
 FEW = {"draws": 20, "resamples": 40}
 D, N = 128, 2000
@@ -270,3 +271,47 @@ def test_classes_are_compact_but_for_the_all_ones_direction(
     ]
     assert line.value == pytest.approx(ratios[0] / ratios[1])
     assert found["ones_share", "row"].verdict == "reported"
+
+
+# --- the discriminator that was trained
+
+
+def called(real: float, generated: float) -> list[NullSpaceEntry]:
+    """Entries of a discriminator whose calls are so far from those of training."""
+    return [
+        number(quantity, "full", value, group, low=value - 0.01, high=value + 0.01)
+        for group, difference in (("all", real), ("generated", generated))
+        for quantity, value in (
+            ("called_real", 0.5 + difference),
+            ("called_real_by_batch", 0.5),
+            ("called_real_difference", difference),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("apart", "outcomes"),
+    [
+        ((0.03, -0.03), ("supported", "supported")),
+        ((0.0, -0.1), ("supported", "not supported")),
+        ((-0.045, 0.0), ("undecided", "supported")),
+    ],
+)
+def test_what_hangs_on_another_discriminator_than_the_trained_is_undecided(
+    apart: tuple[float, float], outcomes: tuple[str, str]
+) -> None:
+    entries = [
+        number("logit_sd", "row", 1.0),
+        number("real_fake_probe", "null", 0.51, low=0.5, high=0.52),
+        number("alpha_cv", "row", 1.0),
+    ]
+    before = verdicts(entries)
+    found = verdicts([*entries, *called(*apart)])
+    assert [each.verdict for each in found if each.claim == "as trained"] == [*outcomes]
+    rest = [each for each in found if each.claim != "as trained"]
+    if set(outcomes) == {"supported"}:
+        assert rest == before
+        return
+    assert [each.verdict for each in before] == ["supported", "reported"]
+    assert [each.verdict for each in rest] == ["undecided", "reported"]
+    assert all("not the discriminator that was trained" in each.statement for each in rest)

@@ -176,6 +176,36 @@ def test_a_report_says_what_the_discriminator_called_real_in_training(
         assert entry.control == entry.control
 
 
+def test_theorem_1_is_open_unless_the_discriminator_is_the_one_that_was_trained(
+    reports: dict[str, NullSpaceReport],
+) -> None:
+    for report in reports.values():
+        calls, theorem = (
+            [each for each in report.claims if each.claim == claim]
+            for claim in ("as trained", "Theorem 1")
+        )
+        assert [each.group for each in calls] == ["all", "generated"]
+        for each in calls:
+            entry = report.find("called_real_difference", "full", each.group)
+            assert entry is not None
+            assert each.value == abs(entry.value)
+            assert (each.side, each.against) == ("below", 0.05)
+        if any(each.verdict != "supported" for each in calls):
+            assert {each.verdict for each in theorem} == {"undecided"}
+            assert all("not the discriminator that was" in each.statement for each in theorem)
+
+
+def test_generated_images_are_seen_as_real_ones_are_too(
+    reports: dict[str, NullSpaceReport],
+) -> None:
+    for part in ("full", "row", "null"):
+        own = reports["own"].find("real_fake_probe", part, "alike")
+        assert own is not None
+        assert own.value == reports["real"].value("real_fake_probe", part)
+        for statistics in ("real", "mixed"):
+            assert reports[statistics].find("real_fake_probe", part, "alike") is None
+
+
 def test_alpha_of_training_says_which_statistics_it_was_taken_with(
     reports: dict[str, NullSpaceReport], tmp_path: Path
 ) -> None:
@@ -190,6 +220,25 @@ def test_alpha_of_training_says_which_statistics_it_was_taken_with(
     (tmp_path / "report.json").write_text(json.dumps(content))
     earlier = Result.load(tmp_path / "report.json")
     assert earlier.alpha[0].alpha_batches != earlier.alpha[0].alpha_batches
+
+
+def test_the_command_names_the_statistics(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("nullspace", "mgan:discriminator", "--noise", "none", "--no-layers", "--no-control")
+    parts = ("--split", "train[:60]", "--test-split", "test[:20]")
+    assert run_command(*asked, *parts) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "each with the batch statistics of their own side" in told
+    assert "of mixed batch statistics" not in told
+    rows = (inside / "mgan" / "metrics.csv").read_text().splitlines()
+    assert rows[0].split(",")[-2] == "alpha_batches"
+    earlier = [",".join([*(cells := row.split(","))[:-2], cells[-1]]) for row in rows]
+    (inside / "mgan" / "metrics.csv").write_text("\n".join(earlier) + "\n")
+    assert run_command(*asked, *parts, "--statistics", "mixed") == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "mixed batch statistics, of real and generated images together" in told
+    assert "α over training is of mixed batch statistics" in told
+    (result,) = Path("results").glob("*statistics-mixed*.json")
+    assert Result.load(result).name == "mgan:discriminator (mixed statistics)"
 
 
 # --- calls in closed form

@@ -43,6 +43,7 @@ from repsim.configuration import setting
 from repsim.data.noise import Noise
 from repsim.devices import find_device
 from repsim.errors import MismatchError, UsageError
+from repsim.networks.batch_statistics import kept
 from repsim.nullspace import null_space
 from repsim.nullspace.as_trained import calls
 from repsim.nullspace.report import judged, with_layers
@@ -199,6 +200,12 @@ class _Sided:
     def of(cls, load: Callable[[Side], nn.Module]) -> _Sided:
         return cls(load("real"), load("generated"))
 
+    @property
+    def differ(self) -> bool:
+        """True if real and generated images are seen with other statistics."""
+        real, generated = kept(self.real), kept(self.generated)
+        return any(not value.equal(generated[name]) for name, value in real.items())
+
 
 def _report(
     networks: _Sided,
@@ -224,9 +231,11 @@ def _report(
     known = features(ImageLoader(train, 256), "training images")
     held = features(loader, "held-out images")
     noisy = {noise.name: features(loader, noise.name, noise) for noise in noises}
-    made = None
+    made = alike = None
     if generated is not None:
         made = head_features(networks.generated, generated.images, device=device)
+        if networks.differ:
+            alike = head_features(network, generated.images, device=device)
         step("generated images")
     labelled = train.labels is not None and test.labels is not None
     several = generated is not None and int(generated.generator.max()) > 0
@@ -239,6 +248,7 @@ def _report(
         test_labels=test.labels if labelled else None,
         generated=made,
         generated_labels=generated.generator if generated is not None and several else None,
+        generated_alike=alike,
         noisy=noisy,
         seed=seed,
         name=name,
@@ -378,6 +388,22 @@ class Nullspace(Analysis[Config]):
                 yield _noise(report)
             if report.claims:
                 yield _verdicts(report)
+
+    def notes(self, result: NullSpaceReport) -> Iterator[str]:
+        under = result.provenance["network"].get("batch_statistics")
+        if under is not None:
+            yield f"{result.name}: {_UNDER[under]}"
+        if any(math.isnan(row.alpha_batches) for row in result.alpha):
+            yield f"{result.name}: α over training is of mixed batch statistics, at least in part"
+
+
+#: Words on the batch statistics of a report.
+_UNDER = {
+    "own": "real and generated images each with the batch statistics of their own side",
+    "real": "all images with the batch statistics of real ones",
+    "generated": "all images with the batch statistics of generated ones",
+    "mixed": "mixed batch statistics, of real and generated images together",
+}
 
 
 def _summary(reports: Sequence[NullSpaceReport]) -> TextTable:

@@ -34,6 +34,7 @@ def null_space(
     test_labels: Any | None = None,
     generated: Any | None = None,
     generated_labels: Any | None = None,
+    generated_alike: Any | None = None,
     noisy: Mapping[str, Any] | None = None,
     control: NullSpaceReport | None = None,
     rank_tolerance: float | None = None,
@@ -61,6 +62,9 @@ def null_space(
         test_labels: (m,) their labels.
         generated: (g, d) features of generated images.
         generated_labels: (g,) integers, such as the generator of each.
+        generated_alike: (g, d) features of generated images by the very function that gave those of
+            real ones, where ``generated`` are by another: with the batch statistics of real images.
+            Probes of real against generated images look at them too, group ``alike``.
         noisy: name, such as ``gaussian 0.25``, to features (m, d) of the same examples as
             ``test_features`` (without them, as ``features``), in the same order, under that noise.
         control: the report of the same network before training, on the same images.
@@ -83,7 +87,11 @@ def null_space(
         raise UsageError("a noise is named 'clean', the name of images without noise; rename it")
     head = read_head(weight, bias, rank_tolerance, seed, draws, resamples)
     shown = ("features", features) if test_features is None else ("test_features", test_features)
-    check_frames(shown, noisy, {"features": features, "generated": generated})
+    check_frames(
+        shown,
+        noisy,
+        {"features": features, "generated": generated, "generated_alike": generated_alike},
+    )
     train, train_labels = read_features(head, features, labels, "features", "labels")
     if test_features is None:
         if test_labels is not None:
@@ -119,6 +127,9 @@ def null_space(
         names = ("generated", "generated_labels")
         made = read_features(head, generated, generated_labels, *names)
         entries += of_real_and_fake(head.space, held, made[0], seed)
+    if generated_alike is not None:
+        alike, _ = read_features(head, generated_alike, None, "generated_alike", "")
+        entries += of_real_and_fake(head.space, held, alike, seed, "alike")
     report = NullSpaceReport(
         name=name,
         n=len(held),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 from repsim.results import NullSpaceEntry, Outcome, Verdict
@@ -19,6 +20,12 @@ NULL_LOSS, ROW_SHARE = 0.01, 0.25 / 0.9
 #: Accuracy of telling real from generated images that the null space may give, of equally many,
 #: and accuracy that the row space alone may cost.
 NULL_TELLS, ROW_LOSS = 0.55, 0.02
+
+#: Share of images that a discriminator may call otherwise than it did in training.
+SAME_CALLS = 0.05
+
+#: Claims on a discriminator that hang on its being the one that was trained.
+_AS_TRAINED = ("Theorem 1", "gap in row space", "constant ratio")
 
 #: What is small beside the null space's ratio of scatter within classes to scatter between them.
 COMPACT = 0.5
@@ -36,7 +43,8 @@ def verdicts(
     Of a head with one logit, a discriminator: ``classes in null space``, ``Theorem 1``, and beside
     it ``gap in row space`` and ``noise``, and ``constant ratio``. Of one with several, a
     classifier: ``scatter in row space`` and ``Theorems 2-3``, in its own classes, which for
-    generated images are their generators.
+    generated images are their generators. Where it is known what a discriminator calls real, ``as
+    trained`` holds that against its training; if it is another, ``Theorem 1`` is undecided.
 
     Args:
         entries: of ``measure``.
@@ -49,10 +57,49 @@ def verdicts(
     trained, untrained = _by_key([*entries, *probes]), _by_key(control)
     if any(entry.quantity == "logit_sd" for entry in trained.values()):
         constancy = partial(_constancy, isotropic=isotropic)
-        claims = [_probes, _real_and_fake, _gap, _noise, constancy]
+        claims = [_as_trained, _probes, _real_and_fake, _gap, _noise, constancy]
     else:
         claims = [_scatter, _compact]
-    return [verdict for claim in claims for verdict in claim(trained, untrained)]
+    return settled([verdict for claim in claims for verdict in claim(trained, untrained)])
+
+
+def settled(found: list[Verdict]) -> list[Verdict]:
+    """The verdicts; those that hang on a discriminator that was not trained are undecided."""
+    calls = [each.verdict for each in found if each.claim == "as trained"]
+    if all(each == "supported" for each in calls):
+        return found
+    return [_undecided(each) if each.claim in _AS_TRAINED else each for each in found]
+
+
+def _undecided(verdict: Verdict) -> Verdict:
+    why = f"{verdict.statement}; but this is not the discriminator that was trained"
+    outcome: Outcome = "reported" if verdict.verdict == "reported" else "undecided"
+    return replace(verdict, statement=why, verdict=outcome)
+
+
+def _as_trained(trained: Table, untrained: Table) -> Iterator[Verdict]:
+    for group, words in (("all", "real"), ("generated", "generated")):
+        apart = trained.get(("called_real_difference", "full", group))
+        if apart is None:
+            continue
+        off = distance(apart)
+        now, then = (
+            trained[quantity, "full", group] for quantity in ("called_real", "called_real_by_batch")
+        )
+        yield _verdict(
+            "as trained",
+            off,
+            f"{_percent(now)} of {words} images are called real, {_percent(then)} in training, "
+            f"{_points(off)} apart, to be below 5 points",
+            below=[SAME_CALLS],
+        )
+
+
+def distance(entry: NullSpaceEntry) -> NullSpaceEntry:
+    """The absolute value of a difference, with its interval."""
+    ends = sorted((abs(entry.low), abs(entry.high)))
+    low = 0.0 if entry.low <= 0 <= entry.high else ends[0]
+    return replace(entry, value=abs(entry.value), low=low, high=ends[1])
 
 
 def _by_key(entries: Iterable[NullSpaceEntry]) -> Table:

@@ -65,7 +65,8 @@ class Verdict(Record):
     """A claim of Mao et al. held against a number and its interval.
 
     Attributes:
-        claim: ``classes in null space`` (Corollary 4), ``Theorem 1`` (the null space does not tell
+        claim: ``as trained`` (a discriminator calls images what it called them in training),
+            ``classes in null space`` (Corollary 4), ``Theorem 1`` (the null space does not tell
             generated images from real ones), ``gap in row space`` and ``noise`` (beside it),
             ``constant ratio`` (Corollaries 1 to 4), ``scatter in row space`` and ``Theorems 2-3``.
         quantity: of the entry that decides.

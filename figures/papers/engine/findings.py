@@ -88,12 +88,14 @@ class Number:
         note: a remark.
         networks: the names of the networks of each value, as ``Found.networks`` gives them, where
             values are of pairs; otherwise each is of a network of its own.
+        settles: False of a number that decides nothing, for a reason that the note says.
     """
 
     values: Sequence[float]
     published: str = ""
     note: str = ""
     networks: Networks = ()
+    settles: bool = True
 
     @property
     def count(self) -> int:
@@ -132,6 +134,8 @@ def mean_decides(number: Number, side: Side | None, bound: float) -> Judgement:
         return Judgement(value, low, high, "reported")
     if number.count < NEEDED:
         return Judgement(value, low, high, TOO_FEW)
+    if not number.settles:
+        return Judgement(value, low, high, "undecided")
     return Judgement(value, low, high, _verdict(low, high, side, bound))
 
 

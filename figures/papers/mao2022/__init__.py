@@ -31,7 +31,7 @@ PAPER = Paper(
         "Shared convolutions are moved by the discriminator's optimiser and the classifier's in "
         "turn: the literal reading of Table 1, which gives each network an optimiser.",
         "Real and generated images pass through the discriminator apart, with batch statistics of "
-        "their own.",
+        "their own, in training and in all results.",
         "Images are padded to 32 x 32 pixels, from -1 to 1.",
         "Beside the paper's head (SGD, learning rate 2e-4, 20 epochs), which need not have "
         "converged, there is one by L-BFGS that has.",
