@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from sample_results import blank
-from torch import Tensor
+from torch import Tensor, nn
 
 from repsim.activations import ImageLoader
 from repsim.activations.analyses import nullspace as null_space
@@ -29,8 +29,8 @@ from repsim.training.loop import train
 from repsim.training.run import Extractor, Run
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "mgan": {"width": 4, "generators": 3, "epochs": 2},
-    "gan": {"width": 4, "epochs": 3, "save_every": (0, 1, 2)},
+    "mgan": {"width": 4, "generators": 3, "epochs": 2, "statistics_batches": 10},
+    "gan": {"width": 4, "epochs": 3, "save_every": (0, 1, 2), "statistics_batches": 10},
     "supervised": {"depth": 10, "width": 4, "representation": 12, "epochs": 8},
     "simclr": {"depth": 10, "width": 4, "epochs": 1},
 }
@@ -109,8 +109,11 @@ def groups(report: NullSpaceReport) -> set[str]:
 # --- from the public pieces
 
 
-def by_hand(network: Any, made: Tensor | None, generator: Tensor | None) -> NullSpaceReport:
+def by_hand(
+    load: Callable[[Any], nn.Module], made: Tensor | None, generator: Tensor | None
+) -> NullSpaceReport:
     """The report of a network, from its features of each kind of images."""
+    network, other = load("real"), load("generated")
     loader, head = ImageLoader(held, 256), linear_head(network)
     noises = [Noise.parse(noise) for noise in NOISE]
     return few(
@@ -120,8 +123,9 @@ def by_hand(network: Any, made: Tensor | None, generator: Tensor | None) -> Null
         labels=known.labels,
         test_features=head_features(network, loader),
         test_labels=held.labels,
-        generated=None if made is None else head_features(network, made),
+        generated=None if made is None else head_features(other, made),
         generated_labels=generator,
+        generated_alike=None if made is None else head_features(network, made),
         noisy={each.name: head_features(network, loader, noise=each, seed=0) for each in noises},
     )
 
@@ -138,9 +142,9 @@ def test_a_report_is_that_of_the_features_of_the_checkpoint_and_of_its_beginning
         None if made is None else made.images,
         made.generator if name.startswith("mgan") else None,
     )
-    trained, before = (by_hand(net, *arrays) for net in (chosen.load(), chosen.untrained()))
+    trained, before = (by_hand(load, *arrays) for load in (chosen.load, chosen.untrained))
     found = reports[name]
-    of_head = [entry for entry in found.entries if entry.layer is None]
+    of_head = [e for e in found.entries if e.layer is None and not e.quantity.startswith("called")]
     assert blank([own(entry) for entry in of_head]) == blank(trained.entries)
     others = {entry.key: entry for entry in before.entries}
     for entry in of_head:
@@ -273,10 +277,11 @@ def test_an_epoch_of_a_series_has_its_own_weights_and_images(
     found = of(chosen, control=False, noises=())
     assert set(asked) == {1}
     assert (found.name, found.provenance["network"]["epoch"]) == ("gan@1", 1)
-    network = run.load_extractor(epoch=1)
     made = generated_images(run, HELD, 0, epoch=1).images
     with torch.no_grad():
-        logits = torch.cat([network(held.inputs()), network(made)])[:, 0]
+        shown = {"real": held.inputs(), "generated": made}
+        parts = [run.load_extractor(epoch=1, statistics=s)(x) for s, x in shown.items()]
+        logits = torch.cat(parts)[:, 0]
     assert found.examples.logit == pytest.approx(logits.tolist(), abs=1e-6)
     with torch.no_grad():  # which the end of training would not have passed
         after = run.load_extractor()(held.inputs())[:, 0]
@@ -311,6 +316,7 @@ def test_alpha_is_that_of_the_metrics(
     runs: dict[str, Run], reports: dict[str, NullSpaceReport]
 ) -> None:
     names = ("epoch", "alpha_real", "alpha_real_cv", "alpha_fake", "alpha_fake_cv")
+    names = (*names, "alpha_batches")
     for name, epochs in (("gan", 3), ("mgan:discriminator", 2)):
         rows = runs[name.partition(":")[0]].metrics()
         assert len(rows) == epochs
@@ -333,6 +339,15 @@ def test_a_run_that_recorded_no_alpha_has_none(tmp_path: Path) -> None:
 # --- other layers
 
 
+def layers_of(load: Callable[[Any], nn.Module], made: Tensor | None) -> list[NullSpaceEntry]:
+    """Entries of layers, each kind of images with its own statistics."""
+    a, b = (
+        layer_null_spaces(load(side), ImageLoader(held, 50), labels=held.labels, generated=made)
+        for side in ("real", "generated")
+    )
+    return [y if x.group == "generated" else x for x, y in zip(a, b, strict=True)]
+
+
 @pytest.mark.parametrize("name", ["mgan:classifier", "supervised"])
 def test_other_layers_are_reported_as_alone(
     name: str, runs: dict[str, Run], reports: dict[str, NullSpaceReport]
@@ -340,10 +355,7 @@ def test_other_layers_are_reported_as_alone(
     chosen = extractor(runs, name)
     run = runs[name.partition(":")[0]]
     made = generated_images(run, 14, 0).images if name.startswith("mgan") else None
-    alone, before = (
-        layer_null_spaces(network, ImageLoader(held, 50), labels=held.labels, generated=made)
-        for network in (chosen.load(), chosen.untrained())
-    )
+    alone, before = (layers_of(load, made) for load in (chosen.load, chosen.untrained))
     found = [entry for entry in reports[name].entries if entry.layer is not None]
     assert [entry.key for entry in found] == [entry.key for entry in alone]
     assert len({entry.layer for entry in found}) > 3
@@ -364,10 +376,10 @@ def test_other_layers_can_be_left_out(
 def test_other_layers_are_shown_some_images_of_every_generator(
     runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown: list[tuple[list[str], Tensor, Tensor]] = []
+    shown: list[tuple[Any, Tensor | None]] = []
 
-    def layers(network: Any, loader: Any, *, labels: Tensor, generated: Tensor, **_: Any) -> list:
-        shown.append(([each for batch in loader for each in batch[2]], labels, generated))
+    def layers(network: Any, loader: Any, *, labels: Tensor | None = None, **_: Any) -> list:
+        shown.append((loader, labels))
         return []
 
     monkeypatch.setattr(null_space, "layer_null_spaces", layers)
@@ -380,7 +392,9 @@ def test_other_layers_are_shown_some_images_of_every_generator(
         control=False,
         layer_images=50,
     )
-    ((real, labels, generated),) = shown
+    (loader, labels), (generated, none) = shown
+    assert none is None
+    real = [each for batch in loader for each in batch[2]]
     assert torch.equal(labels, test.labels[:50])
     assert real == [str(each) for each in test.ids[:50]]
     every = generated_images(runs["mgan"], 25, 0)
@@ -463,7 +477,7 @@ def test_images_without_labels_have_no_probes_and_no_classes(
     found = null_space_of_run(extractor(runs, "mgan:classifier"), *parts, control=False, **PLAIN)
     assert found.probes == {}
     assert groups(found) == {
-        *("all", "generated", "real-fake", "gaussian 0.5", "salt-and-pepper 0.2"),
+        *("all", "generated", "alike", "real-fake", "gaussian 0.5", "salt-and-pepper 0.2"),
         *(f"generated class {k}" for k in range(3)),  # the generators are known
     }
     assert found.find("scatter_ratio", "row") is None

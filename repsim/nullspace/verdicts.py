@@ -79,10 +79,10 @@ def _undecided(verdict: Verdict) -> Verdict:
 
 def _as_trained(trained: Table, untrained: Table) -> Iterator[Verdict]:
     for group, words in (("all", "real"), ("generated", "generated")):
-        apart = trained.get(("called_real_difference", "full", group))
-        if apart is None:
+        key = ("called_real_difference", "full", group)
+        if key not in trained:
             continue
-        off = distance(apart)
+        off = distance(trained[key])
         now, then = (
             trained[quantity, "full", group] for quantity in ("called_real", "called_real_by_batch")
         )
@@ -90,7 +90,8 @@ def _as_trained(trained: Table, untrained: Table) -> Iterator[Verdict]:
             "as trained",
             off,
             f"{_percent(now)} of {words} images are called real, {_percent(then)} in training, "
-            f"{_points(off)} apart, to be below 5 points",
+            f"{_points(off)} apart, to be below 5 points"
+            f"{_same(untrained, key, lambda entry: _points(distance(entry)))}",
             below=[SAME_CALLS],
         )
 
