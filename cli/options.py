@@ -31,8 +31,8 @@ data_dir_option = click.option(
 layers_option = click.option(
     "--layers",
     metavar="PATTERN",
-    help="all, odd, even, or addresses, globs, depth:N and, where a network runs, type:CLASS, "
-    "separated by commas.  [default: all]",
+    help="all, odd, even, or addresses, globs, depth:N and, where a network runs, type:CLASS or "
+    "short names of transformers such as resid.3, separated by commas.  [default: all]",
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
 resume_option = click.option(

@@ -14,7 +14,7 @@ from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
 from repsim.activations.capture.batches import without
 from repsim.activations.capture.pooling import PoolingRules
-from repsim.activations.capture.tracing import Traced, addresses_of, trace_rows
+from repsim.activations.capture.tracing import TracedRows, addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.token_rows import TokenRows
 from repsim.activations.store.compression import COMPRESSIONS
@@ -122,7 +122,9 @@ def plan_layers(
     return HarvestPlan(specs, n * rows_each, rows_each, addresses_of(found), axes, masks=masks)
 
 
-def reduced_shape(layer: str, traced: Traced, pooling: PoolingRules) -> tuple[tuple[int, ...], int]:
+def reduced_shape(
+    layer: str, traced: TracedRows, pooling: PoolingRules
+) -> tuple[tuple[int, ...], int]:
     """The shape of what a pooling keeps of a layer, and the rows that each example gives."""
     # Shapes are all that is asked for, and a tensor without numbers has those.
     given = torch.empty(traced.shape, dtype=traced.dtype, device="meta")
