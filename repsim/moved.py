@@ -27,6 +27,7 @@ _ANALYSES = "repsim.activations.analyses"
 #: line of their own.
 MOVED = {
     "repsim.activations.batches": "repsim.activations.capture.batches",
+    "repsim.activations.batches.run": "repsim.activations.capture.arguments.run",
     "repsim.activations.compare": "repsim.activations.analyses.similarity",
     "repsim.activations.compare.compare_classes": f"{_ANALYSES}.classes.compare_classes",
     "repsim.activations.compare.invariance": f"{_ANALYSES}.invariance.invariance",
