@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from repsim.networks.batch_statistics import (
+from repsim.batch_statistics import (
     BatchMeans,
     by_batch,
     kept,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from sample_results import number
 
 from repsim import figures, null_space
 from repsim.errors import UsageError
+from repsim.figures.nullspace.alpha import alpha_figure
 from repsim.nullspace.report import with_layers
 from repsim.results import Alpha, Examples, NullSpaceReport
 
@@ -199,6 +201,24 @@ def test_noise_without_a_level_has_no_curve(one: NullSpaceReport) -> None:
     entries = [replace(e, group=names.get(e.group, e.group)) for e in one.entries]
     figure = figures.noise_curves(replace(one, entries=entries))
     assert [ax.get_title() for ax in figure.axes[:2]] == ["(a) rain", "(b) salt and pepper"]
+
+
+@pytest.mark.parametrize(
+    ("batches", "words"),
+    [
+        ((100.0, 100.0), "each with their own batch statistics"),
+        ((math.nan, math.nan), "by mixed batch statistics of real and generated images."),
+        (
+            (math.nan, 100.0),
+            "of real and generated images until epoch 1.",
+        ),
+    ],
+)
+def test_alpha_says_which_statistics_it_was_taken_with(
+    batches: tuple[float, float], words: str, one: NullSpaceReport
+) -> None:
+    rows = [replace(row, alpha_batches=n) for row, n in zip(one.alpha, batches, strict=False)]
+    assert words in alpha_figure(replace(one, alpha=rows)).caption
 
 
 def test_alpha_is_drawn_over_epochs_and_zeros_are_left_out(one: NullSpaceReport) -> None:

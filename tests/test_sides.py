@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.harvesting.heads import generated_images, head_features
+from repsim.batch_statistics import by_batch, kept, normalisations
 from repsim.configuration import identity_of
 from repsim.data import load
 from repsim.errors import StoreError, UsageError
-from repsim.networks.batch_statistics import by_batch, kept, normalisations
 from repsim.training import run as run_module
 from repsim.training.compose import configure
 from repsim.training.loaders import feed, open_images

@@ -39,11 +39,11 @@ from repsim.activations.harvesting.heads import (
 )
 from repsim.activations.harvesting.loaders import ImageLoader
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
+from repsim.batch_statistics import kept
 from repsim.configuration import setting
 from repsim.data.noise import Noise
 from repsim.devices import find_device
 from repsim.errors import MismatchError, UsageError
-from repsim.networks.batch_statistics import kept
 from repsim.nullspace import null_space
 from repsim.nullspace.as_trained import calls
 from repsim.nullspace.report import judged, with_layers

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from repsim.ambient import full_precision
+from repsim.batch_statistics import by_batch
 from repsim.devices import find_device
-from repsim.networks.batch_statistics import by_batch
 
 if TYPE_CHECKING:
     from repsim.training.sides import Side

@@ -174,6 +174,10 @@ class Method(ABC):
         """Images as an autoencoder reconstructs them, of their shape; None for other methods."""
         return None
 
+    def realness(self, images: Tensor) -> Tensor | None:
+        """Logits (n, 1) of being real rather than generated, where a network judges that."""
+        return None if self.judge is None else self.networks[self.judge](images)
+
     def shown(self, images: Tensor) -> Mapping[str, Tensor]:
         """The batches that the extractors are shown in a step on real images, by their side.
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from repsim.networks.batch_statistics import under
+from repsim.batch_statistics import under
 from repsim.training.image_grid import pairs, sheet, write_png
 from repsim.training.loaders import Feed
 from repsim.training.mode_collapse import Coverage, alpha
-from repsim.training.sides import measure_sides
+from repsim.training.sides import Side, measure_sides
 from repsim.training.trainer import Trainer
 
 #: Real images, and about as many generated ones, whose ratio α is taken.
@@ -79,6 +79,7 @@ class Observer:
         judge = method.networks[method.judge]
         sides = measure_sides(method, self.feed, [method.judge])[method.judge]
         row: dict[str, float] = {}
+        kinds: tuple[tuple[str, Side, Tensor], ...]
         kinds = (("real", "real", self._training_images()), ("fake", "generated", fake))
         for name, side, images in kinds:
             with under(judge, sides[side]):

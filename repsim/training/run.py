@@ -16,9 +16,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from repsim.batch_statistics import put
 from repsim.errors import RepsimError, StoreError, UsageError, choices
 from repsim.files import sha256, write_atomic
-from repsim.networks.batch_statistics import put
 from repsim.networks.image_spec import ImageSpec
 from repsim.training import earlier
 from repsim.training.compose import configure

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from repsim.ambient import full_precision
+from repsim.batch_statistics import BatchMeans, Statistics
 from repsim.errors import StoreError
 from repsim.files import write_atomic
-from repsim.networks.batch_statistics import BatchMeans, Statistics
 from repsim.training.adversarial import AdversarialConfig
 from repsim.training.loaders import Feed
 from repsim.training.method import Method
