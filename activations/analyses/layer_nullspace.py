@@ -58,7 +58,7 @@ _BATCH = 50
 _EQUAL = "no energy but what rounding leaves: the patches are all the same"
 
 #: Columns of a result, each a field of an entry.
-_COLUMNS = ("layer", "group", "quantity", "rank", "dim", "value", "low", "high", "chance")
+_COLUMNS = ("layer", "group", "quantity", "rank", "dim", "value", "low", "high", "chance", "note")
 
 
 @dataclass(frozen=True)
@@ -489,7 +489,10 @@ class LayerNullspace(Analysis[Config]):
         yield TextTable(title, ("layer", "rank", "null space", "95 % interval", "chance"), rows)
 
 
-def _shown(row: Mapping[str, Any]) -> tuple[float, str]:
+def _shown(row: Mapping[str, Any]) -> tuple[float | str, str]:
+    """A share and its interval, or why it is missing."""
+    if math.isnan(row["value"]):
+        return "-", row["note"]
     return row["value"], f"{row['low']:.3f} to {row['high']:.3f}"
 
 
