@@ -25,7 +25,7 @@ from repsim.results import Table
 def test_analyses_are_found_with_their_summaries() -> None:
     assert analysis_names() == [
         *("classes", "influence", "invariance", "layer_identification", "layer_nullspace"),
-        *("nullspace", "probe", "similarity"),
+        *("nullspace", "probe", "signal", "similarity"),
     ]
     for name in analysis_names():
         assert analysis_summary(name).endswith("."), name

@@ -172,8 +172,8 @@ def test_a_full_disk_is_noticed_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-class Interrupted(Exception):
-    pass
+class Interrupted(KeyboardInterrupt):
+    """Stops a harvest, as Ctrl-C does."""
 
 
 def interrupted(after: int):  # type: ignore[no-untyped-def]

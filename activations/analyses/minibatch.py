@@ -22,6 +22,7 @@ from repsim.activations.capture.arguments import unnamed, warn_of_unused
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, Arranged, BatchAxis
 from repsim.activations.capture.batches import ids_of, to_device, without
+from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, At, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
@@ -29,12 +30,10 @@ from repsim.activations.capture.layer_masks import LayerMasks, MaskRules
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.reading import read
-from repsim.activations.capture.reducing import Reducer
+from repsim.activations.capture.reducing import Reducer, reduced_shape
 from repsim.activations.capture.tracing import addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
-from repsim.activations.harvesting.plan import reduced_shape
 from repsim.activations.harvesting.token_rows import TokenRows, token_rows
-from repsim.activations.harvesting.verification import batch_digests
 from repsim.devices import find_device
 from repsim.errors import DegenerateError
 from repsim.measures import MinibatchCKA

@@ -8,12 +8,25 @@ from typing import Any
 import numpy as np
 import torch
 import xxhash
-from torch import Tensor
+from torch import Tensor, nn
 
-from repsim.activations.capture.batches import is_by_example
+from repsim.activations.capture.arguments import arguments
+from repsim.activations.capture.batches import LABELS, batch_size, is_by_example, targets_of
 
 #: Values whose text is all that they are.
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, torch.dtype, torch.device)
+
+
+def batch_digests(model: nn.Module, batch: Any) -> np.ndarray:
+    """The digest of the inputs of each example of a batch, before the network can change them.
+
+    Labels of rows have a place of their own in a store; a network that takes them and one that does
+    not read the same inputs.
+    """
+    given = arguments(model, batch)
+    if isinstance(batch, Mapping) and targets_of(batch, LABELS):
+        given = {name: value for name, value in given.items() if name not in LABELS}
+    return input_digests(given, batch_size(batch))
 
 
 def input_digests(given: Mapping[str, Any], n: int) -> np.ndarray:

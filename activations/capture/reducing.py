@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from repsim.activations.capture.axes import LayerAxes
@@ -13,7 +14,19 @@ from repsim.activations.capture.batches import without
 from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.pooling import Pooling, PoolingRules
 from repsim.activations.capture.tokens import named_masks
+from repsim.activations.capture.tracing import TracedRows
 from repsim.errors import RepsimWarning, ShapeError
+
+
+def reduced_shape(
+    layer: str, traced: TracedRows, pooling: PoolingRules
+) -> tuple[tuple[int, ...], int]:
+    """The shape of what a pooling keeps of a layer, and the rows that each example gives."""
+    # Shapes are all that is asked for, and a tensor without numbers has those.
+    given = torch.empty(traced.shape, dtype=traced.dtype, device="meta")
+    given = traced.axes.examples_first(given)
+    reduced = pooling.of(layer)(given, axes=traced.axes, layer=layer)
+    return tuple(reduced.shape), len(reduced) // len(given)
 
 
 class Reducer:

@@ -22,6 +22,7 @@ from repsim.activations.capture.batch_axis import (
     find_batch_axis,
 )
 from repsim.activations.capture.batches import batch_size, to_device
+from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
@@ -42,7 +43,7 @@ from repsim.activations.harvesting.sampling import (
 )
 from repsim.activations.harvesting.stream import Stream, ahead
 from repsim.activations.harvesting.token_rows import token_rows
-from repsim.activations.harvesting.verification import batch_digests, check_first_batch
+from repsim.activations.harvesting.verification import check_first_batch
 from repsim.activations.store.format import LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore
 from repsim.activations.store.unfinished import provenance_of

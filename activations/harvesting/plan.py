@@ -14,7 +14,8 @@ from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
 from repsim.activations.capture.batches import without
 from repsim.activations.capture.pooling import PoolingRules
-from repsim.activations.capture.tracing import TracedRows, addresses_of, trace_rows
+from repsim.activations.capture.reducing import reduced_shape
+from repsim.activations.capture.tracing import addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.token_rows import TokenRows
 from repsim.activations.store.compression import COMPRESSIONS
@@ -120,17 +121,6 @@ def plan_layers(
             )
     axes = {name: traced.axes for name, traced in found.items()}
     return HarvestPlan(specs, n * rows_each, rows_each, addresses_of(found), axes, masks=masks)
-
-
-def reduced_shape(
-    layer: str, traced: TracedRows, pooling: PoolingRules
-) -> tuple[tuple[int, ...], int]:
-    """The shape of what a pooling keeps of a layer, and the rows that each example gives."""
-    # Shapes are all that is asked for, and a tensor without numbers has those.
-    given = torch.empty(traced.shape, dtype=traced.dtype, device="meta")
-    given = traced.axes.examples_first(given)
-    reduced = pooling.of(layer)(given, axes=traced.axes, layer=layer)
-    return tuple(reduced.shape), len(reduced) // len(given)
 
 
 def check_choices(dtype: str | None, compression: str) -> None:

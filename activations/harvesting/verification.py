@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.arguments import FIRST, arguments
-from repsim.activations.capture.batches import LABELS, batch_size, targets_of, to_device
-from repsim.activations.capture.digests import input_digests
+from repsim.activations.capture.arguments import FIRST
+from repsim.activations.capture.batches import to_device
+from repsim.activations.capture.digests import batch_digests, input_digests
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.functions import Allowed, largest_difference, rounding
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.harvesting.rows import HarvestRows
 from repsim.activations.store.reader import ActivationStore
 from repsim.errors import StoreError
-
-
-def batch_digests(model: nn.Module, batch: Any) -> np.ndarray:
-    """The digest of the inputs of each example of a batch, before the network can change them.
-
-    Labels of rows have a place of their own in a store; a network that takes them and one that does
-    not read the same inputs.
-    """
-    given = arguments(model, batch)
-    if isinstance(batch, Mapping) and targets_of(batch, LABELS):
-        given = {name: value for name, value in given.items() if name not in LABELS}
-    return input_digests(given, batch_size(batch))
 
 
 class _Held:

@@ -1,18 +1,36 @@
-"""The papers' networks. Each names its layers, as module addresses, in the papers' terms."""
+"""The papers' networks. Each names its layers, as module addresses, in the papers' terms.
 
-from repsim.networks.describe import describe
-from repsim.networks.families.dcgan import Decoder, Discriminator, Encoder, Generator
-from repsim.networks.families.resnet import ResNet
-from repsim.networks.heads import ProjectionHead
-from repsim.networks.image_spec import ImageSpec
+The public names. Each is imported from its home when it is first used, so that code beside them,
+such as the digests of weights, does not need the library of their settings.
+"""
 
-__all__ = [
-    "Decoder",
-    "Discriminator",
-    "Encoder",
-    "Generator",
-    "ImageSpec",
-    "ProjectionHead",
-    "ResNet",
-    "describe",
-]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from repsim import lazy
+
+if TYPE_CHECKING:
+    from repsim.networks.describe import describe as describe
+    from repsim.networks.families.dcgan import Decoder as Decoder
+    from repsim.networks.families.dcgan import Discriminator as Discriminator
+    from repsim.networks.families.dcgan import Encoder as Encoder
+    from repsim.networks.families.dcgan import Generator as Generator
+    from repsim.networks.families.resnet import ResNet as ResNet
+    from repsim.networks.heads import ProjectionHead as ProjectionHead
+    from repsim.networks.image_spec import ImageSpec as ImageSpec
+
+_HOMES = {
+    "Decoder": "repsim.networks.families.dcgan",
+    "Discriminator": "repsim.networks.families.dcgan",
+    "Encoder": "repsim.networks.families.dcgan",
+    "Generator": "repsim.networks.families.dcgan",
+    "ImageSpec": "repsim.networks.image_spec",
+    "ProjectionHead": "repsim.networks.heads",
+    "ResNet": "repsim.networks.families.resnet",
+    "describe": "repsim.networks.describe",
+}
+
+__all__ = list(_HOMES)
+
+__getattr__ = lazy.attach(__name__, _HOMES)
