@@ -15,7 +15,7 @@ from repsim.batch_statistics import by_batch, kept, normalisations
 from repsim.configuration import identity_of
 from repsim.data import load
 from repsim.errors import StoreError, UsageError
-from repsim.training import run as run_module
+from repsim.training import kept_sides
 from repsim.training.compose import configure
 from repsim.training.loaders import feed, open_images
 from repsim.training.loop import train
@@ -44,7 +44,7 @@ def copied(run: Run, tmp_path: Path) -> Run:
     """The same run without statistics, as earlier versions left it."""
     shutil.copytree(run.path, tmp_path / run.name)
     (tmp_path / run.name / "statistics.pt").unlink()
-    run_module._IN_MEMORY.clear()
+    kept_sides._IN_MEMORY.clear()
     return Run(tmp_path / run.name)
 
 
@@ -191,8 +191,8 @@ def test_a_run_without_statistics_gets_them_once(
 ) -> None:
     assert same(copied.sides(), run.sides())
     assert copied.statistics_of().read_bytes() == run.statistics_of().read_bytes()
-    run_module._IN_MEMORY.clear()
-    monkeypatch.setattr(run_module, "measure_sides", None)
+    kept_sides._IN_MEMORY.clear()
+    monkeypatch.setattr(kept_sides, "measure_sides", None)
     assert same(copied.sides(), run.sides())
 
 
@@ -202,10 +202,10 @@ def test_where_nothing_can_be_written_they_stay_in_memory(
     def refuse(*_: Any) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(run_module, "save_sides", refuse)
+    monkeypatch.setattr(kept_sides, "save_sides", refuse)
     assert same(copied.sides(), run.sides())
     assert not copied.statistics_of().exists()
-    monkeypatch.setattr(run_module, "measure_sides", None)
+    monkeypatch.setattr(kept_sides, "measure_sides", None)
     assert same(copied.sides(), run.sides())
 
 
@@ -213,7 +213,7 @@ def test_without_its_images_a_run_says_so_in_one_line(
     copied: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fewer = open_images("digits", "train[:300]", None)
-    monkeypatch.setattr(run_module, "open_images", lambda *_, **__: fewer)
+    monkeypatch.setattr(kept_sides, "open_images", lambda *_, **__: fewer)
     with pytest.raises(
         StoreError, match=r"digits train\[:400\] has other images now.*mixed"
     ) as one:

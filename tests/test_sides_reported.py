@@ -21,7 +21,7 @@ from repsim.data import load
 from repsim.errors import StoreError, UsageError
 from repsim.nullspace.as_trained import calls
 from repsim.results import NullSpaceReport, Result
-from repsim.training import run as run_module
+from repsim.training import kept_sides
 from repsim.training.compose import configure
 from repsim.training.loop import train
 from repsim.training.run import Run
@@ -286,12 +286,12 @@ def test_a_run_whose_images_are_gone_is_refused_by_commands(
     inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (inside / "mgan" / "statistics.pt").unlink()
-    run_module._IN_MEMORY.clear()
+    kept_sides._IN_MEMORY.clear()
 
     def gone(*_: Any, **__: Any) -> Any:
         raise UsageError("there is no such set")
 
-    monkeypatch.setattr(run_module, "open_images", gone)
+    monkeypatch.setattr(kept_sides, "open_images", gone)
     asked = ("harvest", "mgan:discriminator", "--split", "test[:30]")
     assert run_command(*asked) == 1
     assert "take --statistics mixed" in capsys.readouterr().err.replace("\n", " ")

@@ -21,6 +21,7 @@ from repsim.progress import Progress, silent
 from repsim.training import parallel
 from repsim.training.compose import fits
 from repsim.training.config import TrainConfig
+from repsim.training.kept_sides import save_sides
 from repsim.training.loaders import Feed, feed, open_images, spec_of
 from repsim.training.method import Method
 from repsim.training.methods import find_method
@@ -28,7 +29,7 @@ from repsim.training.metrics import Diverged, Log
 from repsim.training.observing import Observer
 from repsim.training.run import Run, checkpoint_state, save_state
 from repsim.training.run_lock import alone, check_free, is_replacing, set_aside
-from repsim.training.sides import measure_sides, save_sides
+from repsim.training.sides import measure_sides
 from repsim.training.trainer import Trainer
 
 #: Held-out images looked at together.

@@ -8,7 +8,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,16 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from repsim.batch_statistics import put
-from repsim.errors import RepsimError, StoreError, UsageError, choices
+from repsim.errors import StoreError, UsageError, choices
 from repsim.files import sha256, write_atomic
 from repsim.networks.image_spec import ImageSpec
 from repsim.training import earlier
 from repsim.training.compose import configure
 from repsim.training.config import TrainConfig
-from repsim.training.loaders import Feed, feed, open_images
+from repsim.training.kept_sides import kept_or_made, made_once, measure_again
 from repsim.training.method import Method
 from repsim.training.methods import find_method
-from repsim.training.sides import Choice, Side, Sides, measure_sides, read_sides, save_sides
+from repsim.training.sides import Choice, Side, Sides
 
 FORMAT = "repsim-run"
 FORMAT_VERSION = 2
@@ -48,9 +47,6 @@ CONTENTS = (
     "samples",
     "tensorboard",
 )
-
-#: Statistics that were made in this process, by the checkpoint that they are of.
-_IN_MEMORY: dict[str, Sides] = {}
 
 
 @dataclass(frozen=True)
@@ -348,60 +344,25 @@ class Run:
         """
         if epoch is None and not self.complete:
             self.load_state(self.checkpoint)  # says what to do
-        file, digest = self.statistics_of(epoch), self.digest(epoch)
-        found = read_sides(file, digest) or _IN_MEMORY.get(digest)
-        if found is None:
-            found = self._measured(self.load_method(epoch), data_dir)
-            _IN_MEMORY[digest] = found
-            with suppress(OSError):  # of a folder that cannot be written to
-                save_sides(file, found, digest)
-        return found
+        return kept_or_made(
+            self.statistics_of(epoch),
+            self.digest(epoch),
+            lambda: self._measured(self.load_method(epoch), data_dir),
+        )
 
     def _initial_sides(self, epoch: int | None, data_dir: str | os.PathLike[str] | None) -> Sides:
         """Statistics of the networks before training, for the images of the trained generators."""
-        method = self.load_method(epoch)
-        key = f"initial {self.digest(epoch)}"
-        if key not in _IN_MEMORY:
-            before = self.build()
+
+        def make() -> Sides:
+            method, before = self.load_method(epoch), self.build()
             method.networks |= {name: before.networks[name].eval() for name in method.extractors}
-            _IN_MEMORY[key] = self._measured(method, data_dir)
-        return _IN_MEMORY[key]
+            return self._measured(method, data_dir)
+
+        return made_once(f"initial {self.digest(epoch)}", make)
 
     def _measured(self, method: Method, data_dir: str | os.PathLike[str] | None) -> Sides:
-        """Statistics of the extractors of a method on the images that the run was trained on.
-
-        Raises:
-            StoreError: these images are not there any more.
-        """
-        config = method.config
-        try:
-            images = open_images(
-                config.data,
-                config.split,
-                data_dir,
-                image_size=config.image_size,
-                target=config.target,
-            )
-            source = feed(images, torch.device("cpu"), config.workers)
-            same = self._trained_on(source)
-        except RepsimError as error:
-            raise self._without_sides(str(error)) from error
-        if not same:
-            raise self._without_sides(f"{config.data} {config.split} has other images now")
-        return measure_sides(method, source)
-
-    def _trained_on(self, source: Feed) -> bool:
-        """True if images are, as far as is recorded, those that the run was trained on."""
-        recorded = self.describe().get("trained_on", {})
-        return all(recorded.get(key, value) == value for key, value in source.fingerprint().items())
-
-    def _without_sides(self, why: str) -> StoreError:
-        return StoreError(
-            f"run {self.name!r} has no statistics of real and of generated images yet, which need "
-            f"the images that it was trained on ({why})",
-            "put these back, pass their --data-dir (data_dir=), or take --statistics mixed "
-            "(statistics='mixed')",
-        )
+        trained_on = self.describe().get("trained_on", {})
+        return measure_again(self.name, method, trained_on, data_dir)
 
     def load_method(self, epoch: int | None = None) -> Method:
         """The method with all its networks as trained, in evaluation mode, on the CPU.

@@ -7,9 +7,7 @@ batches of each side, so that a layer is a function of the example and its side.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -17,8 +15,6 @@ from torch import Tensor
 
 from repsim.ambient import full_precision
 from repsim.batch_statistics import BatchMeans, Statistics
-from repsim.errors import StoreError
-from repsim.files import write_atomic
 from repsim.training.adversarial import AdversarialConfig
 from repsim.training.loaders import Feed
 from repsim.training.method import Method
@@ -31,8 +27,6 @@ SIDES: tuple[Side, ...] = ("real", "generated")
 #: whatever the images, or the running ones of training, which mix both.
 Choice = Literal["own", "real", "generated", "mixed"]
 CHOICES: tuple[Choice, ...] = ("own", "real", "generated", "mixed")
-
-FORMAT = "repsim-statistics"
 
 #: Statistics by network and side.
 Sides = Mapping[str, Mapping[Side, Statistics]]
@@ -78,49 +72,3 @@ def _of_sides(means: Mapping[str, BatchMeans]) -> dict[Side, Statistics]:
     found = {side: each.statistics() for side, each in means.items()}
     # Those of a network without batch normalisation are empty.
     return {side: found[side if side in found else "both"] for side in SIDES}
-
-
-# --- the file
-
-
-def save_sides(path: Path, sides: Sides, checkpoint: str) -> None:
-    """Write statistics beside a checkpoint.
-
-    Args:
-        path: of the file.
-        sides: by network and side.
-        checkpoint: digest of the checkpoint whose networks they are of.
-    """
-    content = {
-        "format": FORMAT,
-        "format_version": 1,
-        "checkpoint_sha256": checkpoint,
-        "networks": {
-            name: {side: dict(each) for side, each in found.items()}
-            for name, found in sides.items()
-        },
-    }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_atomic(path, buffer.getvalue())
-
-
-def read_sides(path: Path, checkpoint: str) -> Sides | None:
-    """Statistics of the networks of a checkpoint; None where there are none, or of others.
-
-    Raises:
-        StoreError: the file cannot be read.
-    """
-    if not path.is_file():
-        return None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if content["format"] != FORMAT or content["checkpoint_sha256"] != checkpoint:
-            return None
-        found: Sides = content["networks"]
-        return found
-    except Exception as error:  # torch raises many kinds on damaged files
-        raise StoreError(
-            f"{path} is damaged or holds no statistics",
-            "remove it: it is made again when it is needed",
-        ) from error
