@@ -405,7 +405,7 @@ def test_a_small_spread_about_a_large_mean_is_split_as_it_is(spread: float, out:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("spread", [2 * 10.0**-k for k in range(2, 14)])
 def test_a_share_is_a_share_or_is_missing(spread: float, dtype: torch.dtype) -> None:
-    """What all lies in the row space or in the null space, on ever smaller spreads."""
+    """Also where all lies in the row space or in the null space; on ever smaller spreads."""
     for case in ("tall", "zero", "plain"):
         conv = layer(**LAYERS[case])
         x = 1 + spread * torch.randn(

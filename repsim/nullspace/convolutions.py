@@ -67,7 +67,7 @@ class PatchSpace:
         return self.basis.transpose(1, 2).flatten(0, 1).unflatten(1, (-1, *self.window.kernel))
 
     def along(self, patches: Float[Tensor, "n d"]) -> Float[Tensor, "n filters"]:
-        """What the filters make of patches, in float64."""
+        """Products of patches with the filters, (n, groups k) float64."""
         parts = patches.unflatten(1, self.basis.shape[:2])
         return torch.einsum("ngd,gdk->ngk", parts, self.basis.double()).flatten(1)
 
@@ -107,7 +107,7 @@ class Energies(NamedTuple):
 
 
 class Filtered(NamedTuple):
-    """What the filters of a space make of each example's patches, summed over its positions.
+    """Products of each example's patches with the filters of a space, summed over its positions.
 
     Attributes:
         sums: (n, filters) Σc, with c = bᵀp; float64, as are the next two.
@@ -130,7 +130,7 @@ class Filtered(NamedTuple):
     ) -> Energies:
         """Energies of the patches about ``means``: Σ|p - m|² = Σ|p|² + ⟨m, n m - 2 Σp⟩.
 
-        Within the space, the same of what the filters made of the patches. With sums of the patches
+        Within the space, the same of their products with the filters. With sums of the patches
         in its place, the rounding of the convolutions would be relative to the patches as they are,
         and could be more than all of the energy about their mean.
 
@@ -154,7 +154,7 @@ def _energies(squares: Tensor, whole: Tensor, space: PatchSpace) -> Energies:
 
 
 def filtered(x: Float[Tensor, "n c h w"], space: PatchSpace) -> Filtered:
-    """What the filters of a space make of the patches of ``x``.
+    """Filter the patches of ``x`` by the basis of a space.
 
     Convolutions are taken in the type of the basis; sums are float64.
 

@@ -139,16 +139,17 @@ def _of_parts(space: RowSpace, known: Known, seed: int) -> dict[str, ProbeResult
 
 
 def _contrast(space: RowSpace, known: Known, seed: int) -> NullSpaceEntry:
-    """How much more a probe has right on the row space than on random subspaces of its rank.
+    """The lead of a probe on the row space over probes on random subspaces of its rank.
 
-    All probes are trained on coordinates, and judged on the same images. The interval is over
-    images and over subspaces.
+    All probes are trained on coordinates, and judged on the same images. The value is the lead over
+    the mean of them; the interval is of the lead over one more, so that a row space drawn at random
+    has 0 in it 19 times of 20.
     """
     row = _correct(space.basis, known, seed)
     random = torch.stack([_correct(basis, known, seed) for basis in _random(space, seed)])
     apart = row - random.mean(0)
     of_images = float(apart.var()) / len(apart)
-    of_subspaces = float(random.mean(1).var()) / len(random)
+    of_subspaces = float(random.mean(1).var()) * (1 + 1 / len(random))
     reach = float(t_quantile(0.95, len(random) - 1)) * math.sqrt(of_images + of_subspaces)
     value = float(apart.mean())
     ends = value - reach, value + reach
