@@ -199,7 +199,8 @@ def stream(
                 check([*layers[0], *layers[1]])
                 engine = MinibatchCKA(*layers, kernel=kernel)
             examples = sides[0].examples_of(pair[0])  # before a network can change them
-            engine.update(*(side.take(part, engine.reduce, at) for side, part in shown), examples)
+            a, b = (side.take(part, engine.reduce, at) for side, part in shown)
+            engine.update(a, b, examples)
             at = at.after(pair[0])
             progress(done, max(total, done), "")
     if engine is None:

@@ -119,9 +119,9 @@ def _layer(model: nn.Module, steps: tuple[Step, ...]) -> str:
     for address, module in modules_of(model).items():
         addresses.setdefault(id(module), address)
     for step in reversed(steps):
-        module = module_of(step)
-        if module is not None and addresses.get(id(module)):
-            return addresses[id(module)]
+        ran = module_of(step)
+        if ran is not None and addresses.get(id(ran)):
+            return addresses[id(ran)]
     return ""
 
 

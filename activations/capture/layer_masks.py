@@ -271,9 +271,10 @@ class LayerMasks:
         if not showing:
             return None
         kept = [self._by_rule(mask, layer, values) for mask in showing]
-        if any(each is None or not torch.equal(each, kept[0]) for each in kept):
+        first = kept[0]
+        if first is None or any(each is None or not torch.equal(each, first) for each in kept):
             raise self._refusal(layer, values, [mask.name for mask in showing])
-        return kept[0]
+        return first
 
     def _fitting(self, mask: Mask, layer: str, values: Tensor, axes: Sequence[int]) -> Tensor:
         """The tokens of a mask along one of the axes of a layer, by a rule of the network else."""

@@ -90,7 +90,8 @@ class Trials:
 
     def partners(self) -> dict[str, list[Axes]]:
         """The inputs that have as many positions, and the axes along which they can be cut."""
-        n, found = batch_size(self._entries), {}
+        n = batch_size(self._entries)
+        found: dict[str, list[Axes]] = {}
         for name, value in arguments(self._model, self._entries).items():
             is_lengths = kind_of(name) == "lengths"
             if name == self.mask.name or not (isinstance(value, Tensor) or is_lengths):

@@ -74,8 +74,8 @@ def _passes(
     generator = torch.Generator().manual_seed(seed)
     batches = {side: _batches(each, batch_size, generator) for side, each in images.items()}
     if together:
-        for some in zip(*batches.values(), strict=False):
-            yield dict(zip(batches, some, strict=True))
+        for both in zip(*batches.values(), strict=False):
+            yield dict(zip(batches, both, strict=True))
     else:
         for side, each in batches.items():
             for some in each:

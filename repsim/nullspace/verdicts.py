@@ -55,6 +55,7 @@ def verdicts(
             space.
     """
     trained, untrained = _by_key([*entries, *probes]), _by_key(control)
+    claims: list[Callable[[Table, Table], Iterator[Verdict]]]
     if any(entry.quantity == "logit_sd" for entry in trained.values()):
         constancy = partial(_constancy, isotropic=isotropic)
         claims = [_as_trained, _probes, _real_and_fake, _gap, _noise, constancy]
@@ -314,7 +315,8 @@ def _beside(claim: str, entry: NullSpaceEntry, statement: str, other: float) -> 
 def _unmeasured(claim: str, key: tuple[str, str, str], numbers: str) -> Verdict:
     """A claim whose number is missing."""
     why = f"{numbers} were not measured: too few images, or a report of an earlier release"
-    return Verdict(claim, *key, why, *[math.nan] * 3, "below", math.nan, "undecided")
+    nan = math.nan
+    return Verdict(claim, *key, why, nan, nan, nan, "below", nan, "undecided")
 
 
 def _ends(bound: float | NullSpaceEntry) -> tuple[float, float]:

@@ -14,5 +14,6 @@ def networks_of(provenance: Any) -> tuple[tuple[str, ...], ...]:
     about = provenance if isinstance(provenance, Mapping) else {}
     sides = ("a",) if about.get("comparison") == "classes" else ("a", "b")
     records = [about.get(side) for side in sides]
-    digests = tuple(e.get("weights_sha256") if isinstance(e, Mapping) else None for e in records)
-    return (digests,) if all(isinstance(each, str) for each in digests) else ()
+    found = [each.get("weights_sha256") for each in records if isinstance(each, Mapping)]
+    digests = tuple(each for each in found if isinstance(each, str))
+    return (digests,) if len(digests) == len(sides) else ()
