@@ -1,8 +1,10 @@
 """The share of a training step's time that is spent inside the networks.
 
 python benchmarks/training.py [METHOD ...] [--preset small] [--steps 30] [--repeat 3]
+python benchmarks/training.py --paper song2017 [--data-dir data]
 
-Steps are taken by the training loop, with the batch size, network and images of a preset. Time
+Steps are taken by the training loop, with the batch size, network and images of a preset, or of the
+first run of each method that a paper trains at scale small. Time
 inside the networks is spent in their forward passes and in all backward passes. On CUDA the device
 is waited for before and after each, which the loop itself does not do.
 """
@@ -12,12 +14,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from repsim.figures.papers import find_paper
+from repsim.figures.papers.engine import Folder, Reproduction
 from repsim.training import parallel
 from repsim.training.compose import configure
 from repsim.training.config import TrainConfig
@@ -53,13 +58,22 @@ class Clock:
             torch.cuda.synchronize(self.device)
 
 
-def set_up(method: str, preset: str, steps: int, device: str) -> tuple[Trainer, Feed]:
+def settings(methods: Sequence[str], preset: str, paper: str | None) -> dict[str, TrainConfig]:
+    """The configuration of each method: of its preset, or of a paper's first run of it."""
+    if paper is None:
+        return {name: configure(name, read_preset(name, preset), preset) for name in methods}
+    runs = Reproduction(find_paper(paper), Folder(Path("unused")), "small").trainings.values()
+    return {steps[0].method: steps[0].config for steps in reversed(list(runs))}
+
+
+def set_up(
+    method: str, config: TrainConfig, steps: int, device: str, data_dir: Path | None
+) -> tuple[Trainer, Feed]:
     """A trainer whose epoch is ``steps`` steps, and its images."""
     kind = find_method(method)
-    config: TrainConfig = configure(method, read_preset(method, preset), preset)
     split = f"train[:{steps * config.batch_size}]"
     config = config.model_copy(update={"device": device, "split": split, "epochs": 10_000})
-    images = open_images(config.data, split, None)
+    images = open_images(config.data, split, data_dir, image_size=config.image_size)
     spec = spec_of(images, config.data)
     torch.manual_seed(0)
     fabric = parallel.start(config)
@@ -67,9 +81,8 @@ def set_up(method: str, preset: str, steps: int, device: str) -> tuple[Trainer, 
     return Trainer(kind(config, spec), fabric, len(source)), source
 
 
-def measure(method: str, preset: str, steps: int, repeat: int, device: str) -> str:
+def measure(trainer: Trainer, source: Feed, method: str, repeat: int) -> str:
     """A row of the table."""
-    trainer, source = set_up(method, preset, steps, device)
     clock = Clock(trainer.fabric.device)
     whole = trainer.context
     timed = replace(
@@ -105,17 +118,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--paper")
+    parser.add_argument("--data-dir", type=Path)
     arguments = parser.parse_args()
     where = f"{torch.get_num_threads()} threads"
     if torch.cuda.is_available():
         where = torch.cuda.get_device_name()
-    print(f"torch {torch.__version__}, {where}, preset {arguments.preset}")
+    of = arguments.paper or f"preset {arguments.preset}"
+    print(f"torch {torch.__version__}, {where}, {of}")
     print(f"{'method':12} {'batch':>6} {'images/s':>10} {'inside networks':>16}")
-    for method in arguments.methods:
-        print(
-            measure(method, arguments.preset, arguments.steps, arguments.repeat, arguments.device),
-            flush=True,
-        )
+    configs = settings(arguments.methods, arguments.preset, arguments.paper)
+    for method, config in configs.items():
+        size = (arguments.steps, arguments.device, arguments.data_dir)
+        trainer, source = set_up(method, config, *size)
+        print(measure(trainer, source, method, arguments.repeat), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,8 @@ def reproduce(
     from repsim.figures.papers.engine.report import collect, publish
 
     asked = find_paper(paper)
-    usual = Path("reproductions") / f"{paper}-{data or asked.data_sets(scale)[0]}-{scale}"
+    shown = re.sub(r"[^\w.-]+", "_", data or asked.data_sets(scale)[0])
+    usual = Path("reproductions") / f"{paper}-{shown}-{scale}"
     folder = Folder(output or usual, data_dir, device)
     reproduction = Reproduction(asked, folder, scale, data, seeds)
     if dry_run:

@@ -1,0 +1,182 @@
+"""The claims of Song et al. (2017), with the numbers and bounds that decide them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from repsim import signal
+from repsim.figures.papers.engine import Found, Judged, Number, exactly, over_seeds
+from repsim.figures.papers.song2017.analyses import CONTROLS, GRID, SIGNALS, SOLVERS
+from repsim.figures.papers.song2017.heads import (
+    cells,
+    changes,
+    correlation,
+    entry_of,
+    of_cell,
+    of_extractor,
+)
+from repsim.figures.papers.song2017.published import ACCURACY, SIGNAL, WITH, WITHOUT
+from repsim.figures.papers.song2017.runs import cells_of
+
+#: Half of the last digit of the published signals.
+_ROUNDED = 0.005
+
+
+@exactly(
+    "0a: the signal in closed form",
+    "the signal is (1 - keep) [log2 K + p log2 p + (1 - p) log2((1 - p) / (K - 1))]",
+    "largest distance from 100 published cells (bits)",
+    below=_ROUNDED + 1e-9,
+    networks=False,
+)
+def closed_form(found: Found) -> list[float]:
+    return [abs(signal(*cell) - value) for cell, value in SIGNAL.items()]
+
+
+@over_seeds(
+    "0b: labels destroy what they do not reward, {head}",
+    "a CNN that learns the left label loses what it knew of the right digit",
+    "accuracy on the right digit, trained less untrained, in points",
+    below=-5.0,
+)
+def labels_destroy(found: Found, head: str) -> Number:
+    return Number(changes(found, "CNN", head=head), published=_change("CNN", head))
+
+
+@over_seeds(
+    "0c: {name} helps, {head}",
+    "training without labels improves what is known of the right digit",
+    "accuracy on the right digit, trained less untrained, in points",
+    above=3.0,
+)
+def unsupervised_helps(found: Found, name: str, head: str) -> Number:
+    return Number(changes(found, name, head=head), published=_change(name, head))
+
+
+@over_seeds(
+    "0d: {name} is on par with the autoencoder, {head}",
+    "GANs serve as well as an autoencoder",
+    "distance of their accuracies on the right digit, in points",
+    below=3.0,
+)
+def on_par(found: Found, name: str, head: str) -> Number:
+    gaps = np.subtract(of_extractor(found, name, head=head), of_extractor(found, "AE", head=head))
+    theirs = abs(WITH[name] - WITH["AE"])
+    return Number(list(np.abs(gaps)), published=f"{theirs:.2f}" if head == "SGD" else "")
+
+
+@over_seeds(
+    "0e: the signal predicts the accuracy, {head}",
+    "the more bits the right digit adds, the better it is learned",
+    "Spearman correlation of signal and accuracy over the grid",
+    above=0.7,
+)
+def signal_predicts(found: Found, head: str) -> Number:
+    known = cells(found)
+    rows = np.transpose([of_cell(found, *cell, head=head) for cell in known])
+    bits = [signal(*cell) for cell in known]
+    theirs = correlation([SIGNAL[cell] for cell in ACCURACY], list(ACCURACY.values()))
+    return Number(
+        [correlation(bits, row) for row in rows],
+        published=f"{theirs:.3f}" if head == "SGD" else "",
+        note=f"over {len(known)} cells; 100 in the paper",
+    )
+
+
+def _gains(found: Found, keep: float, copy: float, head: str) -> np.ndarray:
+    """Points that copied labels add on a row of the grid, for each seed."""
+    return np.subtract(of_cell(found, keep, copy, head=head), of_cell(found, keep, 0.0, head=head))
+
+
+def _published_gain(keep: float, copy: float) -> float:
+    return ACCURACY[keep, copy] - ACCURACY[keep, 0.0]
+
+
+@over_seeds(
+    "0f: labels teach where they need the right digit, {head}",
+    "with left digits unreadable, copied labels teach the right digit",
+    "accuracy at 0.9 copied less at none, no left digit kept, in points",
+    above=10.0,
+)
+def labels_teach(found: Found, head: str) -> Number:
+    theirs = f"{_published_gain(0.0, 0.9):g}" if head == "SGD" else ""
+    return Number(list(_gains(found, 0.0, 0.9, head)), published=theirs)
+
+
+def _competition(found: Found, copy: float, head: str) -> Number:
+    most = cells_of(found)[0][-1]
+    ours = _gains(found, most, copy, head) - 0.5 * _gains(found, 0.0, copy, head)
+    theirs = _published_gain(most, copy) - 0.5 * _published_gain(0.0, copy)
+    return Number(list(ours), published=f"{theirs:g}" if head == "SGD" else "")
+
+
+@over_seeds(
+    "0f: features compete, {head}",
+    "with left digits readable nine times of ten, the same gain is at most half of it",
+    "the gain there less half of the gain with none kept, in points",
+    below=0.0,
+)
+def features_compete(found: Found, head: str) -> Number:
+    return _competition(found, 0.9, head)
+
+
+@over_seeds(
+    "0g: next to nothing is learned, {head}",
+    "where the left digit is nearly always readable, next to nothing is learned of the right one "
+    "even if half of the labels are copied",
+    "gain by copying half of the labels, less half of the gain with none kept, in points",
+    below=0.0,
+)
+def next_to_nothing(found: Found, head: str) -> Number:
+    number = _competition(found, 0.5, head)
+    note = "rows of the published grid are told apart by the signal: it falls as more are kept"
+    return Number(number.values, number.published, note)
+
+
+@over_seeds(
+    "0h: no competition in a GAN, {name}, given {given}",
+    "real and generated images differ in the right half, whatever is known of the left one",
+    "bits that the right half adds",
+    above=0.0,
+)
+def no_competition(found: Found, name: str, given: str) -> list[float]:
+    return [table.rows()[0]["value"] for table in found[SIGNALS[name, given]]]
+
+
+@over_seeds(
+    "0i: what is decoded least before, is learned least, {head}",
+    "what labels do not reward is what the untrained network decodes least (Hermann and Lampinen "
+    "2020; not of the paper)",
+    "Spearman correlation over the ten right digits of their accuracy before and after, mean over "
+    "the grid",
+)
+def decoded_before(found: Found, head: str) -> Number:
+    before = [entry_of(curve, head=head).per_class for curve in found[CONTROLS["CNN"]]]
+    values = []
+    for place, known in enumerate(before):
+        after = [entry_of(found[GRID[cell]][place], head=head).per_class for cell in cells(found)]
+        values.append(float(np.nanmean([correlation(known, each) for each in after])))
+    return Number(
+        values,
+        note="networks of a seed start alike in all cells, so that decodability before training "
+        "differs by digit and not by cell",
+    )
+
+
+def _change(name: str, head: str) -> str:
+    """The published change of an accuracy; the paper's heads are those by SGD."""
+    return f"{WITH[name] - WITHOUT[name]:.2f}" if head == "SGD" else ""
+
+
+CLAIMS: tuple[Judged, ...] = (
+    closed_form,
+    *(labels_destroy.of(head=head) for head in SOLVERS),
+    *(unsupervised_helps.of(name=n, head=head) for n in ("AE", "GAN", "WGAN") for head in SOLVERS),
+    *(on_par.of(name=name, head=head) for name in ("GAN", "WGAN") for head in SOLVERS),
+    *(signal_predicts.of(head=head) for head in SOLVERS),
+    *(labels_teach.of(head=head) for head in SOLVERS),
+    *(features_compete.of(head=head) for head in SOLVERS),
+    *(next_to_nothing.of(head=head) for head in SOLVERS),
+    *(no_competition.of(name=name, given=given) for name, given in SIGNALS),
+    *(decoded_before.of(head=head) for head in SOLVERS),
+)

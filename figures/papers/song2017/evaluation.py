@@ -1,0 +1,100 @@
+"""Train new heads on both halves of a frozen network, or on one (the evaluation phase)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from repsim.activations.analyses.base import Analysis, Context, Inputs, Part
+from repsim.activations.harvesting.features import BATCH, layer_features
+from repsim.activations.harvesting.loaders import ImageLoader
+from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
+from repsim.configuration import Config, setting
+from repsim.devices import find_device
+from repsim.probes import ProbeResult, probe
+from repsim.results import ProbeCurve, ProbeEntry
+
+
+@dataclass(frozen=True)
+class EvaluationConfig(Config):
+    """Settings of the evaluation phase."""
+
+    target: str = setting("right", "target that new heads learn")
+    layers: tuple[str, ...] = setting(("features", "right"), "inputs of the heads")
+    solver: tuple[str, ...] = setting(("sgd:song2017", "lbfgs"), "solvers of the heads")
+
+
+class Evaluation(Analysis[EvaluationConfig]):
+    """The accuracy of new heads on a frozen network, for a target that it was not trained on."""
+
+    config_class = EvaluationConfig
+    parts: ClassVar[Mapping[str, Part]] = {
+        "train": Part("train", "images that heads learn from"),
+        "test": Part("test", "images that they are judged on"),
+    }
+    result = ProbeCurve
+
+    def compute(self, inputs: Inputs, context: Context) -> ProbeCurve:
+        (extractor,) = inputs.extractors
+        config, network = self.config, extractor.load()
+        sides = []
+        for part in ("train", "test"):
+            images = inputs.images[part].choose(config.target)
+            loader = ImageLoader(images, BATCH)
+            rows = layer_features(network, loader, config.layers, device=context.device)
+            sides.append((rows, images.labels, images))
+        (seen, labels, train), (held, held_labels, test) = sides
+        entries = []
+        for depth, layer in enumerate(config.layers):
+            for solver in config.solver:
+                name, _, schedule = solver.partition(":")
+                found = probe(
+                    seen[layer].to(find_device(context.device)),
+                    labels,
+                    test_features=held[layer].to(find_device(context.device)),
+                    test_labels=held_labels,
+                    solver=name,  # type: ignore[arg-type]
+                    schedule=schedule or None,
+                )
+                entries.append(_entry(inputs.names[0], layer, depth, solver, seen[layer], found))
+        return ProbeCurve(
+            entries=entries,
+            classes=len(train.classes),
+            n_train=len(train),
+            n_test=len(test),
+            solver=", ".join(config.solver),
+            provenance={
+                "network": extractor_provenance(extractor),
+                "target": config.target,
+                "train": data_provenance(train),
+                "test": data_provenance(test),
+            },
+        )
+
+    def seconds(self, sizes: Mapping[str, int]) -> float:
+        probes = len(self.config.layers) * len(self.config.solver)
+        return 1 + probes * sizes["train"] / 2500
+
+
+def _entry(
+    network: str, layer: str, depth: int, solver: str, rows: Tensor, found: ProbeResult
+) -> ProbeEntry:
+    return ProbeEntry(
+        network=network,
+        layer=layer,
+        depth=depth,
+        features=rows.shape[1],
+        solver=solver,
+        n_train=found.n_train,
+        accuracy=found.accuracy,
+        low=found.low,
+        high=found.high,
+        train_accuracy=found.train_accuracy,
+        l2=found.l2,
+        converged=found.converged,
+        per_class=tuple(found.per_class.tolist()),
+        history=found.history,
+    )

@@ -1,0 +1,181 @@
+"""The figures of Song et al. (2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from repsim import signal
+from repsim.confidence import mean_interval
+from repsim.figures.panels.bars import Bars, Mark
+from repsim.figures.panels.diagram import Box, Diagram
+from repsim.figures.panels.matrix import Matrix
+from repsim.figures.papers.engine import Found
+from repsim.figures.papers.song2017.analyses import CHANGES, INPUTS, SIGNALS, SOLVERS
+from repsim.figures.papers.song2017.heads import of_cell, of_control, of_extractor
+from repsim.figures.papers.song2017.published import ACCURACY, WITH, WITHOUT
+from repsim.figures.papers.song2017.runs import EXTRACTORS, cells_of
+from repsim.figures.series import Series
+from repsim.results import FigureData
+
+
+def figure_1(found: Found) -> FigureData:
+    return found.figure(
+        "Figure 1",
+        "Extraction: two extractors with weights of their own learn to tell the label of the left "
+        "digit, or what else the method asks for. Evaluation: both are frozen, and a new layer "
+        "learns the label of the right digit from both, or from the right one alone.",
+        [
+            _phase("extraction", "left label", ""),
+            _phase("evaluation", "right label", ", frozen"),
+        ],
+    )
+
+
+def _phase(title: str, label: str, state: str) -> Diagram:
+    boxes = [
+        Box("left", "left digit", 0, 0),
+        Box("right", "right digit", 0, 1),
+        Box("f_l", f"f_l{state}", 1, 0),
+        Box("f_r", f"f_r{state}", 1, 1),
+        Box("top", "new layer" if state else "layer", 2, 0, 2),
+        Box("label", label, 3, 0, 2),
+    ]
+    arrows = [("left", "f_l"), ("right", "f_r"), ("f_l", "top"), ("f_r", "top"), ("top", "label")]
+    return Diagram(title, boxes, arrows)
+
+
+def heatmaps(found: Found) -> FigureData:
+    ours = _matrix(found, "accuracy (%), ours", lambda *cell: _mean(of_cell(found, *cell)), 1)
+    theirs = _matrix(found, "accuracy (%), published", lambda *cell: ACCURACY[cell], 0)
+    bits = _matrix(found, "signal (bits)", signal, 2)
+    return found.figure(
+        "Heatmaps",
+        "Accuracy of a new head on the right digit, of CNNs that learned the label of the left "
+        "one, and the bits that the right digit adds about that label, by the probabilities that "
+        f"a left digit stays readable and that its label is copied. {_seeds(found)}",
+        [ours, theirs, bits],
+    )
+
+
+def _matrix(
+    found: Found, title: str, value: Callable[[float, float], float], digits: int
+) -> Matrix:
+    keeps, copies = cells_of(found)
+    return Matrix(
+        title,
+        [f"{copy:g}" for copy in reversed(copies)],
+        [f"{keep:g}" for keep in keeps],
+        [[float(value(keep, copy)) for keep in keeps] for copy in reversed(copies)],
+        xlabel="left digits kept",
+        ylabel="labels copied",
+        digits=digits,
+    )
+
+
+def extractors(found: Found) -> FigureData:
+    series = [
+        _series("with extraction", [of_extractor(found, name) for name in EXTRACTORS]),
+        _series("without", [of_control(found, name) for name in EXTRACTORS]),
+    ]
+    marks = [
+        Mark("published", [theirs[name] for name in EXTRACTORS], look="published", of=each.label)
+        for theirs, each in zip((WITH, WITHOUT), series, strict=True)
+    ]
+    return found.figure(
+        "Extractors",
+        "Accuracy of a new head on the right digit, on the features of both halves, with what was "
+        f"learned of clean, uncorrelated pairs and before training. {_seeds(found)}",
+        [Bars("", "accuracy (%)", [*EXTRACTORS], series, marks, numbers=1)],
+    )
+
+
+def heads(found: Found) -> FigureData:
+    panels = [
+        Bars(
+            shown,
+            "accuracy (%)",
+            [*EXTRACTORS],
+            [
+                _series(head, [of_extractor(found, name, shown, head) for name in EXTRACTORS])
+                for head in SOLVERS
+            ],
+            numbers=1,
+        )
+        for shown in INPUTS
+    ]
+    return found.figure(
+        "Heads",
+        "The same by what the new head reads, and by its solver: SGD as in the text, and L-BFGS to "
+        f"convergence. {_seeds(found)}",
+        panels,
+    )
+
+
+def halves(found: Found) -> FigureData:
+    sides = ("left", "right")
+    values = {
+        side: [[_diagonal(result, side) for result in found[CHANGES[name]]] for name in EXTRACTORS]
+        for side in sides
+    }
+    series = [_series(f"{side} half", values[side]) for side in sides]
+    return found.figure(
+        "Halves",
+        "Linear CKA (unbiased) of each half's features after training with those of the same half "
+        "before training: 1 where training changed nothing but scale and rotation. "
+        f"{_seeds(found)}",
+        [Bars("", "CKA with untrained", [*EXTRACTORS], series, numbers=2)],
+    )
+
+
+def _diagonal(result: object, side: str) -> float:
+    """CKA of a half after training with the same half before."""
+    values, layers_a, layers_b = result.unbiased, result.layers_a, result.layers_b  # type: ignore[attr-defined]
+    return float(values[list(layers_a).index(side), list(layers_b).index(side)])
+
+
+def signals(found: Found) -> FigureData:
+    names = list(dict.fromkeys(name for name, _ in SIGNALS))
+    words = {"none": "the right half alone", "left": "given the left half"}
+    series = [
+        _series(
+            label,
+            [[t.rows()[0]["value"] for t in found[SIGNALS[name, given]]] for name in names],
+        )
+        for given, label in words.items()
+    ]
+    return found.figure(
+        "Signals",
+        "Bits that the features of the right half add about whether an image is real or "
+        f"generated, by held-out cross-entropy of linear probes. {_seeds(found)}",
+        [Bars("", "signal (bits)", names, series, numbers=2)],
+    )
+
+
+def _series(label: str, values: Sequence[Sequence[float]]) -> Series:
+    """Bars of means over seeds, with their intervals where there are several seeds."""
+    mean, low, high = mean_interval(np.transpose(values))
+    if np.isnan(low).all():
+        return Series(label, mean.tolist())
+    return Series(label, mean.tolist(), low.tolist(), high.tolist())
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _seeds(found: Found) -> str:
+    count = len(found.seeds)
+    shown = "One seed" if count == 1 else f"Means of {count} seeds, whiskers 95 % intervals"
+    return f"{shown}; {found.data}, {found.splits['held_out']}."
+
+
+FIGURES: tuple[Callable[[Found], FigureData], ...] = (
+    figure_1,
+    heatmaps,
+    extractors,
+    heads,
+    halves,
+    signals,
+)

@@ -1,0 +1,61 @@
+"""Accuracies of new heads, in per cent, and their correlations over the grid."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from repsim.figures.papers.engine import Found
+from repsim.figures.papers.engine.declared import AnalysisOf
+from repsim.figures.papers.song2017.analyses import CONTROLS, GRID, HEADS, INPUTS, SOLVERS
+from repsim.figures.papers.song2017.runs import cells_of
+from repsim.results import ProbeCurve, ProbeEntry
+
+#: The text's head: on both halves, by SGD.
+TEXT = "both halves", "SGD"
+
+
+def entry_of(curve: ProbeCurve, shown: str = TEXT[0], head: str = TEXT[1]) -> ProbeEntry:
+    """The entry of a head that reads one of ``INPUTS``."""
+    wanted = INPUTS[shown], SOLVERS[head]
+    return next(each for each in curve.entries if (each.layer, each.solver) == wanted)
+
+
+def _of(found: Found, analysis: AnalysisOf, shown: str, head: str) -> list[float]:
+    return [100 * entry_of(curve, shown, head).accuracy for curve in found[analysis]]
+
+
+def of_cell(
+    found: Found, keep: float, copy: float, shown: str = TEXT[0], head: str = TEXT[1]
+) -> list[float]:
+    """Accuracies on the right digit of the CNNs of a cell, a value for each seed."""
+    return _of(found, GRID[keep, copy], shown, head)
+
+
+def of_extractor(found: Found, name: str, shown: str = TEXT[0], head: str = TEXT[1]) -> list[float]:
+    """The same of an extractor of clean pairs."""
+    return _of(found, HEADS[name], shown, head)
+
+
+def of_control(found: Found, name: str, shown: str = TEXT[0], head: str = TEXT[1]) -> list[float]:
+    """The same before training."""
+    return _of(found, CONTROLS[name], shown, head)
+
+
+def changes(found: Found, name: str, shown: str = TEXT[0], head: str = TEXT[1]) -> list[float]:
+    """Points by which training moved the accuracy of an extractor, for each seed."""
+    return list(
+        np.subtract(of_extractor(found, name, shown, head), of_control(found, name, shown, head))
+    )
+
+
+def cells(found: Found) -> list[tuple[float, float]]:
+    """The cells of the grid, on the image set at hand."""
+    return list(product(*cells_of(found)))
+
+
+def correlation(x: object, y: object) -> float:
+    """Spearman's; NaN where nothing varies."""
+    return float(spearmanr(x, y)[0]) if len(np.unique(x)) > 1 < len(np.unique(y)) else float("nan")

@@ -1,0 +1,124 @@
+"""The networks of Song et al. (2017), and the images that they learn from."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from repsim.figures.papers.engine import Found, Run
+from repsim.figures.papers.song2017.published import PROBABILITIES
+
+#: The clean, uncorrelated pairs of each scale: what everything is judged on.
+TINY, SMALL, LONG = "two-digits:base=digits", "two-digits", "two-digits:pairs=40000"
+
+#: Probabilities that a left digit is kept and that a label is copied, by image set.
+GRID = {
+    TINY: ((0.0, 0.9), (0.0, 0.5, 0.9)),
+    SMALL: ((0.0, 0.3, 0.6, 0.9), (0.0, 0.3, 0.5, 0.7, 0.9)),
+    LONG: (PROBABILITIES, PROBABILITIES),
+}
+
+_NETWORK = {"network": "halves", "target": "left"}
+_TINY = {"image_size": "8x16", "width": 2, "features": 8, "generator": 4}
+_ADAM = {
+    "optimizer": "adam",
+    "lr": 1e-3,
+    "weight_decay": 0.0,
+    "warmup_epochs": 0,
+    "schedule": "constant",
+    "augmentation": False,
+    "batch_size": 64,
+}
+
+
+def _pairs(base: str, keep: float, copy: float) -> str:
+    """The pairs of a scale, of which labels and left digits are drawn otherwise."""
+    others = {"keep": keep, "copy": copy}
+    parts = [base.partition(":")[2], *(f"{name}={value}" for name, value in others.items())]
+    return f"two-digits:{','.join(filter(None, parts))}"
+
+
+def _classifier(name: str, keep: float, copy: float, only: tuple[str, ...] = ()) -> Run:
+    """A CNN that learns the label of the left digit."""
+
+    def at(base: str, **settings: Any) -> dict[str, Any]:
+        return {"data": _pairs(base, keep, copy), **settings}
+
+    return Run(
+        "supervised",
+        name,
+        only=only,
+        tiny=at(TINY, **_TINY, epochs=3),
+        small=at(SMALL, epochs=10),
+        long=at(LONG, epochs=10),
+        **_NETWORK,
+        **_ADAM,
+    )
+
+
+#: CNNs by the probabilities that a left digit is kept and that a label is copied.
+CELLS = {
+    (keep, copy): _classifier(
+        f"cnn-keep-{keep}-copy-{copy}",
+        keep,
+        copy,
+        tuple(data for data, (keeps, copies) in GRID.items() if keep in keeps and copy in copies),
+    )
+    for keep, copy in product(PROBABILITIES, PROBABILITIES)
+}
+
+#: Extractors of clean, uncorrelated pairs, by their names in the paper's table.
+EXTRACTORS = {
+    "CNN": _classifier("cnn", 1.0, 0.0),
+    "AE": Run(
+        "autoencoder",
+        "ae",
+        **_NETWORK,
+        code=160,
+        tiny={**_TINY, "code": 16},
+        small={"epochs": 20, "generator": 16},
+        long={"epochs": 20},
+    ),
+    "GAN": Run(
+        "gan",
+        **_NETWORK,
+        tiny=_TINY,
+        small={"epochs": 20, "generator": 16},
+        long={"epochs": 20},
+    ),
+    "WGAN": Run(
+        "wgan",
+        **_NETWORK,
+        tiny=_TINY,
+        small={"epochs": 20, "generator": 16},
+        long={"epochs": 20},
+    ),
+}
+
+#: The same networks before training.
+UNTRAINED = {name: run.untrained(f"{run.name}-untrained") for name, run in EXTRACTORS.items()}
+
+#: A GAN after its first epoch, while its generator is surely behind.
+EARLY = Run(
+    "gan",
+    "gan-early",
+    **_NETWORK,
+    tiny={**_TINY, "epochs": 1},
+    small={"epochs": 1, "generator": 16},
+    long={"epochs": 1},
+)
+
+RUNS = (*CELLS.values(), *EXTRACTORS.values(), *UNTRAINED.values(), EARLY)
+
+
+def cells_of(found: Found) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The probabilities of keeping and of copying, on the image set at hand."""
+    return GRID[found.data]
+
+
+#: What networks are trained on, what new heads learn from, and what they are judged on.
+SPLITS = {
+    ("tiny", TINY): {"trained": "train[:300]", "probed": "train[:300]", "held_out": "test[:200]"},
+    ("small", SMALL): {"trained": "train", "probed": "train", "held_out": "test"},
+    ("long", LONG): {"trained": "train", "probed": "train", "held_out": "test[:10000]"},
+}

@@ -1,0 +1,67 @@
+"""The tables of Song et al. (2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+from repsim import signal
+from repsim.confidence import mean_interval
+from repsim.figures.papers.engine import Found, settings_table
+from repsim.figures.papers.song2017.analyses import INPUTS, SOLVERS
+from repsim.figures.papers.song2017.heads import TEXT, cells, of_cell, of_control, of_extractor
+from repsim.figures.papers.song2017.published import ACCURACY, WITH, WITHOUT
+from repsim.figures.papers.song2017.runs import CELLS, EXTRACTORS
+
+Rows = list[dict[str, Any]]
+
+
+def extractors(found: Found) -> Rows:
+    """Accuracies with and without extraction, by what a head reads and its solver."""
+    return [
+        {
+            "extractor": name,
+            "head reads": shown,
+            "solver": head,
+            **_interval("with", of_extractor(found, name, shown, head)),
+            **_theirs("with", WITH[name], (shown, head)),
+            **_interval("without", of_control(found, name, shown, head)),
+            **_theirs("without", WITHOUT[name], (shown, head)),
+        }
+        for name, shown, head in product(EXTRACTORS, INPUTS, SOLVERS)
+    ]
+
+
+def grid(found: Found) -> Rows:
+    """Accuracies of the cells, with the signal and the published accuracy."""
+    return [
+        {
+            "keep": keep,
+            "copy": copy,
+            "signal (bits)": signal(keep, copy),
+            **_interval("SGD", of_cell(found, keep, copy)),
+            **_theirs("SGD", ACCURACY[keep, copy], TEXT),
+            **_interval("L-BFGS", of_cell(found, keep, copy, head="L-BFGS")),
+        }
+        for keep, copy in cells(found)
+    ]
+
+
+def _interval(name: str, values: Sequence[float]) -> dict[str, float]:
+    value, low, high = (float(each) for each in mean_interval(values))
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _theirs(name: str, value: float, of: tuple[str, str]) -> dict[str, Any]:
+    """The published number; the paper's head is on both halves, by SGD."""
+    return {f"{name}_published": value if of == TEXT else ""}
+
+
+def settings(found: Found) -> Rows:
+    first = CELLS[cells(found)[0]]
+    runs = {"a cell": first, **EXTRACTORS}
+    return settings_table({name: found.trained(run)[0] for name, run in runs.items()})
+
+
+TABLES = {"extractors": extractors, "grid": grid, "settings": settings}

@@ -1,0 +1,125 @@
+"""Feature competition reproduced: its declarations, its numbers, and all of it at scale tiny."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from pathlib import Path
+
+import pytest
+from driving import run_command
+
+from repsim.data import find_set
+from repsim.data.sets.two_digits import TwoDigits
+from repsim.figures.papers import find_paper
+from repsim.figures.papers.engine import Folder, Reproduction
+from repsim.figures.papers.engine.page import write_page
+from repsim.figures.papers.engine.report import collect
+from repsim.figures.papers.song2017.heads import correlation
+from repsim.figures.papers.song2017.published import (
+    ACCURACY,
+    PROBABILITIES,
+    SIGNAL,
+    WITH,
+    WITHOUT,
+)
+from repsim.figures.papers.song2017.runs import CELLS, GRID, SMALL, TINY
+from repsim.results import ProbeCurve, Result
+
+PAPER = find_paper("song2017")
+
+
+def test_published_numbers_are_where_they_belong() -> None:
+    assert len(ACCURACY) == len(SIGNAL) == 100
+    assert (ACCURACY[0.0, 0.9], ACCURACY[0.9, 0.9]) == (86, 71)
+    assert (ACCURACY[0.0, 0.0], ACCURACY[0.9, 0.0], ACCURACY[0.8, 0.0]) == (62, 63, 59)
+    assert (SIGNAL[0.0, 0.9], SIGNAL[0.0, 0.5], SIGNAL[0.5, 0.8]) == (2.60, 0.90, 2.07 / 2)
+    assert round(correlation(list(SIGNAL.values()), list(ACCURACY.values())), 3) == 0.934
+    assert round(WITH["CNN"] - WITHOUT["CNN"], 1) == -16.4
+
+
+@pytest.mark.parametrize(("scale", "data"), list(PAPER.splits))
+def test_every_cell_is_trained_on_pairs_of_its_probabilities(
+    scale: str, data: str, tmp_path: Path
+) -> None:
+    reproduction = Reproduction(PAPER, Folder(tmp_path, device="cpu"), scale, data)
+    clean = find_set(data)
+    assert isinstance(clean, TwoDigits)
+    assert (clean.keep, clean.copy) == (1.0, 0.0)
+    trained = {}
+    for cell, run in CELLS.items():
+        if run in reproduction.trainings:
+            step = reproduction.trainings[run][0]
+            named = find_set(step.config.data)
+            assert isinstance(named, TwoDigits)
+            assert (named.base, named.pairs) == (clean.base, clean.pairs)
+            assert (step.config.target, step.config.network) == ("left", "halves")
+            trained[named.keep, named.copy] = cell
+    keeps, copies = GRID[data]
+    assert trained == {(keep, copy): (keep, copy) for keep in keeps for copy in copies}
+
+
+def test_the_small_grid_has_what_its_claims_need() -> None:
+    for data, (keeps, copies) in GRID.items():
+        assert {0.0, 0.9} <= set(keeps), data
+        assert {0.0, 0.5, 0.9} <= set(copies), data
+    assert len(GRID[SMALL][0]) >= 4 <= len(GRID[SMALL][1])
+    assert set(GRID[TINY][0]) <= set(PROBABILITIES)
+
+
+def test_a_correlation_of_what_does_not_vary_is_missing() -> None:
+    assert math.isnan(correlation([1, 1, 1], [1, 2, 3]))
+    assert correlation([1, 2, 3], [2, 4, 9]) == 1
+
+
+@pytest.mark.slow
+def test_song2017_has_every_panel_and_makes_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "made"
+    command = ("reproduce", "song2017", "--scale", "tiny", "--device", "cpu", "-o", folder)
+    assert run_command(*command) == 0
+    capsys.readouterr()
+    assert run_command(*command, "--dry-run") == 0
+    assert "nothing is missing" in capsys.readouterr().out
+    figures = {path.stem: Result.load(path) for path in (folder / "figures").glob("*.json")}
+    panels = {name: [panel.type for panel in data.panels] for name, data in figures.items()}
+    assert panels == {
+        "figure-1": ["diagram"] * 2,
+        "heatmaps": ["matrix"] * 3,
+        "extractors": ["bars"],
+        "heads": ["bars"] * 2,
+        "halves": ["bars"],
+        "signals": ["bars"],
+    }
+    with (folder / "claims.csv").open() as stream:
+        claims = list(csv.DictReader(stream))
+    assert {each["claim"][:2] for each in claims} == {f"0{letter}" for letter in "abcdefghi"}
+    (closed,) = (each for each in claims if each["claim"].startswith("0a"))
+    assert closed["verdict"] == "supported"
+    for each in claims[1:]:
+        assert each["verdict"] in ("undecided: needs three", "reported")
+        assert math.isfinite(float(each["value"]))
+    check_evaluations(folder)
+    page = tmp_path / "docs" / "song2017.md"
+    write_page(collect(Reproduction(PAPER, Folder(folder, device="cpu"), "tiny")), page)
+    text = page.read_text()
+    assert "{{" not in text
+    for image in re.findall(r"\((images/.*?)\)", text):
+        assert (page.parent / image).is_file()
+
+
+def check_evaluations(folder: Path) -> None:
+    """Each new head reads the frozen halves, for the right label, on held-out pairs."""
+    for path in (folder / "results").glob("evaluation-*.json"):
+        found = ProbeCurve.load(path)
+        assert (found.n_train, found.n_test, found.classes) == (300, 200, 10)
+        assert found.provenance["target"] == "right"
+        assert found.provenance["test"]["data"] == TINY
+        assert [(each.layer, each.solver, each.features) for each in found.entries] == [
+            ("features", "sgd:song2017", 16),
+            ("features", "lbfgs", 16),
+            ("right", "sgd:song2017", 8),
+            ("right", "lbfgs", 8),
+        ]
