@@ -20,6 +20,7 @@ from repsim.cli.stores import (
     Places,
     check_file,
     network_names,
+    note_mixed,
     open_extractor,
     open_file,
     open_network,
@@ -99,6 +100,7 @@ class Named:
         if self.file is not None:
             with open_file(self.file, places.target) as source:
                 check_file(source, self.file, split, places)
+                note_mixed(source)
                 yield source
             return
         with (

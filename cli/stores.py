@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repsim.cli.reporting import say
 from repsim.cli.shown import contradicts, shows, tell_apart
 from repsim.errors import StoreError, UsageError
 
@@ -100,13 +101,13 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> Activati
 def _check_statistics(store: ActivationStore, extractor: Extractor) -> None:
     """Compare the statistics of batch normalisation of a store with those that are asked for.
 
-    Stores of earlier versions do not record them: theirs are the running ones.
-
     Raises:
         StoreError: they are others.
     """
+    from repsim.activations.harvesting.provenance import batch_statistics
+
     wanted = extractor.statistics_for("real")
-    recorded = store.provenance().get("batch_statistics", "mixed")
+    recorded = batch_statistics(store.provenance()) or "mixed"
     if wanted not in (None, recorded):
         raise StoreError(
             f"{store.path.absolute()} was harvested with {recorded} batch statistics, not those of "
@@ -261,6 +262,17 @@ def check_file(source: ActivationSource, file: str, split: str, places: Places) 
     if places.data is None:
         raise _unknown_images(source.path)
     check_named(source, places.data, split, places.data_dir, verify=True)
+
+
+def note_mixed(source: ActivationSource) -> None:
+    """Say so where the activations of a file are of mixed batch statistics."""
+    from repsim.activations.harvesting.provenance import batch_statistics
+
+    if batch_statistics(source.provenance()) == "mixed":
+        say(
+            f"note: {source.name} is of mixed batch statistics, those of real and generated images "
+            "together; harvest its run again for its own"
+        )
 
 
 def matching(reference: str) -> str | list[str]:

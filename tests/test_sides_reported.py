@@ -108,14 +108,23 @@ def test_a_store_of_mixed_statistics_is_not_taken_for_another(
     assert "was harvested with mixed batch statistics, not those of real images" in told
     assert "harvest it again with --overwrite, or pass --statistics mixed" in told
     assert run_command(*asked, "--statistics", "mixed") == 0
+    file = inside / "mgan/activations/discriminator.digits-test.0-30.h5"
+    capsys.readouterr()
+    assert run_command("cka", "--a", file, "--split", "test[:30]", "--overwrite") == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "is of mixed batch statistics" in told
 
 
-def test_stored_activations_have_the_statistics_that_they_have(inside: Path) -> None:
+def test_stored_activations_have_the_statistics_that_they_have(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_command("harvest", "mgan:discriminator", "--split", "test[:30]") == 0
     store = inside / "mgan/activations/discriminator.digits-test.0-30.h5"
     asked = ("cka", "--a", store, "--split", "test[:30]")
     assert run_command(*asked, "--statistics", "real") == 2
+    capsys.readouterr()
     assert run_command(*asked) == 0
+    assert "mixed batch statistics" not in capsys.readouterr().err
 
 
 # --- reports

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from repsim.data import ImageSet
 from repsim.data.size import size_record
 from repsim.files import sha256
+from repsim.training.methods import find_method, method_names
 
 if TYPE_CHECKING:
     from repsim.data.text import TextSet
@@ -38,6 +41,19 @@ def extractor_provenance(extractor: Extractor, shown: Side = "real") -> dict[str
         "checkpoint_sha256": extractor.digest(),
         **({} if statistics is None else {"batch_statistics": statistics}),
     }
+
+
+def batch_statistics(record: Mapping[str, Any]) -> str | None:
+    """The batch statistics of a store, by its record; None of a network that has one kind.
+
+    Earlier versions did not record them: networks that have sides ran with the mixed ones.
+    """
+    if "batch_statistics" in record:
+        return str(record["batch_statistics"])
+    method, config = record.get("method"), record.get("config")
+    if method not in method_names() or not isinstance(config, dict):
+        return None
+    return "mixed" if find_method(method).has_sides(SimpleNamespace(**config)) else None
 
 
 def data_provenance(examples: ImageSet | TextSet) -> dict[str, Any]:
