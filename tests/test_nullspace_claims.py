@@ -10,6 +10,8 @@ import torch
 from sample_results import number
 from torch import Tensor
 
+from repsim.activations.analyses.base import TextTable
+from repsim.activations.analyses.nullspace import Config, Nullspace
 from repsim.nullspace import all_ones, null_space, row_space
 from repsim.nullspace.probing import Known, Labelled, of_classes, of_real_and_fake, part_of
 from repsim.nullspace.report import judged
@@ -177,6 +179,29 @@ def test_noise_of_real_and_fake_is_raw_and_about_its_mean() -> None:
         assert entry.chance_low < 1 / 6 < entry.chance_high
     shift = report.value("noise_shift", "full", "real-fake")
     assert shift == pytest.approx(float(apart.sum() / (apart + spread).sum()))
+
+
+def test_the_terminal_has_noise_raw_beside_centred_and_what_is_reported() -> None:
+    f = normal(300, 8, seed=1)
+    shift = torch.full((8,), 3.0, dtype=torch.float64)
+    noisy = {"gaussian 1": f + shift + normal(300, 8, seed=3)}
+    report = discriminator(f, normal(300, 8, seed=2) + 1, noisy=noisy)
+    _, noise, claims = Nullspace(Config()).report_all([report])
+    assert isinstance(noise, TextTable)
+    assert isinstance(claims, TextTable)
+    assert noise.columns == ("noise", "share", "chance", "centred", "chance", "shift of all")
+    rows = {str(row[0]): row for row in noise.rows}
+    assert list(rows) == ["real-fake", "gaussian 1"]
+    for cell, quantity in ((1, "noise_share"), (3, "noise_share_centred")):
+        value = report.value(quantity, "row", "gaussian 1")
+        assert str(rows["gaussian 1"][cell]).startswith(f"{value:.3f} (")
+    assert rows["gaussian 1"][5] == f"{report.value('noise_shift', 'full', 'gaussian 1'):.3f}"
+    said = {(row[0], row[1]): row[3:] for row in claims.rows}
+    assert "noise" not in {claim for claim, _ in said}  # has a table of its own
+    assert said["Theorem 1", "real fake probe, null"][0] == "below 0.550"
+    bound, _, verdict = said["gap in row space", "gap, row"]
+    assert str(bound).startswith("beside ")
+    assert verdict == "reported"
 
 
 # --- Corollary 4
