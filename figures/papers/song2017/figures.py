@@ -87,7 +87,7 @@ def extractors(found: Found) -> FigureData:
         "Extractors",
         "Accuracy of a new head on the right digit, on the features of both halves, with what was "
         f"learned of clean, uncorrelated pairs and before training. {_seeds(found)}",
-        [Bars("", "accuracy (%)", [*EXTRACTORS], series, marks, numbers=1)],
+        [Bars("", "accuracy (%)", [*EXTRACTORS], series, marks, (0.0, 105.0), numbers=1)],
     )
 
 
@@ -101,6 +101,7 @@ def heads(found: Found) -> FigureData:
                 _series(head, [of_extractor(found, name, shown, head) for name in EXTRACTORS])
                 for head in SOLVERS
             ],
+            limits=(0.0, 105.0),
             numbers=1,
         )
         for shown in INPUTS
