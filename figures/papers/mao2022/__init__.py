@@ -33,8 +33,8 @@ PAPER = Paper(
         "Real and generated images pass through the discriminator apart, with batch statistics of "
         "their own, in training and in all results.",
         "Images are padded to 32 x 32 pixels, from -1 to 1.",
-        "Beside the paper's head (SGD, learning rate 2e-4, 20 epochs), which need not have "
-        "converged, there is one by L-BFGS that has.",
+        "Verdicts are on new heads by L-BFGS, which have converged; the paper's (SGD, learning rate "
+        "2e-4, 20 epochs), which need not have, are reported beside them.",
         "Bands and intervals are over networks; the paper has single runs.",
     ),
     earlier_run=earlier_run,
