@@ -33,7 +33,7 @@ PAPER = Paper(
         "Real and generated images pass through the discriminator apart, with batch statistics of "
         "their own, in training and in all results.",
         "Images are padded to 32 x 32 pixels, from -1 to 1.",
-        "Verdicts are on new heads by L-BFGS, which have converged; the paper's (SGD, learning rate "
+        "Verdicts are on new heads by L-BFGS, which have converged; the paper's (SGD, rate "
         "2e-4, 20 epochs), which need not have, are reported beside them.",
         "Bands and intervals are over networks; the paper has single runs.",
     ),
