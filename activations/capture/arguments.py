@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.batches import ABOUT, LABELS, inputs_of
-from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.batches import ABOUT, LABELS, inputs_of, own
+from repsim.activations.capture.modules import check_unscripted, unwrap
 from repsim.dense import as_dense
 from repsim.errors import RepsimWarning, UsageError
 
@@ -27,12 +27,12 @@ def run(model: nn.Module, batch: Any) -> Any:
     the arguments of its keys, whatever their values are: numbers, flags, None, texts, and labels
     where the network asks for them by that name. A single tensor under a name that the network
     does not know is the first argument too. Arrays become tensors where the network lies, of its
-    floating-point type.
+    floating-point type. All are copies, which the network may change.
 
     Raises:
         UsageError: a batch of another kind, or a dictionary that does not fit.
     """
-    given = {**without_cache(model), **arguments(model, batch)}
+    given = own({**without_cache(model), **arguments(model, batch)})
     first = [given.pop(FIRST)] if FIRST in given else []
     return model(*first, **given)
 
@@ -44,7 +44,7 @@ def without_cache(model: nn.Module) -> dict[str, bool]:
     """
     network = unwrap(model)
     caches = getattr(getattr(network, "config", None), "use_cache", None) is True
-    named = caches and "use_cache" in _named(inspect.signature(network.forward))
+    named = caches and "use_cache" in _named(_signature(network))
     return {"use_cache": False} if named else {}
 
 
@@ -63,7 +63,7 @@ def arguments(model: nn.Module, batch: Any) -> dict[str, Any]:
 def named_entries(model: nn.Module, batch: Any) -> dict[str, Any]:
     """The entries of a batch by name; inputs that come without one have that of the argument."""
     entries = _entries(batch)
-    first = next(iter(inspect.signature(unwrap(model).forward).parameters), FIRST)
+    first = next(iter(_signature(model).parameters), FIRST)
     if entries is None:
         return {first: inputs_of(batch)}
     given = _fitting(unwrap(model), entries)
@@ -99,13 +99,13 @@ def warn_of_unused(model: nn.Module, batch: Any, used: Collection[str] = ()) -> 
 
 def unnamed(model: nn.Module, names: Collection[str]) -> tuple[str, ...]:
     """Those of some entries of a batch that no argument of a network is called by."""
-    named = _named(inspect.signature(unwrap(model).forward))
+    named = _named(_signature(model))
     return tuple(name for name in names if name not in named)
 
 
 def label_arguments(model: nn.Module) -> list[str]:
     """Names of labels that the forward of a network has as an argument."""
-    named = _named(inspect.signature(unwrap(model).forward))
+    named = _named(_signature(model))
     return [name for name in LABELS if name in named]
 
 
@@ -125,6 +125,12 @@ def _nested(batch: Any) -> list[Any]:
     return found
 
 
+def _signature(model: nn.Module) -> inspect.Signature:
+    """The arguments of a network's forward."""
+    check_unscripted(model)
+    return inspect.signature(unwrap(model).forward)
+
+
 def _named(signature: inspect.Signature) -> set[str]:
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {each.name for each in signature.parameters.values() if each.kind in kinds}
@@ -132,7 +138,7 @@ def _named(signature: inspect.Signature) -> set[str]:
 
 def _fitting(model: nn.Module, entries: Mapping[Any, Any]) -> dict[str, Any]:
     """The entries that the forward of a network takes."""
-    signature = inspect.signature(unwrap(model).forward)
+    signature = _signature(model)
     named = _named(signature)
     kinds = {each.kind for each in signature.parameters.values()}
     further = inspect.Parameter.VAR_KEYWORD in kinds
@@ -145,7 +151,8 @@ def _fitting(model: nn.Module, entries: Mapping[Any, Any]) -> dict[str, Any]:
         signature.bind(*first, **{name: value for name, value in given.items() if name != FIRST})
     except TypeError as error:
         raise UsageError(
-            f"a batch of {', '.join(map(str, entries))} does not fit forward{signature}: {error}"
+            f"a batch of {', '.join(map(str, entries))} does not fit forward{signature}: {error}; "
+            "name the entries as forward does"
         ) from None
     return given
 

@@ -210,6 +210,24 @@ def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return value
 
 
+def own(value: Any) -> Any:
+    """A copy of the tensors and arrays of a batch, in dictionaries, lists and tuples of the same.
+
+    Arrays become contiguous and of the machine's own byte order, as torch asks for.
+    """
+    if isinstance(value, Tensor):
+        return value.detach().clone().requires_grad_(value.requires_grad)
+    if isinstance(value, np.ndarray):
+        return np.array(value, value.dtype.newbyteorder("="), order="C", subok=True)
+    if isinstance(value, Mapping):
+        return {key: own(each) for key, each in value.items()}
+    if type(value) in (list, tuple) or hasattr(value, "_fields"):
+        parts = [own(each) for each in value]
+        named = hasattr(value, "_fields")
+        return type(value)(*parts) if named else tuple(parts) if type(value) is tuple else parts
+    return value
+
+
 def targets_of(batch: Any, arguments: Collection[str] = ()) -> dict[str, np.ndarray]:
     """The targets that come with a batch, by name.
 
@@ -241,6 +259,8 @@ def targets_of(batch: Any, arguments: Collection[str] = ()) -> dict[str, np.ndar
 def _target(given: Any, n: int) -> np.ndarray:
     given = as_dense(given, "labels of a batch")
     values = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
+    if values.dtype.kind == "f" and values.ndim == 2 and np.isin(values, (0, 1)).all():
+        values = values.astype(np.uint8)
     if values.dtype.kind not in "iub" or values.shape[:1] != (n,) or values.ndim > 2:
         raise UsageError(
             f"a batch of {n} examples came with labels of {values.dtype}, shape "
@@ -254,7 +274,7 @@ def _target(given: Any, n: int) -> np.ndarray:
             )
         return values.astype(np.uint8)
     for label in (values.min(), values.max()) if values.size else ():
-        if not 0 <= label < 1 << 63:
+        if not 0 <= int(label) < 1 << 63:
             raise UsageError(
                 f"a batch came with label {label}; expected classes from 0, below 2^63"
             )

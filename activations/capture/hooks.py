@@ -17,10 +17,10 @@ from repsim.activations.capture.arguments import run
 from repsim.activations.capture.modules import (
     Choice,
     Layers,
+    check_unscripted,
     choose,
     modules_of,
     unembeddings,
-    unwrap,
 )
 from repsim.activations.capture.tensors import owned, tensors_in
 from repsim.errors import CaptureError, RepsimWarning
@@ -81,11 +81,7 @@ class Capture:
         reduce: Callable[[str, Tensor], Any] | None = None,
         grad: bool = False,
     ) -> None:
-        if isinstance(unwrap(model), torch.jit.ScriptModule):
-            raise CaptureError(
-                "the network is a torch.jit.ScriptModule, which takes no hooks; pass the module it "
-                "was made from"
-            )
+        check_unscripted(model)
         self.model = model
         self.modules = modules_of(model)
         self.choices = choose(model, layers)

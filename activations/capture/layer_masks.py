@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import arguments, named_entries
 from repsim.activations.capture.batches import batch_size, dictionary_of, head
+from repsim.activations.capture.lengths import PaddedLengths
 from repsim.activations.capture.masks import KINDS, Mask, hints_in, kind_of, masks_in
 from repsim.activations.capture.modules import modules_of
 from repsim.activations.capture.pooling import PoolingRules
@@ -138,10 +139,21 @@ class LayerMasks:
         if untold:
             self._find(untold)
         self._shapes = self._traced()
+        self._lengths = PaddedLengths() if untold and self._says_nothing() else None
 
     def show(self, batch: Any) -> None:
-        """Take the masks of the batch that the network sees."""
+        """Take the masks of the batch that the network sees.
+
+        Raises:
+            UsageError: inputs are padded to the longest of a batch, and nothing says where.
+        """
         self.batch = named_entries(self._model, batch)
+        if self._lengths is not None:
+            self._lengths.check(self.batch)
+
+    def _says_nothing(self) -> bool:
+        """True if no entry of the batch may be a mask."""
+        return not (self._names or self._known or self._hints or self._rules.names)
 
     @property
     def used(self) -> set[str]:

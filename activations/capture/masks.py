@@ -150,19 +150,22 @@ def kind_of(name: str) -> str:
 def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
     """Entries of a batch that tell of padding, but not in a way that is known."""
     known, pad = {mask.name for mask in masks_in(batch)}, _padding_token(model)
+    tokens = "input_ids" if hasattr(model, "config") else ""
     return [
         Mask(name, kind, pad or 0)
         for name, value in _entries(batch)
-        if name not in known and value.ndim > 1 and (kind := _hint(name, value, pad))
+        if name not in known and value.ndim > 1 and (kind := _hint(name, value, pad, tokens))
     ]
 
 
-def _hint(name: str, value: Tensor, pad: int | None) -> str:
+def _hint(name: str, value: Tensor, pad: int | None, tokens: str) -> str:
+    """The way in which an entry tells of padding; names of tokens end in a certain way."""
     if name in LABELS:
         return "labels"
-    if name.endswith("input_ids") and value.ndim == 2:
-        return "" if pad is None else "pad"
-    return "unknown" if "mask" in name and name not in _OTHERS else ""
+    if "mask" in name:
+        return "" if name in _OTHERS else "unknown"
+    is_tokens = name.endswith(tokens) and value.ndim == 2 and not value.is_floating_point()
+    return "pad" if is_tokens and pad is not None else ""
 
 
 def _entries(batch: Any) -> list[tuple[str, Tensor]]:
@@ -186,8 +189,14 @@ def _are_lengths(name: Any, value: Any) -> bool:
 
 
 def _padding_token(model: nn.Module) -> int | None:
-    """The token that a network of transformers is padded with, where it means nothing else."""
+    """The token that a network is padded with, where it means nothing else.
+
+    Networks of transformers say it in their configuration, others in their embedding.
+    """
     config: Any = getattr(model, "config", None)
+    if config is None:
+        told = {each.padding_idx for each in model.modules() if isinstance(each, nn.Embedding)}
+        return next(iter(told)) if len(told) == 1 else None
     pad = getattr(config, "pad_token_id", None)
     ends = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "sep", "cls")]
     return pad if isinstance(pad, int) and pad not in ends else None

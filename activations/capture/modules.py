@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.parameter import is_lazy
 
-from repsim.errors import UsageError
+from repsim.errors import CaptureError, UsageError
 from repsim.layers import Address, fits, split_patterns, unknown_layer
 
 #: Modules that run another one, by the name of their class, and where they hold it. By name, for
@@ -50,6 +50,15 @@ def unwrap(model: nn.Module) -> nn.Module:
         if isinstance(inner, nn.Module):
             return unwrap(inner)
     return model
+
+
+def check_unscripted(model: nn.Module) -> None:
+    """Raise ``CaptureError`` for a network that ``torch.jit`` made, by script or by trace."""
+    if isinstance(unwrap(model), torch.jit.ScriptModule):
+        raise CaptureError(
+            "the network is a torch.jit.ScriptModule, which takes no hooks; pass the module it was "
+            "made from"
+        )
 
 
 def modules_of(model: nn.Module) -> dict[str, nn.Module]:

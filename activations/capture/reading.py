@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from repsim.activations.capture.advice import Fault, advice
+from repsim.activations.capture.batches import own
 from repsim.activations.capture.faults import FIRST_BATCH, At, module_of
 from repsim.errors import CaptureError, RepsimError, UsageError
 from repsim.foreign import Cause, Step, cause_of
@@ -15,7 +16,8 @@ from repsim.foreign import Cause, Step, cause_of
 def read(loader: Iterable[Any]) -> Generator[Any, None, None]:
     """The batches of a loader; an error of its code becomes one line.
 
-    Its iterator is made at once, in the thread that calls.
+    Its iterator is made at once, in the thread that calls. Batches are copies: some loaders use the
+    memory of one batch for the next.
 
     Raises:
         UsageError: it cannot be read.
@@ -42,7 +44,7 @@ def _read(batches: Iterator[Any]) -> Generator[Any, None, None]:
                 if _cut_short(cause_of(end)):
                     raise
                 return
-        yield batch
+        yield own(batch)
         with suppress(UsageError):  # whoever takes the batch refuses it
             at = at.after(batch)
 

@@ -128,12 +128,9 @@ def _trace_rows(
 ) -> dict[str, TracedRows]:
     n = batch_size(batch)
     traced, groups, followed = _followed(model, batch, layers, grad)
-    fewer: dict[str, Traced] = {}
-    if n in (2, 3):
-        with suppress(Exception):
-            fewer = trace(model, head(batch, n - 1), addresses_of(traced), grad=grad)
+    fewer = _fewer(model, head(batch, n - 1), layers, grad) if n > 1 else None
     batch_axis.check(traced)
-    growing = {name: _growing(each, fewer.get(name), n) for name, each in traced.items()}
+    growing = {name: _growing(name, each, fewer, n) for name, each in traced.items()}
     found = {
         name: _axis_of_examples(axes, followed[name], batch_axis, name)
         for name, axes in growing.items()
@@ -154,12 +151,24 @@ def _trace_rows(
     }
 
 
-def _growing(traced: Traced, fewer: Traced | None, n: int) -> list[int]:
-    """The axes as long as there are examples, and one shorter with one less."""
+def _fewer(model: nn.Module, batch: Any, layers: Layers, grad: bool) -> dict[str, Traced] | None:
+    """The layers with one example less; None where the network does not run on so few."""
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return trace(model, batch, layers, grad=grad)
+    return None
+
+
+def _growing(name: str, traced: Traced, fewer: Mapping[str, Traced] | None, n: int) -> list[int]:
+    """The axes as long as there are examples, and one shorter with one less.
+
+    None of a module that runs once for each example.
+    """
     axes = [k for k, size in enumerate(traced.shape) if size == n]
     if fewer is None:
         return axes
-    return [k for k in axes if fewer.shape[k : k + 1] == (n - 1,)]
+    shape = fewer[name].shape if name in fewer else ()
+    return [k for k in axes if shape[k : k + 1] == (n - 1,)]
 
 
 def _axis_of_examples(

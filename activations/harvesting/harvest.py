@@ -330,6 +330,8 @@ def _write(
         Capture(model, rows.plan.addresses, reduce=rows.into(stream), grad=grad) as capture,
     ):
         for batch in batches:
+            if not batch_size(batch):
+                continue
             lengths.add(batch)
             if at.begin + batch_size(batch) > n:
                 raise lengths.refusal(f"{writer.path}: more than the {n} examples expected", n)
