@@ -297,6 +297,21 @@ def test_heads_are_channels(tmp_path: Path) -> None:
         np.testing.assert_allclose(store["weights"][:], whole["weights"].mean((2, 3)), atol=1e-6)
 
 
+def filled(self: Any, x: Tensor) -> Tensor:
+    """Tokens turned around, in a new tensor of the same shape."""
+    values = self.layer(x)
+    new = values.new_zeros(values.shape)
+    new[:] = values.mT
+    return self.out(new)
+
+
+def replaced(self: Any, x: Tensor) -> Tensor:
+    """Tokens turned around behind the back of functions."""
+    values = self.layer(x).clone()
+    values.data = values.data.mT.contiguous()
+    return self.out(values)
+
+
 UNKNOWN = {
     "a layer over tokens": (mixer, IMAGES, "over_tokens.0"),
     "no layer at all": (lambda: nn.Sequential(nn.ReLU()), MAPS, "0"),
@@ -324,6 +339,25 @@ UNKNOWN = {
             out=nn.Identity(),
         ),
         IMAGES,
+        "out",
+    ),
+    "inverses of square matrices": (
+        lambda: Of(
+            lambda self, x: self.out(torch.linalg.inv(self.layer(x) + 9 * torch.eye(5))),
+            layer=nn.Linear(8, 5),
+            out=nn.Identity(),
+        ),
+        TOKENS,
+        "out",
+    ),
+    "a new tensor that is filled in another order": (
+        lambda: Of(filled, layer=nn.Linear(8, 5), out=nn.Identity()),
+        TOKENS,
+        "out",
+    ),
+    "other values in place of a tensor's own": (
+        lambda: Of(replaced, layer=nn.Linear(8, 5), out=nn.Identity()),
+        TOKENS,
         "out",
     ),
     "spectra": (

@@ -353,6 +353,93 @@ class Recurrent(nn.Module):
         return self.head(nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], True)[0])
 
 
+class Flagged(nn.Module):
+    """A network whose mask is not called one."""
+
+    def __init__(self, *, padding: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.TransformerEncoderLayer(16, 2, 8, dropout=0.0, batch_first=True)
+        self._padding = padding
+
+    def forward(self, x: Tensor, valid: Any = None, is_pad: Any = None) -> Tensor:
+        return self.layer(x, src_key_padding_mask=is_pad.bool() if self._padding else ~valid)
+
+
+@pytest.mark.parametrize(
+    ("padding", "flags"),
+    [
+        (False, {"valid": MASK.bool()}),
+        (True, {"is_pad": ~MASK.bool()}),
+        (True, {"is_pad": 1 - MASK}),
+    ],
+)
+def test_flags_are_masks_whatever_they_are_called(
+    padding: bool, flags: dict[str, Tensor], tmp_path: Path
+) -> None:
+    network, batch = Flagged(padding=padding), {"x": X, **flags}
+    expected = average(values_of(network, "layer", batch), MASK)
+    found = harvested(network, batch, "layer", tmp_path)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_flags_alone_are_inputs(tmp_path: Path) -> None:
+    class Spins(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 3)
+
+        def forward(self, spins: Tensor) -> Tensor:
+            return self.layer(torch.stack([spins, ~spins], 2).float())
+
+    network, batch = Spins(), {"spins": MASK.bool()}
+    expected = average(values_of(network, "layer", batch), None)
+    found = harvested(network, batch, "layer", tmp_path)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+class Packed(nn.Module):
+    """A recurrent network that takes lengths under any name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm, self.head = nn.LSTM(16, 8, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, **given: Tensor) -> Tensor:
+        (lengths,) = given.values()
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, True, enforce_sorted=False)
+        return self.head(nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], True)[0])
+
+
+@pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
+@pytest.mark.parametrize("name", ["lens", "x_len", "seq_len", "x_lens", "seq_length"])
+def test_lengths_have_several_names(name: str, tmp_path: Path) -> None:
+    network, batch = Packed(), {"x": X, name: LENGTHS}
+    expected = average(values_of(network, "head", batch), MASK)
+    found = harvested(network, batch, "head", tmp_path)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_an_embedding_says_which_token_is_padding(named: bool, tmp_path: Path) -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.layer = nn.Embedding(50, 4, padding_idx=0), nn.Linear(4, 3)
+
+        def forward(self, words: Tensor) -> Tensor:
+            return self.layer(self.embed(words))
+
+    network, words = Words(), IDS * MASK
+    batch = {"words": words} if named else words
+    refused(network, batch, "layer", tmp_path, "with padding .words., and nothing says which")
+    with repsim.harvest(
+        network, [IDS], tmp_path / "a.h5", examples=N, layers="layer", pooling="avg"
+    ) as store:
+        np.testing.assert_allclose(store["layer"][:], average(network(IDS), None), atol=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
 @pytest.mark.parametrize("listed", [False, True])
 def test_lengths_are_masks(listed: bool, tmp_path: Path) -> None:

@@ -35,12 +35,17 @@ _FEATURES = (Role.CHANNEL, Role.PART)
 _POSITIONS = (Role.POSITION, Role.MIXED)
 
 #: Functions whose results have other axes, whatever their shape.
-_OPAQUE = "cdist outer ger tensordot inner kron chain_matmul addbmm conv_tbc bilinear fold rot90"
+_OPAQUE = (
+    "cdist outer ger tensordot inner kron chain_matmul addbmm conv_tbc bilinear fold rot90 cov "
+    "corrcoef inverse pinverse matrix_exp matrix_power cholesky cholesky_inverse qr svd lu "
+    "new_zeros new_ones new_empty new_full new_tensor"
+)
 
 
 def rule_of(name: str) -> Rule:
     """The rule of the function of a name; without one, it works on each element."""
-    return _RULES.get(name, _each_element)
+    algebra = name.startswith("linalg_")  # of square matrices, whose axes change places
+    return _RULES.get(name, _unknown if algebra else _each_element)
 
 
 def _rule(names: str) -> Callable[[Rule], Rule]:

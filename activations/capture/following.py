@@ -80,6 +80,8 @@ class Following(TorchFunctionMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         call = Call(func, args, kwargs or {}, self.axes, self._is_given)
+        if call.name in ("__set__", "set"):  # of the data of a tensor
+            self._known.pop(call.first, None)
         if call.name == "__setitem__" and any(map(self._is_given, call.tensors)):
             self._fixed.pop(call.first, None)
         if results := tensors_of(result):

@@ -30,20 +30,27 @@ _ENDINGS = {
     "attention_mask": "tokens",
     "pixel_mask": "tokens",
     "lengths": "lengths",
+    "lens": "lengths",
+    "_len": "lengths",
+    "seq_length": "lengths",
 }
+
+#: Parts of the names of arguments whose zeros and ones may say where padding is.
+_OF_FLAGS = ("pad", "valid")
 
 #: Arguments with such an ending, or that are called masks, and say nothing of padding.
 _OTHERS = frozenset(
     {
         "global_attention_mask",
         "head_mask",
-        "label_lengths",
         "memory_mask",
         "src_mask",
-        "target_lengths",
         "tgt_mask",
     }
 )
+
+#: Beginnings of the names of lengths of something else than inputs.
+_OTHER_LENGTHS = ("label", "target", "max", "min")
 
 
 @dataclass(frozen=True)
@@ -135,37 +142,57 @@ def masks_in(batch: Any) -> list[Mask]:
     return [
         Mask(name, kind)
         for name, value in _entries(batch)
-        if (kind := kind_of(name)) and value.ndim >= (1 if kind == "lengths" else 2)
-        if kind == "lengths" or value.ndim == 2 or name.endswith("pixel_mask")
+        if (kind := kind_of(name))
+        and (_counts(value) if kind == "lengths" else _marks_positions(name, value))
     ]
+
+
+def _counts(value: Tensor) -> bool:
+    return value.ndim > 0 and not value.is_floating_point()
+
+
+def _marks_positions(name: str, value: Tensor) -> bool:
+    return value.ndim == 2 or (value.ndim > 2 and name.endswith("pixel_mask"))
 
 
 def kind_of(name: str) -> str:
     """The kind of mask that a name says; empty where it says none."""
-    if name in _OTHERS:
-        return ""
-    return next((kind for ending, kind in _ENDINGS.items() if name.endswith(ending)), "")
+    kind = next((kind for ending, kind in _ENDINGS.items() if name.endswith(ending)), "")
+    others = kind == "lengths" and name.startswith(_OTHER_LENGTHS)
+    return "" if others or name in _OTHERS else kind
 
 
 def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
     """Entries of a batch that tell of padding, but not in a way that is known."""
+    entries = _entries(batch)
     known, pad = {mask.name for mask in masks_in(batch)}, _padding_token(model)
-    tokens = "input_ids" if hasattr(model, "config") else ""
-    return [
-        Mask(name, kind, pad or 0)
-        for name, value in _entries(batch)
-        if name not in known and value.ndim > 1 and (kind := _hint(name, value, pad, tokens))
-    ]
+    ending = "input_ids" if hasattr(model, "config") else ""  # of the names of tokens
+    found = {
+        name: _hint(name, value, pad if name.endswith(ending) else None, alone=len(entries) == 1)
+        for name, value in entries
+        if name not in known and value.ndim > 1
+    }
+    return [Mask(name, kind, pad or 0) for name, kind in found.items() if kind]
 
 
-def _hint(name: str, value: Tensor, pad: int | None, tokens: str) -> str:
-    """The way in which an entry tells of padding; names of tokens end in a certain way."""
+def _hint(name: str, value: Tensor, pad: int | None, *, alone: bool) -> str:
+    """The kind of an entry that may tell of padding; flags that come alone tell of nothing."""
     if name in LABELS:
         return "labels"
-    if "mask" in name:
-        return "" if name in _OTHERS else "unknown"
-    is_tokens = name.endswith(tokens) and value.ndim == 2 and not value.is_floating_point()
-    return "pad" if is_tokens and pad is not None else ""
+    if name not in _OTHERS and ("mask" in name or (_are_flags(name, value) and not alone)):
+        return "unknown"
+    return "pad" if pad is not None and _are_tokens(value) else ""
+
+
+def _are_flags(name: str, value: Tensor) -> bool:
+    if value.ndim != 2 or value.dtype == torch.bool:
+        return value.ndim == 2
+    called = any(part in name for part in _OF_FLAGS)
+    return called and bool(((value == 0) | (value == 1)).all())
+
+
+def _are_tokens(value: Tensor) -> bool:
+    return value.ndim == 2 and not value.is_floating_point() and value.dtype != torch.bool
 
 
 def _entries(batch: Any) -> list[tuple[str, Tensor]]:
@@ -191,12 +218,13 @@ def _are_lengths(name: Any, value: Any) -> bool:
 def _padding_token(model: nn.Module) -> int | None:
     """The token that a network is padded with, where it means nothing else.
 
-    Networks of transformers say it in their configuration, others in their embedding.
+    By the configuration of a network of transformers, or by the ``padding_idx`` of an embedding.
     """
     config: Any = getattr(model, "config", None)
     if config is None:
         told = {each.padding_idx for each in model.modules() if isinstance(each, nn.Embedding)}
-        return next(iter(told)) if len(told) == 1 else None
+        told.discard(None)  # of positions, for instance
+        return told.pop() if len(told) == 1 else None
     pad = getattr(config, "pad_token_id", None)
     ends = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "sep", "cls")]
     return pad if isinstance(pad, int) and pad not in ends else None

@@ -93,7 +93,7 @@ class Trials:
         n = batch_size(self._entries)
         found: dict[str, list[Axes]] = {}
         for name, value in arguments(self._model, self._entries).items():
-            is_lengths = kind_of(name) == "lengths"
+            is_lengths = kind_of(name) == "lengths" and is_by_example(name, value, n)
             if name == self.mask.name or not (isinstance(value, Tensor) or is_lengths):
                 continue
             if is_lengths:
