@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations import ImageLoader, harvest_run
+from repsim.activations.analyses.layer_nullspace import layer_null_spaces
+from repsim.activations.harvesting.features import layer_features
 from repsim.activations.harvesting.heads import generated_images, head_features, linear_head
 from repsim.activations.harvesting.loaders import NoisyLoader
 from repsim.data import ImageSet, load
@@ -242,3 +244,35 @@ def test_images_that_cannot_be_had(runs: dict[str, Run], tmp_path: Path) -> None
         generated_images(runs["gan"], 1, epoch=7)
     with pytest.raises(StoreError, match="is not a run"):
         generated_images(Run(tmp_path), 1)
+
+
+class SequenceFirst(nn.Module):
+    """A network that takes (positions, n, d)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = nn.TransformerEncoderLayer(6, 2, 8, dropout=0.0)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(x).mean(0))
+
+
+class Turned(SequenceFirst):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(0, 1))
+
+
+def test_as_many_positions_as_examples_are_no_rows() -> None:
+    sequences = torch.randn(8, 8, 6)
+    with pytest.raises(CaptureError, match="or wrap a network that reads sequences"):
+        head_features(SequenceFirst(), sequences)
+    with pytest.raises(CaptureError, match="or wrap a network that reads sequences"):
+        layer_features(SequenceFirst(), sequences, ["head"])
+    with pytest.raises(CaptureError, match="expected a row for each"):
+        layer_null_spaces(SequenceFirst(), sequences, layers="head")
+    torch.testing.assert_close(
+        head_features(Turned(), sequences),
+        Turned().encoder(sequences.transpose(0, 1)).mean(0).detach(),
+    )

@@ -29,6 +29,7 @@ from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import modules_of, unwrap
 from repsim.activations.capture.reading import read
+from repsim.activations.capture.rowwise import check_examples_first
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.heads import head_device
 from repsim.activations.harvesting.loaders import ImageLoader, as_loader, examples_in
@@ -266,7 +267,9 @@ def _check(
 ) -> None:
     """Check that the inputs of those layers that run are functions of the example."""
     warn_of_unused(network, batch)
-    check_function(network, batch, [f"{layer}@input" for layer in modules], allowed, kept)
+    inputs = [f"{layer}@input" for layer in modules]
+    check_function(network, batch, inputs, allowed, kept)
+    check_examples_first(network, batch, inputs, kept, grad=allowed.grad)
 
 
 def _reporter(progress: Progress, sizes: Sequence[int | None]) -> Callable[[int], None]:

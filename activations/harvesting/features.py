@@ -14,6 +14,7 @@ from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.reading import read
+from repsim.activations.capture.rowwise import check_examples_first
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.heads import head_device
 from repsim.activations.harvesting.loaders import as_loader, examples_in
@@ -61,6 +62,7 @@ def layer_features(
             if not at.begin:
                 warn_of_unused(network, shown)
                 check_function(network, shown, list(layers), Allowed(), kept)
+                check_examples_first(network, shown, list(layers), kept)
             with running(network, shown, at):
                 for layer, values in _taken(network, shown, layers).items():
                     blocks[layer].append(values.flatten(1).float().cpu())

@@ -15,6 +15,7 @@ from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.reading import read
+from repsim.activations.capture.rowwise import check_examples_first
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.loaders import NoisyLoader, as_loader, examples_in
 from repsim.activations.harvesting.sampling import check_rows
@@ -116,6 +117,8 @@ def head_features(
                 check_function(network, shown, ["head@input"], allowed, kept)
             with running(network, shown, at, grad=allow_grad):
                 blocks.append(_input_of_head(network, shown, head.weight.shape[1], allow_grad))
+            if len(blocks) == 1:
+                check_examples_first(network, shown, ["head@input"], kept, grad=allow_grad)
             at = at.after(batch)
             progress(at.begin, total or at.begin, "")
     if not blocks:
