@@ -75,6 +75,7 @@ OTHERWISE: dict[str, Callable[[], Any]] = {
         DATA, batch_sampler=BatchSampler(RandomSampler(DATA), 8, False)
     ),
     "Swapped": lambda: DataLoader(DATA, batch_sampler=Swapped(SequentialSampler(DATA), 8, False)),
+    "begun": lambda: iter(DataLoader(DATA, 8, sampler=SubsetRandomSampler(range(N)))),
     "within": lambda: Around(DataLoader(DATA, 8, sampler=SubsetRandomSampler(range(N)))),
 }
 ORDERS: dict[str, Callable[[], Any]] = {
@@ -87,6 +88,17 @@ ORDERS: dict[str, Callable[[], Any]] = {
     "list": lambda: list(X.split(8)),
     "generator": lambda: iter(X.split(8)),
 }
+
+
+def test_loaders_may_have_no_attributes(tmp_path: Path) -> None:
+    class Bare:
+        def __iter__(self) -> Iterator[Tensor]:
+            return iter(X.split(8))
+
+        def __getattr__(self, name: str) -> Any:
+            raise KeyError(name)
+
+    repsim.harvest(Net(), Bare(), tmp_path / "a.h5", examples=N).close()
 
 
 @pytest.mark.parametrize("order", OTHERWISE)

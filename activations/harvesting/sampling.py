@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -130,15 +131,22 @@ def _loaders(loader: Any) -> list[Any]:
     """A loader, and those within it that it takes its batches from."""
     found = [loader]
     for each in found:
-        inner = [getattr(each, name, None) for name in _INNER]
+        inner = [_part(each, name) for name in _INNER]
         found += [one for one in inner if one is not None and all(one is not f for f in found)]
     return found
 
 
 def _samplers(loader: Any) -> list[Any]:
-    parts = [getattr(loader, name, None) for name in ("batch_sampler", "sampler")]
-    parts += [getattr(part, "sampler", None) for part in parts]
+    parts = [_part(loader, name) for name in ("batch_sampler", "sampler", "_index_sampler")]
+    parts += [_part(part, "sampler") for part in parts]
     return [part for part in parts if part is not None]
+
+
+def _part(loader: Any, name: str) -> Any:
+    """An attribute of foreign code; None without it, or where looking for it fails."""
+    with suppress(Exception):
+        return getattr(loader, name, None)
+    return None
 
 
 def _is_sequential(sampler: Any) -> bool:
