@@ -92,6 +92,13 @@ def measuring() -> Iterator[None]:
         raise CaptureError(f"the loader's length fails at {cause.place}: {cause.text}") from error
 
 
+def attribute(loader: Any, name: str) -> Any:
+    """An attribute of a loader; None without it, or where looking for it fails."""
+    with suppress(Exception):
+        return getattr(loader, name, None)
+    return None
+
+
 def _of_loader(at: At, error: Exception, cause: Cause) -> str:
     example = _example(cause.steps)
     places = [

@@ -29,7 +29,7 @@ from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.layer_masks import LayerMasks, MaskRules
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
-from repsim.activations.capture.reading import read
+from repsim.activations.capture.reading import attribute, read
 from repsim.activations.capture.shifted import warn_of_shifted_positions
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.plan import HarvestPlan, check_choices, plan_layers
@@ -186,7 +186,7 @@ def harvest(
             reduce,
             f"{seed}/{recorded['weights_sha256']}",
             first,
-            getattr(loader, "dataset", None),
+            attribute(loader, "dataset"),
             order=order_of(loader, n),
             label_arguments=label_arguments(model),
             masks=masks_of,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.batches import ids_of, inputs_of
-from repsim.activations.capture.reading import measuring, read
+from repsim.activations.capture.reading import attribute, measuring, read
 from repsim.ambient import settled
 from repsim.data.imageset import slug
 from repsim.data.noise import Noise
@@ -236,7 +236,7 @@ def as_loader(images: Any, batch_size: int = 256, name: str = "images") -> Any:
 
 def examples_in(loader: Any) -> int | None:
     """The number of examples that a loader gives; None where it does not say."""
-    return _length(getattr(loader, "dataset", None))
+    return _length(attribute(loader, "dataset"))
 
 
 def batches_in(loader: Any) -> int | None:

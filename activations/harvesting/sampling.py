@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, Subset
 
 from repsim.activations.capture.batches import ids_of, inputs_of
-from repsim.activations.capture.reading import measuring, read
+from repsim.activations.capture.reading import attribute, measuring, read
 from repsim.errors import UsageError
 
 #: Attributes of loaders that take their batches from another one.
@@ -28,7 +27,7 @@ def sampling_of(loader: Any) -> dict[str, str]:
     if not isinstance(loader, DataLoader):
         return {}
     plain = {"sampler": SequentialSampler, "batch_sampler": BatchSampler}
-    found = {part: getattr(loader, part, None) for part in plain}
+    found = {part: attribute(loader, part) for part in plain}
     return {
         part: type(each).__name__
         for part, each in found.items()
@@ -42,7 +41,7 @@ def order_of(loader: Any, n: int) -> np.ndarray | None:
     Known of a loader with an attribute ``order``, and of torch's where a ``Subset`` is read from
     its beginning, or the sampler is a list. None where the loader does not say.
     """
-    order = getattr(loader, "order", None)
+    order = attribute(loader, "order")
     if order is None and isinstance(loader, DataLoader):
         order = _order_of_dataloader(loader)
     if order is None:
@@ -122,7 +121,7 @@ def _disorder(loader: Any) -> str | None:
         for part in _samplers(each):
             if not _is_sequential(part):
                 return f"draws its examples by a {type(part).__name__}"
-        if getattr(each, "num_workers", 0) and not getattr(each, "in_order", True):
+        if attribute(each, "num_workers") and attribute(each, "in_order") is False:
             return "takes batches as its workers finish (in_order=False)"
     return None
 
@@ -131,22 +130,15 @@ def _loaders(loader: Any) -> list[Any]:
     """A loader, and those within it that it takes its batches from."""
     found = [loader]
     for each in found:
-        inner = [_part(each, name) for name in _INNER]
+        inner = [attribute(each, name) for name in _INNER]
         found += [one for one in inner if one is not None and all(one is not f for f in found)]
     return found
 
 
 def _samplers(loader: Any) -> list[Any]:
-    parts = [_part(loader, name) for name in ("batch_sampler", "sampler", "_index_sampler")]
-    parts += [_part(part, "sampler") for part in parts]
+    parts = [attribute(loader, name) for name in ("batch_sampler", "sampler", "_index_sampler")]
+    parts += [attribute(part, "sampler") for part in parts]
     return [part for part in parts if part is not None]
-
-
-def _part(loader: Any, name: str) -> Any:
-    """An attribute of foreign code; None without it, or where looking for it fails."""
-    with suppress(Exception):
-        return getattr(loader, name, None)
-    return None
 
 
 def _is_sequential(sampler: Any) -> bool:
@@ -169,13 +161,13 @@ def count_examples(loader: Any, examples: int | None = None) -> int:
 
 
 def _count(loader: Any) -> int:
-    sampler = getattr(loader, "sampler", None)
+    sampler = attribute(loader, "sampler")
     if isinstance(sampler, torch.utils.data.RandomSampler):
         raise UsageError(
             "the loader shuffles, so its rows could not be matched with another harvest's; pass "
             "shuffle=False, or batches (images, labels, ids) and examples=N"
         )
-    if getattr(loader, "drop_last", False):
+    if attribute(loader, "drop_last"):
         return len(loader) * loader.batch_size
     with measuring():
         try:
