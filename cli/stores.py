@@ -184,7 +184,10 @@ def open_network(network: str, split: str, places: Places) -> ActivationStore:
         there = ", ".join(str(path) for path in stores_of(network, places.stores))
         asked = [each for each in (places.data, places.image_size) if each]
         of = " ".join([*asked, split])
-        raise StoreError(f"{network!r} has no activations of {of}; there are: {there}")
+        raise StoreError(
+            f"{network!r} has no activations of {of}; there are: {there}",
+            "say their --data and --split, or give a path",
+        )
     store = ActivationStore(next(iter(found)), name=network, target=places.target)
     with _closed_by_errors(store):
         if places.data is not None:

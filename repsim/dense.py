@@ -13,6 +13,9 @@ from repsim.errors import ShapeError, UsageError
 #: What a list may hold that is no number itself.
 _PARTS = (torch.Tensor, np.ndarray, list, tuple)
 
+#: A remedy for labels that are no numbers, or too large ones.
+NUMBERED = "number the classes, as numpy.unique(labels, return_inverse=True)[1] does"
+
 
 def as_numbers(value: Any, name: str) -> Any:
     """``value`` if it is an array or tensor of real numbers, or an array of it.
@@ -113,13 +116,15 @@ def as_labels(value: Any, name: str) -> torch.Tensor:
         UsageError: no dense array of numbers.
         ShapeError: numbers that int64 does not hold, and would make negative.
     """
-    given = as_numbers(value, name)
+    given = as_dense(value, name)
+    if getattr(given.dtype, "kind", "") in ("U", "S"):
+        raise UsageError(f"{name}: it holds text; expected whole numbers: {NUMBERED}")
+    given = as_numbers(given, name)
     if str(given.dtype).endswith("uint64") and given.shape[0]:
         largest = int(np.asarray(given).max())
         if largest >= 1 << 63:
             raise ShapeError(
-                f"{name} run to {largest}; expected whole numbers below 2^63: number the classes, "
-                "as numpy.unique(labels, return_inverse=True)[1] does"
+                f"{name} run to {largest}; expected whole numbers below 2^63: {NUMBERED}"
             )
     labels = as_tensor(given)
     return labels if labels.is_floating_point() else labels.long()

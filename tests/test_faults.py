@@ -283,7 +283,7 @@ def test_arguments_that_a_batch_does_not_give_or_gives_too_many(tmp_path: Path) 
     found = fault(lambda: harvested(Lossy(), [batch], tmp_path))
     assert "IndexError: Target 2 is out of bounds.; it was given 'labels', and labels" in found
     found = fault(lambda: harvested(Two(), X.split(4), tmp_path))
-    assert "'mask'; forward takes x, mask, and the batch is a tensor; give a dictionary" in found
+    assert "forward takes x, mask, and the batch gives one tensor, for a tuple is " in found
     found = fault(lambda: harvested(Any_(), [{"x": X, "mask": X, "depth": X}], tmp_path))
     assert "'depth'; the batch gives x, mask, depth; leave 'depth' out of it" in found
     found = fault(lambda: harvested(Keys(), [{"x": X, "masks": X}], tmp_path))

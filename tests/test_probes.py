@@ -438,7 +438,13 @@ def test_a_probe_refuses_features_of_another_width(rng: np.random.Generator) -> 
 @pytest.mark.parametrize(
     ("x", "y", "options", "error", "message"),
     [
-        (X, list("ab" * 15), {}, UsageError, "labels: it holds text"),
+        (
+            X,
+            list("ab" * 15),
+            {},
+            UsageError,
+            "labels: it holds text; .* number the classes",
+        ),
         (X, 1j * Y, {}, UsageError, "labels: it holds complex numbers"),
         (None, Y, {}, UsageError, "features: it holds Python objects"),
         (X, Y, {"test_labels": Y}, ShapeError, "test_labels came without test_features"),

@@ -145,6 +145,13 @@ def test_names_that_mean_nothing(kind: str, layer: str, message: str) -> None:
 # --- stores
 
 
+@pytest.mark.parametrize("layer", ["all", "0", "resid.0"])
+def test_a_network_of_one_module_has_no_names(layer: str) -> None:
+    with pytest.raises(UsageError, match="GRU has no modules inside it, .* wrap it"):
+        trace(nn.GRU(6, 9), torch.randn(7, 12, 6), layer)
+    assert list(trace(nn.Sequential(nn.GRU(6, 9)), torch.randn(7, 12, 6), "all")) == ["0:0", "0:1"]
+
+
 def test_a_store_says_where_its_layers_are(tmp_path: Path) -> None:
     given: dict[str, Any] = {"layers": "resid.*", "pooling": "last", "examples": len(LENGTHS)}
     for kind in ("gpt2", "llama"):

@@ -181,6 +181,19 @@ def test_a_store_is_not_opened_for_other_images_of_its_name(
     assert f"those of {photos}/siteB/photos all: 24 of 24 have other inputs" in said
 
 
+def test_the_first_id_that_differs_is_named(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = ("--a", "supervised", "--data", "siteA/photos", "--split", "all", "--json")
+    (photos / "siteA/photos/a").rename(photos / "siteA/photos/z")
+    assert run_command("cka", *network) == 1
+    said = capsys.readouterr().err
+    assert "24 of 24 example ids differ, first 'a/00.bmp' in the store against 'b/" in said
+    (photos / "siteA/photos/z/00.bmp").unlink()
+    assert run_command("cka", *network) == 1
+    assert "it has 24 rows, and these are 23" in capsys.readouterr().err
+
+
 def test_the_store_of_a_network_is_compared_by_files_and_when_asked_by_digests(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,7 +50,9 @@ class Fault:
     @property
     def gives(self) -> str:
         """The entries of a batch, in words."""
-        return f"the batch gives {', '.join(self.given)}" if self.given else "the batch is a tensor"
+        if self.given:
+            return f"the batch gives {', '.join(self.given)}"
+        return "the batch gives one tensor, for a tuple is (inputs, labels, ids)"
 
 
 def advice(fault: Fault) -> str:

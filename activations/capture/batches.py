@@ -261,6 +261,13 @@ def _target(given: Any, n: int) -> np.ndarray:
     values = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
     if values.dtype.kind == "f" and values.ndim == 2 and np.isin(values, (0, 1)).all():
         values = values.astype(np.uint8)
+    if values.dtype.kind in "US" and values.size:
+        raise UsageError(
+            f"a batch of {n} examples came with labels that are text, such as "
+            f"{str(values.flat[0])!r}; expected a whole number each, the same for a class in all "
+            "batches: number the classes of the data set, as classes.index(name) does; names of "
+            "examples come third, as in (inputs, labels, ids)"
+        )
     if values.dtype.kind not in "iub" or values.shape[:1] != (n,) or values.ndim > 2:
         raise UsageError(
             f"a batch of {n} examples came with labels of {values.dtype}, shape "

@@ -207,8 +207,7 @@ class Capture:
 
     def _output_hook(self, site: Address, choices: list[Choice]) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            kind = str(output.dtype) if isinstance(output, Tensor) else type(output).__name__
-            self._record(site, choices, dict(tensors_in(output)), f"returns a {kind}")
+            self._record(site, choices, dict(tensors_in(output)), f"returns a {_kind(output)}")
 
         return hook
 
@@ -281,6 +280,11 @@ class Capture:
         if call is not None and not any(path_fits(call, str(k)) for k in range(calls)):
             return f"was not called: the forward calls it {calls} time{'s' * (calls > 1)}"
         return f"gave no floating-point tensor{' there' if path else ''}: it {self._seen[site]}"
+
+
+def _kind(output: Any) -> str:
+    """The type of what a module returns, in words."""
+    return f"tensor of {output.dtype}" if isinstance(output, Tensor) else type(output).__name__
 
 
 def _site(address: Address) -> Address:

@@ -163,6 +163,11 @@ def _matching(
         found = [name for name in universe if fits(wanted.module, name, kinds[name])]
         if found:
             return found
+    if not kinds:
+        raise UsageError(
+            f"{type(unwrap(model)).__name__} has no modules inside it, and so no layer "
+            f"{pattern!r}; wrap it, as in nn.Sequential(network), and its address is '0'"
+        )
     raise unknown_layer(pattern, list(kinds), kinds=kinds)
 
 

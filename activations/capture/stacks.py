@@ -70,6 +70,8 @@ def with_short_names(model: nn.Module, batch: Any, layers: Layers, *, grad: bool
     errors = {pattern: _no_module(model, pattern) for pattern in split_patterns(layers)}
     if not any(errors.values()):
         return layers
+    if len(modules_of(model)) == 1:  # nothing to look for names in
+        raise next(filter(None, errors.values()))
     seen = _observe(model, batch, grad)
     stacks = _stacks(model, seen)
     plain, parts = _plain_names(stacks, seen), _names_of_parts(stacks, seen)

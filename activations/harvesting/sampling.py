@@ -174,7 +174,8 @@ def _count(loader: Any) -> int:
             return len(loader.dataset)
         except (AttributeError, TypeError, NotImplementedError):
             raise UsageError(
-                "the loader does not say how many examples it gives; pass examples=N"
+                "the loader does not say how many examples it gives; pass examples=N, the sum over "
+                "its batches"
             ) from None
 
 

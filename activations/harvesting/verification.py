@@ -93,8 +93,10 @@ def check_examples(
         )
     ids, digests = _seen(examples)
     each = store.n // len(ids)
-    if each * len(ids) != store.n or _examples_of(store, each) != ids:
-        raise other_examples(store, source, "the example ids differ")
+    if each * len(ids) != store.n:
+        raise other_examples(store, source, f"it has {store.n} rows, and these are {len(ids)}")
+    if (stored := _examples_of(store, each)) != ids:
+        raise other_examples(store, source, _first_difference(stored, ids))
     if store.inputs is None:
         return
     differ = np.flatnonzero(store.inputs[::each] != digests)
@@ -102,6 +104,16 @@ def check_examples(
         first = ids[int(differ[0])]
         reason = f"{differ.size} of {len(ids)} have other inputs, first {first!r}"
         raise other_examples(store, source, reason)
+
+
+def _first_difference(stored: list[str], ids: list[str]) -> str:
+    """The number of ids that differ, and the first."""
+    places = [k for k, pair in enumerate(zip(stored, ids, strict=True)) if pair[0] != pair[1]]
+    first = places[0]
+    return (
+        f"{len(places)} of {len(ids)} example ids differ, first {stored[first]!r} in the store "
+        f"against {ids[first]!r}"
+    )
 
 
 def _seen(examples: Iterable[Any]) -> tuple[list[str], np.ndarray]:
