@@ -146,6 +146,27 @@ def test_a_refusal_proposes_the_axis(
     assert "\n" not in str(found.value)
 
 
+class Turning(nn.Module):
+    """A network that puts the examples first itself, without a module that says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv1d(6, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x.permute(1, 2, 0))
+
+
+def test_layers_with_rows_of_another_axis_propose_it(tmp_path: Path) -> None:
+    options = {"examples": 32, "layers": "conv", "pooling": "avg"}
+    with pytest.raises(CaptureError, match=r"no row for each.*say --batch-axis 1 .batch_axis=1."):
+        repsim.harvest(Turning(), BATCHES, tmp_path / "a.h5", **options)
+    with repsim.harvest(Turning(), BATCHES, tmp_path / "a.h5", **options, batch_axis=1) as store:
+        expected = torch.cat([Turning()(batch).mean(2) for batch in BATCHES]).detach()
+        np.testing.assert_allclose(store["conv"][:], expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("make", [linear, ByHand])
 @pytest.mark.parametrize("said", [1, "1", "@input=1,*=1", {"@input": 1, "*": 1}])
 def test_the_axis_can_be_said(make: Callable[[], nn.Module], said: Any, tmp_path: Path) -> None:

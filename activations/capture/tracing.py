@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.axes import LayerAxes, layer_axes
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
-from repsim.activations.capture.batches import batch_size, head
+from repsim.activations.capture.batches import batch_size, head, inputs_of
 from repsim.activations.capture.dimensions import Axes, Role, fresh, role_of
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.following import Following
@@ -139,7 +139,8 @@ def _trace_rows(
     lost = [names for choice, names in groups if choice.exact and odd.issuperset(names)]
     if lost or len(odd) == len(traced):
         names = lost[0] if lost else traced
-        raise CaptureError(f"{_rowless(names, traced, n, growing)}; choose others")
+        proposal = _other_axis([traced[name].shape for name in names], batch)
+        raise CaptureError(f"{_rowless(names, traced, n, growing)}; choose others{proposal}")
     if odd:
         left = [name for name in traced if name in odd]
         reason = _rowless(left, traced, n, growing)
@@ -274,3 +275,16 @@ def _rowless(
         f"{reason}; where axis {axis} of {name!r} holds them, say --batch-axis '{name}={axis}' "
         f"(batch_axis={{{name!r}: {axis}}})"
     )
+
+
+def _other_axis(shapes: Sequence[Sequence[int]], batch: Any) -> str:
+    """The proposal of an axis of the inputs along which there are as many as layers have rows."""
+    sizes = getattr(inputs_of(batch), "shape", ())
+    rows = {tuple(shape[:1]) for shape in shapes}
+    for axis, size in enumerate(sizes):
+        if axis and rows == {(size,)}:
+            return (
+                f", or where axis {axis} of the inputs holds the examples, say --batch-axis {axis} "
+                f"(batch_axis={axis})"
+            )
+    return ""
