@@ -270,7 +270,7 @@ ROWS = {
     "mixed tokens": Row(mixer, "tokens", "nothing says which axis", SERIES, AVERAGE),
     "mixed tokens, said": Row(mixer, "tokens", over_last, SERIES, FIRST),
     "mixed channels": Row(mixer, "channels", over_first, SERIES, AVERAGE),
-    "complex values": Row(fourier, "mix", "it returns a torch.complex64", SERIES),
+    "complex values": Row(fourier, "mix", "it returns a tensor of torch.complex64", SERIES),
     "real parts": Row(fourier, "real", over_first, SERIES, AVERAGE),
     "queries": Row(queries, "out", over_first, MAPS, AVERAGE, axis=1),
     "as many prototypes as examples": Row(prototypes, "project", ROWLESS),
