@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import repsim
 from repsim.activations.capture.arguments import run, warn_of_unused
 from repsim.activations.capture.batches import (
     as_type,
@@ -115,6 +117,29 @@ def test_entries_that_are_left_out_are_named() -> None:
 @pytest.mark.filterwarnings("error")
 def test_nothing_is_said_where_nothing_is_left_out(model: nn.Module, batch: Any) -> None:
     warn_of_unused(model, batch)
+
+
+def later_entry() -> list[dict[str, Any]]:
+    """Batches of which those behind the first have an entry that no network takes."""
+    later = {"input": X + 1, "weights": 2.0}
+    return [{"input": X}, later, {**later, "input": X - 1}]
+
+
+def times(said: pytest.WarningsRecorder) -> int:
+    return sum("does not take 'weights'" in str(each.message) for each in said)
+
+
+def test_an_entry_that_comes_later_is_named_once(tmp_path: Path) -> None:
+    with pytest.warns(RepsimWarning, match="Sequential does not take 'weights'") as said:
+        repsim.harvest(nn.Sequential(nn.Linear(3, 2)), later_entry(), tmp_path / "a", examples=12)
+    assert times(said) == 1
+
+
+def test_networks_that_run_name_it_once_each() -> None:
+    a, b = (nn.Sequential(nn.Linear(3, 2)) for _ in "ab")
+    with pytest.warns(RepsimWarning, match="Sequential does not take 'weights'") as said:
+        repsim.compare(a, b, later_entry())
+    assert times(said) == 2
 
 
 def test_what_lies_within_an_argument_moves_and_changes_its_type() -> None:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.arguments import unnamed, warn_of_unused
+from repsim.activations.capture.arguments import unnamed, warn_of_new, warn_of_unused
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, Arranged, BatchAxis
 from repsim.activations.capture.batches import ids_of, to_device, without
@@ -98,6 +98,7 @@ class NetworkSide:
         self._reducer: Reducer | None = None
         self._tokens: TokenRows | None = None
         self._rows_each = 1
+        self._names: set[str] = set()
         self._kept = Unchanged(self._model)
 
     def __enter__(self) -> NetworkSide:
@@ -158,6 +159,7 @@ class NetworkSide:
         assert self._reducer is not None
         self._reducer.see(batch)
         kept, grad, shown = self._reducer, self._allowed.grad, without(batch, self._beside)
+        warn_of_new(self._model, shown, self._names)
 
         def first(layer: str, x: Tensor) -> Any:
             axes = self._axes.get(layer)

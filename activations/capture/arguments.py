@@ -97,6 +97,23 @@ def warn_of_unused(model: nn.Module, batch: Any, used: Collection[str] = ()) -> 
         )
 
 
+def warn_of_new(model: nn.Module, batch: Any, seen: set[str]) -> None:
+    """Warn of the entries that a later batch has, and that the network is not given.
+
+    Args:
+        model: the network.
+        batch: the next that it is to see.
+        seen: names of the entries of the batches before; those of this one are added.
+
+    Warns:
+        RepsimWarning: as from ``warn_of_unused``.
+    """
+    names = {str(name) for name in _entries(batch) or ()}
+    if seen and not names <= seen:
+        warn_of_unused(model, batch, seen)
+    seen.update(names)
+
+
 def unnamed(model: nn.Module, names: Collection[str]) -> tuple[str, ...]:
     """Those of some entries of a batch that no argument of a network is called by."""
     named = _named(_signature(model))

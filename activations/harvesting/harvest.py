@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from repsim._version import __version__
-from repsim.activations.capture.arguments import label_arguments, warn_of_unused
+from repsim.activations.capture.arguments import label_arguments, warn_of_new, warn_of_unused
 from repsim.activations.capture.batch_axis import (
     BatchAxis,
     BatchAxisLike,
@@ -325,6 +325,7 @@ def _write(
     Unless something is allowed, only as far as the layers need it.
     """
     at, written, grad = FIRST_BATCH, 0, allowed.grad
+    names: set[str] = set()
     with (
         Stream(writer, rows.waiting_bytes, device) as stream,
         Capture(model, rows.plan.addresses, reduce=rows.into(stream), grad=grad) as capture,
@@ -349,6 +350,7 @@ def _write(
                 moved = to_device(batch, device)
                 rows.see(moved)
                 fed = rows.plan.fed(moved)
+                warn_of_new(model, fed, names)
                 with running(model, fed, at, grad=grad):
                     capture.run(fed, whole=allowed.any)
                 capture.take(rows.plan.layers)
