@@ -393,7 +393,7 @@ def test_a_module_without_a_floating_point_tensor_is_named_with_what_it_returns(
     output: Any,
 ) -> None:
     model = nn.Sequential(OrderedDict(m=Returns(lambda x: output), end=Returns(lambda x: X)))
-    kind = "torch.int64" if isinstance(output, Tensor) else type(output).__name__
+    kind = "tensor of torch.int64" if isinstance(output, Tensor) else type(output).__name__
     with pytest.raises(
         CaptureError, match=f"'m' gave no floating-point tensor: it returns a {kind}"
     ):
