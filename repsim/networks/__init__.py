@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from repsim import lazy
+from repsim.networks.describe import describe  # at once: its module has its name
 
 if TYPE_CHECKING:
-    from repsim.networks.describe import describe as describe
     from repsim.networks.families.dcgan import Decoder as Decoder
     from repsim.networks.families.dcgan import Discriminator as Discriminator
     from repsim.networks.families.dcgan import Encoder as Encoder
@@ -28,9 +28,8 @@ _HOMES = {
     "ImageSpec": "repsim.networks.image_spec",
     "ProjectionHead": "repsim.networks.heads",
     "ResNet": "repsim.networks.families.resnet",
-    "describe": "repsim.networks.describe",
 }
 
-__all__ = list(_HOMES)
+__all__ = [*_HOMES, "describe"]
 
 __getattr__ = lazy.attach(__name__, _HOMES)
