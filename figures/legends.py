@@ -86,14 +86,19 @@ def _connected(sets: Sequence[set[str]]) -> bool:
 
 
 def draw_own(ax: Axes, handles: Sequence[Artist], width: float) -> None:
-    """Draw the legend of a panel of a width in inches, above its axes."""
+    """Draw the legend of a panel of a width in inches, above its axes.
+
+    One that is wider than the axes ends where they end, and begins above the names beside them.
+    """
     if not handles:
         return
+    columns = _own_columns(handles, width)
+    wide = _width(handles, columns) > ax.get_window_extent().width / ax.get_figure().dpi
     ax.legend(
         handles=list(handles),
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=_own_columns(handles, width),
+        loc="lower right" if wide else "lower center",
+        bbox_to_anchor=(1.0 if wide else 0.5, 1.0),
+        ncols=columns,
         handlelength=_length(handles),
         columnspacing=_GAP,
         labelspacing=0.25,

@@ -72,8 +72,8 @@ def _one_map(x: Any, y: Any) -> Any:
 
 def _minibatch(x: Any, y: Any) -> Any:
     engine, other = repsim.MinibatchCKA(["l"], ["l"]), repsim.MinibatchCKA(["l"], ["l"])
-    for each in (engine, other):
-        each.update({"l": x}, {"l": y})
+    for k, each in enumerate((engine, other)):
+        each.update({"l": x}, {"l": y}, ids=range(k * N, (k + 1) * N))
     engine.merge(other)
     return numbers(engine.compute())
 
@@ -97,9 +97,7 @@ def _probe(solver: str, x: Any, labels: Any, test: Any, test_labels: Any) -> Any
 
 
 def _signal(x: Any, labels: Any, test: Any, test_labels: Any) -> Any:
-    found = measured_signal(
-        x[:, :2], labels, test[:, :2], test_labels, given=x[:, 2:], test_given=test[:, 2:]
-    )
+    found = measured_signal(x, labels, test, test_labels)
     return [found.value, found.low, found.high, found.labels, found.before, found.after]
 
 

@@ -461,7 +461,7 @@ def test_bars_show_energies_chance_and_probes_in_per_cent() -> None:
         "chance: 1 - rank / d",
     }
     for ax in figure.axes:
-        assert ax.get_ylim() == (0, 104)
+        assert ax.get_ylim() == (0, 113)
         assert "(%)" in ax.get_ylabel()
     first, second = (label.replace("\n", "") for label in tick_labels(energies, "x").values())
     assert first.startswith("gan:discriminatorrank 1")

@@ -15,6 +15,7 @@ from repsim.ambient import settled
 from repsim.confidence import normal_quantile
 from repsim.dense import as_labels
 from repsim.errors import DegenerateError, ShapeError
+from repsim.names import check_columns, check_rows, column_names, row_names
 from repsim.probes.features import Features
 from repsim.probes.logistic import LADDER, fit_path
 from repsim.probes.splits import check_seed, stratified_split
@@ -89,6 +90,12 @@ def measured_signal(
     check_seed(seed)
     if (given is None) != (test_given is None):
         raise ShapeError("given and test_given come together, or not at all")
+    _check_names(features, labels, given, "")
+    _check_names(test_features, test_labels, test_given, "test_")
+    check_columns(
+        {"features": column_names(features), "test_features": column_names(test_features)}
+    )
+    check_columns({"given": column_names(given), "test_given": column_names(test_given)})
     parts = (as_labels(labels, "labels"), as_labels(test_labels, "test_labels"))
     names = parts[0].unique()
     if len(names) < 2:
@@ -118,6 +125,12 @@ def measured_signal(
         n_test=len(y_test),
         converged=first and second,
     )
+
+
+def _check_names(features: Any, labels: Any, given: Any, part: str) -> None:
+    """Check that frames of one part name their rows in one order."""
+    arrived = {"features": features, "labels": labels, "given": given}
+    check_rows({f"{part}{name}": row_names(each) for name, each in arrived.items()})
 
 
 def _beside(a: Features, b: Features) -> Features:

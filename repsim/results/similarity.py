@@ -65,11 +65,11 @@ class SimilarityMap(Result):
     notes: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     stderr: np.ndarray | None = None
-    freedom: np.ndarray | None = None
     p_value: np.ndarray | None = None
     p_value_max: np.ndarray | None = None
     maps: int = 1
     networks: tuple[tuple[str, ...], ...] = ()
+    freedom: np.ndarray | None = None
 
     @classmethod
     def _from_dict(cls, content: Mapping[str, Any]) -> SimilarityMap:
