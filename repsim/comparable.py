@@ -64,8 +64,8 @@ def check_same_inputs(a: ActivationSource, b: ActivationSource) -> None:
     listed = ", ".join(f"{key} {_record(a).get(key)} and {_record(b).get(key)}" for key in changed)
     warnings.warn(
         f"{where(a)} and {where(b)} were given other inputs for the same example ids"
-        f"{f' ({listed})' if listed else ''}: that is right if only the preprocessing differs, and "
-        "wrong if they are other examples",
+        f"{f' ({listed})' if listed else ''}: that is right if only the preprocessing differs, "
+        "as size, padding or tokens may, and wrong if they are other examples",
         RepsimWarning,
         stacklevel=3,
     )

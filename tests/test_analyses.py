@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import repsim
 from repsim.activations import analyses
 from repsim.activations.analyses import analysis_names, analysis_summary, find_analysis
-from repsim.activations.analyses.base import split_slug
+from repsim.activations.analyses.base import TextTable, split_slug
 from repsim.cli.main import main
 from repsim.errors import UsageError
 from repsim.results import Table
@@ -286,3 +287,11 @@ def test_the_example_is_an_analysis_by_being_there(
         == settings
         == kind(kind.config_class(examples=40)).config.identity()
     )
+
+
+def test_layers_of_one_name_are_the_same_layer_where_others_differ() -> None:
+    rng = np.random.default_rng(0)
+    a, b = ({name: rng.normal(size=(20, 3)) for name in names} for names in ("xyz", "yw"))
+    table, *_ = find_analysis("similarity")().report(repsim.cka_map(a, b))
+    assert isinstance(table, TextTable)
+    assert [row[1] for row in table.rows] == [None, pytest.approx(repsim.cka(a["y"], b["y"])), None]

@@ -208,7 +208,10 @@ def test_an_array_that_is_fed_is_not_written_to() -> None:
         (["text"], "a batch gave str as images"),
         ([], "a batch gave list as images"),
         (None, "a batch gave NoneType as images"),
-        ({"labels": X, "text": IDS}, "no tensor beside labels and ids; it has labels, text"),
+        (
+            {"labels": X, "text": IDS},
+            r"no tensor beside labels and ids; it has labels \(Tensor\), text \(\w+\): make tensors",
+        ),
         ({"mask": X}, r"mask does not fit forward\(input_ids.*missing a required argument"),
         ({"a": X, "b": X}, r"a, b does not fit forward"),
         (np.array(["text"]), "array of <U4"),

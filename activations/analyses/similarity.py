@@ -299,10 +299,11 @@ class Similarity(Analysis[Config]):
         ]
         best = result.best_match(estimator)
         further, cells = certainty(result, estimator, best)
+        places = {layer: k for k, layer in enumerate(result.layers_b)}
         rows: list[tuple[Any, ...]] = []
         for i, (layer, j) in enumerate(zip(result.layers_a, best, strict=True)):
             match = ("-", None) if j is None else (result.layers_b[j], float(values[i, j]))
-            same = None if diagonal is None else float(diagonal[i])
+            same = float(values[i, places[layer]]) if layer in places else None
             rows.append((layer, same, *match, *cells[i]))
         yield TextTable(map_title(result, estimator), columns + further, rows)
         if diagonal is not None and len(diagonal) > 1 and result.name_a != result.name_b:

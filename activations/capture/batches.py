@@ -49,12 +49,18 @@ def inputs_of(batch: Any) -> Any:
         if inputs:
             return inputs
         raise UsageError(
-            f"a batch has no tensor beside labels and ids; it has {', '.join(map(str, batch))}"
+            f"a batch has no tensor beside labels and ids; it has {_kinds(batch)}: make tensors or "
+            "arrays of them"
         )
     raise UsageError(
         f"a batch gave {type(batch).__name__} as images; expected a tensor or array, a dictionary "
         "of them by the names of the network's arguments, or a tuple or list that begins with one"
     )
+
+
+def _kinds(entries: Mapping[Any, Any]) -> str:
+    """The entries of a dictionary and what they are, such as ``input_ids (list)``."""
+    return ", ".join(f"{name} ({type(value).__name__})" for name, value in entries.items())
 
 
 def _check_one_input(batch: Sequence[Any]) -> None:
