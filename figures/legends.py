@@ -93,7 +93,8 @@ def draw_own(ax: Axes, handles: Sequence[Artist], width: float) -> None:
     if not handles:
         return
     columns = _own_columns(handles, width)
-    wide = _width(handles, columns) > ax.get_window_extent().width / ax.get_figure().dpi
+    inches = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted()).width
+    wide = _width(handles, columns) > inches
     ax.legend(
         handles=list(handles),
         loc="lower right" if wide else "lower center",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -56,6 +57,6 @@ def cells(found: Found) -> list[tuple[float, float]]:
     return list(product(*cells_of(found)))
 
 
-def correlation(x: object, y: object) -> float:
+def correlation(x: Sequence[float], y: Sequence[float]) -> float:
     """Spearman's; NaN where nothing varies."""
     return float(spearmanr(x, y)[0]) if len(np.unique(x)) > 1 < len(np.unique(y)) else float("nan")

@@ -18,11 +18,11 @@ GRID = {
     LONG: (PROBABILITIES, PROBABILITIES),
 }
 
-_NETWORK = {"network": "halves", "target": "left"}
+_NETWORK: dict[str, Any] = {"network": "halves", "target": "left"}
 _TINY = {"image_size": "8x16", "width": 2, "features": 8, "generator": 4}
 #: Nothing here reads what a GAN's generators show: a classifier of that takes most of a minute.
 _TINY_GAN = {**_TINY, "sheet": 0, "coverage": 0}
-_ADAM = {
+_ADAM: dict[str, Any] = {
     "optimizer": "adam",
     "lr": 1e-3,
     "weight_decay": 0.0,
