@@ -399,7 +399,10 @@ def test_noise_is_that_of_the_image_whatever_the_slice_and_grows_with_its_share(
     assert other.name == "digits:noise=0.3,seed=1"
 
 
-def test_data_list_shows_sizes_and_parameters() -> None:
+def test_data_list_shows_sizes_and_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPSIM_DATA", str(tmp_path))
     out = CliRunner().invoke(cli, ["data", "list"]).output
     assert re.search(r"^digits +1437 train, 360 test +32x32 +built in$", out, re.MULTILINE)
     pairs = "10000 train, 10000 validation, 10000 test"
