@@ -297,7 +297,7 @@ ROWS = {
 
 
 def alone(row: Row) -> np.ndarray:
-    """What is kept of a layer, each example shown alone."""
+    """The rows of a layer, with each example shown alone."""
     torch.manual_seed(1)
     network = row.network().eval()
     found: list[list[Tensor]] = []

@@ -1,4 +1,4 @@
-"""What pooling keeps of the layers of a network, for one batch after the other."""
+"""Layers of a network reduced by pooling, one batch after the other."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Reducer:
         self._named = named_masks(batch, self._pooling.masks)
 
     def __call__(self, layer: str, values: Tensor) -> Tensor:
-        """What is kept of a layer (n, ...), whose examples come first.
+        """Reduce a layer (n, ...), whose examples come first, by its pooling.
 
         Warns:
             RepsimWarning: once, of padding that is kept.

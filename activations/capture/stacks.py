@@ -212,7 +212,7 @@ def _hand_on(blocks: Sequence[str], seen: Mapping[str, Seen]) -> bool:
 
 
 def _prefixes(stacks: Sequence[Stack]) -> list[str]:
-    """What tells the stacks of a network apart: nothing for one, ``encoder.`` and ``decoder.``."""
+    """Prefixes of the stacks of a network: none for a single one, ``encoder.`` and ``decoder.``."""
     if len(stacks) < 2:
         return [""] * len(stacks)
     parts = [stack.address.split(".") for stack in stacks]
