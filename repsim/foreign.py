@@ -7,11 +7,13 @@ import os
 import re
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from repsim.errors import CaptureError, RepsimError
 from repsim.optional import reason
 
 #: Folders of installed libraries, by name; and of the standard library.
@@ -109,6 +111,29 @@ class Cause:
     def mine(self) -> bool:
         """True if a user's file takes part."""
         return any(step.mine for step in self.steps)
+
+
+@contextmanager
+def in_one_line(line: Callable[[Exception, Cause], str]) -> Iterator[None]:
+    """A block in which errors of foreign code become one line.
+
+    Errors of repsim pass as they are, and so do those that ``line`` has no words for.
+
+    Args:
+        line: the line for an error and its cause; empty where the error is not of foreign code.
+
+    Raises:
+        CaptureError: foreign code fails.
+    """
+    try:
+        yield
+    except RepsimError:
+        raise
+    except Exception as error:  # whatever foreign code raises
+        told = line(error, cause_of(error))
+        if not told:
+            raise
+        raise CaptureError(told) from error
 
 
 def cause_of(error: BaseException) -> Cause:

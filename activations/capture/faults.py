@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,7 @@ from repsim.activations.capture.advice import Fault, advice
 from repsim.activations.capture.arguments import FIRST, arguments
 from repsim.activations.capture.batches import batch_size, ids_of, inputs_of
 from repsim.activations.capture.modules import modules_of, unwrap
-from repsim.errors import CaptureError, RepsimError
-from repsim.foreign import Cause, Step, cause_of
+from repsim.foreign import Cause, Step, in_one_line
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,9 @@ class At:
 FIRST_BATCH = At()
 
 
-@contextmanager
 def running(
     model: nn.Module, batch: Any, at: At = FIRST_BATCH, *, grad: bool = False
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """A block that runs a network; an error of its code becomes one line.
 
     Errors of repsim and of its own code pass as they are.
@@ -59,15 +57,13 @@ def running(
     Raises:
         CaptureError: the network does not run on the batch.
     """
-    try:
-        yield
-    except RepsimError:
-        raise
-    except Exception as error:  # whatever foreign code raises
-        cause = cause_of(error)
+
+    def line(error: Exception, cause: Cause) -> str:
         if not _in_network(cause.steps):
-            raise
-        raise CaptureError(_of_network(unwrap(model), batch, at, error, cause, grad)) from error
+            return ""
+        return _of_network(unwrap(model), batch, at, error, cause, grad)
+
+    return in_one_line(line)
 
 
 def _of_network(

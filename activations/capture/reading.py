@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from repsim.activations.capture.advice import Fault, advice
 from repsim.activations.capture.batches import own
 from repsim.activations.capture.faults import FIRST_BATCH, At, module_of
-from repsim.errors import CaptureError, RepsimError, UsageError
-from repsim.foreign import Cause, Step, cause_of
+from repsim.errors import UsageError
+from repsim.foreign import Cause, Step, cause_of, in_one_line
 
 
 def read(loader: Iterable[Any]) -> Generator[Any, None, None]:
@@ -56,40 +56,31 @@ def _cut_short(cause: Cause) -> bool:
     )
 
 
-@contextmanager
-def reading(at: At) -> Iterator[None]:
+def reading(at: At) -> AbstractContextManager[None]:
     """A block that reads from a loader; errors of its code become one line.
 
     Raises:
         CaptureError: the loader fails.
     """
-    try:
-        yield
-    except RepsimError:
-        raise
-    except Exception as error:  # whatever foreign code raises
-        cause = cause_of(error)
-        if not (_in_loader(cause.steps) or cause.elsewhere):
-            raise
-        raise CaptureError(_of_loader(at, error, cause)) from error
+
+    def line(error: Exception, cause: Cause) -> str:
+        foreign = _in_loader(cause.steps) or cause.elsewhere
+        return _of_loader(at, error, cause) if foreign else ""
+
+    return in_one_line(line)
 
 
-@contextmanager
-def measuring() -> Iterator[None]:
+def measuring() -> AbstractContextManager[None]:
     """A block that asks a loader for its length; errors of its code become one line.
 
     Raises:
         CaptureError: it does not say, and fails.
     """
-    try:
-        yield
-    except RepsimError:
-        raise
-    except Exception as error:  # whatever foreign code raises
-        cause = cause_of(error)
-        if not cause.mine:
-            raise
-        raise CaptureError(f"the loader's length fails at {cause.place}: {cause.text}") from error
+
+    def line(error: Exception, cause: Cause) -> str:
+        return f"the loader's length fails at {cause.place}: {cause.text}" if cause.mine else ""
+
+    return in_one_line(line)
 
 
 def attribute(loader: Any, name: str) -> Any:
