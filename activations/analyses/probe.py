@@ -72,7 +72,7 @@ class ProbePlan:
             if not len(getattr(self, name)):
                 raise UsageError(f"no {name} were given; expected at least one")
         for solver in self.solvers:
-            check_solver(*_parsed(solver))
+            check_solver(*parse_solver(solver))
         for component in self.components:
             if component not in COMPONENTS:
                 near = choices(component, COMPONENTS)
@@ -206,7 +206,7 @@ def probe_layers(
         ]
         for asked in probes:
             x, x_test = (_component(side, asked["component"], spaces.get(layer)) for side in sides)
-            solver, schedule = _parsed(asked["solver"])
+            solver, schedule = parse_solver(asked["solver"])
             found = probe(
                 x,
                 labels,
@@ -221,21 +221,13 @@ def probe_layers(
             )
             classes = found.classes
             entries.append(
-                ProbeEntry(
+                probe_entry(
+                    found,
                     network=train.name,
                     layer=layer,
                     depth=train.layers.index(layer),
                     features=x.p,
                     **asked,
-                    n_train=found.n_train,
-                    accuracy=found.accuracy,
-                    low=found.low,
-                    high=found.high,
-                    train_accuracy=found.train_accuracy,
-                    l2=found.l2,
-                    converged=found.converged,
-                    per_class=_by_class(found),
-                    history=found.history,
                 )
             )
             progress(len(entries), len(chosen) * len(probes), layer)
@@ -254,13 +246,34 @@ def probe_layers(
     )
 
 
+def probe_entry(found: ProbeResult, **about: Any) -> ProbeEntry:
+    """The entry of a probe in a curve.
+
+    Args:
+        found: the probe.
+        **about: attributes of the entry that the probe does not know, such as network and layer.
+    """
+    return ProbeEntry(
+        n_train=found.n_train,
+        accuracy=found.accuracy,
+        low=found.low,
+        high=found.high,
+        train_accuracy=found.train_accuracy,
+        l2=found.l2,
+        converged=found.converged,
+        per_class=_by_class(found),
+        history=found.history,
+        **about,
+    )
+
+
 def _by_class(found: ProbeResult) -> tuple[float, ...]:
     """The accuracy of each class; empty where labels are other numbers than those of classes."""
     few = int(found.labels.max()) < MAX_CLASSES
     return tuple(found.per_class.tolist()) if few else ()
 
 
-def _parsed(solver: str) -> tuple[str, str | None]:
+def parse_solver(solver: str) -> tuple[str, str | None]:
     """The solver and the schedule of ``sgd:mao2022``."""
     name, colon, schedule = solver.partition(":")
     return name, schedule if colon else None

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from repsim.activations.analyses.base import Analysis, Context, Inputs, Part
+from repsim.activations.analyses.probe import parse_solver, probe_entry
 from repsim.activations.harvesting.features import BATCH, layer_features
 from repsim.activations.harvesting.loaders import ImageLoader
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.configuration import Config, setting
 from repsim.devices import find_device
-from repsim.probes import ProbeResult, probe
-from repsim.results import ProbeCurve, ProbeEntry
+from repsim.probes import probe
+from repsim.results import ProbeCurve
 
 
 @dataclass(frozen=True)
@@ -50,16 +49,25 @@ class Evaluation(Analysis[EvaluationConfig]):
         entries = []
         for depth, layer in enumerate(config.layers):
             for solver in config.solver:
-                name, _, schedule = solver.partition(":")
+                name, schedule = parse_solver(solver)
                 found = probe(
                     seen[layer].to(find_device(context.device)),
                     labels,
                     test_features=held[layer].to(find_device(context.device)),
                     test_labels=held_labels,
                     solver=name,  # type: ignore[arg-type]
-                    schedule=schedule or None,
+                    schedule=schedule,
                 )
-                entries.append(_entry(inputs.names[0], layer, depth, solver, seen[layer], found))
+                entries.append(
+                    probe_entry(
+                        found,
+                        network=inputs.names[0],
+                        layer=layer,
+                        depth=depth,
+                        features=seen[layer].shape[1],
+                        solver=solver,
+                    )
+                )
         return ProbeCurve(
             entries=entries,
             classes=len(train.classes),
@@ -77,24 +85,3 @@ class Evaluation(Analysis[EvaluationConfig]):
     def seconds(self, sizes: Mapping[str, int]) -> float:
         probes = len(self.config.layers) * len(self.config.solver)
         return 1 + probes * sizes["train"] / 2500
-
-
-def _entry(
-    network: str, layer: str, depth: int, solver: str, rows: Tensor, found: ProbeResult
-) -> ProbeEntry:
-    return ProbeEntry(
-        network=network,
-        layer=layer,
-        depth=depth,
-        features=rows.shape[1],
-        solver=solver,
-        n_train=found.n_train,
-        accuracy=found.accuracy,
-        low=found.low,
-        high=found.high,
-        train_accuracy=found.train_accuracy,
-        l2=found.l2,
-        converged=found.converged,
-        per_class=tuple(found.per_class.tolist()),
-        history=found.history,
-    )
