@@ -7,19 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from driving import run_command
 
 import repsim
-from repsim.cli.main import main
 from repsim.cli.names import find, find_one
 from repsim.cli.stores import Places
 from repsim.errors import StoreError, UsageError
-
-
-def run_command(*arguments: object) -> int:
-    sys.argv = ["repsim", *map(str, arguments)]
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture(scope="module")

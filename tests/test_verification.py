@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from driving import run_command
 from torch import Tensor, nn
 
 import repsim
-from repsim.cli.main import main
 from repsim.data import load
 from repsim.errors import StoreError
 from repsim.networks.weights import network_digest
@@ -134,13 +134,6 @@ def test_an_unfinished_harvest_continues_on_the_same_inputs_alone(tmp_path: Path
 
 
 # --- stores that are opened for an image set
-
-
-def run_command(*arguments: object) -> int:
-    sys.argv = ["repsim", *map(str, arguments)]
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture
