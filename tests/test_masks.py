@@ -59,6 +59,23 @@ def values_of(model: nn.Module, layer: str, batch: dict[str, Any]) -> Tensor:
     return found[0][0] if isinstance(found[0], tuple) else found[0]
 
 
+def check_average(
+    model: nn.Module,
+    batch: dict[str, Any],
+    layer: str,
+    path: Path,
+    mask: Tensor | None,
+    *,
+    atol: float = 1e-5,
+    **more: Any,
+) -> None:
+    """Compare a stored average with the one by hand; the store is removed."""
+    expected = average(values_of(model, layer, batch), mask)
+    found = harvested(model, batch, layer, path, **more)
+    np.testing.assert_allclose(found, expected, atol=atol)
+    (path / "a.h5").unlink()
+
+
 # --- networks of transformers
 
 
@@ -104,16 +121,13 @@ def test_each_side_of_an_encoder_and_decoder_has_its_own_mask(tmp_path: Path) ->
 def test_a_decoder_without_a_mask_is_averaged_whole(tmp_path: Path) -> None:
     batch = {name: each for name, each in SEQUENCES.items() if name != "decoder_attention_mask"}
     model, layer = t5(), "decoder.final_layer_norm"
-    expected = average(values_of(model, layer, batch), None)
-    np.testing.assert_allclose(harvested(model, batch, layer, tmp_path), expected, atol=1e-5)
+    check_average(model, batch, layer, tmp_path, None)
 
 
 def test_labels_that_a_loss_leaves_out_are_padding_of_the_decoder(tmp_path: Path) -> None:
     batch = {"input_ids": IDS, "attention_mask": MASK, "labels": IDS_2}
     model, layer = t5("T5ForConditionalGeneration"), "decoder.final_layer_norm"
-    whole = average(values_of(model, layer, batch), None)
-    np.testing.assert_allclose(harvested(model, batch, layer, tmp_path), whole, atol=1e-5)
-    (tmp_path / "a.h5").unlink()
+    check_average(model, batch, layer, tmp_path, None)
     padded = {**batch, "labels": IDS_2.masked_fill(OTHER == 0, -100)}
     refused(model, padded, layer, tmp_path, "with padding .labels., and nothing")
     told = {**padded, "own": OTHER}
@@ -142,21 +156,14 @@ LAST = "encoder.layer.1.output.LayerNorm"
 
 def test_an_encoder_with_several_inputs_of_one_sequence(tmp_path: Path) -> None:
     batch = {"input_ids": IDS, "attention_mask": MASK, "token_type_ids": (IDS > 25).long()}
-    expected = average(values_of(bert(), LAST, batch), MASK)
-    np.testing.assert_allclose(harvested(bert(), batch, LAST, tmp_path), expected, atol=1e-5)
+    check_average(bert(), batch, LAST, tmp_path, MASK)
 
 
 def test_tokens_that_pad_without_a_mask_are_refused(tmp_path: Path) -> None:
     padded = {"input_ids": IDS * MASK}  # 0 is the token of padding
     refused(bert(), padded, LAST, tmp_path, "padding .input_ids., and nothing .* 'NAME'")
-    found = harvested(bert(), padded, LAST, tmp_path, masks=f"{LAST}=none")
-    np.testing.assert_allclose(found, average(values_of(bert(), LAST, padded), None), atol=1e-5)
-    (tmp_path / "a.h5").unlink()
-    np.testing.assert_allclose(
-        harvested(bert(), {"input_ids": IDS}, LAST, tmp_path),
-        average(values_of(bert(), LAST, {"input_ids": IDS}), None),
-        atol=1e-5,
-    )
+    check_average(bert(), padded, LAST, tmp_path, None, masks=f"{LAST}=none")
+    check_average(bert(), {"input_ids": IDS}, LAST, tmp_path, None)
 
 
 def test_the_other_tower_has_no_padding(tmp_path: Path) -> None:
@@ -190,10 +197,7 @@ def test_the_other_tower_has_no_padding(tmp_path: Path) -> None:
         ("text_model.encoder.layers.1.mlp", mask),
         ("vision_model.encoder.layers.1.mlp", None),
     ):
-        expected = average(values_of(model, layer, batch), own)
-        found = harvested(model, batch, layer, tmp_path)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-        (tmp_path / "a.h5").unlink()
+        check_average(model, batch, layer, tmp_path, own)
 
 
 def wav2vec2() -> nn.Module:
@@ -250,10 +254,7 @@ def test_transformer_of_torch(tmp_path: Path) -> None:
         "memory_key_padding_mask": MASK == 0,
     }
     for layer, own in (("encoder.norm", MASK), ("decoder.norm", OTHER)):
-        expected = average(values_of(model, layer, batch), own)
-        found = harvested(model, batch, layer, tmp_path)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-        (tmp_path / "a.h5").unlink()
+        check_average(model, batch, layer, tmp_path, own)
 
 
 class Encoder(nn.Module):
@@ -285,16 +286,13 @@ def test_the_network_shows_which_values_of_a_mask_are_padding(
 ) -> None:
     model = Encoder(inverted=inverted)
     batch = {"x": X, name: 1 - MASK if inverted else MASK}
-    expected = average(values_of(model, "head", batch), MASK)
-    np.testing.assert_allclose(harvested(model, batch, "head", tmp_path), expected, atol=1e-5)
+    check_average(model, batch, "head", tmp_path, MASK)
 
 
 def test_a_mask_that_is_read_against_its_name_is_said(tmp_path: Path) -> None:
     model, batch = Encoder(inverted=True), {"x": X, "attention_mask": 1 - MASK}
-    expected = average(values_of(model, "head", batch), MASK)
     with pytest.warns(RepsimWarning, match="'attention_mask' the other way: 1 marks padding"):
-        found = harvested(model, batch, "head", tmp_path)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+        check_average(model, batch, "head", tmp_path, MASK)
 
 
 class Towers(nn.Module):
@@ -319,18 +317,13 @@ class Towers(nn.Module):
 def test_towers_of_one_length_are_told_apart(uses: str, tmp_path: Path) -> None:
     model, batch = Towers(uses), {"left": X, "right": Y, "attention_mask": MASK}
     for layer in "ab":
-        expected = average(values_of(model, layer, batch), MASK if layer in uses else None)
-        found = harvested(model, batch, layer, tmp_path)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-        (tmp_path / "a.h5").unlink()
+        check_average(model, batch, layer, tmp_path, MASK if layer in uses else None)
 
 
 def test_a_mask_that_could_be_that_of_either_tower_is_refused(tmp_path: Path) -> None:
     batch = {"left": X, "right": Y, "attention_mask": MASK}
     refused(Towers(""), batch, "b", tmp_path, "with padding .attention_mask.")
-    found = harvested(Towers(""), batch, "b", tmp_path, masks="b=attention_mask")
-    expected = average(values_of(Towers(""), "b", batch), MASK)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    check_average(Towers(""), batch, "b", tmp_path, MASK, masks="b=attention_mask")
 
 
 # --- sequences that are cut short, and masks that are none
@@ -378,9 +371,7 @@ def test_flags_are_masks_whatever_they_are_called(
     padding: bool, flags: dict[str, Tensor], tmp_path: Path
 ) -> None:
     network, batch = Flagged(padding=padding), {"x": X, **flags}
-    expected = average(values_of(network, "layer", batch), MASK)
-    found = harvested(network, batch, "layer", tmp_path)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    check_average(network, batch, "layer", tmp_path, MASK)
 
 
 def test_flags_alone_are_inputs(tmp_path: Path) -> None:
@@ -393,9 +384,7 @@ def test_flags_alone_are_inputs(tmp_path: Path) -> None:
             return self.layer(torch.stack([spins, ~spins], 2).float())
 
     network, batch = Spins(), {"spins": MASK.bool()}
-    expected = average(values_of(network, "layer", batch), None)
-    found = harvested(network, batch, "layer", tmp_path)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    check_average(network, batch, "layer", tmp_path, None, atol=1e-6)
 
 
 class Packed(nn.Module):
@@ -416,9 +405,7 @@ class Packed(nn.Module):
 @pytest.mark.parametrize("name", ["lens", "x_len", "seq_len", "x_lens", "seq_length"])
 def test_lengths_have_several_names(name: str, tmp_path: Path) -> None:
     network, batch = Packed(), {"x": X, name: LENGTHS}
-    expected = average(values_of(network, "head", batch), MASK)
-    found = harvested(network, batch, "head", tmp_path)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    check_average(network, batch, "head", tmp_path, MASK)
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -464,9 +451,7 @@ def test_layers_that_go_backwards_have_no_mask(tmp_path: Path) -> None:
             return self.first(x) + self.second(x.flip(1))
 
     model, batch = Backwards(), {"x": X, "attention_mask": MASK}
-    expected = average(values_of(model, "first", batch), MASK)
-    np.testing.assert_allclose(harvested(model, batch, "first", tmp_path), expected, atol=1e-5)
-    (tmp_path / "a.h5").unlink()
+    check_average(model, batch, "first", tmp_path, MASK)
     refused(model, batch, "second", tmp_path, "with padding .attention_mask.")
 
 
@@ -478,9 +463,7 @@ def test_tokens_to_be_guessed_are_no_padding(tmp_path: Path) -> None:
             return self.head(self.layer(torch.where(mask.bool()[..., None], 0.5, x)))
 
     refused(Guesses(), {"x": X, "mask": 1 - MASK}, "head", tmp_path, "with padding .mask.")
-    found = harvested(Guesses(), {"x": X, "mask": 1 - MASK}, "head", tmp_path, masks="none")
-    expected = average(values_of(Guesses(), "head", {"x": X, "mask": 1 - MASK}), None)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    check_average(Guesses(), {"x": X, "mask": 1 - MASK}, "head", tmp_path, None, masks="none")
 
 
 class Plain(nn.Module):
@@ -497,8 +480,7 @@ class Plain(nn.Module):
 
 def test_a_mask_that_the_network_ignores_is_that_of_its_only_sequence(tmp_path: Path) -> None:
     batch = {"x": X, "attention_mask": MASK}
-    expected = average(values_of(Plain(), "layer", batch), MASK)
-    np.testing.assert_allclose(harvested(Plain(), batch, "layer", tmp_path), expected, atol=1e-5)
+    check_average(Plain(), batch, "layer", tmp_path, MASK)
 
 
 def test_a_network_of_one_length_has_its_mask(tmp_path: Path) -> None:
@@ -507,9 +489,7 @@ def test_a_network_of_one_length_has_its_mask(tmp_path: Path) -> None:
             return self.layer(x + torch.ones(T, 16))
 
     batch = {"x": X, "attention_mask": MASK}
-    expected = average(values_of(Fixed(), "layer", batch), MASK)
-    np.testing.assert_allclose(harvested(Fixed(), batch, "layer", tmp_path), expected, atol=1e-5)
-    (tmp_path / "a.h5").unlink()
+    check_average(Fixed(), batch, "layer", tmp_path, MASK)
     refused(Fixed(), {**batch, "other": Y}, "layer", tmp_path, "with padding .attention_mask.")
 
 
@@ -527,8 +507,7 @@ def test_masks_of_other_values_and_shapes(mask: Tensor, padding: bool, tmp_path:
     if padding:
         refused(Plain(), batch, "layer", tmp_path, "with padding .attention_mask.")
         return
-    expected = average(values_of(Plain(), "layer", batch), None)
-    np.testing.assert_allclose(harvested(Plain(), batch, "layer", tmp_path), expected, atol=1e-5)
+    check_average(Plain(), batch, "layer", tmp_path, None)
 
 
 def test_maps_of_images_with_padding_are_refused(tmp_path: Path) -> None:
@@ -556,9 +535,7 @@ def test_a_mask_within_an_entry_is_seen(tmp_path: Path) -> None:
 
     batch = {"image": torch.randn(N, 4), "text": {"x": X, "attention_mask": MASK}}
     refused(Nested(), batch, "layer", tmp_path, r"with padding .text\.attention_mask.")
-    found = harvested(Nested(), batch, "layer", tmp_path, masks="layer=text.attention_mask")
-    expected = average(values_of(Nested(), "layer", batch), MASK)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    check_average(Nested(), batch, "layer", tmp_path, MASK, masks="layer=text.attention_mask")
 
 
 def test_tokens_alone_may_hold_padding(tmp_path: Path) -> None:
@@ -650,5 +627,4 @@ def test_labels_of_each_token_belong_to_their_sequence(tmp_path: Path) -> None:
     labels = IDS.masked_fill(IDS % 2 == 0, -100)
     batch = {"input_ids": IDS, "attention_mask": MASK, "labels": labels}
     layer = "bert.encoder.layer.0.output.LayerNorm"
-    expected = average(values_of(model, layer, batch), MASK)
-    np.testing.assert_allclose(harvested(model, batch, layer, tmp_path), expected, atol=1e-5)
+    check_average(model, batch, layer, tmp_path, MASK)
