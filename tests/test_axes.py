@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from toy_network import Net
 
 import repsim
 from repsim.activations.analyses.probe import ProbePlan, probe_layers
@@ -26,19 +27,6 @@ IMAGES = torch.randn(N, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.randn(N, 5, 8, generator=torch.Generator().manual_seed(1))
 
 
-class Of(nn.Module):
-    """Modules by name, and a forward that is handed in."""
-
-    def __init__(self, forward: Callable[[Any, Tensor], Tensor], **modules: nn.Module) -> None:
-        super().__init__()
-        for name, module in modules.items():
-            setattr(self, name, module)
-        self.run = forward
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.run(self, x)
-
-
 def convnext_block() -> nn.Module:
     """Of as many channels as its maps are high and wide: no shape tells them apart."""
 
@@ -47,7 +35,7 @@ def convnext_block() -> nn.Module:
         y = self.narrow(self.act(self.wide(y)))
         return x + y.permute(0, 3, 1, 2)
 
-    return Of(
+    return Net(
         forward,
         depthwise=nn.Conv2d(8, 8, 7, padding=3, groups=8),
         norm=nn.LayerNorm(8),
@@ -75,7 +63,7 @@ def windows() -> nn.Module:
         y = self.merged(y.permute(0, 1, 3, 2, 4, 5).reshape(n, 8, 8, c))
         return self.out(x.view(n, 8, 8, c) + y)
 
-    return Of(
+    return Net(
         forward,
         stem=nn.Conv2d(3, 8, 2, 2),
         norm=nn.LayerNorm(8),
@@ -91,7 +79,7 @@ def mixer() -> nn.Module:
         x = self.mixed(x + self.over_tokens(x.transpose(1, 2)).transpose(1, 2))
         return self.out(x + self.over_channels(x))
 
-    return Of(
+    return Net(
         forward,
         stem=nn.Conv2d(3, 8, 4, 4),
         over_tokens=nn.Sequential(nn.Linear(16, 12), nn.GELU(), nn.Linear(12, 16)),
@@ -106,7 +94,7 @@ def series() -> nn.Module:
         y = self.relu(self.norm(self.conv(x.transpose(1, 2))))
         return self.rnn(F.max_pool1d(y, 1).transpose(1, 2))[0]
 
-    return Of(
+    return Net(
         forward,
         conv=nn.Conv1d(8, 7, 3, padding=1),
         norm=nn.BatchNorm1d(7),
@@ -123,7 +111,7 @@ def vit() -> nn.Module:
         x = torch.cat([self.token.weight.expand(len(x), -1, -1), x], 1)
         return self.encoder(self.drop(x))
 
-    return Of(
+    return Net(
         forward,
         patches=nn.Conv2d(3, 8, 4, 4),
         token=nn.Embedding(1, 8),
@@ -137,7 +125,7 @@ def generator() -> nn.Module:
         x = self.relu(self.dense(z).view(-1, 8, 4, 4))
         return self.tanh(self.up(x))
 
-    return Of(
+    return Net(
         forward,
         dense=nn.Linear(8, 128),
         relu=nn.ReLU(),
@@ -166,7 +154,7 @@ def patches() -> nn.Module:
         x = x.view(len(x), 3, 4, 4, 4, 4).permute(0, 2, 4, 3, 5, 1)
         return self.embed(self.cut(x.reshape(len(x), 16, 48)))
 
-    return Of(forward, cut=nn.Identity(), embed=nn.Linear(48, 8))
+    return Net(forward, cut=nn.Identity(), embed=nn.Linear(48, 8))
 
 
 def columns() -> nn.Module:
@@ -175,7 +163,7 @@ def columns() -> nn.Module:
     def forward(self: Any, x: Tensor) -> Tensor:
         return self.rnn(self.cut(self.conv(x).permute(0, 3, 1, 2).flatten(2)))[0]
 
-    return Of(
+    return Net(
         forward,
         conv=nn.Conv2d(3, 2, 1),
         cut=nn.Identity(),
@@ -190,7 +178,7 @@ def frames() -> nn.Module:
         y = self.conv(x.flatten(0, 1))
         return self.out(y.view(len(x), x.shape[1], *y.shape[1:]))
 
-    return Of(forward, conv=nn.Conv2d(4, 5, 3), out=nn.ReLU())
+    return Net(forward, conv=nn.Conv2d(4, 5, 3), out=nn.ReLU())
 
 
 #: A network, its inputs, and the axes over which each layer is averaged.
@@ -242,14 +230,24 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Tensor, Mapping[str, tuple[int, 
 }
 
 
+def made(make: Callable[[], nn.Module]) -> nn.Module:
+    """A network of a case, with the same weights each time."""
+    torch.manual_seed(0)
+    return make().eval()
+
+
+def whole_layers(model: nn.Module, inputs: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    """Layers as the network gives them."""
+    with Capture(model, list(layers)) as capture:
+        model(inputs)
+        return capture.take()
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_averages_are_over_positions(case: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
     make, inputs, positions = CASES[case]
-    model = make().eval()
-    with Capture(model, list(positions)) as capture:
-        model(inputs)
-        whole = capture.take()
+    model = made(make)
+    whole = whole_layers(model, inputs, positions)
     store = repsim.harvest(
         model, inputs.split(4), tmp_path / "a.h5", layers=list(positions), pooling="avg", examples=N
     )
@@ -263,12 +261,9 @@ def test_averages_are_over_positions(case: str, tmp_path: Path) -> None:
 def test_what_is_stored_whole_is_as_the_layer_gave_it_and_averages_as_well(
     case: str, tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
     make, inputs, positions = CASES[case]
-    model = make().eval()
-    with Capture(model, list(positions)) as capture:
-        model(inputs)
-        whole = capture.take()
+    model = made(make)
+    whole = whole_layers(model, inputs, positions)
     with repsim.harvest(
         model, inputs.split(4), tmp_path / "a.h5", layers=list(positions), examples=N
     ) as store:
@@ -286,10 +281,8 @@ def test_heads_are_channels(tmp_path: Path) -> None:
         return self.weights((self.query(q) @ k.transpose(-2, -1)).softmax(-1))
 
     torch.manual_seed(0)
-    model = Of(forward, qk=nn.Linear(8, 16), query=nn.Identity(), weights=nn.Identity()).eval()
-    with Capture(model, ["query", "weights"]) as capture:
-        model(TOKENS)
-        whole = capture.take()
+    model = Net(forward, qk=nn.Linear(8, 16), query=nn.Identity(), weights=nn.Identity()).eval()
+    whole = whole_layers(model, TOKENS, ["query", "weights"])
     with repsim.harvest(
         model, [TOKENS], tmp_path / "a.h5", layers="query,weights", pooling="avg", examples=N
     ) as store:
@@ -331,7 +324,7 @@ UNKNOWN = {
         "1",
     ),
     "capsules, of positions and groups of channels": (
-        lambda: Of(
+        lambda: Net(
             lambda self, x: self.out(
                 self.conv(x).view(len(x), 2, 4, 16).permute(0, 1, 3, 2).reshape(len(x), 32, 4)
             ),
@@ -342,7 +335,7 @@ UNKNOWN = {
         "out",
     ),
     "inverses of square matrices": (
-        lambda: Of(
+        lambda: Net(
             lambda self, x: self.out(torch.linalg.inv(self.layer(x) + 9 * torch.eye(5))),
             layer=nn.Linear(8, 5),
             out=nn.Identity(),
@@ -351,17 +344,17 @@ UNKNOWN = {
         "out",
     ),
     "a new tensor that is filled in another order": (
-        lambda: Of(filled, layer=nn.Linear(8, 5), out=nn.Identity()),
+        lambda: Net(filled, layer=nn.Linear(8, 5), out=nn.Identity()),
         TOKENS,
         "out",
     ),
     "other values in place of a tensor's own": (
-        lambda: Of(replaced, layer=nn.Linear(8, 5), out=nn.Identity()),
+        lambda: Net(replaced, layer=nn.Linear(8, 5), out=nn.Identity()),
         TOKENS,
         "out",
     ),
     "spectra": (
-        lambda: Of(lambda self, x: self.out(torch.fft.rfft(x, dim=1).real), out=nn.ReLU()),
+        lambda: Net(lambda self, x: self.out(torch.fft.rfft(x, dim=1).real), out=nn.ReLU()),
         TOKENS,
         "out",
     ),
@@ -370,9 +363,8 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("case", UNKNOWN)
 def test_where_nothing_says_averages_are_refused_until_told(case: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
     make, inputs, layer = UNKNOWN[case]
-    model = make().eval()
+    model = made(make)
 
     def store(pooling: str) -> repsim.ActivationStore:
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"
@@ -383,9 +375,7 @@ def test_where_nothing_says_averages_are_refused_until_told(case: str, tmp_path:
             store(pooling)
         assert "\n" not in str(found.value)
         assert f"'{layer}=channels_last+avg,*=avg'" in str(found.value)
-    with Capture(model, [layer]) as capture:
-        model(inputs)
-        whole = capture.take()[layer]
+    whole = whole_layers(model, inputs, [layer])[layer]
     with store("none") as kept, store("project:7") as projected:
         assert kept[layer].shape == whole.shape
         assert projected[layer].shape == (N, 7)
@@ -425,7 +415,7 @@ def test_foreign_code_ends_the_trace_until_a_module_says_more(tmp_path: Path) ->
         def forward(ctx: Any, x: Tensor) -> Tensor:
             return torch.from_numpy(2 * x.numpy())
 
-    model = Of(
+    model = Net(
         lambda self, x: self.norm(self.act(Twice.apply(self.conv(x)))),
         conv=nn.Conv2d(3, 4, 3),
         act=nn.ReLU(),

@@ -14,6 +14,7 @@ import torch
 from driving import run_command
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
+from toy_network import Net
 
 import repsim
 from repsim.activations import ImageLoader, compare, head_features, layer_null_spaces, trace
@@ -25,18 +26,9 @@ torch.manual_seed(0)
 X = torch.randn(12, 6)
 
 
-class Net(nn.Module):
+def net(forward: Callable[..., Any], **parts: nn.Module) -> Net:
     """A network with a part, and a forward that is given."""
-
-    def __init__(self, forward: Callable[..., Any], **parts: nn.Module) -> None:
-        super().__init__()
-        self.part = nn.Sequential(nn.Linear(6, 5), nn.ReLU())
-        for name, part in parts.items():
-            setattr(self, name, part)
-        self.compute = forward
-
-    def forward(self, x: Tensor) -> Any:
-        return self.compute(self, x)
+    return Net(forward, part=nn.Sequential(nn.Linear(6, 5), nn.ReLU()), **parts)
 
 
 def fault(run: Callable[[], Any]) -> str:
@@ -148,7 +140,7 @@ NETWORKS: list[tuple[Callable[..., Any], dict[str, nn.Module], str]] = [
 def test_an_error_of_a_network_is_one_line(
     tmp_path: Path, forward: Callable[..., Any], parts: dict[str, nn.Module], message: str
 ) -> None:
-    found = fault(lambda: harvested(Net(forward, **parts), X.split(4), tmp_path))
+    found = fault(lambda: harvested(net(forward, **parts), X.split(4), tmp_path))
     begin = r"^Net does not run on the first batch \(examples '0' to '3', inputs \(4, 6\) torch.f"
     assert re.search(begin, found)
     assert re.search(message.replace("HERE", r"tests/test_faults.py:\d+"), found)
@@ -174,7 +166,7 @@ def test_an_embedding_says_that_it_has_fewer_rows(tmp_path: Path) -> None:
 
 def test_an_error_of_a_later_batch_names_it_and_its_examples(tmp_path: Path) -> None:
     batches = [(X[:4], None, "abcd"), (X[4:8], None, "efgh"), (99 * X[8:].abs(), None, "ijkl")]
-    found = fault(lambda: harvested(Net(large_values), batches, tmp_path))
+    found = fault(lambda: harvested(net(large_values), batches, tmp_path))
     assert found.startswith("Net does not run on batch 3 (examples 'i' to 'l', inputs (4, 6)")
     assert "ValueError: values above 50; the batches before it passed" in found
 
@@ -210,7 +202,7 @@ def test_a_hook_of_the_user_is_named(tmp_path: Path) -> None:
     def look(module: nn.Module, inputs: Any, output: Tensor) -> None:
         raise KeyError("seen")
 
-    model = Net(large_values)
+    model = net(large_values)
     model.part[1].register_forward_hook(look)
     found = fault(lambda: harvested(model, X.split(4), tmp_path))
     assert re.search(r"in a hook of layer 'part.1' \(ReLU\), at .*:\d+: KeyError: 'seen'", found)
@@ -296,7 +288,7 @@ def test_a_part_that_is_run_by_its_forward_method_is_told_from_one_that_is_not(
     def forward(net: Net, x: Tensor) -> Tensor:
         return net.part.forward(x)
 
-    model = Net(forward, idle=nn.ReLU())
+    model = net(forward, idle=nn.ReLU())
     for layer, reason in (
         ("part", "was run by its forward method, which hooks do not see: call the module itself"),
         ("idle", "was not called by the network's forward"),
@@ -350,7 +342,7 @@ def test_gradients_within_a_forward_are_allowed_and_recorded(tmp_path: Path) -> 
 
 
 def test_a_store_without_gradients_does_not_mention_them(tmp_path: Path) -> None:
-    with harvested(Net(large_values), X.split(4), tmp_path) as store:
+    with harvested(net(large_values), X.split(4), tmp_path) as store:
         assert store.provenance()["allowed"] == {"randomness": False, "batch": False}
 
 
@@ -447,7 +439,7 @@ def test_a_profiler_of_the_user_is_left_alone() -> None:
     sys.setprofile(lambda *call: calls.append(call[1]))
     try:
         before = sys.getprofile()
-        assert "part" in trace(Net(large_values), X, ["part"])
+        assert "part" in trace(net(large_values), X, ["part"])
         assert sys.getprofile() is before
     finally:
         sys.setprofile(None)
@@ -479,7 +471,7 @@ def test_texts_that_fail_or_are_endless(tmp_path: Path, error: Exception, text: 
     def forward(net: Net, x: Tensor) -> Tensor:
         raise error
 
-    found = fault(lambda: harvested(Net(forward), [X], tmp_path))
+    found = fault(lambda: harvested(net(forward), [X], tmp_path))
     assert found.endswith(text)
     assert len(found) < 600
 
@@ -504,7 +496,7 @@ def test_what_is_no_loader_is_said(tmp_path: Path) -> None:
 def test_errors_of_our_own_code_keep_their_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = Net(large_values)
+    model = net(large_values)
     with pytest.raises(TypeError):
         harvested(model, ImageLoader(None), tmp_path)  # type: ignore[arg-type]
     monkeypatch.setattr("repsim.activations.capture.hooks.owned", None)

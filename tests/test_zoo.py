@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import rnn
 from torch.utils.data import DataLoader, IterableDataset
+from toy_network import Net
 
 import repsim
 from repsim.errors import RepsimError
@@ -66,19 +67,6 @@ def over_first(x: Tensor) -> Tensor:
 
 def over_last(x: Tensor) -> Tensor:
     return x.mean(-1)
-
-
-class Net(nn.Module):
-    """Modules by name, and a forward."""
-
-    def __init__(self, forward: Callable[..., Any], **modules: nn.Module) -> None:
-        super().__init__()
-        self._forward = forward
-        for name, module in modules.items():
-            self.add_module(name, module)
-
-    def forward(self, x: Tensor) -> Any:
-        return self._forward(self, x)
 
 
 # --- networks
