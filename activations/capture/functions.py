@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.batches import as_type, batch_size, inputs_of, pick
+from repsim.activations.capture.differences import differing, rounding, strict
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import Layers
@@ -22,14 +23,8 @@ from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
 from repsim.devices import default_memory
 from repsim.errors import CaptureError
 
-#: A difference beyond this share of a layer's spread is no rounding in float32.
-ROUNDING = 1e-4
-
 #: A difference beyond this share is no rounding in any type.
 _PLAIN = 0.25
-
-#: Units in the last place by which rounding alone may change a layer, where nothing wider can tell.
-_UNITS = 16
 
 _WIDER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64}
 
@@ -121,7 +116,7 @@ def check_function(
     with same_random_numbers(model), running(model, batch, grad=allowed.grad):
         try:
             shown = replace(_shown(model, batch, layers, allowed, kept), axes=axes or {})
-            found = _judged(model, shown, layers, allowed, kept, _strict)
+            found = _judged(model, shown, layers, allowed, kept, strict)
             if found is not None and not _certain(found):
                 found = _judged_in_wider(model, shown, layers, allowed, kept)
             if found is not None:
@@ -198,10 +193,10 @@ def _judged(
 
     kept.restore()
     first = see(shown.examples)
-    again = _differing(first, see(shown.examples), tolerance)
+    again = differing(first, see(shown.examples), tolerance)
     kept.restore()
     if again is not None:
-        anew = _differing(first, see(shown.examples), tolerance)
+        anew = differing(first, see(shown.examples), tolerance)
         kind, (layer, share) = ("state", again) if anew is None else ("random", anew)
         free = allowed.random if kind == "random" else allowed.batch
         return None if free else _Found(kind, layer, share)
@@ -232,7 +227,7 @@ def _depends(
     tolerance: Callable[[Tensor], float],
 ) -> _Found | None:
     """The first layer that gives examples other values among others."""
-    found = _differing(
+    found = differing(
         {name: each[list(places)] for name, each in first.items() if each.shape[:1] == (n,)},
         {name: each for name, each in others.items() if each.shape[:1] == (len(places),)},
         tolerance,
@@ -240,58 +235,7 @@ def _depends(
     return None if found is None else _Found("batch", *found)
 
 
-# --- differences
-
-
-def _differing(
-    a: Mapping[str, Tensor], b: Mapping[str, Tensor], tolerance: Callable[[Tensor], float]
-) -> tuple[str, float] | None:
-    """The first layer whose values differ by more than rounding, and by which share of its spread.
-
-    Values of sizes that depend on the batch, such as its longest text, are compared as far as both
-    reach.
-    """
-    if set(a) != set(b):
-        return "", float("inf")
-    for name, values in a.items():
-        x, y = _corner(values, b[name]), _corner(b[name], values)
-        off = largest_difference(x, y)
-        if off > tolerance(values):
-            spread = _spread(values)
-            return name, off / spread if spread else float("inf")
-    return None
-
-
-def _corner(x: Tensor, like: Tensor) -> Tensor:
-    sizes = (min(pair) for pair in zip(x.shape, like.shape, strict=False))
-    return x[tuple(slice(size) for size in sizes)]
-
-
-def largest_difference(x: Tensor, y: Tensor) -> float:
-    """The largest difference of two values of a layer; infinite where the shapes differ."""
-    if x.shape != y.shape:
-        return float("inf")
-    a, b = x.cpu().double(), y.cpu().double()
-    equal = (a == b) | (a.isnan() & b.isnan())
-    off = (a - b).abs().masked_fill(equal, 0).nan_to_num(nan=float("inf"))
-    return float(off.max()) if off.numel() else 0.0
-
-
-def _spread(x: Tensor) -> float:
-    values = x.cpu().double()
-    values = values[values.isfinite()]
-    return float(values.std(correction=0)) if values.numel() else 0.0
-
-
-def _strict(x: Tensor) -> float:
-    return ROUNDING * _spread(x)
-
-
-def rounding(x: Tensor) -> float:
-    """A bound on the rounding of a layer from its number type, where no wider one can tell."""
-    finite = x[x.isfinite()]
-    largest = float(finite.abs().max()) if finite.numel() else 0.0
-    return max(_strict(x), _UNITS * torch.finfo(x.dtype).eps * largest)
+# --- a wider type
 
 
 def _certain(found: _Found) -> bool:
@@ -308,7 +252,7 @@ def _judged_in_wider(
         copied = _copy(model, wider)
         wide = replace(shown, examples=as_type(shown.examples, wider))
         with Unchanged(copied) as state:
-            return _judged(copied, wide, layers, allowed, state, _strict)
+            return _judged(copied, wide, layers, allowed, state, strict)
     return _judged(model, shown, layers, allowed, kept, rounding)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import unnamed
 from repsim.activations.capture.batches import dictionary_of, pick
-from repsim.activations.capture.functions import largest_difference, rounding
+from repsim.activations.capture.differences import largest_difference, rounding
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.masks import Mask
 from repsim.activations.capture.modules import Layers

@@ -18,7 +18,7 @@ from repsim.activations.capture.batches import (
     head,
     is_by_example,
 )
-from repsim.activations.capture.functions import ROUNDING, largest_difference
+from repsim.activations.capture.differences import ROUNDING, largest_difference, spread
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.masks import Mask, kind_of, masks_in
 
@@ -266,9 +266,7 @@ def _effect(before: Tensor, after: Tensor) -> float:
     """The largest difference as a share of the spread."""
     if not before.numel():
         return 0.0
-    off, spread = largest_difference(before, after), before.double()
-    spread = spread[spread.isfinite()]
-    scale = float(spread.std(correction=0)) if spread.numel() else 0.0
+    off, scale = largest_difference(before, after), spread(before)
     return off / scale if scale else off
 
 

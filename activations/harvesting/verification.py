@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import FIRST
 from repsim.activations.capture.batches import to_device
+from repsim.activations.capture.differences import largest_difference, rounding
 from repsim.activations.capture.digests import batch_digests, input_digests
 from repsim.activations.capture.faults import running
-from repsim.activations.capture.functions import Allowed, largest_difference, rounding
+from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.harvesting.rows import HarvestRows
 from repsim.activations.store.reader import ActivationStore
