@@ -6,8 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -76,12 +75,44 @@ class _Shown:
     Attributes:
         examples: three, or the whole batch of a network that does not run on three.
         places: in ``examples``, of those that make up each further batch.
-        axes: the axis of examples of each layer; the first of others.
     """
 
     examples: Any
     places: Sequence[Sequence[int]]
-    axes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A network that is shown examples.
+
+    Attributes:
+        model: not wrapped, where it is to run.
+        layers: addresses, or addresses by name.
+        allowed: what is no reason to refuse.
+        kept: the state of the network, to which it is brought back.
+        axes: the axis of examples of each layer; the first of others.
+    """
+
+    model: nn.Module
+    layers: Layers
+    allowed: Allowed
+    kept: Unchanged
+    axes: Mapping[str, int]
+
+    def see(self, batch: Any) -> dict[str, Tensor]:
+        """The values that the layers give for a batch, of those that run, in order of execution.
+
+        The examples come first, from the axis where each layer has them.
+        """
+        found: dict[str, Tensor] = {}
+
+        def keep(layer: str, values: Tensor) -> None:
+            found[layer] = values.movedim(self.axes.get(layer, 0), 0).clone()
+
+        capture = Capture(self.model, self.layers, reduce=keep, grad=self.allowed.grad)
+        with self.kept.watching(), capture:
+            run(self.model, batch)
+        return found
 
 
 def check_function(
@@ -115,28 +146,26 @@ def check_function(
         return
     with same_random_numbers(model), running(model, batch, grad=allowed.grad):
         try:
-            shown = replace(_shown(model, batch, layers, allowed, kept), axes=axes or {})
-            found = _judged(model, shown, layers, allowed, kept, strict)
+            network = _Network(model, layers, allowed, kept, axes or {})
+            shown = _shown(network, batch)
+            found = _judged(network, shown, strict)
             if found is not None and not _certain(found):
-                found = _judged_in_wider(model, shown, layers, allowed, kept)
+                found = _judged_in_wider(network, shown)
             if found is not None:
-                culprit = _culprit(model, shown, found, allowed, kept)
-                raise _refusal(culprit, _is_sequence(batch))
+                raise _refusal(_culprit(network, shown, found), _is_sequence(batch))
         finally:
             kept.restore()
 
 
-# --- what is shown
+# --- examples that are shown
 
 
-def _shown(
-    model: nn.Module, batch: Any, layers: Layers, allowed: Allowed, kept: Unchanged
-) -> _Shown:
+def _shown(network: _Network, batch: Any) -> _Shown:
     n = batch_size(batch)
     if n > 3:
         three = pick(batch, (0, n // 2, n - 1))
         with suppress(Exception):  # the whole batch will tell
-            _values(model, three, layers, allowed, kept)
+            network.see(three)
             return _among(three, 3)
     return _among(batch, n)
 
@@ -156,65 +185,55 @@ def _among(examples: Any, n: int) -> _Shown:
 # --- passes
 
 
-def _values(
-    model: nn.Module,
-    batch: Any,
-    layers: Layers,
-    allowed: Allowed,
-    kept: Unchanged,
-    axes: Mapping[str, int] = MappingProxyType({}),
-) -> dict[str, Tensor]:
-    """The values that the layers give for a batch, of those that run, in order of execution.
-
-    The examples come first, from the axis where each layer has them.
-    """
-    found: dict[str, Tensor] = {}
-
-    def keep(layer: str, values: Tensor) -> None:
-        found[layer] = values.movedim(axes.get(layer, 0), 0).clone()
-
-    with kept.watching(), Capture(model, layers, reduce=keep, grad=allowed.grad):
-        run(model, batch)
-    return found
-
-
 def _judged(
-    model: nn.Module,
-    shown: _Shown,
-    layers: Layers,
-    allowed: Allowed,
-    kept: Unchanged,
-    tolerance: Callable[[Tensor], float],
+    network: _Network, shown: _Shown, tolerance: Callable[[Tensor], float]
 ) -> _Found | None:
     """The first layer that is no function of the example, and is not allowed to be none."""
-
-    def see(batch: Any) -> dict[str, Tensor]:
-        return _values(model, batch, layers, allowed, kept, shown.axes)
-
-    kept.restore()
-    first = see(shown.examples)
-    again = differing(first, see(shown.examples), tolerance)
-    kept.restore()
+    network.kept.restore()
+    first = network.see(shown.examples)
+    again = differing(first, network.see(shown.examples), tolerance)
+    network.kept.restore()
     if again is not None:
-        anew = differing(first, see(shown.examples), tolerance)
-        kind, (layer, share) = ("state", again) if anew is None else ("random", anew)
-        free = allowed.random if kind == "random" else allowed.batch
-        return None if free else _Found(kind, layer, share)
-    if allowed.batch:
-        return None
+        anew = differing(first, network.see(shown.examples), tolerance)
+        return _changing(again, anew, network.allowed)
+    return None if network.allowed.batch else _among_others(network, shown, first, tolerance)
+
+
+def _changing(
+    again: tuple[str, float], anew: tuple[str, float] | None, allowed: Allowed
+) -> _Found | None:
+    """A layer that differs when it is shown the same again, unless that is allowed.
+
+    Args:
+        again: the layer and the share of its spread, after the first pass.
+        anew: the same, once the network is back in the state before it; None where it agrees.
+        allowed: what is no reason to refuse.
+    """
+    if anew is None:
+        return None if allowed.batch else _Found("state", *again)
+    return None if allowed.random else _Found("random", *anew)
+
+
+def _among_others(
+    network: _Network,
+    shown: _Shown,
+    first: Mapping[str, Tensor],
+    tolerance: Callable[[Tensor], float],
+) -> _Found | None:
+    """The first layer that depends on the other examples of a batch."""
     for places in shown.places:
-        others = _seen_or_none(see, pick(shown.examples, places))
-        kept.restore()
+        others = _seen_or_none(network, pick(shown.examples, places))
+        network.kept.restore()
         found = others and _depends(first, others, places, batch_size(shown.examples), tolerance)
         if found:
             return found
     return None
 
 
-def _seen_or_none(see: Callable[[Any], dict[str, Tensor]], batch: Any) -> dict[str, Tensor] | None:
+def _seen_or_none(network: _Network, batch: Any) -> dict[str, Tensor] | None:
     """The values of a batch; None where the network does not run on so few examples."""
     try:
-        return see(batch)
+        return network.see(batch)
     except Exception:
         return None
 
@@ -243,20 +262,18 @@ def _certain(found: _Found) -> bool:
     return _PLAIN < found.share < float("inf") or not found.layer
 
 
-def _judged_in_wider(
-    model: nn.Module, shown: _Shown, layers: Layers, allowed: Allowed, kept: Unchanged
-) -> _Found | None:
+def _judged_in_wider(network: _Network, shown: _Shown) -> _Found | None:
     """The judgement of a copy of the network in a wider number type, else by a bound."""
     with suppress(Exception):  # one that cannot be copied, or that names its type within
-        wider = _WIDER[_type_of(model, shown)]
-        copied = _copy(model, wider)
+        wider = _WIDER[_type_of(network.model)]
+        copied = _copy(network.model, wider)
         wide = replace(shown, examples=as_type(shown.examples, wider))
         with Unchanged(copied) as state:
-            return _judged(copied, wide, layers, allowed, state, strict)
-    return _judged(model, shown, layers, allowed, kept, rounding)
+            return _judged(replace(network, model=copied, kept=state), wide, strict)
+    return _judged(network, shown, rounding)
 
 
-def _type_of(model: nn.Module, shown: _Shown) -> torch.dtype:
+def _type_of(model: nn.Module) -> torch.dtype:
     """The narrowest floating-point type of a network's parameters; float32 without any."""
     kinds = {each.dtype for each in model.parameters() if each.is_floating_point()}
     return min(kinds, key=lambda kind: torch.finfo(kind).bits) if kinds else torch.float32
@@ -278,14 +295,13 @@ def _copy(model: nn.Module, kind: torch.dtype) -> nn.Module:
 # --- refusals
 
 
-def _culprit(
-    model: nn.Module, shown: _Shown, found: _Found, allowed: Allowed, kept: Unchanged
-) -> _Found:
+def _culprit(network: _Network, shown: _Shown, found: _Found) -> _Found:
     """The first of all modules of the network that does what one of the chosen layers does."""
-    allowed = Allowed(random=found.kind == "batch", grad=allowed.grad)
+    allowed = Allowed(random=found.kind == "batch", grad=network.allowed.grad)
+    every = replace(network, layers=["type:Module"], allowed=allowed)
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # modules without a tensor are of no interest here
-        first = _judged(model, shown, ["type:Module"], allowed, kept, rounding)
+        first = _judged(every, shown, rounding)
         if first is not None and first.kind == found.kind and first.layer:
             return first
     return found
