@@ -23,10 +23,11 @@ from repsim.activations.analyses.augmentation import (
     find_augmentation,
 )
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
-from repsim.activations.analyses.minibatch import NetworkSide, about, moved, place, stream
+from repsim.activations.analyses.minibatch import NetworkSide, about, moved, stream
 from repsim.activations.analyses.tables import map_column, map_notes
 from repsim.activations.capture.faults import At
 from repsim.activations.capture.functions import Allowed
+from repsim.activations.capture.modules import place
 from repsim.activations.harvesting.loaders import ShuffledLoader
 from repsim.ambient import full_precision
 from repsim.configuration import setting

@@ -27,11 +27,10 @@ from repsim.activations.capture.batches import batch_size, to_device
 from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
-from repsim.activations.capture.modules import modules_of, unwrap
+from repsim.activations.capture.modules import device_of, modules_of, unwrap
 from repsim.activations.capture.reading import read
 from repsim.activations.capture.rowwise import check_examples_first
 from repsim.activations.capture.unchanged import Unchanged
-from repsim.activations.harvesting.heads import head_device
 from repsim.activations.harvesting.loaders import ImageLoader, as_loader, examples_in
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.activations.harvesting.sampling import check_rows
@@ -131,7 +130,7 @@ def layer_null_spaces(
         NonFiniteError: NaN or infinity in what a layer reads.
     """
     network = unwrap(network)
-    target = float64_device(head_device(network) if device is None else device)
+    target = float64_device(device_of(network) if device is None else device)
     network.to(target)
     modules = _layers_of(network, layers)
     sources = {"all": (as_loader(loader), _Classes.of(labels))}

@@ -34,7 +34,6 @@ from repsim.activations.capture.reducing import Reducer, reduced_shape
 from repsim.activations.capture.tracing import addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.token_rows import TokenRows, token_rows
-from repsim.devices import find_device
 from repsim.errors import DegenerateError
 from repsim.measures import MinibatchCKA
 from repsim.measures.kernels import KernelLike
@@ -209,12 +208,6 @@ def stream(
         raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
     networks = (tuple(side.digest for side in sides if side.digest),)
     return replace(engine.compute(name_a=names[0], name_b=names[1]), networks=networks)
-
-
-def place(model: nn.Module, device: torch.device | str | None) -> torch.device:
-    """``device``, or where the network lies."""
-    first = next(iter(model.parameters()), torch.empty(0))
-    return first.device if device is None else find_device(device)
 
 
 def moved(loader: Iterable[Any], device: torch.device) -> Iterator[Any]:

@@ -25,11 +25,12 @@ from repsim.activations.analyses.augmentation import (
     find_augmentation,
 )
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
-from repsim.activations.analyses.minibatch import NetworkSide, moved, place, stream
+from repsim.activations.analyses.minibatch import NetworkSide, moved, stream
 from repsim.activations.analyses.tables import certainty, map_notes, map_title
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis, BatchAxisLike
 from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.layer_masks import MaskRules
+from repsim.activations.capture.modules import place
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.harvesting.loaders import ShuffledLoader, batches_in
 from repsim.ambient import full_precision

@@ -17,7 +17,7 @@ from repsim.activations.capture.batches import as_type, batch_size, inputs_of, p
 from repsim.activations.capture.differences import differing, rounding, strict
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.hooks import Capture
-from repsim.activations.capture.modules import Layers
+from repsim.activations.capture.modules import Layers, device_of
 from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
 from repsim.devices import default_memory
 from repsim.errors import CaptureError
@@ -286,8 +286,7 @@ def _copy(model: nn.Module, kind: torch.dtype) -> nn.Module:
         MemoryError: there is no room for it.
     """
     numbers = sum(each.numel() for each in (*model.parameters(), *model.buffers()))
-    device = next(model.parameters(), torch.empty(0)).device
-    if numbers * kind.itemsize > default_memory(device):
+    if numbers * kind.itemsize > default_memory(device_of(model)):
         raise MemoryError
     return copy.deepcopy(model).to(kind)
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.parameter import is_lazy
 
+from repsim.devices import find_device
 from repsim.errors import CaptureError, UsageError
 from repsim.layers import Address, fits, split_patterns, unknown_layer
 
@@ -50,6 +51,16 @@ def unwrap(model: nn.Module) -> nn.Module:
         if isinstance(inner, nn.Module):
             return unwrap(inner)
     return model
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of a network's parameters; the CPU without any."""
+    return next(iter(model.parameters()), torch.empty(0)).device
+
+
+def place(model: nn.Module, device: torch.device | str | None) -> torch.device:
+    """``device``, or where the network lies."""
+    return device_of(model) if device is None else find_device(device)
 
 
 def check_unscripted(model: nn.Module) -> None:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from repsim.activations.capture.modules import device_of
+
 #: Values without a state of their own.
 _PLAIN: tuple[type, ...] = (
     str,
@@ -26,8 +28,10 @@ _PLAIN: tuple[type, ...] = (
     type,
     torch.dtype,
     torch.device,
+    types.FunctionType,
+    types.MethodType,
+    types.ModuleType,
 )
-_PLAIN = (*_PLAIN, types.FunctionType, types.MethodType, types.ModuleType)
 
 _CONTAINERS = (MutableMapping, list, tuple, set, deque)
 
@@ -120,7 +124,7 @@ def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[A
 @contextmanager
 def same_random_numbers(model: nn.Module) -> Iterator[None]:
     """Leave the generators of torch (CPU and the network's device), NumPy and Python alone."""
-    device = next(model.parameters(), torch.empty(0)).device
+    device = device_of(model)
     with ExitStack() as stack:
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002

@@ -13,14 +13,13 @@ from repsim.activations.capture.batches import to_device
 from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
+from repsim.activations.capture.modules import place
 from repsim.activations.capture.reading import read
 from repsim.activations.capture.rowwise import check_examples_first
 from repsim.activations.capture.unchanged import Unchanged
-from repsim.activations.harvesting.heads import head_device
 from repsim.activations.harvesting.loaders import as_loader, examples_in
 from repsim.activations.harvesting.sampling import check_rows
 from repsim.ambient import full_precision
-from repsim.devices import find_device
 from repsim.errors import UsageError
 from repsim.progress import Progress, silent
 
@@ -50,7 +49,7 @@ def layer_features(
         UsageError: no such layer, or no images.
         CaptureError: the network does not run on the images, or is no function of the image.
     """
-    target = head_device(network) if device is None else find_device(device)
+    target = place(network, device)
     network.to(target)
     loader = as_loader(images, BATCH)
     check_rows(loader)

@@ -27,7 +27,7 @@ from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.layer_masks import LayerMasks, MaskRules
-from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.modules import place, unwrap
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.reading import attribute, read
 from repsim.activations.capture.shifted import warn_of_shifted_positions
@@ -49,7 +49,6 @@ from repsim.activations.store.reader import ActivationStore
 from repsim.activations.store.unfinished import provenance_of
 from repsim.activations.store.writer import StoreWriter, write_store
 from repsim.ambient import full_precision
-from repsim.devices import find_device
 from repsim.errors import StoreError, UsageError
 from repsim.files import refuse_existing
 from repsim.networks.weights import network_digest
@@ -146,7 +145,7 @@ def harvest(
     chosen = _chosen_axis(path, batch_axis, resume and not overwrite)
     n = count_examples(loader, examples)
     model = unwrap(model)
-    target = _device_of(model) if device is None else find_device(device)
+    target = place(model, device)
     sampling = sampling_of(loader)
     recorded: dict[str, Any] = {
         "repsim": __version__,
@@ -240,7 +239,7 @@ def plan_harvest(
     n = count_examples(loader, examples)
     chosen = None if batch_axis is None else BatchAxis(batch_axis)
     model, allowed = unwrap(model), Allowed(allow_random, allow_batch, allow_grad)
-    target = _device_of(model) if device is None else find_device(device)
+    target = place(model, device)
     given = to_device(_first(read(loader)), target)
     axis = find_batch_axis(chosen, model.to(target), given, grad=allow_grad)
     axis = axis.beside({*reduce.masks, *told.names})
@@ -384,10 +383,6 @@ def _finished(
             "pass --overwrite to replace it",
         )
     return store
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    return next(iter(model.parameters()), torch.empty(0)).device
 
 
 def _linear_heads(model: nn.Module, layers: list[str]) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ from repsim.activations.capture.batches import to_device
 from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
-from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.modules import place, unwrap
 from repsim.activations.capture.reading import read
 from repsim.activations.capture.rowwise import check_examples_first
 from repsim.activations.capture.unchanged import Unchanged
@@ -101,7 +101,7 @@ def head_features(
     """
     head = linear_head(network)
     network = unwrap(network)
-    target = head_device(network) if device is None else find_device(device)
+    target = place(network, device)
     network.to(target)
     loader = as_loader(images, batch_size)
     check_rows(loader)
@@ -124,11 +124,6 @@ def head_features(
     if not blocks:
         raise UsageError("the loader gave no images; expected at least one")
     return torch.cat(blocks)
-
-
-def head_device(network: nn.Module) -> torch.device:
-    """The device of a network's parameters."""
-    return next(iter(network.parameters()), torch.empty(0)).device
 
 
 def _input_of_head(network: nn.Module, batch: Any, features: int, grad: bool) -> Tensor:
