@@ -13,10 +13,9 @@ from driving import run_command
 from repsim.data import find_set
 from repsim.data.sets.two_digits import TwoDigits
 from repsim.figures.papers import find_paper
-from repsim.figures.papers.engine import Folder, Reproduction
+from repsim.figures.papers.engine import Folder, Reproduction, rank_correlation
 from repsim.figures.papers.engine.page import write_page
 from repsim.figures.papers.engine.report import collect
-from repsim.figures.papers.song2017.heads import correlation
 from repsim.figures.papers.song2017.published import (
     ACCURACY,
     PROBABILITIES,
@@ -35,7 +34,7 @@ def test_published_numbers_are_where_they_belong() -> None:
     assert (ACCURACY[0.0, 0.9], ACCURACY[0.9, 0.9]) == (86, 71)
     assert (ACCURACY[0.0, 0.0], ACCURACY[0.9, 0.0], ACCURACY[0.8, 0.0]) == (62, 63, 59)
     assert (SIGNAL[0.0, 0.9], SIGNAL[0.0, 0.5], SIGNAL[0.5, 0.8]) == (2.60, 0.90, 2.07 / 2)
-    assert round(correlation(list(SIGNAL.values()), list(ACCURACY.values())), 3) == 0.934
+    assert round(rank_correlation(list(SIGNAL.values()), list(ACCURACY.values())), 3) == 0.934
     assert round(WITH["CNN"] - WITHOUT["CNN"], 1) == -16.4
 
 
@@ -69,8 +68,8 @@ def test_the_small_grid_has_what_its_claims_need() -> None:
 
 
 def test_a_correlation_of_what_does_not_vary_is_missing() -> None:
-    assert math.isnan(correlation([1, 1, 1], [1, 2, 3]))
-    assert correlation([1, 2, 3], [2, 4, 9]) == 1
+    assert math.isnan(rank_correlation([1, 1, 1], [1, 2, 3]))
+    assert rank_correlation([1, 2, 3], [2, 4, 9]) == 1
 
 
 @pytest.mark.slow

@@ -11,7 +11,9 @@ from repsim.figures.papers.engine.findings import Number
 from repsim.figures.papers.engine.folder import Folder
 from repsim.figures.papers.engine.found import Found
 from repsim.figures.papers.engine.panels import BANDS, mean_line, mean_of
-from repsim.figures.papers.engine.paper import Paper, Reproduction, settings_table
+from repsim.figures.papers.engine.paper import Paper, Reproduction
+from repsim.figures.papers.engine.statistics import mean_over, rank_correlation
+from repsim.figures.papers.engine.tables import mean_columns, settings_table
 
 __all__ = [
     "BANDS",
@@ -27,9 +29,12 @@ __all__ = [
     "analysis",
     "exactly",
     "grid",
+    "mean_columns",
     "mean_line",
     "mean_of",
+    "mean_over",
     "over_seeds",
+    "rank_correlation",
     "settings_table",
     "several",
 ]

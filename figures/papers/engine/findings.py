@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from repsim.confidence import mean_interval
-from repsim.jackknife import Networks, fewest, network_interval
+from repsim.figures.papers.engine.statistics import mean_over
+from repsim.jackknife import Networks, fewest
 
 Side = Literal["above", "below"]
 
@@ -60,10 +60,7 @@ class Finding:
     @property
     def shown(self) -> str:
         """The value with its interval, as people read it."""
-        if math.isnan(self.value):
-            return ""
-        interval = "" if math.isnan(self.low) else f" ({self.low:.3g} to {self.high:.3g})"
-        return f"{self.value:.3g}{interval}"
+        return "" if math.isnan(self.value) else with_interval(self.value, self.low, self.high)
 
     @property
     def wanted(self) -> str:
@@ -76,6 +73,11 @@ class Finding:
             key: "" if isinstance(value, float) and math.isnan(value) else value
             for key, value in vars(self).items()
         } | {"side": self.side or ""}
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """A number with its interval, if it has one, as people read it."""
+    return f"{value:.3g}" if math.isnan(low) else f"{value:.3g} ({low:.3g} to {high:.3g})"
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,7 @@ class Number:
 
     def interval(self) -> tuple[float, float, float]:
         """Its mean, and the ends of its 95 % interval over networks."""
-        made = (
-            network_interval(self.values, self.networks)
-            if self.networks
-            else mean_interval(self.values)
-        )
-        value, low, high = map(float, made)
+        value, low, high = map(float, mean_over(self.values, self.networks))
         return value, low, high
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from repsim.confidence import mean_interval
 from repsim.figures.panels.lines import Line
-from repsim.jackknife import Networks, network_interval
+from repsim.figures.papers.engine.statistics import mean_over
+from repsim.jackknife import Networks
 from repsim.results.figure import Look
 
 #: The meaning of bands and whiskers, for captions.
@@ -28,8 +26,7 @@ def mean_line(
     Where values are of pairs of networks, ``networks`` has the names of both, as ``Found.networks``
     gives them.
     """
-    rows = np.array(values, dtype=float)
-    value, low, high = network_interval(rows, networks) if networks else mean_interval(rows)
+    value, low, high = mean_over(values, networks)
     return Line(label, value.tolist(), low.tolist(), high.tolist(), look, group)
 
 

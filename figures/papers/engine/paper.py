@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from repsim.configuration import plain, settings_of
 from repsim.errors import UsageError, choices
 from repsim.figures.papers.engine.claims import Judged
 from repsim.figures.papers.engine.computation import Computation, Source
@@ -218,21 +217,6 @@ class Reproduction:
                 for step in reversed(runs)  # the first of each method has the last word
             },
         }
-
-
-def settings_table(trainings: Mapping[str, Training], leave: Iterable[str] = ()) -> Rows:
-    """The settings of some runs beside each other, but for seeds and where they were trained."""
-    configs = {name: step.config for name, step in trainings.items()}
-    deciding = dict.fromkeys(
-        each.name
-        for config in configs.values()
-        for each in settings_of(type(config))
-        if each.decides and each.name not in {"seed", *leave}
-    )
-    return [
-        {"setting": key, **{name: plain(getattr(each, key, "")) for name, each in configs.items()}}
-        for key in deciding
-    ]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import spearmanr
 
-from repsim.figures.papers.engine import Found, Number, Run, exactly, over_seeds
+from repsim.figures.papers.engine import (
+    Found,
+    Number,
+    Run,
+    exactly,
+    over_seeds,
+    rank_correlation,
+)
 from repsim.figures.papers.grigg2021 import layers as at
 from repsim.figures.papers.grigg2021.analyses import (
     ACROSS,
@@ -145,7 +151,7 @@ def simclr_nears_the_classes(found: Found) -> Values:
 def probes_rise(found: Found, run: Run, method: str) -> Values:
     layers = _layers(found)
     curves = [at.accuracies(curve, layers) for curve in found[PROBES[run]]]
-    return [float(spearmanr(range(len(layers)), each)[0]) for each in curves]
+    return [rank_correlation(range(len(layers)), each) for each in curves]
 
 
 @over_seeds(

@@ -11,9 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
-from repsim.figures.papers.engine import Claim, Found, Judged, Number, exactly, over_seeds
+from repsim.figures.papers.engine import (
+    Claim,
+    Found,
+    Judged,
+    Number,
+    exactly,
+    over_seeds,
+    rank_correlation,
+)
 from repsim.figures.papers.engine.findings import Judgement, Side
 from repsim.figures.papers.mao2022.analyses import SHIFTS
 from repsim.figures.papers.mao2022.heads import CONVERGED, PAPERS, by_removed, gaps
@@ -196,8 +203,8 @@ def _shown(values: Sequence[float]) -> str:
 
 
 def _correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's; 0 where nothing varies, as of a gap that is the same everywhere."""
-    return float(spearmanr(x, y)[0]) if len(set(y)) > 1 else 0.0
+    """Spearman's; 0 of a gap that is the same everywhere."""
+    return rank_correlation(x, y) if len(set(y)) > 1 else 0.0
 
 
 def beside(claim: Claim) -> Claim:

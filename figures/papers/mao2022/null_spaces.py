@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from repsim.confidence import mean_interval
 from repsim.figures.papers.engine import Claim, Found, Number, over_seeds, several
+from repsim.figures.papers.engine.findings import with_interval
 from repsim.figures.papers.engine.found import Missing
 from repsim.figures.papers.mao2022.analyses import NULL_SPACES
 from repsim.figures.papers.mao2022.runs import removed_in
@@ -278,10 +278,10 @@ def noise_in_row_space(found: Found, noise: str, centred: str) -> Values:
 def _centred(found: Found, noise: str) -> str:
     """The mean share of a noise about its mean, in words."""
     try:
-        value, low, high = mean_interval(values_of(found, D, "noise_share_centred", "row", noise))
+        values = values_of(found, D, "noise_share_centred", "row", noise)
     except Missing:
         return "not measured"
-    return f"{value:.3g}" if low != low else f"{value:.3g} ({low:.3g} to {high:.3g})"
+    return with_interval(*Number(values).interval())
 
 
 # --- Corollaries 1 to 4

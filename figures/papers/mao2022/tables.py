@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from repsim.confidence import mean_interval
-from repsim.figures.papers.engine import Found, settings_table
+from repsim.figures.papers.engine import Found, mean_columns, settings_table
 from repsim.figures.papers.mao2022.heads import CONVERGED, PAPERS, gaps, of_controls, of_heads
 from repsim.figures.papers.mao2022.null_spaces import noises_in, reports_of
 from repsim.figures.papers.mao2022.published import published
@@ -40,16 +38,11 @@ def table_2(found: Found) -> Rows:
 def _line(found: Found, place: int, removed: int, head: str) -> dict[str, Any]:
     row: dict[str, Any] = {"removed": removed, "head": head}
     for name in NAMES:
-        row |= _interval(name, of_heads(found, name, removed, head))
+        row |= mean_columns(name, of_heads(found, name, removed, head))
         row |= _theirs(found, name, place, head)
-    row |= _interval("difference", gaps(found, head)[place])
+    row |= mean_columns("difference", gaps(found, head)[place])
     row |= _theirs(found, "difference", place, head)
-    return row | _interval("untrained", of_controls(found, head))
-
-
-def _interval(name: str, values: Sequence[float]) -> dict[str, float]:
-    value, low, high = (float(each) for each in mean_interval(values))
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+    return row | mean_columns("untrained", of_controls(found, head))
 
 
 def _theirs(found: Found, name: str, place: int, head: str) -> dict[str, Any]:
@@ -79,7 +72,7 @@ def _shares(found: Found, name: str, noise: str) -> dict[str, float]:
     row: dict[str, float] = {}
     for column, (quantity, part) in _NOISE.items():
         values = [each.value(quantity, part, noise) for each in reports_of(found, name)]
-        row |= _interval(column, values)
+        row |= mean_columns(column, values)
     return row
 
 

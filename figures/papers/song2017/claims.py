@@ -5,12 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from repsim import signal
-from repsim.figures.papers.engine import Found, Judged, Number, exactly, over_seeds
+from repsim.figures.papers.engine import (
+    Found,
+    Judged,
+    Number,
+    exactly,
+    over_seeds,
+    rank_correlation,
+)
 from repsim.figures.papers.song2017.analyses import CONTROLS, GRID, SIGNALS, SOLVERS
 from repsim.figures.papers.song2017.heads import (
     cells,
     changes,
-    correlation,
     entry_of,
     of_cell,
     of_extractor,
@@ -75,9 +81,9 @@ def signal_predicts(found: Found, head: str) -> Number:
     known = cells(found)
     rows = np.transpose([of_cell(found, *cell, head=head) for cell in known])
     bits = [signal(*cell) for cell in known]
-    theirs = correlation([SIGNAL[cell] for cell in ACCURACY], list(ACCURACY.values()))
+    theirs = rank_correlation([SIGNAL[cell] for cell in ACCURACY], list(ACCURACY.values()))
     return Number(
-        [correlation(bits, row) for row in rows],
+        [rank_correlation(bits, row) for row in rows],
         published=f"{theirs:.3f}" if head == "SGD" else "",
         note=f"over {len(known)} cells; 100 in the paper",
     )
@@ -155,7 +161,7 @@ def decoded_before(found: Found, head: str) -> Number:
     values = []
     for place, known in enumerate(before):
         after = [entry_of(found[GRID[cell]][place], head=head).per_class for cell in cells(found)]
-        values.append(float(np.nanmean([correlation(known, each) for each in after])))
+        values.append(float(np.nanmean([rank_correlation(known, each) for each in after])))
     return Number(
         values,
         note="networks of a seed start alike in all cells, so that decodability before training "

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from repsim import signal
-from repsim.confidence import mean_interval
 from repsim.figures.panels.bars import Bars, Mark
 from repsim.figures.panels.diagram import Box, Diagram
 from repsim.figures.panels.matrix import Matrix
-from repsim.figures.papers.engine import Found
+from repsim.figures.papers.engine import Found, mean_over
 from repsim.figures.papers.song2017.analyses import CHANGES, INPUTS, SIGNALS, SOLVERS
 from repsim.figures.papers.song2017.heads import of_cell, of_control, of_extractor
 from repsim.figures.papers.song2017.published import ACCURACY, WITH, WITHOUT
@@ -156,7 +155,7 @@ def signals(found: Found) -> FigureData:
 
 def _series(label: str, values: Sequence[Sequence[float]]) -> Series:
     """Bars of means over seeds, with their intervals where there are several seeds."""
-    mean, low, high = mean_interval(np.transpose(values))
+    mean, low, high = mean_over(np.transpose(values))
     if np.isnan(low).all():
         return Series(label, mean.tolist())
     return Series(label, mean.tolist(), low.tolist(), high.tolist())

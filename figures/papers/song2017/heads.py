@@ -1,12 +1,10 @@
-"""Accuracies of new heads, in per cent, and their correlations over the grid."""
+"""Accuracies of new heads, in per cent."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from repsim.figures.papers.engine import Found
 from repsim.figures.papers.engine.declared import AnalysisOf
@@ -55,8 +53,3 @@ def changes(found: Found, name: str, shown: str = TEXT[0], head: str = TEXT[1]) 
 def cells(found: Found) -> list[tuple[float, float]]:
     """The cells of the grid, on the image set at hand."""
     return list(product(*cells_of(found)))
-
-
-def correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's; NaN where nothing varies."""
-    return float(spearmanr(x, y)[0]) if len(np.unique(x)) > 1 < len(np.unique(y)) else float("nan")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
 from repsim import signal
-from repsim.confidence import mean_interval
-from repsim.figures.papers.engine import Found, settings_table
+from repsim.figures.papers.engine import Found, mean_columns, settings_table
 from repsim.figures.papers.song2017.analyses import INPUTS, SOLVERS
 from repsim.figures.papers.song2017.heads import TEXT, cells, of_cell, of_control, of_extractor
 from repsim.figures.papers.song2017.published import ACCURACY, WITH, WITHOUT
@@ -24,9 +22,9 @@ def extractors(found: Found) -> Rows:
             "extractor": name,
             "head reads": shown,
             "solver": head,
-            **_interval("with", of_extractor(found, name, shown, head)),
+            **mean_columns("with", of_extractor(found, name, shown, head)),
             **_theirs("with", WITH[name], (shown, head)),
-            **_interval("without", of_control(found, name, shown, head)),
+            **mean_columns("without", of_control(found, name, shown, head)),
             **_theirs("without", WITHOUT[name], (shown, head)),
         }
         for name, shown, head in product(EXTRACTORS, INPUTS, SOLVERS)
@@ -40,17 +38,12 @@ def grid(found: Found) -> Rows:
             "keep": keep,
             "copy": copy,
             "signal (bits)": signal(keep, copy),
-            **_interval("SGD", of_cell(found, keep, copy)),
+            **mean_columns("SGD", of_cell(found, keep, copy)),
             **_theirs("SGD", ACCURACY[keep, copy], TEXT),
-            **_interval("L-BFGS", of_cell(found, keep, copy, head="L-BFGS")),
+            **mean_columns("L-BFGS", of_cell(found, keep, copy, head="L-BFGS")),
         }
         for keep, copy in cells(found)
     ]
-
-
-def _interval(name: str, values: Sequence[float]) -> dict[str, float]:
-    value, low, high = (float(each) for each in mean_interval(values))
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def _theirs(name: str, value: float, of: tuple[str, str]) -> dict[str, Any]:
