@@ -6,6 +6,7 @@ import numpy as np
 
 from repsim import signal
 from repsim.figures.papers.engine import (
+    Claim,
     Found,
     Judged,
     Number,
@@ -15,6 +16,8 @@ from repsim.figures.papers.engine import (
 )
 from repsim.figures.papers.song2017.analyses import CONTROLS, GRID, SIGNALS, SOLVERS
 from repsim.figures.papers.song2017.heads import (
+    TEXT,
+    bits_of,
     cells,
     changes,
     entry_of,
@@ -68,7 +71,7 @@ def unsupervised_helps(found: Found, name: str, head: str) -> Number:
 def on_par(found: Found, name: str, head: str) -> Number:
     gaps = np.subtract(of_extractor(found, name, head=head), of_extractor(found, "AE", head=head))
     theirs = abs(WITH[name] - WITH["AE"])
-    return Number(list(np.abs(gaps)), published=f"{theirs:.2f}" if head == "SGD" else "")
+    return Number(list(np.abs(gaps)), published=_theirs(head, theirs, ".2f"))
 
 
 @over_seeds(
@@ -84,7 +87,7 @@ def signal_predicts(found: Found, head: str) -> Number:
     theirs = rank_correlation([SIGNAL[cell] for cell in ACCURACY], list(ACCURACY.values()))
     return Number(
         [rank_correlation(bits, row) for row in rows],
-        published=f"{theirs:.3f}" if head == "SGD" else "",
+        published=_theirs(head, theirs, ".3f"),
         note=f"over {len(known)} cells; 100 in the paper",
     )
 
@@ -105,7 +108,7 @@ def _published_gain(keep: float, copy: float) -> float:
     above=10.0,
 )
 def labels_teach(found: Found, head: str) -> Number:
-    theirs = f"{_published_gain(0.0, 0.9):g}" if head == "SGD" else ""
+    theirs = _theirs(head, _published_gain(0.0, 0.9), "g")
     return Number(list(_gains(found, 0.0, 0.9, head)), published=theirs)
 
 
@@ -113,7 +116,7 @@ def _competition(found: Found, copy: float, head: str) -> Number:
     most = cells_of(found)[0][-1]
     ours = _gains(found, most, copy, head) - 0.5 * _gains(found, 0.0, copy, head)
     theirs = _published_gain(most, copy) - 0.5 * _published_gain(0.0, copy)
-    return Number(list(ours), published=f"{theirs:g}" if head == "SGD" else "")
+    return Number(list(ours), published=_theirs(head, theirs, "g"))
 
 
 @over_seeds(
@@ -146,7 +149,7 @@ def next_to_nothing(found: Found, head: str) -> Number:
     above=0.0,
 )
 def no_competition(found: Found, name: str, given: str) -> list[float]:
-    return [table.rows()[0]["value"] for table in found[SIGNALS[name, given]]]
+    return bits_of(found, name, given)
 
 
 @over_seeds(
@@ -170,19 +173,31 @@ def decoded_before(found: Found, head: str) -> Number:
 
 
 def _change(name: str, head: str) -> str:
-    """The published change of an accuracy; the paper's heads are those by SGD."""
-    return f"{WITH[name] - WITHOUT[name]:.2f}" if head == "SGD" else ""
+    """The published change of an accuracy."""
+    return _theirs(head, WITH[name] - WITHOUT[name], ".2f")
+
+
+def _theirs(head: str, value: float, form: str) -> str:
+    """A published number in a format; the paper's heads are those by SGD."""
+    return format(value, form) if head == TEXT[1] else ""
+
+
+def _by_heads(*claims: Claim) -> list[Claim]:
+    """Each claim by the heads of both solvers."""
+    return [claim.of(head=head) for claim in claims for head in SOLVERS]
 
 
 CLAIMS: tuple[Judged, ...] = (
     closed_form,
-    *(labels_destroy.of(head=head) for head in SOLVERS),
-    *(unsupervised_helps.of(name=n, head=head) for n in ("AE", "GAN", "WGAN") for head in SOLVERS),
-    *(on_par.of(name=name, head=head) for name in ("GAN", "WGAN") for head in SOLVERS),
-    *(signal_predicts.of(head=head) for head in SOLVERS),
-    *(labels_teach.of(head=head) for head in SOLVERS),
-    *(features_compete.of(head=head) for head in SOLVERS),
-    *(next_to_nothing.of(head=head) for head in SOLVERS),
+    *_by_heads(
+        labels_destroy,
+        *(unsupervised_helps.of(name=name) for name in ("AE", "GAN", "WGAN")),
+        *(on_par.of(name=name) for name in ("GAN", "WGAN")),
+        signal_predicts,
+        labels_teach,
+        features_compete,
+        next_to_nothing,
+    ),
     *(no_competition.of(name=name, given=given) for name, given in SIGNALS),
-    *(decoded_before.of(head=head) for head in SOLVERS),
+    *_by_heads(decoded_before),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,11 @@ from repsim.figures.panels.diagram import Box, Diagram
 from repsim.figures.panels.matrix import Matrix
 from repsim.figures.papers.engine import Found, mean_over
 from repsim.figures.papers.song2017.analyses import CHANGES, INPUTS, SIGNALS, SOLVERS
-from repsim.figures.papers.song2017.heads import of_cell, of_control, of_extractor
+from repsim.figures.papers.song2017.heads import bits_of, of_cell, of_control, of_extractor
 from repsim.figures.papers.song2017.published import ACCURACY, WITH, WITHOUT
 from repsim.figures.papers.song2017.runs import EXTRACTORS, cells_of
 from repsim.figures.series import Series
-from repsim.results import FigureData
+from repsim.results import FigureData, SimilarityMap
 
 
 def figure_1(found: Found) -> FigureData:
@@ -46,7 +47,7 @@ def _phase(title: str, label: str, state: str) -> Diagram:
 
 
 def heatmaps(found: Found) -> FigureData:
-    ours = _matrix(found, "accuracy (%), ours", lambda *cell: _mean(of_cell(found, *cell)), 1)
+    ours = _matrix(found, "accuracy (%), ours", lambda *cell: np.mean(of_cell(found, *cell)), 1)
     theirs = _matrix(found, "accuracy (%), published", lambda *cell: ACCURACY[cell], 0)
     bits = _matrix(found, "signal (bits)", signal, 2)
     return found.figure(
@@ -58,9 +59,7 @@ def heatmaps(found: Found) -> FigureData:
     )
 
 
-def _matrix(
-    found: Found, title: str, value: Callable[[float, float], float], digits: int
-) -> Matrix:
+def _matrix(found: Found, title: str, value: Callable[[float, float], Any], digits: int) -> Matrix:
     keeps, copies = cells_of(found)
     return Matrix(
         title,
@@ -114,12 +113,10 @@ def heads(found: Found) -> FigureData:
 
 
 def halves(found: Found) -> FigureData:
-    sides = ("left", "right")
-    values = {
-        side: [[_diagonal(result, side) for result in found[CHANGES[name]]] for name in EXTRACTORS]
-        for side in sides
-    }
-    series = [_series(f"{side} half", values[side]) for side in sides]
+    series = [
+        _series(f"{side} half", [_with_untrained(found, name, side) for name in EXTRACTORS])
+        for side in ("left", "right")
+    ]
     return found.figure(
         "Halves",
         "Linear CKA (unbiased) of each half's features after training with those of the same half "
@@ -129,20 +126,17 @@ def halves(found: Found) -> FigureData:
     )
 
 
-def _diagonal(result: object, side: str) -> float:
-    """CKA of a half after training with the same half before."""
-    values, layers_a, layers_b = result.unbiased, result.layers_a, result.layers_b  # type: ignore[attr-defined]
-    return float(values[list(layers_a).index(side), list(layers_b).index(side)])
+def _with_untrained(found: Found, name: str, side: str) -> list[float]:
+    """CKA of a half after training with the same half before, for each seed."""
+    maps: list[SimilarityMap] = found[CHANGES[name]]
+    return [float(each.select((side,), (side,)).unbiased[0, 0]) for each in maps]
 
 
 def signals(found: Found) -> FigureData:
     names = list(dict.fromkeys(name for name, _ in SIGNALS))
     words = {"none": "the right half alone", "left": "given the left half"}
     series = [
-        _series(
-            label,
-            [[t.rows()[0]["value"] for t in found[SIGNALS[name, given]]] for name in names],
-        )
+        _series(label, [bits_of(found, name, given) for name in names])
         for given, label in words.items()
     ]
     return found.figure(
@@ -159,10 +153,6 @@ def _series(label: str, values: Sequence[Sequence[float]]) -> Series:
     if np.isnan(low).all():
         return Series(label, mean.tolist())
     return Series(label, mean.tolist(), low.tolist(), high.tolist())
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
 
 
 def _seeds(found: Found) -> str:

@@ -1,4 +1,4 @@
-"""Accuracies of new heads, in per cent."""
+"""Numbers of the results: accuracies of new heads, in per cent, and bits of signals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import numpy as np
 
 from repsim.figures.papers.engine import Found
 from repsim.figures.papers.engine.declared import AnalysisOf
-from repsim.figures.papers.song2017.analyses import CONTROLS, GRID, HEADS, INPUTS, SOLVERS
+from repsim.figures.papers.song2017.analyses import (
+    CONTROLS,
+    GRID,
+    HEADS,
+    INPUTS,
+    SIGNALS,
+    SOLVERS,
+)
 from repsim.figures.papers.song2017.runs import cells_of
 from repsim.results import ProbeCurve, ProbeEntry
 
@@ -48,6 +55,11 @@ def changes(found: Found, name: str, shown: str = TEXT[0], head: str = TEXT[1]) 
     return list(
         np.subtract(of_extractor(found, name, shown, head), of_control(found, name, shown, head))
     )
+
+
+def bits_of(found: Found, name: str, given: str) -> list[float]:
+    """Bits that the right half adds about real and generated images, for each seed."""
+    return [table.rows()[0]["value"] for table in found[SIGNALS[name, given]]]
 
 
 def cells(found: Found) -> list[tuple[float, float]]:

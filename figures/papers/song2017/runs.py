@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
-from repsim.figures.papers.engine import Found, Run
+from repsim.figures.papers.engine import Found, Run, grid
 from repsim.figures.papers.song2017.published import PROBABILITIES
 
 #: The clean, uncorrelated pairs of each scale: what everything is judged on.
@@ -58,16 +57,16 @@ def _classifier(name: str, keep: float, copy: float, only: tuple[str, ...] = ())
     )
 
 
+def _cell(keep: float, copy: float) -> Run:
+    """The CNN of a cell, trained on the image sets whose grid has it."""
+    only = tuple(data for data, (keeps, copies) in GRID.items() if keep in keeps and copy in copies)
+    return _classifier(f"cnn-keep-{keep}-copy-{copy}", keep, copy, only)
+
+
 #: CNNs by the probabilities that a left digit is kept and that a label is copied.
-CELLS = {
-    (keep, copy): _classifier(
-        f"cnn-keep-{keep}-copy-{copy}",
-        keep,
-        copy,
-        tuple(data for data, (keeps, copies) in GRID.items() if keep in keeps and copy in copies),
-    )
-    for keep, copy in product(PROBABILITIES, PROBABILITIES)
-}
+CELLS = grid(_cell, keep=PROBABILITIES, copy=PROBABILITIES)
+
+_LENGTH: dict[str, Any] = {"small": {"epochs": 20, "generator": 16}, "long": {"epochs": 20}}
 
 #: Extractors of clean, uncorrelated pairs, by their names in the paper's table.
 EXTRACTORS = {
@@ -78,23 +77,10 @@ EXTRACTORS = {
         **_NETWORK,
         code=160,
         tiny={**_TINY, "code": 16},
-        small={"epochs": 20, "generator": 16},
-        long={"epochs": 20},
+        **_LENGTH,
     ),
-    "GAN": Run(
-        "gan",
-        **_NETWORK,
-        tiny=_TINY_GAN,
-        small={"epochs": 20, "generator": 16},
-        long={"epochs": 20},
-    ),
-    "WGAN": Run(
-        "wgan",
-        **_NETWORK,
-        tiny=_TINY_GAN,
-        small={"epochs": 20, "generator": 16},
-        long={"epochs": 20},
-    ),
+    "GAN": Run("gan", **_NETWORK, tiny=_TINY_GAN, **_LENGTH),
+    "WGAN": Run("wgan", **_NETWORK, tiny=_TINY_GAN, **_LENGTH),
 }
 
 #: The same networks before training.
