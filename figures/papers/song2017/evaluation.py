@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from repsim.activations.analyses.base import Analysis, Context, Inputs, Part
 from repsim.activations.analyses.probe import parse_solver, probe_entry
 from repsim.activations.harvesting.features import BATCH, layer_features
@@ -13,7 +15,7 @@ from repsim.activations.harvesting.loaders import ImageLoader
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.configuration import Config, setting
 from repsim.devices import find_device
-from repsim.probes import probe
+from repsim.probes import ProbeResult, probe
 from repsim.results import ProbeCurve
 
 
@@ -39,35 +41,19 @@ class Evaluation(Analysis[EvaluationConfig]):
     def compute(self, inputs: Inputs, context: Context) -> ProbeCurve:
         (extractor,) = inputs.extractors
         config, network = self.config, extractor.load()
-        sides = []
-        for part in ("train", "test"):
-            images = inputs.images[part].choose(config.target)
-            loader = ImageLoader(images, BATCH)
-            rows = layer_features(network, loader, config.layers, device=context.device)
-            sides.append((rows, images.labels, images))
-        (seen, labels, train), (held, held_labels, test) = sides
+        train, test = (inputs.images[part].choose(config.target) for part in ("train", "test"))
+        seen, held = (
+            layer_features(network, ImageLoader(each, BATCH), config.layers, device=context.device)
+            for each in (train, test)
+        )
+        device = find_device(context.device)
         entries = []
         for depth, layer in enumerate(config.layers):
+            x, x_test = (rows[layer].to(device) for rows in (seen, held))
+            about = {"network": inputs.names[0], "layer": layer, "depth": depth}
             for solver in config.solver:
-                name, schedule = parse_solver(solver)
-                found = probe(
-                    seen[layer].to(find_device(context.device)),
-                    labels,
-                    test_features=held[layer].to(find_device(context.device)),
-                    test_labels=held_labels,
-                    solver=name,  # type: ignore[arg-type]
-                    schedule=schedule,
-                )
-                entries.append(
-                    probe_entry(
-                        found,
-                        network=inputs.names[0],
-                        layer=layer,
-                        depth=depth,
-                        features=seen[layer].shape[1],
-                        solver=solver,
-                    )
-                )
+                found = _judged(solver, x, train.labels, x_test, test.labels)
+                entries.append(probe_entry(found, features=x.shape[1], solver=solver, **about))
         return ProbeCurve(
             entries=entries,
             classes=len(train.classes),
@@ -85,3 +71,18 @@ class Evaluation(Analysis[EvaluationConfig]):
     def seconds(self, sizes: Mapping[str, int]) -> float:
         probes = len(self.config.layers) * len(self.config.solver)
         return 1 + probes * sizes["train"] / 2500
+
+
+def _judged(
+    solver: str, x: Tensor, labels: Tensor | None, x_test: Tensor, test_labels: Tensor | None
+) -> ProbeResult:
+    """A new head, trained by a solver with its schedule and judged on held-out rows."""
+    name, schedule = parse_solver(solver)
+    return probe(
+        x,
+        labels,
+        test_features=x_test,
+        test_labels=test_labels,
+        solver=name,  # type: ignore[arg-type]
+        schedule=schedule,
+    )
