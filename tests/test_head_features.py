@@ -53,14 +53,8 @@ def images() -> ImageSet:
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
-    """True for equal weights, and statistics that are equal but for rounding: they are measured."""
     ours, theirs = a.state_dict(), b.state_dict()
-    return list(ours) == list(theirs) and all(
-        torch.allclose(ours[key], theirs[key], rtol=1e-4, atol=1e-6)
-        if "running_" in key
-        else torch.equal(ours[key], theirs[key])
-        for key in ours
-    )
+    return list(ours) == list(theirs) and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
 @pytest.mark.parametrize("method", SETTINGS)

@@ -196,6 +196,18 @@ def test_a_run_without_statistics_gets_them_once(
     assert same(copied.sides(), run.sides())
 
 
+def test_runs_that_begin_with_the_same_weights_have_statistics_of_their_own(tmp_path: Path) -> None:
+    others: tuple[dict[str, Any], ...] = {"split": "train[400:800]"}, {"statistics_batches": 3}, {}
+    runs = [
+        trained(tmp_path / str(k), "gan", epochs=0, save_every=(0,), batch_size=40, **each)
+        for k, each in enumerate(others)
+    ]
+    assert len({each.digest(0) for each in runs}) == 1
+    kept_sides._IN_MEMORY.clear()
+    for each in runs:
+        assert same(each.sides(0), each.sides())  # the second are of training
+
+
 def test_where_nothing_can_be_written_they_stay_in_memory(
     run: Run, copied: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

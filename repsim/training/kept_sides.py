@@ -19,8 +19,8 @@ from repsim.training.sides import Sides, measure_sides
 
 FORMAT = "repsim-statistics"
 
-#: Statistics that were made in this process, by what they are of.
-_IN_MEMORY: dict[str, Sides] = {}
+#: Statistics that were made in this process, by their networks and images.
+_IN_MEMORY: dict[tuple[str, ...], Sides] = {}
 
 
 def save_sides(path: Path, sides: Sides, checkpoint: str) -> None:
@@ -67,7 +67,7 @@ def read_sides(path: Path, checkpoint: str) -> Sides | None:
 
 
 def kept_or_made(path: Path, checkpoint: str, make: Callable[[], Sides]) -> Sides:
-    """Statistics from their file, else made and kept there, or in memory if that cannot be written.
+    """Statistics from their file, else made and kept there, if it can be written.
 
     Args:
         path: of the file.
@@ -76,17 +76,17 @@ def kept_or_made(path: Path, checkpoint: str, make: Callable[[], Sides]) -> Side
     """
     found = read_sides(path, checkpoint)
     if found is None:
-        found = made_once(checkpoint, make)
+        found = make()
         with suppress(OSError):  # of a folder that cannot be written to
             save_sides(path, found, checkpoint)
     return found
 
 
-def made_once(key: str, make: Callable[[], Sides]) -> Sides:
+def made_once(key: tuple[str, ...], make: Callable[[], Sides]) -> Sides:
     """Statistics that are made once in a process.
 
     Args:
-        key: tells what they are of.
+        key: tells their networks, the images and the settings from others.
         make: gives them.
     """
     if key not in _IN_MEMORY:

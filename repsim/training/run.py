@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -347,22 +347,37 @@ class Run:
         return kept_or_made(
             self.statistics_of(epoch),
             self.digest(epoch),
-            lambda: self._measured(self.load_method(epoch), data_dir),
+            lambda: self._measured("trained", epoch, lambda: self.load_method(epoch), data_dir),
         )
 
     def _initial_sides(self, epoch: int | None, data_dir: str | os.PathLike[str] | None) -> Sides:
         """Statistics of the networks before training, for the images of the trained generators."""
 
-        def make() -> Sides:
+        def make() -> Method:
             method, before = self.load_method(epoch), self.build()
             method.networks |= {name: before.networks[name].eval() for name in method.extractors}
-            return self._measured(method, data_dir)
+            return method
 
-        return made_once(f"initial {self.digest(epoch)}", make)
+        return self._measured("initial", epoch, make, data_dir)
 
-    def _measured(self, method: Method, data_dir: str | os.PathLike[str] | None) -> Sides:
-        trained_on = self.describe().get("trained_on", {})
-        return measure_again(self.name, method, trained_on, data_dir)
+    def _measured(
+        self,
+        kind: str,
+        epoch: int | None,
+        make: Callable[[], Method],
+        data_dir: str | os.PathLike[str] | None,
+    ) -> Sides:
+        """Statistics of the networks that ``make`` gives, measured once in a process.
+
+        A checkpoint alone does not tell them from others: before training, the runs of one seed
+        have the same weights, whatever their images and settings.
+        """
+
+        def measure() -> Sides:
+            trained_on = self.describe().get("trained_on", {})
+            return measure_again(self.name, make(), trained_on, data_dir)
+
+        return made_once((kind, self.digest(epoch), sha256(self.path / "config.json")), measure)
 
     def load_method(self, epoch: int | None = None) -> Method:
         """The method with all its networks as trained, in evaluation mode, on the CPU.
