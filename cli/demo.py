@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from repsim.results import NullSpaceReport, ProbeCurve, SimilarityMap
     from repsim.training.run import Run
 
-#: What the networks must reach for the figures to mean anything: fractions of held-out images.
+#: Accuracies on held-out images below which the figures would mean nothing.
 SUPERVISED_BAR = 0.95
 SIMCLR_BAR = 0.90
 

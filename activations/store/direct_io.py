@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-#: What addresses, offsets and sizes are multiples of in a direct write.
+#: Addresses, offsets and sizes in a direct write are multiples of this.
 ALIGNMENT = 4096
 
 #: Below this a write goes through the cache.

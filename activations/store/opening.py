@@ -28,11 +28,11 @@ from repsim.activations.store.format import (
 from repsim.data.targets import LABEL
 from repsim.errors import StoreError
 
-#: How a global heap of HDF5 begins, and the bytes in which ``_check_heaps`` looks for some.
+#: The beginning of a global heap of HDF5, and the bytes in which ``_check_heaps`` looks for some.
 _HEAP = b"GCOL\1\0\0\0"
 _LOOKED_AT = 1 << 20
 
-#: What compression can reach at best (deflate); a file that claims more is not honest.
+#: The best ratio of compression (deflate); a file that claims more is not honest.
 _LARGEST_RATIO = 1100
 
 
