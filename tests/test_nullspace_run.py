@@ -17,6 +17,7 @@ from repsim.activations import ImageLoader
 from repsim.activations.analyses import nullspace as null_space
 from repsim.activations.analyses.layer_nullspace import layer_null_spaces
 from repsim.activations.analyses.nullspace import NOISES, null_space_of_run
+from repsim.activations.harvesting import heads
 from repsim.activations.harvesting.heads import generated_images, head_features, linear_head
 from repsim.data import ImageSet, load
 from repsim.data.noise import Noise
@@ -272,7 +273,7 @@ def test_an_epoch_of_a_series_has_its_own_weights_and_images(
         asked.append(epoch)
         return generated_images(*arrays, epoch=epoch, **options)
 
-    monkeypatch.setattr(null_space, "generated_images", making)
+    monkeypatch.setattr(heads, "generated_images", making)
     run, chosen = runs["gan"], extractor(runs, "gan", 1)
     found = of(chosen, control=False, noises=())
     assert set(asked) == {1}

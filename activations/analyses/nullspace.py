@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +32,7 @@ from repsim.activations.analyses.layer_nullspace import layer_null_spaces
 from repsim.activations.harvesting.calls import logits_both_ways
 from repsim.activations.harvesting.heads import (
     Generated,
-    generated_images,
+    evenly_generated,
     head_features,
     linear_head,
 )
@@ -43,10 +42,11 @@ from repsim.batch_statistics import kept
 from repsim.configuration import setting
 from repsim.data.noise import Noise
 from repsim.devices import find_device
-from repsim.errors import MismatchError, UsageError
+from repsim.errors import UsageError
 from repsim.nullspace import null_space
 from repsim.nullspace.as_trained import calls
 from repsim.nullspace.report import judged, with_layers
+from repsim.probes.splits import check_apart
 from repsim.progress import Progress, silent
 from repsim.results import Alpha, NullSpaceReport
 
@@ -142,12 +142,7 @@ def null_space_of_run(
         UsageError: the network has no linear head, or a noise that is not understood.
         MismatchError: the two parts share images.
     """
-    common = np.intersect1d(train.ids, test.ids)
-    if common.size:
-        raise MismatchError(
-            f"{train.name} {train.split} and {test.name} {test.split} share {common.size} images; "
-            "a probe must be scored on images it has not seen"
-        )
+    check_apart(train, test)
     parsed = [Noise.parse(noise) for noise in noises]
     trained = _Sided.of(extractor.load)
     head = linear_head(trained.real)  # fails before anything takes long
@@ -161,7 +156,7 @@ def null_space_of_run(
         done += 1
         progress(done, steps, what)
 
-    generated = _generated(extractor, len(test), seed, device)
+    generated = evenly_generated(extractor, len(test), seed, device=device)
     steps = 1 + len(networks) * (3 + (generated is not None) + len(parsed) + layers)
     step("generated images")
     shown = layer_images if layers else 0
@@ -301,17 +296,6 @@ def _by_layer(entries: Sequence[NullSpaceEntry]) -> list[NullSpaceEntry]:
 def _whole(images: int) -> int:
     """The most images, of so many, that fill their batches."""
     return images - images % min(_BATCH, images)
-
-
-def _generated(
-    extractor: Extractor, n: int, seed: int, device: torch.device | str
-) -> Generated | None:
-    """About ``n`` images of the run's generators, as many of each."""
-    one = generated_images(extractor.run, 1, seed, epoch=extractor.epoch, device=device)
-    if one is None:
-        return None
-    each = -(-n // len(one.images))
-    return generated_images(extractor.run, each, seed, epoch=extractor.epoch, device=device)
 
 
 def _spread(images: Tensor, n: int) -> Tensor:

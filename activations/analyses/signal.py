@@ -17,20 +17,20 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, TextTable
 from repsim.activations.harvesting.features import BATCH, layer_features
-from repsim.activations.harvesting.heads import generated_images
+from repsim.activations.harvesting.heads import evenly_generated
 from repsim.activations.harvesting.loaders import ImageLoader
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.configuration import setting
 from repsim.devices import find_device
-from repsim.errors import MismatchError, UsageError
+from repsim.errors import UsageError
 from repsim.probes.signal import Signal, measured_signal
+from repsim.probes.splits import check_apart
 from repsim.progress import Progress, silent
 from repsim.results import Table
 
@@ -67,7 +67,7 @@ def signal_of_run(
         extractor: the network.
         train: images that probes learn from.
         test: held-out images.
-        config: which layers, and whether of labels or of real and generated images.
+        config: the layers, and labels or real against generated images.
         device: where the network runs.
         progress: told the images done.
 
@@ -76,12 +76,7 @@ def signal_of_run(
         MismatchError: the two parts share images.
     """
     config = config or Config()
-    common = np.intersect1d(train.ids, test.ids)
-    if common.size:
-        raise MismatchError(
-            f"{train.name} {train.split} and {test.name} {test.split} share {common.size} images; "
-            "a probe must be scored on images it has not seen"
-        )
+    check_apart(train, test)
     made: Sequence[Tensor | None] = (None, None)
     if config.of == "generated":
         made = _generated(extractor, (len(train), len(test)), config.seed, device)
@@ -153,14 +148,12 @@ def _generated(
     extractor: Extractor, sizes: Sequence[int], seed: int, device: torch.device | str
 ) -> list[Tensor]:
     """Generated images, as many as each part has real ones; of all generators alike."""
-    found = generated_images(extractor.run, 1, seed, epoch=extractor.epoch, device=device)
+    total = sum(sizes)
+    found = evenly_generated(extractor, total, seed, device=device)
     if found is None:
         raise UsageError(f"{extractor.label} generates no images; leave out --of generated")
-    generators, total = len(found.images), sum(sizes)
-    each = -(-total // generators)
-    found = generated_images(extractor.run, each, seed, epoch=extractor.epoch, device=device)
-    assert found is not None
-    in_turn = torch.arange(generators * each).view(generators, each).T.flatten()
+    generators = int(found.generator.max()) + 1
+    in_turn = torch.arange(len(found.images)).view(generators, -1).T.flatten()
     return list(found.images[in_turn[:total]].split(list(sizes)))
 
 

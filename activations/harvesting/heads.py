@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ from repsim.errors import CaptureError, NonFiniteError, UsageError
 from repsim.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from repsim.training.run import Run
+    from repsim.training.run import Extractor, Run
 
 #: Images of each generator made at once. What an image is made of depends on it: no option.
 _ROUND = 64
@@ -155,6 +156,18 @@ class Generated(NamedTuple):
 
     images: Tensor
     generator: Tensor
+
+
+def evenly_generated(
+    extractor: Extractor, n: int, seed: int = 0, *, device: torch.device | str = "cpu"
+) -> Generated | None:
+    """At least ``n`` images of the generators of an extractor's run, as many of each as needed.
+
+    The arguments and errors are as for ``generated_images``, at the epoch of the extractor.
+    """
+    make = partial(generated_images, extractor.run, seed=seed, epoch=extractor.epoch, device=device)
+    one = make(1)
+    return None if one is None else make(-(-n // len(one.images)))
 
 
 @settled()
