@@ -149,39 +149,85 @@ def null_space_of_run(
     networks = {"trained": trained}
     if control and extractor.run.config.epochs:
         networks["untrained"] = _Sided.of(extractor.untrained)
-    steps = done = 0
-
-    def step(what: str) -> None:
-        nonlocal done
-        done += 1
-        progress(done, steps, what)
-
     generated = evenly_generated(extractor, len(test), seed, device=device)
-    steps = 1 + len(networks) * (3 + (generated is not None) + len(parsed) + layers)
+    shown = _Shown(train, test, generated, parsed, layer_images if layers else 0, seed, device)
+    step = _Steps(progress, shown.steps(len(networks)))
     step("generated images")
-    shown = layer_images if layers else 0
     reports = {}
     for name, sided in networks.items():
-        report = _report(
-            sided, extractor.label, train, test, generated, parsed, shown, seed, device, step
-        )
-        called = _calls(extractor, sided, test, generated, seed, device)
+        report = _report(sided, extractor.label, shown, step)
+        called = _calls(extractor, sided, shown)
         reports[name] = replace(report, entries=[*report.entries, *called])
+    report = judged(reports["trained"], reports.get("untrained"))
+    alpha = _alpha(extractor) if len(head.weight) == 1 else []
+    return replace(report, alpha=alpha, provenance=_provenance(extractor, shown))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The images of a report, which are the same for each of its networks.
+
+    Attributes:
+        train: images that the probes are trained on.
+        test: held-out images.
+        generated: generated images; None of a run that makes none.
+        noises: of the held-out images.
+        layer_images: images for the layers before the head; 0 leaves these out.
+        seed: of noise, resamples and random subspaces.
+        device: of the networks.
+    """
+
+    train: ImageSet
+    test: ImageSet
+    generated: Generated | None
+    noises: Sequence[Noise]
+    layer_images: int
+    seed: int
+    device: torch.device | str
+
+    def steps(self, networks: int) -> int:
+        """The steps of a report with so many networks; making the images is one."""
+        generated, layers = self.generated is not None, self.layer_images > 0
+        return 1 + networks * (3 + generated + len(self.noises) + layers)
+
+    def labels(self) -> tuple[Tensor | None, Tensor | None]:
+        """The labels of both parts; None of both where one has none."""
+        train, test = self.train.labels, self.test.labels
+        return (None, None) if train is None or test is None else (train, test)
+
+    def makers(self) -> Tensor | None:
+        """The generator of each generated image, where there are several."""
+        if self.generated is None or not int(self.generated.generator.max()):
+            return None
+        return self.generated.generator
+
+
+class _Steps:
+    """Progress by steps: each call is one that is done."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def __call__(self, what: str) -> None:
+        self._done += 1
+        self._progress(self._done, self._total, what)
+
+
+def _provenance(extractor: Extractor, shown: _Shown) -> dict[str, Any]:
+    """The record of a report: its network, its images and their noise."""
     record = extractor_provenance(extractor)
     if "batch_statistics" in record:
         record["batch_statistics"] = extractor.statistics
-    provenance = {
+    layer_images = shown.layer_images and min(len(shown.test), _whole(shown.layer_images))
+    return {
         "network": record,
-        "train": data_provenance(train),
-        "test": data_provenance(test),
-        "noises": [str(noise) for noise in parsed],
-        "generated": 0 if generated is None else len(generated.images),
-        "layer_images": min(len(test), _whole(shown)) if layers else 0,
-        "seed": seed,
+        "train": data_provenance(shown.train),
+        "test": data_provenance(shown.test),
+        "noises": [str(noise) for noise in shown.noises],
+        "generated": 0 if shown.generated is None else len(shown.generated.images),
+        "layer_images": layer_images,
+        "seed": shown.seed,
     }
-    report = judged(reports["trained"], reports.get("untrained"))
-    alpha = _alpha(extractor) if len(head.weight) == 1 else []
-    return replace(report, alpha=alpha, provenance=provenance)
 
 
 @dataclass(frozen=True)
@@ -202,87 +248,80 @@ class _Sided:
         return any(not value.equal(generated[name]) for name, value in real.items())
 
 
-def _report(
-    networks: _Sided,
-    name: str,
-    train: ImageSet,
-    test: ImageSet,
-    generated: Generated | None,
-    noises: Sequence[Noise],
-    layer_images: int,
-    seed: int,
-    device: torch.device | str,
-    step: Callable[[str], None],
-) -> NullSpaceReport:
-    network = networks.real
+def _report(networks: _Sided, name: str, shown: _Shown, step: _Steps) -> NullSpaceReport:
+    """The report on one network."""
+    report = _of_head(networks, name, shown, step)
+    if shown.layer_images:
+        report = with_layers(report, _of_layers(networks, shown))
+        step("other layers")
+    return report
+
+
+def _of_head(networks: _Sided, name: str, shown: _Shown, step: _Steps) -> NullSpaceReport:
+    """The report on the features that feed the head."""
+    network, seed, device = networks.real, shown.seed, shown.device
 
     def features(images: Any, what: str, noise: Noise | None = None) -> Tensor:
         found = head_features(network, images, noise=noise, seed=seed, device=device)
         step(what)
         return found
 
-    loader = ImageLoader(test, 256)
-    head = linear_head(network)
-    known = features(ImageLoader(train, 256), "training images")
+    head, loader = linear_head(network), ImageLoader(shown.test, 256)
+    known = features(ImageLoader(shown.train, 256), "training images")
     held = features(loader, "held-out images")
-    noisy = {noise.name: features(loader, noise.name, noise) for noise in noises}
+    noisy = {noise.name: features(loader, noise.name, noise) for noise in shown.noises}
     made = alike = None
-    if generated is not None:
-        made = head_features(networks.generated, generated.images, device=device)
+    if shown.generated is not None:
+        made = head_features(networks.generated, shown.generated.images, device=device)
         if networks.differ:
-            alike = head_features(network, generated.images, device=device)
+            alike = head_features(network, shown.generated.images, device=device)
         step("generated images")
-    labelled = train.labels is not None and test.labels is not None
-    several = generated is not None and int(generated.generator.max()) > 0
+    labels, test_labels = shown.labels()
     report = null_space(
         known,
         head.weight,
         head.bias,
-        labels=train.labels if labelled else None,
+        labels=labels,
         test_features=held,
-        test_labels=test.labels if labelled else None,
+        test_labels=test_labels,
         generated=made,
-        generated_labels=generated.generator if generated is not None and several else None,
+        generated_labels=shown.makers(),
         generated_alike=alike,
         noisy=noisy,
         seed=seed,
         name=name,
     )
     step("statistics and probes")
-    if layer_images:
-        batch, whole = min(_BATCH, layer_images), _whole(layer_images)
-        some = ImageLoader(test, batch, stop=whole // batch)
-        classes = test.labels[:whole] if labelled and test.labels is not None else None
-        found = layer_null_spaces(network, some, labels=classes, device=device)
-        if generated is not None:
-            seen = _spread(generated.images, layer_images)
-            apart = layer_null_spaces(networks.generated, seen, device=device)
-            found = _by_layer([*found, *(replace(each, group="generated") for each in apart)])
-        report = with_layers(report, found)
-        step("other layers")
     return report
 
 
-def _calls(
-    extractor: Extractor,
-    networks: _Sided,
-    test: ImageSet,
-    generated: Generated | None,
-    seed: int,
-    device: torch.device | str,
-) -> list[NullSpaceEntry]:
+def _of_layers(networks: _Sided, shown: _Shown) -> list[NullSpaceEntry]:
+    """Entries on the layers before the head, those of a layer together."""
+    images, whole = shown.layer_images, _whole(shown.layer_images)
+    batch, (_, labels) = min(_BATCH, images), shown.labels()
+    some = ImageLoader(shown.test, batch, stop=whole // batch)
+    classes = None if labels is None else labels[:whole]
+    found = layer_null_spaces(networks.real, some, labels=classes, device=shown.device)
+    if shown.generated is None:
+        return found
+    seen = _spread(shown.generated.images, images)
+    apart = layer_null_spaces(networks.generated, seen, device=shown.device)
+    return _by_layer([*found, *(replace(each, group="generated") for each in apart)])
+
+
+def _calls(extractor: Extractor, networks: _Sided, shown: _Shown) -> list[NullSpaceEntry]:
     """Entries on the images that a discriminator calls real, as reported and as trained."""
-    run = extractor.run
+    run, generated = extractor.run, shown.generated
     if generated is None or run.judge != extractor.name or not run.has_sides:
         return []
     config: Any = run.config
     found = logits_both_ways(
         {"real": networks.real, "generated": networks.generated},
-        {"real": test.inputs(), "generated": generated.images},
+        {"real": shown.test.inputs(), "generated": generated.images},
         config.batch_size // config.accumulate,
         together=config.passes == "together",
-        seed=seed,
-        device=device,
+        seed=shown.seed,
+        device=shown.device,
     )
     return calls({"all": found["real"], "generated": found["generated"]})
 
