@@ -54,8 +54,9 @@ class ProbePlan:
             the head sees of the features and what it does not.
         label_fractions: shares of each class's training examples.
         seeds: of label fraction, validation split, initialisation and permutation.
-        random_labels: whether to train each probe on permuted labels as well, as a control.
-        pooling: what a probe sees of a map; steps as in harvesting, such as ``avg`` or ``grid:4``.
+        random_labels: train each probe on permuted labels as well, as a control.
+        pooling: reduction of a map before a probe sees it; steps as in harvesting, such as ``avg``
+            or ``grid:4``.
         options: passed on to ``repsim.probe``: ``l2``, ``k``, ``hidden``, ``dropout``.
     """
 
@@ -184,8 +185,9 @@ def probe_layers(
         MismatchError: the stores share examples, or come from different networks.
     """
     plan = plan or ProbePlan()
+    stores = (train, test)
     _check_pair(train, test)
-    for store in (train, test):
+    for store in stores:
         _check_pooling(store, plan.pooling)
     spaces = {
         head["input"]: row_space(torch.from_numpy(head["weight"])) for head in test.heads.values()
@@ -193,43 +195,20 @@ def probe_layers(
     chosen = _chosen(train, layers, plan, spaces)
     axes = stored_axes(train)
     _check_axes(train, axes, chosen, plan.pooling)
+    for store in stores:
+        _check_padding(store, chosen, plan.pooling)
     probes = plan.probes()
-    labels, test_labels = (torch.from_numpy(store.labels) for store in (train, test))
+    labels = [torch.from_numpy(store.labels) for store in stores]
     entries: list[ProbeEntry] = []
     classes = 0
-    for store in (train, test):
-        _check_padding(store, chosen, plan.pooling)
     for layer in chosen:
-        sides = [
-            _features(store, layer, plan.pooling, axes[layer], device).held()
-            for store in (train, test)
-        ]
+        features = [_features(s, layer, plan.pooling, axes[layer], device).held() for s in stores]
+        about = {"network": train.name, "layer": layer, "depth": train.layers.index(layer)}
         for asked in probes:
-            x, x_test = (_component(side, asked["component"], spaces.get(layer)) for side in sides)
-            solver, schedule = parse_solver(asked["solver"])
-            found = probe(
-                x,
-                labels,
-                test_features=x_test,
-                test_labels=test_labels,
-                solver=solver,  # type: ignore[arg-type]
-                schedule=schedule,
-                label_fraction=asked["label_fraction"],
-                random_labels=asked["labels"] == "random",
-                seed=asked["seed"],
-                **plan.options,
-            )
+            parts = [_component(x, asked["component"], spaces.get(layer)) for x in features]
+            found = _probed(parts, labels, asked, plan.options)
             classes = found.classes
-            entries.append(
-                probe_entry(
-                    found,
-                    network=train.name,
-                    layer=layer,
-                    depth=train.layers.index(layer),
-                    features=x.p,
-                    **asked,
-                )
-            )
+            entries.append(probe_entry(found, features=parts[0].p, **about, **asked))
             progress(len(entries), len(chosen) * len(probes), layer)
     return ProbeCurve(
         entries=entries,
@@ -243,6 +222,28 @@ def probe_layers(
             "pooling": plan.pooling,
             "options": plan.options,
         },
+    )
+
+
+def _probed(
+    features: Sequence[Features],
+    labels: Sequence[torch.Tensor],
+    asked: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> ProbeResult:
+    """A probe of a plan, from the features and labels of the training and the held-out part."""
+    solver, schedule = parse_solver(asked["solver"])
+    return probe(
+        features[0],
+        labels[0],
+        test_features=features[1],
+        test_labels=labels[1],
+        solver=solver,  # type: ignore[arg-type]
+        schedule=schedule,
+        label_fraction=asked["label_fraction"],
+        random_labels=asked["labels"] == "random",
+        seed=asked["seed"],
+        **options,
     )
 
 
