@@ -61,6 +61,23 @@ class Job:
         return tuple(each.label for each in self.networks)
 
 
+@dataclass(frozen=True)
+class Request:
+    """The request of a command.
+
+    Attributes:
+        names: of the networks, as they were typed.
+        where: to look them up.
+        context: of the analysis.
+        outlet: of the results; knows the analysis and the part of the images.
+    """
+
+    names: Sequence[str]
+    where: Places
+    context: Context
+    outlet: Outlet
+
+
 # --- from an analysis to a command
 
 
@@ -153,13 +170,13 @@ def _help(kind: type[Analysis[Any]], command: str) -> str:
 # --- the networks
 
 
-def _pair(analysis: Analysis[Any], names: Sequence[str], where: Places) -> Job:
-    found = [find_one(each, where) for each in names]
-    return Job(analysis.with_layers([found[0].layers, found[-1].layers]), found)
+def _pair(asked: Request) -> Job:
+    found = [find_one(each, asked.where) for each in asked.names]
+    return Job(asked.outlet.analysis.with_layers([found[0].layers, found[-1].layers]), found)
 
 
-def _each(analysis: Analysis[Any], names: Sequence[str], where: Places) -> list[Job]:
-    found = find(names, where)
+def _each(asked: Request) -> list[Job]:
+    analysis, found = asked.outlet.analysis, find(asked.names, asked.where)
     if not analysis.reads_stores:
         for each in found:
             each.running()
@@ -168,10 +185,11 @@ def _each(analysis: Analysis[Any], names: Sequence[str], where: Places) -> list[
 
 
 @contextmanager
-def _opened(job: Job, splits: Mapping[str, str | None], where: Places) -> Iterator[Inputs]:
+def _opened(job: Job, asked: Request) -> Iterator[Inputs]:
     """The inputs of a job: activations, or networks and images."""
     from repsim.activations.analyses.base import Inputs
 
+    splits = asked.outlet.splits
     if not job.analysis.reads_stores:
         yield _running(job, splits)
         return
@@ -182,7 +200,7 @@ def _opened(job: Job, splits: Mapping[str, str | None], where: Places) -> Iterat
             stores.append({p: stack.enter_context(each.open(s)) for p, s in parts.items()})
         first = next(iter(splits))
         names = tuple(store[first].name for store in stores)
-        yield Inputs(names=names, stores=tuple(stores), data=where.data)
+        yield Inputs(names=names, stores=tuple(stores), data=asked.where.data)
 
 
 def _running(job: Job, splits: Mapping[str, str | None]) -> Inputs:
@@ -229,71 +247,56 @@ def _run(
     where = Places(runs, data, data_dir, image_size, target, verify=verify, statistics=statistics)
     parts = {part: splits[_split_key(type(analysis), part)] for part in analysis.parts}
     outlet = Outlet(analysis, parts, where.qualifier, style, output, overwrite)
-    context = Context(device, memory)
+    names = references or [each for each in (a, b) if each]
+    asked = Request(names, where, Context(device, memory), outlet)
     if analysis.networks == "pair":
-        job = _pair(analysis, [each for each in (a, b) if each], where)
-        results = [_run_pair(job, parts, where, context, outlet)]
+        results = _run_pair(asked)
     else:
-        jobs = _each(analysis, references, where)
-        run = _run_joined if analysis.joins else _run_each
-        results = run(jobs, references, parts, where, context, outlet)
+        results = (_run_joined if analysis.joins else _run_each)(asked)
     outlet.show(results, as_json=as_json)
 
 
-def _run_pair(
-    job: Job, parts: Mapping[str, str | None], where: Places, context: Context, outlet: Outlet
-) -> Any:
-    with _opened(job, parts, where) as inputs:
-        outlet = outlet.of(job.analysis)
+def _run_pair(asked: Request) -> list[Any]:
+    """The result of two networks that are compared."""
+    job = _pair(asked)
+    with _opened(job, asked) as inputs:
+        outlet = asked.outlet.of(job.analysis)
         names = inputs.names if len(inputs.names) > 1 else inputs.names * 2
         path = outlet.reserve(names)
         with bar(job.analysis.prefix) as progress:
-            result = job.analysis.run(inputs, replace(context, progress=progress))
+            result = job.analysis.run(inputs, replace(asked.context, progress=progress))
     outlet.save(result, path)
-    return result
+    return [result]
 
 
-def _run_each(
-    jobs: Sequence[Job],
-    references: Sequence[str],
-    parts: Mapping[str, str | None],
-    where: Places,
-    context: Context,
-    outlet: Outlet,
-) -> list[Any]:
+def _run_each(asked: Request) -> list[Any]:
     """A result of each network, and the figures of all of them together."""
+    jobs, outlet = _each(asked), asked.outlet
     outlet.check_one_name(len(jobs))
     outlets = [outlet.of(job.analysis) for job in jobs]
     paths = [each.reserve(job.labels) for each, job in zip(outlets, jobs, strict=True)]
     check_paths(paths, [job.networks[0].called for job in jobs])
-    joint = outlet.reserve_joint(references)
+    joint = outlet.reserve_joint(asked.names)
     results = []
     for job, each, path in zip(jobs, outlets, paths, strict=True):
-        results.append(_run_one(job, parts, where, context))
+        results.append(_run_one(job, asked))
         each.save(results[-1], path)
     outlet.save_joint(results, joint)
     return results
 
 
-def _run_joined(
-    jobs: Sequence[Job],
-    references: Sequence[str],
-    parts: Mapping[str, str | None],
-    where: Places,
-    context: Context,
-    outlet: Outlet,
-) -> list[Any]:
+def _run_joined(asked: Request) -> list[Any]:
     """One result of all networks."""
-    path = outlet.reserve(references)
-    found = [_run_one(job, parts, where, context) for job in jobs]
-    result = outlet.analysis.join(found)
+    jobs, outlet = _each(asked), asked.outlet
+    path = outlet.reserve(asked.names)
+    result = outlet.analysis.join([_run_one(job, asked) for job in jobs])
     outlet.save(result, path)
     return [result]
 
 
-def _run_one(job: Job, parts: Mapping[str, str | None], where: Places, context: Context) -> Any:
+def _run_one(job: Job, asked: Request) -> Any:
     with (
-        _opened(job, parts, where) as inputs,
+        _opened(job, asked) as inputs,
         bar(f"{job.analysis.name()} {inputs.names[0]}") as progress,
     ):
-        return job.analysis.run(inputs, replace(context, progress=progress))
+        return job.analysis.run(inputs, replace(asked.context, progress=progress))
