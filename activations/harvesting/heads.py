@@ -8,18 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.arguments import run, warn_of_unused
-from repsim.activations.capture.batches import batch_size as examples_of
-from repsim.activations.capture.batches import to_device
-from repsim.activations.capture.faults import FIRST_BATCH, running
-from repsim.activations.capture.functions import Allowed, check_function
-from repsim.activations.capture.hooks import Capture
-from repsim.activations.capture.modules import place, unwrap
-from repsim.activations.capture.reading import read
-from repsim.activations.capture.rowwise import check_examples_first
-from repsim.activations.capture.unchanged import Unchanged
-from repsim.activations.harvesting.loaders import NoisyLoader, as_loader, examples_in
-from repsim.activations.harvesting.sampling import check_rows
+from repsim.activations.capture.functions import Allowed
+from repsim.activations.capture.modules import unwrap
+from repsim.activations.harvesting.features import by_batch
+from repsim.activations.harvesting.loaders import NoisyLoader, as_loader
 from repsim.ambient import full_precision, settled
 from repsim.data.noise import Noise
 from repsim.devices import find_device
@@ -100,48 +92,32 @@ def head_features(
             no function of the image.
         NonFiniteError: NaN or infinity in the features.
     """
-    head = linear_head(network)
-    network = unwrap(network)
-    target = place(network, device)
-    network.to(target)
+    head, name = linear_head(network), type(unwrap(network)).__name__
     loader = as_loader(images, batch_size)
-    check_rows(loader)
     loader = loader if noise is None else NoisyLoader(loader, noise, seed)
-    total, at = examples_in(loader), FIRST_BATCH
-    blocks: list[Tensor] = []
-    allowed = Allowed(allow_random, allow_batch, allow_grad)
-    with Unchanged(network) as kept:
-        for batch in read(loader):
-            shown = to_device(batch, target)
-            if not blocks:
-                warn_of_unused(network, shown)
-                check_function(network, shown, ["head@input"], allowed, kept)
-            with running(network, shown, at, grad=allow_grad):
-                blocks.append(_input_of_head(network, shown, head.weight.shape[1], allow_grad))
-            if len(blocks) == 1:
-                check_examples_first(network, shown, ["head@input"], kept, grad=allow_grad)
-            at = at.after(batch)
-            progress(at.begin, total or at.begin, "")
-    if not blocks:
-        raise UsageError("the loader gave no images; expected at least one")
+    blocks = by_batch(
+        network,
+        loader,
+        ["head@input"],
+        partial(_input_of_head, name, head.weight.shape[1]),
+        allowed=Allowed(allow_random, allow_batch, allow_grad),
+        device=device,
+        progress=progress,
+    )
     return torch.cat(blocks)
 
 
-def _input_of_head(network: nn.Module, batch: Any, features: int, grad: bool) -> Tensor:
-    n = examples_of(batch)
-    with Capture(network, ["head@input"], grad=grad) as capture:
-        run(network, batch)
-        taken = capture.take()
-    values = next(iter(taken.values()))
-    if len(taken) > 1 or tuple(values.shape) != (n, features):
+def _input_of_head(network: str, features: int, layers: dict[str, Tensor], n: int) -> Tensor:
+    """The one input of the head for n images, checked to be a row for each."""
+    values = next(iter(layers.values()))
+    if len(layers) > 1 or tuple(values.shape) != (n, features):
         raise CaptureError(
-            f"the head of {type(network).__name__} is given {tuple(values.shape)} for {n} images, "
-            f"{len(taken)} times; expected {(n, features)}, once"
+            f"the head of {network} is given {tuple(values.shape)} for {n} images, "
+            f"{len(layers)} times; expected {(n, features)}, once"
         )
     if not bool(torch.isfinite(values).all()):
         raise NonFiniteError(
-            f"the features of {type(network).__name__} have NaN or infinity; check the network and "
-            "its input"
+            f"the features of {network} have NaN or infinity; check the network and its input"
         )
     return values.float().cpu()
 
