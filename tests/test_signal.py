@@ -134,7 +134,7 @@ def test_what_was_there_before_adds_nothing() -> None:
 
 def test_the_interval_covers() -> None:
     """The estimate of infinitely many held-out examples lies in about 95 % of the intervals."""
-    y, left, right = digits(4000, 0.5, 0.6, 0)
+    y, left, right = digits(1000, 0.5, 0.6, 0)
     inside = 0
     y_test, left_test, right_test = digits(40_000, 0.5, 0.6, 1)
     truth = measured_signal(right, y, right_test, y_test, given=left, test_given=left_test).value
