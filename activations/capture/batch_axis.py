@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from repsim.activations.capture.dimensions import Axes, Role, role_of
 from repsim.activations.capture.following import Following
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.rules import matches, pair
 from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
 from repsim.errors import StoreError, UsageError
 
@@ -66,7 +66,7 @@ class BatchAxis:
 
     def of_layer(self, layer: str) -> int | None:
         """The axis of a layer that a rule names, or None."""
-        return next((a for p, a in self._rules.items() if p != "*" and _matches(p, layer)), None)
+        return next((a for p, a in self._rules.items() if p != "*" and matches(p, layer)), None)
 
     @property
     def of_others(self) -> int | None:
@@ -81,7 +81,7 @@ class BatchAxis:
                 masks = name.endswith(("padding_mask", "attention_mask"))
                 return 0 if masks or name in self._beside else axis
             if pattern.startswith(f"{INPUT}:") and (
-                not name or _matches(pattern, f"{INPUT}:{name}")
+                not name or matches(pattern, f"{INPUT}:{name}")
             ):
                 return axis
         return 0
@@ -90,7 +90,7 @@ class BatchAxis:
         """Raise ``UsageError`` if a pattern is of no layer."""
         for pattern in self._rules:
             own = pattern == "*" or pattern.startswith(INPUT)
-            if not own and not any(_matches(pattern, layer) for layer in layers):
+            if not own and not any(matches(pattern, layer) for layer in layers):
                 raise UsageError(
                     f"batch axis of {pattern!r}: it matches none of {', '.join(layers)}"
                 )
@@ -144,8 +144,7 @@ def _pairs(chosen: BatchAxisLike | None) -> Iterator[tuple[str, int]]:
     if chosen is None:
         return
     if isinstance(chosen, str):
-        parts = [each.rpartition("=") for each in chosen.split(",")]
-        given: Any = [(pattern.strip() or "*", axis) for pattern, _, axis in parts]
+        given: Any = map(pair, chosen.split(","))
     elif isinstance(chosen, Mapping):
         given = chosen.items()
     else:
@@ -157,10 +156,6 @@ def _pairs(chosen: BatchAxisLike | None) -> Iterator[tuple[str, int]]:
                 "PATTERN=NUMBER, as in @input=1,encoder.*=1"
             )
         yield pattern, int(axis)
-
-
-def _matches(pattern: str, address: str) -> bool:
-    return pattern == address or fnmatchcase(address, pattern)
 
 
 def _called(name: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +20,7 @@ from repsim.activations.capture.masks import KINDS, Mask, hints_in, kind_of, mas
 from repsim.activations.capture.modules import modules_of
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.positions import Followers, followers
+from repsim.activations.capture.rules import matches, pair
 from repsim.activations.capture.tracing import trace
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.errors import RepsimWarning, UsageError, choices
@@ -43,8 +43,7 @@ class MaskRules:
     """
 
     def __init__(self, chosen: str | Mapping[str, str] = "") -> None:
-        pairs = _split(chosen) if isinstance(chosen, str) else list(chosen.items())
-        self._rules = [(pattern, _parse(text)) for pattern, text in pairs]
+        self._rules = [(pattern, _parse(text)) for pattern, text in _pairs(chosen)]
 
     def __str__(self) -> str:
         """As it is written, and as provenance records it."""
@@ -58,7 +57,7 @@ class MaskRules:
 
     def of(self, layer: str) -> tuple[Mask | None] | None:
         """The mask of the layer at an address, which may be none; None where nothing is told."""
-        return next(((m,) for p, m in self._rules if p == layer or fnmatchcase(layer, p)), None)
+        return next(((m,) for p, m in self._rules if matches(p, layer)), None)
 
     def among(self, layers: Collection[str]) -> MaskRules:
         """The rules that some of these layers match."""
@@ -66,22 +65,23 @@ class MaskRules:
         found._rules = [
             (pattern, mask)
             for pattern, mask in self._rules
-            if any(pattern == layer or fnmatchcase(layer, pattern) for layer in layers)
+            if any(matches(pattern, layer) for layer in layers)
         ]
         return found
 
     def check(self, layers: Collection[str]) -> None:
         """Raise ``UsageError`` if one of the patterns is that of no layer."""
         for pattern, _ in self._rules:
-            if not any(pattern == layer or fnmatchcase(layer, pattern) for layer in layers):
+            if not any(matches(pattern, layer) for layer in layers):
                 raise UsageError(
                     f"mask rule {pattern!r} is never used: it matches none of {', '.join(layers)}"
                 )
 
 
-def _split(text: str) -> list[tuple[str, str]]:
-    pairs = [each.rpartition("=") for each in text.split(",") if each.strip()]
-    return [(pattern.strip() or "*", mask) for pattern, _, mask in pairs]
+def _pairs(chosen: str | Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    if isinstance(chosen, str):
+        return [pair(each) for each in chosen.split(",") if each.strip()]
+    return chosen.items()
 
 
 def _parse(text: str) -> Mask | None:

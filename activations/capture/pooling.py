@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import pairwise
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from repsim.activations.capture.axes import LayerAxes
+from repsim.activations.capture.rules import matches, pair
 from repsim.activations.capture.tokens import narrowed, token_at
 from repsim.errors import ShapeError, UsageError, choices
 
@@ -171,8 +171,8 @@ class PoolingRules:
     """
 
     def __init__(self, chosen: str | Mapping[str, str] = "none") -> None:
-        pairs = _split(chosen) if isinstance(chosen, str) else list(chosen.items())
-        self._rules = [(pattern, Pooling.parse(steps)) for pattern, steps in pairs]
+        given = map(pair, chosen.split(",")) if isinstance(chosen, str) else chosen.items()
+        self._rules = [(pattern, Pooling.parse(steps)) for pattern, steps in given]
 
     def __str__(self) -> str:
         """As it is written, and as provenance records it."""
@@ -182,7 +182,7 @@ class PoolingRules:
 
     def of(self, layer: str) -> Pooling:
         """The pooling of the layer at an address."""
-        return next((r for p, r in self._rules if _matches(p, layer)), Pooling())
+        return next((r for p, r in self._rules if matches(p, layer)), Pooling())
 
     @property
     def masks(self) -> list[str]:
@@ -193,21 +193,12 @@ class PoolingRules:
         """Raise ``UsageError`` if one of the patterns is that of no layer."""
         for k, (pattern, _) in enumerate(self._rules):
             before = [each for each, _ in self._rules[:k]]
-            mine = [layer for layer in layers if _matches(pattern, layer)]
-            if not any(not any(_matches(each, layer) for each in before) for layer in mine):
+            mine = [layer for layer in layers if matches(pattern, layer)]
+            if all(any(matches(each, layer) for each in before) for layer in mine):
                 why = "the rules before it take all of" if mine else "it matches none of"
                 raise UsageError(
                     f"pooling rule {pattern!r} is never used: {why} {', '.join(layers)}"
                 )
-
-
-def _split(text: str) -> list[tuple[str, str]]:
-    pairs = [each.rpartition("=") for each in text.split(",")]
-    return [(pattern.strip() or "*", steps) for pattern, _, steps in pairs]
-
-
-def _matches(pattern: str, layer: str) -> bool:
-    return pattern == layer or fnmatchcase(layer, pattern)
 
 
 def project(x: Tensor, size: int, seed: str) -> Tensor:
