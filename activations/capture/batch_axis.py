@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
-from repsim.activations.capture.batches import ABOUT
+from repsim.activations.capture.batches import ABOUT, first_of, with_inputs
 from repsim.activations.capture.dimensions import Axes, Role, role_of
 from repsim.activations.capture.following import Following
 from repsim.activations.capture.hooks import Capture
@@ -97,13 +97,12 @@ class BatchAxis:
 
     def examples_first(self, batch: Any) -> Any:
         """A batch with the examples of every input at axis 0."""
-        if not self._rules:
-            return batch
-        if isinstance(batch, (tuple, list)) and batch:
-            return [self.examples_first(batch[0]), *batch[1:]]
-        if isinstance(batch, Mapping):
-            return {name: x if name in ABOUT else self._first(name, x) for name, x in batch.items()}
-        return self._first("", batch)
+        return with_inputs(batch, self._inputs_first) if self._rules else batch
+
+    def _inputs_first(self, inputs: Any) -> Any:
+        if not isinstance(inputs, Mapping):
+            return self._first("", inputs)
+        return {name: x if name in ABOUT else self._first(name, x) for name, x in inputs.items()}
 
     def _first(self, name: str, x: Any) -> Any:
         axis = self.of_input(name)
@@ -212,7 +211,7 @@ class Lengths:
 
     def add(self, batch: Any) -> None:
         """Count a batch, with the examples first."""
-        inputs = _inputs(batch)
+        inputs = first_of(batch)
         if isinstance(inputs, (Tensor, np.ndarray)):
             before = self._totals or [0] * inputs.ndim
             self._totals = [a + b for a, b in zip(before, inputs.shape, strict=False)]
@@ -255,7 +254,7 @@ def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> Batc
             capture,
             following.fed(model) as inputs,
         ):
-            run(model, _inputs(batch))
+            run(model, first_of(batch))
         found = {name: _examples_at(following.axes(x)) for name, x in inputs.items()}
         beside = _rows_beside(batch)
         found = {
@@ -269,10 +268,6 @@ def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> Batc
 def _examples_at(axes: Axes) -> int:
     roles = [role_of(axis) for axis in axes]
     return roles.index(Role.EXAMPLE) if Role.EXAMPLE in roles else 0
-
-
-def _inputs(batch: Any) -> Any:
-    return batch[0] if isinstance(batch, (tuple, list)) and batch else batch
 
 
 def _rows_beside(batch: Any) -> int | None:

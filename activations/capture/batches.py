@@ -178,11 +178,20 @@ def is_by_example(name: str, value: Any, n: int) -> bool:
 
 def without(batch: Any, names: Collection[str]) -> Any:
     """A batch without some entries of its dictionary."""
-    if isinstance(batch, (tuple, list)) and batch and names:
-        return [without(batch[0], names), *batch[1:]]
-    if isinstance(batch, Mapping) and names:
-        return {name: value for name, value in batch.items() if name not in names}
-    return batch
+
+    def left(inputs: Any) -> Any:
+        if not isinstance(inputs, Mapping):
+            return inputs
+        return {name: value for name, value in inputs.items() if name not in names}
+
+    return with_inputs(batch, left) if names else batch
+
+
+def with_inputs(batch: Any, change: Callable[[Any], Any]) -> Any:
+    """A batch whose inputs, alone or first, are changed."""
+    if isinstance(batch, (tuple, list)) and batch:
+        return [with_inputs(batch[0], change), *batch[1:]]
+    return change(batch)
 
 
 def to_device(batch: Any, device: torch.device | str) -> Any:
@@ -200,9 +209,7 @@ def as_type(batch: Any, kind: torch.dtype) -> Any:
 
 
 def _fed(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(batch, (tuple, list)) and batch:
-        return [_fed(batch[0], change), *batch[1:]]
-    return _changed(batch, change)
+    return with_inputs(batch, lambda inputs: _changed(inputs, change))
 
 
 def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -329,8 +336,13 @@ def _key_of(batch: Any, place: int, keys: tuple[str, ...]) -> str | None:
 
 def dictionary_of(batch: Any) -> Mapping[Any, Any]:
     """The dictionary of a batch, alone or first; empty where it has none."""
-    first = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+    first = first_of(batch)
     return first if isinstance(first, Mapping) else {}
+
+
+def first_of(batch: Any) -> Any:
+    """The first element of a batch, before labels and ids; the batch itself where it has none."""
+    return batch[0] if isinstance(batch, (tuple, list)) and batch else batch
 
 
 def _listed(values: Any) -> list[Any]:

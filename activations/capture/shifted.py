@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import unnamed
-from repsim.activations.capture.batches import dictionary_of, pick
+from repsim.activations.capture.batches import dictionary_of, pick, with_inputs
 from repsim.activations.capture.differences import largest_difference, rounding
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.masks import Mask
@@ -65,8 +65,8 @@ def warn_of_shifted_positions(
 
 
 def _with_positions(batch: Any, real: Tensor) -> Any:
-    entries = {**dictionary_of(batch), _ARGUMENT: (real.cumsum(1) - 1).clamp(min=0)}
-    return [entries, *batch[1:]] if isinstance(batch, (tuple, list)) else entries
+    positions = (real.cumsum(1) - 1).clamp(min=0)
+    return with_inputs(batch, lambda entries: {**entries, _ARGUMENT: positions})
 
 
 def _tokens(capture: Capture, batch: Any, real: Tensor, kept: Unchanged) -> dict[str, Tensor]:
