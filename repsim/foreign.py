@@ -7,11 +7,12 @@ import os
 import re
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from repsim.errors import CaptureError, RepsimError
 from repsim.optional import reason
@@ -53,6 +54,19 @@ class Step:
     def name(self) -> str:
         """The name of the function; empty where it is not known."""
         return "" if self.frame is None else self.frame.f_code.co_name
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        """The variables of the function by name; none where they are not known."""
+        return {} if self.frame is None else self.frame.f_locals
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the function's arguments by place; none where they are not known."""
+        if self.frame is None:
+            return ()
+        code = self.frame.f_code
+        return code.co_varnames[: code.co_argcount]
 
     @property
     def ours(self) -> bool:

@@ -139,27 +139,28 @@ def _among(names: Sequence[str], text: str) -> list[str]:
 def _absent_within(fault: Fault) -> list[str]:
     """The arguments that are None of the innermost forward that ran."""
     for step in reversed(fault.cause.steps):
-        if step.name == "forward" and step.frame is not None:
-            names = step.frame.f_code.co_varnames[: step.frame.f_code.co_argcount]
-            found = [name for name in names if step.frame.f_locals.get(name, 0) is None]
-            if found:
-                return found
+        if step.name == "forward" and (found := _none_among(step, step.arguments)):
+            return found
     return []
 
 
 def _absent(fault: Fault) -> list[str]:
     """The arguments of the network's forward that are None and that no batch gives."""
     step = _forward(fault)
-    if step is None or step.frame is None:
+    if step is None:
         return []
-    known = [name for name in fault.arguments if name not in fault.given]
-    return [name for name in known if step.frame.f_locals.get(name, 0) is None]
+    return _none_among(step, [name for name in fault.arguments if name not in fault.given])
+
+
+def _none_among(step: Step, names: Sequence[str]) -> list[str]:
+    """The variables that are None in a frame."""
+    return [name for name in names if step.variables.get(name, 0) is None]
 
 
 def _forward(fault: Fault) -> Step | None:
     """The frame of the network's own forward."""
     for step in fault.cause.steps:
-        if step.name == "forward" and step.frame and step.frame.f_locals.get("self") is fault.model:
+        if step.name == "forward" and step.variables.get("self") is fault.model:
             return step
     return None
 

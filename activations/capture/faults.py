@@ -12,7 +12,7 @@ from torch import nn
 from repsim.activations.capture.advice import Fault, advice
 from repsim.activations.capture.arguments import FIRST, arguments
 from repsim.activations.capture.batches import batch_size, ids_of, inputs_of
-from repsim.activations.capture.modules import modules_of, unwrap
+from repsim.activations.capture.modules import first_addresses, modules_of, unwrap
 from repsim.foreign import Cause, Step, in_one_line
 
 
@@ -89,7 +89,7 @@ def _place(model: nn.Module, layer: str, cause: Cause) -> str:
 
 def module_of(step: Step) -> nn.Module | None:
     """The module whose method a frame is of."""
-    owner = None if step.frame is None else step.frame.f_locals.get("self")
+    owner = step.variables.get("self")
     return owner if isinstance(owner, nn.Module) else None
 
 
@@ -111,13 +111,11 @@ def _in_hook(steps: tuple[Step, ...]) -> bool:
 
 def _layer(model: nn.Module, steps: tuple[Step, ...]) -> str:
     """The address of the innermost module that ran; empty for the network itself."""
-    addresses: dict[int, str] = {}
-    for address, module in modules_of(model).items():
-        addresses.setdefault(id(module), address)
+    addresses = first_addresses(modules_of(model))
     for step in reversed(steps):
         ran = module_of(step)
-        if ran is not None and addresses.get(id(ran)):
-            return addresses[id(ran)]
+        if ran is not None and addresses.get(ran):
+            return addresses[ran]
     return ""
 
 

@@ -116,7 +116,7 @@ def default_layers(model: nn.Module) -> list[str]:
     if callable(named):
         return list(named())
     modules = modules_of(model)
-    first = _first_addresses(modules)
+    first = first_addresses(modules)
     running = [address for address, module in modules.items() if address and _runs(module)]
     above = {address[:i] for address in running for i, c in enumerate(address) if c == "."}
     return [name for name in running if name not in above and first[modules[name]] == name]
@@ -133,7 +133,7 @@ def choose(model: nn.Module, layers: Layers = None) -> list[Choice]:
         UsageError: an address that is not there, a pattern that matches nothing.
     """
     modules = modules_of(model)
-    first = _first_addresses(modules)
+    first = first_addresses(modules)
     if layers is None:
         patterns = {name: name for name in default_layers(model)}
     elif isinstance(layers, Mapping):
@@ -182,7 +182,8 @@ def _matching(
     raise unknown_layer(pattern, list(kinds), kinds=kinds)
 
 
-def _first_addresses(modules: dict[str, nn.Module]) -> dict[nn.Module, str]:
+def first_addresses(modules: Mapping[str, nn.Module]) -> dict[nn.Module, str]:
+    """The first of the addresses of each module."""
     first: dict[nn.Module, str] = {}
     for address, module in modules.items():
         first.setdefault(module, address)

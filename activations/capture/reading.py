@@ -119,9 +119,8 @@ def _in_loader(steps: tuple[Step, ...]) -> bool:
 def _example(steps: tuple[Step, ...]) -> int | None:
     """The place of the example that a data set was asked for."""
     for step in steps:
-        if step.frame is not None and step.name == "__getitem__":
-            names = step.frame.f_code.co_varnames[: step.frame.f_code.co_argcount]
-            place = step.frame.f_locals.get(names[1]) if len(names) == 2 else None
+        if step.name == "__getitem__" and len(step.arguments) == 2:
+            place = step.variables.get(step.arguments[1])
             if isinstance(place, int):
                 return place
     return None
