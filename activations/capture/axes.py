@@ -135,7 +135,7 @@ def channels_of(axes: dimensions.Axes) -> tuple[int, ...] | None:
     wide = {role for k, role in places.items() if size_of(axes[k - 1]) > 1}
     if Role.PART in roles and None in wide:
         return None
-    wanted = {Role.CHANNEL, Role.PART} if Role.POSITION in roles else {Role.CHANNEL}
+    wanted = dimensions.FEATURES if Role.POSITION in roles else {Role.CHANNEL}
     found = tuple(k for k, role in places.items() if role in wanted)
     if not found and roles == {Role.POSITION, None}:  # one number for each position, say
         found = tuple(k for k in places if places[k] is None and size_of(axes[k - 1]) == 1)

@@ -7,11 +7,13 @@ their channels at 1. ``None`` stands for results of which nothing is known.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from repsim.activations.capture.calls import Call
 from repsim.activations.capture.dimensions import (
+    FEATURES,
     Axes,
     Axis,
     Dimension,
@@ -30,8 +32,7 @@ Rule = Callable[[Call, list[Tensor]], Found]
 
 _RULES: dict[str, Rule] = {}
 
-#: Roles of features; a layer that runs over another axis beside them mixes positions.
-_FEATURES = (Role.CHANNEL, Role.PART)
+#: Roles of positions; a layer that runs over such an axis beside one of features mixes positions.
 _POSITIONS = (Role.POSITION, Role.MIXED)
 
 #: Functions whose results have other axes, whatever their shape.
@@ -74,6 +75,11 @@ def _linear(call: Call, results: list[Tensor]) -> Found:
     return [_runs_over_last(call.axes(call.first), results[0].shape[-1])]
 
 
+def _channels(size: int) -> Axis:
+    """A new axis of channels."""
+    return (Dimension(size, Role.CHANNEL),)
+
+
 def _runs_over_last(axes: Axes, size: int) -> Axes:
     """The axes after a layer over the last one, which is that of channels unless it is known."""
     *others, last = axes
@@ -82,7 +88,7 @@ def _runs_over_last(axes: Axes, size: int) -> Axes:
     if Role.CHANNEL not in map(role_of, others):
         suggest(last, Role.CHANNEL)
         _say_rest(others)
-    return (*others, (Dimension(size, Role.CHANNEL),))
+    return (*others, _channels(size))
 
 
 def _say_rest(others: Sequence[Axis]) -> None:
@@ -99,7 +105,7 @@ def _is_position(axis: Axis, others: Sequence[Axis]) -> bool:
     open_ = role_of(axis) in (None, Role.BOTH) and size_of(axis) > 1
     if open_ and Role.CHANNEL in roles:
         suggest(axis, Role.POSITION)
-    return role_of(axis) in _POSITIONS and bool(roles & set(_FEATURES))
+    return role_of(axis) in _POSITIONS and bool(roles & FEATURES)
 
 
 @_rule("layer_norm rms_norm")
@@ -154,18 +160,12 @@ def _convolution(call: Call, results: list[Tensor]) -> Found:
     _say_examples(axes)
     second, spatial = axes[1], axes[2:]
     if _is_position(second, spatial):
-        kept = tuple(resized(axis, size) for axis, size in zip(spatial, out.shape[2:], strict=True))
+        kept = map(resized, spatial, out.shape[2:])
         return [(axes[0], (Dimension(out.shape[1], Role.MIXED),), *kept)]
     suggest(second, Role.CHANNEL)
     for axis in spatial:
         suggest(axis, Role.POSITION)
-    return [
-        (
-            axes[0],
-            (Dimension(out.shape[1], Role.CHANNEL),),
-            *(_place(axis, size) for axis, size in zip(spatial, out.shape[2:], strict=True)),
-        )
-    ]
+    return [(axes[0], _channels(out.shape[1]), *map(_place, spatial, out.shape[2:]))]
 
 
 def _place(axis: Axis, size: int) -> Axis:
@@ -178,7 +178,7 @@ def _place(axis: Axis, size: int) -> Axis:
 def _embedding(call: Call, results: list[Tensor]) -> Found:
     index = call.get(0, "input")
     _say_rest(call.axes(index))
-    return [(*call.axes(index), (Dimension(results[0].shape[-1], Role.CHANNEL),))]
+    return [(*call.axes(index), _channels(results[0].shape[-1]))]
 
 
 @_rule("lstm gru rnn_tanh rnn_relu")
@@ -187,24 +187,29 @@ def _recurrent(call: Call, results: list[Tensor]) -> Found:
     batch_first = call.args[-1]
     if len(axes) != 3 or not isinstance(batch_first, bool):  # packed sequences
         return [None] * len(results)
-    suggest(axes[0 if batch_first else 1], Role.EXAMPLE)
-    suggest(axes[1 if batch_first else 0], Role.POSITION)
-    suggest(axes[2], Role.CHANNEL)
-    out = (*axes[:2], (Dimension(results[0].shape[-1], Role.CHANNEL),))
+    out = _along_sequence(axes, results[0].shape[-1], examples=0 if batch_first else 1)
     return [out, *(_state(x) for x in results[1:])]
+
+
+def _along_sequence(axes: Axes, size: int, *, examples: int) -> Axes:
+    """The axes after a layer on sequences of three axes, of which one holds the examples."""
+    suggest(axes[examples], Role.EXAMPLE)
+    suggest(axes[1 - examples], Role.POSITION)
+    suggest(axes[2], Role.CHANNEL)
+    return (*axes[:2], _channels(size))
 
 
 def _state(x: Tensor) -> Axes:
     """The axes of a state (layers and directions, n, d), whose first is neither."""
     first, examples, last = x.shape
     unclear = Dimension(first, Role.UNCLEAR)
-    return ((unclear,), (Dimension(examples),), (Dimension(last, Role.CHANNEL),))
+    return ((unclear,), (Dimension(examples),), _channels(last))
 
 
 @_rule("lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell")
 def _recurrent_cell(call: Call, results: list[Tensor]) -> Found:
     before = call.axes(call.first)[:-1]
-    return [(*before, (Dimension(x.shape[-1], Role.CHANNEL),)) for x in results]
+    return [(*before, _channels(x.shape[-1])) for x in results]
 
 
 @_rule("multi_head_attention_forward")
@@ -212,10 +217,7 @@ def _attention(call: Call, results: list[Tensor]) -> Found:
     axes = call.axes(call.first)  # (tokens, n, d), whatever the module has
     if len(axes) != 3:
         return [None] * len(results)
-    suggest(axes[1], Role.EXAMPLE)
-    suggest(axes[0], Role.POSITION)
-    suggest(axes[2], Role.CHANNEL)
-    out = (*axes[:2], (Dimension(results[0].shape[-1], Role.CHANNEL),))
+    out = _along_sequence(axes, results[0].shape[-1], examples=1)
     return [out, *[None] * (len(results) - 1)]
 
 
@@ -293,8 +295,8 @@ def _unfold(call: Call, results: list[Tensor]) -> Found:
         dim = call.get(1, "dimension") % len(axes)
         sizes = (_of_size(axis, size) for axis, size in zip(axes, x.shape, strict=False))
         return [(*sizes, (Dimension(x.shape[-1], role_of(axes[dim])),))]
-    channels, places = Dimension(x.shape[1], Role.CHANNEL), Dimension(x.shape[2], Role.POSITION)
-    return [(axes[0], (channels,), (places,))] if len(axes) == 4 else [None]
+    places = (Dimension(x.shape[2], Role.POSITION),)
+    return [(axes[0], _channels(x.shape[1]), places)] if len(axes) == 4 else [None]
 
 
 @_rule("stack")
@@ -364,24 +366,26 @@ def _movedim(call: Call, results: list[Tensor]) -> Found:
 def _index(call: Call, results: list[Tensor]) -> Found:
     index = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
     axes = list(call.axes(call.first))
-    named = sum(each is not None and each is not Ellipsis for each in index)
-    if not any(each is Ellipsis for each in index):
-        index = (*index, Ellipsis)
     found: list[Axis] = []
-    for each in index:
+    for each in _whole_index(index, len(axes)):
         if each is None:
             found.append(())
-        elif each is Ellipsis:
-            count = len(axes) - named
-            found += axes[:count]
-            axes = axes[count:]
+        elif isinstance(each, slice):
+            axis = axes.pop(0)
+            found.append(resized(axis, len(range(*each.indices(size_of(axis))))))
+        elif isinstance(each, int):
+            axes.pop(0)
         else:
-            axis, named = axes.pop(0), named - 1
-            if isinstance(each, slice):
-                found.append(resized(axis, len(range(*each.indices(size_of(axis))))))
-            elif not isinstance(each, int):
-                return [None]
+            return [None]
     return [tuple(found)]
+
+
+def _whole_index(index: tuple[Any, ...], ndim: int) -> list[Any]:
+    """An index with a slice for every axis that it leaves as it is."""
+    named = sum(each is not None and each is not Ellipsis for each in index)
+    rest = [slice(None)] * (ndim - named)
+    place = next((k for k, each in enumerate(index) if each is Ellipsis), len(index))
+    return [*index[:place], *rest, *index[place + 1 :]]
 
 
 @_rule("select")
@@ -450,6 +454,6 @@ def _einsum(call: Call, results: list[Tensor]) -> Found:
                 named[letter] = join(named[letter], axis) if letter in named else axis
     summed = {role_of(axis) for letter, axis in named.items() if letter not in out}
     kept = {role_of(axis) for letter, axis in named.items() if letter in out}
-    mixes = bool(summed & set(_POSITIONS)) and bool(kept & set(_FEATURES))
+    mixes = bool(summed & set(_POSITIONS)) and bool(kept & FEATURES)
     role = Role.MIXED if mixes else Role.CHANNEL
     return [tuple(named.get(each, (Dimension(own.get(each, 0), role),)) for each in out)]

@@ -85,18 +85,19 @@ class Dimension:
 #: Roles that are not settled.
 OPEN = (None, Role.PART, Role.BOTH)
 
-_FEATURES = {Role.CHANNEL, Role.PART}
+#: Roles of features.
+FEATURES = frozenset({Role.CHANNEL, Role.PART})
 
 
 def _role_of_merged(roles: set[Role | None]) -> Role | None:
     """The role of several dimensions as one."""
-    if roles <= _FEATURES:
+    if roles <= FEATURES:
         return Role.CHANNEL
     if len(roles) == 1:
         return next(iter(roles))
     if roles & {Role.EXAMPLE, Role.UNCLEAR, Role.MIXED}:
         return Role.UNCLEAR
-    return Role.BOTH if roles & (_FEATURES | {Role.BOTH}) else None
+    return Role.BOTH if roles & (FEATURES | {Role.BOTH}) else None
 
 
 Axis = tuple[Dimension, ...]
