@@ -29,7 +29,7 @@ from repsim.activations.analyses.minibatch import NetworkSide, moved, stream
 from repsim.activations.analyses.tables import certainty, map_notes, map_title
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis, BatchAxisLike
 from repsim.activations.capture.functions import Allowed
-from repsim.activations.capture.layer_masks import MaskRules
+from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.modules import place
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.harvesting.loaders import ShuffledLoader, batches_in

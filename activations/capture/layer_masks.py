@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -15,88 +13,17 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import arguments, named_entries
 from repsim.activations.capture.batches import batch_size, dictionary_of, head
+from repsim.activations.capture.frames import mask_of_frames
 from repsim.activations.capture.lengths import PaddedLengths
-from repsim.activations.capture.masks import KINDS, Mask, hints_in, kind_of, masks_in
+from repsim.activations.capture.mask_rules import NONE, MaskRules
+from repsim.activations.capture.masks import Mask, hints_in, masks_in
 from repsim.activations.capture.modules import modules_of
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.positions import Followers, followers
-from repsim.activations.capture.rules import matches, pair
 from repsim.activations.capture.tracing import trace
 from repsim.activations.capture.unchanged import Unchanged
-from repsim.errors import RepsimWarning, UsageError, choices
+from repsim.errors import RepsimWarning, UsageError
 from repsim.layers import Address
-
-#: The name that stands for no mask.
-NONE = "none"
-
-
-class MaskRules:
-    """The masks that are told: the first pattern that matches the address of a layer.
-
-    Args:
-        chosen: pairs of pattern and mask, as ``"encoder.*=attention_mask,vision.*=none"`` or a
-            dictionary of them. A mask is the name of an entry of the batch, with ``:tokens``,
-            ``:padding`` or ``:lengths`` where its name does not say which it is.
-
-    Raises:
-        UsageError: not understood.
-    """
-
-    def __init__(self, chosen: str | Mapping[str, str] = "") -> None:
-        self._rules = [(pattern, _parse(text)) for pattern, text in _pairs(chosen)]
-
-    def __str__(self) -> str:
-        """As it is written, and as provenance records it."""
-        masks = ((p, NONE if m is None else f"{m.name}:{m.kind}") for p, m in self._rules)
-        return ",".join(f"{pattern}={mask}" for pattern, mask in masks)
-
-    @property
-    def names(self) -> set[str]:
-        """The entries of a batch that are meant."""
-        return {mask.name for _, mask in self._rules if mask is not None}
-
-    def of(self, layer: str) -> tuple[Mask | None] | None:
-        """The mask of the layer at an address, which may be none; None where nothing is told."""
-        return next(((m,) for p, m in self._rules if matches(p, layer)), None)
-
-    def among(self, layers: Collection[str]) -> MaskRules:
-        """The rules that some of these layers match."""
-        found = MaskRules()
-        found._rules = [
-            (pattern, mask)
-            for pattern, mask in self._rules
-            if any(matches(pattern, layer) for layer in layers)
-        ]
-        return found
-
-    def check(self, layers: Collection[str]) -> None:
-        """Raise ``UsageError`` if one of the patterns is that of no layer."""
-        for pattern, _ in self._rules:
-            if not any(matches(pattern, layer) for layer in layers):
-                raise UsageError(
-                    f"mask rule {pattern!r} is never used: it matches none of {', '.join(layers)}"
-                )
-
-
-def _pairs(chosen: str | Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    if isinstance(chosen, str):
-        return [pair(each) for each in chosen.split(",") if each.strip()]
-    return chosen.items()
-
-
-def _parse(text: str) -> Mask | None:
-    name, colon, kind = text.strip().partition(":")
-    if name == NONE and not colon:
-        return None
-    kind = kind if colon else kind_of(name)
-    if kind in KINDS:
-        return Mask(name, kind)
-    if colon:
-        raise UsageError(f"mask {text!r}: unknown kind {kind!r}; {choices(kind, KINDS)}")
-    raise UsageError(
-        f"mask {name!r}: nothing says what marks padding; pass {name}:tokens where 1 is a token, "
-        f"{name}:padding where 1 is padding, or {name}:lengths"
-    )
 
 
 class LayerMasks:
@@ -305,13 +232,7 @@ class LayerMasks:
         if mask.kind != "tokens" or value is None or value.ndim != 2 or values.ndim != 3:
             return None
         address = Address.parse(self._layers[layer], self._modules).module
-        for above in _above(address):
-            rule = getattr(self._modules.get(above), "_get_feature_vector_attention_mask", None)
-            for axis in (1, 2) if callable(rule) else ():
-                kept = _frames(rule, values.shape[axis], value)
-                if kept is not None:
-                    return kept.to(value.device)
-        return None
+        return mask_of_frames(self._modules, address, values.shape[1:], value)
 
     def _refusal(self, layer: str, values: Tensor, names: Sequence[str]) -> UsageError:
         shape = tuple(values.shape)
@@ -339,22 +260,3 @@ def _as_it_works(mask: Mask, found: Followers) -> Mask:
         stacklevel=2,
     )
     return replace(mask, kind=found.kind)
-
-
-def _above(address: str) -> list[str]:
-    """An address and those that it lies in, the network's own last."""
-    parts = address.split(".") if address else []
-    return [".".join(parts[:k]) for k in range(len(parts), -1, -1)]
-
-
-def _frames(rule: Any, length: int, mask: Tensor) -> Tensor | None:
-    """The frames of a mask of samples, if a rule makes so many of samples without padding."""
-    mask = mask.cpu().long()  # a place beyond the end would stop another device
-    flags: list[dict[str, bool]] = [{}]
-    if "add_adapter" in inspect.signature(rule).parameters:
-        flags = [{"add_adapter": False}, {"add_adapter": True}]
-    for flag in flags:
-        with suppress(Exception):
-            if int(rule(length + 1, torch.ones_like(mask[:1]), **flag).sum()) == length:
-                return rule(length, mask, **flag).bool()
-    return None

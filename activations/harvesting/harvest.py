@@ -26,7 +26,8 @@ from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
-from repsim.activations.capture.layer_masks import LayerMasks, MaskRules
+from repsim.activations.capture.layer_masks import LayerMasks
+from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.modules import place, unwrap
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.reading import attribute, read
