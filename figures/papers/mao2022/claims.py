@@ -6,8 +6,9 @@ reported beside them: where features are small, they test its learning rate more
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def softmax_sees_the_rest(found: Found) -> Values:
 def alike_when_shared(found: Found, head: str) -> Number:
     return Number(
         [abs(gap) for gap in gaps(found, head)[0]],
-        published=_shown(_theirs(found, head)[:1]),
+        published=_theirs(found, head, "difference", lambda gaps: gaps[0], "g"),
         note="holds by construction: both are then one network but for their heads",
     )
 
@@ -117,7 +118,10 @@ def alike_when_shared(found: Found, head: str) -> Number:
     above=1.0,
 )
 def classifier_ahead(found: Found, head: str) -> Number:
-    return Number(gaps(found, head)[-1], published=_shown(_theirs(found, head)[-1:]))
+    return Number(
+        gaps(found, head)[-1],
+        published=_theirs(found, head, "difference", lambda gaps: gaps[-1], "g"),
+    )
 
 
 @over_seeds(
@@ -127,11 +131,10 @@ def classifier_ahead(found: Found, head: str) -> Number:
     above=0.7,
 )
 def lead_grows(found: Found, head: str) -> Number:
-    removed, theirs = removed_in(found), _theirs(found, head)
-    ours = np.transpose(gaps(found, head))
+    grows = partial(_correlation, removed_in(found))
     return Number(
-        [_correlation(removed, list(each)) for each in ours],
-        published=f"{_correlation(removed, theirs):.2f}" if theirs else "",
+        [grows(list(each)) for each in np.transpose(gaps(found, head))],
+        published=_theirs(found, head, "difference", grows),
     )
 
 
@@ -143,10 +146,9 @@ def lead_grows(found: Found, head: str) -> Number:
     only=("digits", "mnist"),
 )
 def discriminator_serves(found: Found, head: str) -> Number:
-    theirs = _theirs(found, head, "discriminator")
     return Number(
         list(by_removed(found, "discriminator", head).mean(0)),
-        published=f"{np.mean(theirs):.2f}" if theirs else "",
+        published=_theirs(found, head, "discriminator", np.mean),
     )
 
 
@@ -157,10 +159,9 @@ def discriminator_serves(found: Found, head: str) -> Number:
     below=1.0,
 )
 def classifier_keeps(found: Found, head: str) -> Number:
-    theirs = _theirs(found, head, "classifier")
     return Number(
         list(np.ptp(by_removed(found, "classifier", head), axis=0)),
-        published=f"{np.ptp(theirs):.2f}" if theirs else "",
+        published=_theirs(found, head, "classifier", np.ptp),
     )
 
 
@@ -171,10 +172,9 @@ def classifier_keeps(found: Found, head: str) -> Number:
     below=0.0,
 )
 def discriminator_falls(found: Found, head: str) -> Number:
-    theirs = _theirs(found, head, "discriminator")
     return Number(
         list(np.diff(by_removed(found, "discriminator", head), axis=0).max(0)),
-        published=f"{np.diff(theirs).max():.2f}" if theirs else "",
+        published=_theirs(found, head, "discriminator", lambda each: np.diff(each).max()),
     )
 
 
@@ -185,21 +185,23 @@ def discriminator_falls(found: Found, head: str) -> Number:
     below=0.0,
 )
 def least_sharing_is_not_best(found: Found, head: str, extractor: str) -> Number:
-    theirs = _theirs(found, head, extractor)
     ours = by_removed(found, extractor, head)
     return Number(
         list(ours[-1] - ours[:-1].max(0)),
-        published=f"{theirs[-1] - max(theirs[:-1]):.2f}" if theirs else "",
+        published=_theirs(found, head, extractor, lambda each: each[-1] - max(each[:-1])),
     )
 
 
-def _theirs(found: Found, head: str, quantity: str = "difference") -> list[float]:
-    """The paper's numbers, by default the differences C - D; they are of its own head."""
-    return published(found.data, quantity) if head == PAPERS else []
-
-
-def _shown(values: Sequence[float]) -> str:
-    return f"{values[0]:g}" if values else ""
+def _theirs(
+    found: Found,
+    head: str,
+    quantity: str,
+    number: Callable[[list[float]], Any],
+    form: str = ".2f",
+) -> str:
+    """A number from the paper's row of a quantity, formatted; empty unless heads are its own."""
+    row = published(found.data, quantity) if head == PAPERS else []
+    return format(number(row), form) if row else ""
 
 
 def _correlation(x: Sequence[float], y: Sequence[float]) -> float:

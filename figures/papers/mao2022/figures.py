@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,17 @@ from repsim.figures.nullspace import bars_figure, noise_figure, strips_figure
 from repsim.figures.panels.diagram import ELLIPSIS, Diagram
 from repsim.figures.panels.lines import Line, Lines
 from repsim.figures.papers.engine import Found, mean_line
-from repsim.figures.papers.mao2022.analyses import HEADS, NULL_SPACES, SHIFTS
+from repsim.figures.papers.mao2022.analyses import HEADS, SHIFTS
 from repsim.figures.papers.mao2022.heads import (
     CONVERGED,
     PAPERS,
     SOLVER_OF,
-    by_removed,
     entry_of,
     gaps,
     of_controls,
     of_heads,
 )
+from repsim.figures.papers.mao2022.null_spaces import reports_of
 from repsim.figures.papers.mao2022.published import published
 from repsim.figures.papers.mao2022.runs import MGAN, NAMES, removed_in
 from repsim.figures.papers.mao2022.shift import ACROSS, ALONG
@@ -90,40 +91,25 @@ def _box(row: dict[str, Any]) -> Box:
 
 
 def figure_3(found: Found) -> FigureData:
-    curves = {
-        (name, removed): [
-            [100 * value for value in entry_of(curve, SOLVER_OF[PAPERS]).history]
-            for curve in found[HEADS[name, removed]]
-        ]
-        for removed in removed_in(found)
-        for name in NAMES
-    }
-    converged = {name: by_removed(found, name, CONVERGED).mean(1) for name in NAMES}
-    shown = np.concatenate([np.ravel(each) for each in (*curves.values(), *converged.values())])
-    ends = (max(0.0, shown.min() - 5), min(100.0, shown.max() + 5))
+    removed = removed_in(found)
+    curves = {key: _histories(found, *key) for key in product(NAMES, removed)}
+    converged = {key: _mean_of_converged(found, *key) for key in curves}
+    ends = _ends([*curves.values(), *converged.values()])
     epochs = list(range(1, 1 + len(next(iter(curves.values()))[0])))
     panels = [
         Lines(
-            f"{removed} removed",
+            f"{count} removed",
             "epoch",
             "accuracy (%)",
             epochs,
             [
                 line
-                for name, label in NAMES.items()
-                for line in (
-                    mean_line(f"{label}, {PAPERS}", curves[name, removed], group=label),
-                    Line(
-                        f"{label}, {CONVERGED}",
-                        [float(converged[name][place])] * len(epochs),
-                        look="reference",
-                        group=label,
-                    ),
-                )
+                for name in NAMES
+                for line in _learning(name, curves[name, count], converged[name, count])
             ],
             ylim=ends,
         )
-        for place, removed in enumerate(removed_in(found))
+        for count in removed
     ]
     return found.figure(
         "Figure 3",
@@ -133,6 +119,32 @@ def figure_3(found: Found) -> FigureData:
         f"{_seeds(found)}",
         panels,
     )
+
+
+def _histories(found: Found, name: str, removed: int) -> list[list[float]]:
+    """Accuracies of the paper's head on an extractor after each epoch, for each seed."""
+    entries = [entry_of(curve, SOLVER_OF[PAPERS]) for curve in found[HEADS[name, removed]]]
+    return [[100 * value for value in entry.history] for entry in entries]
+
+
+def _mean_of_converged(found: Found, name: str, removed: int) -> float:
+    return float(np.mean(of_heads(found, name, removed, CONVERGED)))
+
+
+def _ends(accuracies: Sequence[Any]) -> tuple[float, float]:
+    """Ends of an axis: five points beyond the accuracies, within 0 to 100."""
+    shown = np.concatenate([np.ravel(each) for each in accuracies])
+    return max(0.0, shown.min() - 5), min(100.0, shown.max() + 5)
+
+
+def _learning(name: str, curves: Sequence[Sequence[float]], converged: float) -> list[Line]:
+    """The lines of an extractor: the paper's head over its epochs, and a converged one."""
+    label = NAMES[name]
+    level = [converged] * len(curves[0])
+    return [
+        mean_line(f"{label}, {PAPERS}", curves, group=label),
+        Line(f"{label}, {CONVERGED}", level, look="reference", group=label),
+    ]
 
 
 def table_2(found: Found) -> FigureData:
@@ -202,48 +214,48 @@ def softmax_shift(found: Found) -> FigureData:
 
 
 def null_space(found: Found) -> FigureData:
-    reports, of, control = _reports(found)
     return replace(
-        bars_figure(list(reports.values())),
+        bars_figure(list(_reports(found).values())),
         name="Null space",
         caption=found.caption(
             "Energy of the features in the null space of the head, and accuracy of probes of "
-            f"the classes, and of real against generated images, on each part; {of}. "
-            f"Whiskers are 95 % intervals over images, diamonds {control}."
+            f"the classes, and of real against generated images, on each part; {_least(found)}. "
+            "Whiskers are 95 % intervals over images, diamonds the untrained network."
         ),
     )
 
 
 def examples(found: Found, name: str) -> FigureData:
-    reports, of, _ = _reports(found)
     return replace(
-        strips_figure(reports[name]),
+        strips_figure(_reports(found)[name]),
         name=f"Null space {name} examples",
         caption=found.caption(
             "Share of each example's energy in the null space (dotted: 1 - rank / d), and its "
-            f"score: the {name}, {of}."
+            f"score: the {name}, {_least(found)}."
         ),
     )
 
 
 def noise(found: Found, name: str) -> FigureData:
-    reports, of, control = _reports(found)
     return replace(
-        noise_figure(reports[name]),
+        noise_figure(_reports(found)[name]),
         name=f"Null space {name} noise",
         caption=found.caption(
             "How much of what noise does to the features the head sees, as it is and about its "
-            f"mean (centred), and what probes still read: the {name}, {of}. "
-            f"Bands are 95 % intervals over images, grey dashes {control}."
+            f"mean (centred), and what probes still read: the {name}, {_least(found)}. "
+            "Bands are 95 % intervals over images, grey dashes the untrained network."
         ),
     )
 
 
-def _reports(found: Found) -> tuple[dict[str, NullSpaceReport], str, str]:
-    """The reports of the first seed by the name of the network, and words on them for captions."""
-    last = removed_in(found)[-1]
-    reports = {name: replace(found[NULL_SPACES[name, last]][0], name=name) for name in NAMES}
-    return reports, f"{last} convolutions removed, first seed", "the untrained network"
+def _reports(found: Found) -> dict[str, NullSpaceReport]:
+    """The reports of the first seed with the least shared, by the name of the network."""
+    return {name: replace(reports_of(found, name)[0], name=name) for name in NAMES}
+
+
+def _least(found: Found) -> str:
+    """Words for captions on the networks of the reports."""
+    return f"{removed_in(found)[-1]} convolutions removed, first seed"
 
 
 def _log10(values: Sequence[float]) -> list[float]:

@@ -13,7 +13,6 @@ from repsim.results import ProbeCurve, ProbeEntry
 #: The solvers by the names of their heads.
 SOLVER_OF = {head: solver for solver, head in SOLVERS.items()}
 
-
 #: The heads that decide, and the paper's own beside them.
 CONVERGED, PAPERS = "L-BFGS", "SGD"
 
@@ -34,15 +33,8 @@ def _accuracies(found: Found, analysis: AnalysisOf, head: str) -> list[float]:
 
 def gaps(found: Found, head: str) -> list[list[float]]:
     """C - D in points, by number removed and seed."""
-    return [
-        list(
-            np.subtract(
-                of_heads(found, "classifier", removed, head),
-                of_heads(found, "discriminator", removed, head),
-            )
-        )
-        for removed in removed_in(found)
-    ]
+    ahead, behind = (by_removed(found, name, head) for name in ("classifier", "discriminator"))
+    return list(map(list, ahead - behind))
 
 
 def by_removed(found: Found, extractor: str, head: str) -> np.ndarray:

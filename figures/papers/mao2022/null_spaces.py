@@ -72,38 +72,29 @@ def noises_in(found: Found, name: str) -> list[str]:
 
 # --- the discriminator that is reported, and the one that was trained
 
-_TRAINED = "what is reported of the discriminator is the discriminator that was trained"
+#: The groups of entries of real and of generated images.
+_SIDES = {"real": "all", "generated": "generated"}
 
 
 @over_seeds(
-    "2k: real images",
-    _TRAINED,
-    "called real as reported and as trained: distance in points, real images",
+    "2k: {images} images",
+    "what is reported of the discriminator is the discriminator that was trained",
+    "called real as reported and as trained: distance in points, {images} images",
     below=100 * SAME_CALLS,
 )
-def real_as_trained(found: Found) -> Values:
-    return _distances(found, "all")
+def as_trained(found: Found, images: str) -> Values:
+    return _distances(found, images)
 
 
-@over_seeds(
-    "2k: generated images",
-    _TRAINED,
-    "called real as reported and as trained: distance in points, generated images",
-    below=100 * SAME_CALLS,
-)
-def generated_as_trained(found: Found) -> Values:
-    return _distances(found, "generated")
-
-
-def _distances(found: Found, group: str) -> Values:
-    entries = entries_of(found, D, "called_real_difference", "full", group)
+def _distances(found: Found, images: str) -> Values:
+    entries = entries_of(found, D, "called_real_difference", "full", _SIDES[images])
     return [100 * distance(each).value for each in entries]
 
 
 def if_trained(found: Found, values: Values) -> Number:
     """The number of a claim on the discriminator, which is open where 2k does not hold."""
     try:
-        off = [each for group in ("all", "generated") for each in _distances(found, group)]
+        off = [each for images in _SIDES for each in _distances(found, images)]
     except Missing:
         why = "it is not known if this is the discriminator that was trained"
         return Number(values, note=why, settles=False)
@@ -323,8 +314,7 @@ def alpha_varies(found: Found) -> Values:
 
 
 ON_NULL_SPACES = (
-    real_as_trained,
-    generated_as_trained,
+    *(as_trained.of(images=images) for images in _SIDES),
     less_than_random,
     less_than_untrained,
     row_reads,
