@@ -51,7 +51,7 @@ def patch_entry(**look: Any) -> Artist:
 
 
 def colormap(name: str, *, bad: str) -> Colormap:
-    """Colours by name, with that of values that are not there."""
+    """Colours by name; ``bad`` is the colour of values that are not there."""
     from matplotlib import pyplot as plt
 
     return plt.get_cmap(name).with_extremes(bad=bad)

@@ -28,7 +28,7 @@ def spans(layers: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def boundaries(layers: Sequence[str]) -> list[int]:
-    """Positions between groups of which one has several layers: i lies before layer i."""
+    """Positions between two groups, one with several layers: i lies before layer i."""
     found = spans(layers)
     several = [stop - start > 1 for _, start, stop in found]
     return [found[k][1] for k in range(1, len(found)) if several[k - 1] or several[k]]

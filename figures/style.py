@@ -12,7 +12,7 @@ from cycler import cycler
 
 from repsim.errors import UsageError, choices
 
-#: What matplotlib reads when it writes a file, after the figure was drawn.
+#: Settings that matplotlib reads when it writes a file, after the figure was drawn.
 WRITING: dict[str, Any] = {
     "savefig.dpi": 300,
     "pdf.fonttype": 42,  # TrueType: text stays text, which journals ask for

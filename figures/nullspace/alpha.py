@@ -13,7 +13,7 @@ from repsim.results.figure import FigureData
 
 
 def alpha_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
-    """α = p_g / p_r as the discriminator saw it after each epoch: mean, and how much it varies.
+    """α = p_g / p_r as the discriminator saw it after each epoch: mean and variation.
 
     At the optimum without mode collapse it is the same for all real images (Mao et al., Corollaries
     1 to 3), so that its coefficient of variation falls to 0.

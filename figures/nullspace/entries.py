@@ -17,7 +17,7 @@ Entries = Sequence[NullSpaceEntry | None]
 #: Names of the parts of the feature space, and the places of their colours in the palette.
 PARTS = {"full": ("all features", 2), "row": ("row space", 3), "null": ("null space", 4)}
 
-#: How captions name the untrained network.
+#: The untrained network as captions name it.
 CONTROL = "grey dashes and diamonds are the untrained network"
 
 

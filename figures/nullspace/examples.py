@@ -17,7 +17,7 @@ from repsim.results.figure import FigureData
 
 
 def null_space_strips(report: NullSpaceReport, *, style: str = "page") -> Figure:
-    """Each of some examples by its class: how much of it lies in the null space, and its score.
+    """Each of some examples by its class: its share in the null space, and its score.
 
     The score is the logit of a head with one (its scatter is that of log α), and λ of a head with
     several: how far the example lies along the direction that softmax ignores. Generated images
@@ -98,7 +98,7 @@ def histogram_figure(report: NullSpaceReport) -> FigureData:
 
 
 def _scores(report: NullSpaceReport) -> tuple[str, str] | None:
-    """The column of scores, and what to call it."""
+    """The column of scores, and its name."""
     for column, label in (("logit", "logit"), ("along_ones", "λ, along the all-ones direction")):
         if getattr(report.examples, column):
             return column, label

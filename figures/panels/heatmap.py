@@ -124,7 +124,7 @@ class Heatmap(Panel):
 
     @property
     def meaning(self) -> str:
-        """The similarity that the colours are of."""
+        """The similarity that colours show."""
         name, _, fraction = self.kernel.partition(":")
         name = f"RBF ({fraction} of the median)" if name == "rbf" else name.capitalize()
         return f"{name} CKA ({self.estimator})"

@@ -26,7 +26,7 @@ class Points(Series):
         x: (points,) numbers, one for each value.
         x_low: (points,) lower ends of intervals of ``x``; together with ``x_high``.
         x_high: (points,) upper ends.
-        names: (points,) what each point is of, for the table.
+        names: (points,) the name of each point, for the table.
         joined: draw a line through the points, in their order.
     """
 

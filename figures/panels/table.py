@@ -25,7 +25,7 @@ class PrintedTable(Panel):
     """A table, with rules above, below the names of the columns and below; first column left.
 
     Attributes:
-        columns: their names; the first column says what a row is of.
+        columns: their names; the first column names the rows.
         rows: a list of cells each. Text is printed as it is; of numbers four digits, of NaN a dash.
     """
 

@@ -43,7 +43,7 @@ class Claim:
         judge: ``mean_decides`` or ``worst_decides``.
         side: of the bound; None where the number is only reported.
         bound: of the number.
-        count: how many networks of a kind it is of, from what was found and its number.
+        count: the number of networks of a kind, from what was found and the measured number.
         only: image sets that it is about; none means all.
         words: given to ``measure``, and filled into the texts.
     """

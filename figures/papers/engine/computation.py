@@ -28,7 +28,7 @@ from repsim.training.run import Extractor
 
 @dataclass(frozen=True)
 class Source:
-    """A network that an analysis is of: of a run, by the name of its extractor."""
+    """A network that an analysis reads: of a run, by the name of its extractor."""
 
     training: Training
     extractor: str | None = None
@@ -123,7 +123,7 @@ class Computation(Step):
     def _statistics(self) -> dict[str, str]:
         """The statistics of batch normalisation: of networks with sides, each image's own.
 
-        Results that do not say so are of running statistics, which mix both sides.
+        Results that do not say so were made with running statistics, which mix both sides.
         """
         sided = any(each.training.has_sides for each in self.sources)
         return {"statistics": "own"} if sided else {}

@@ -14,7 +14,7 @@ from repsim.errors import UsageError
 
 T = TypeVar("T")
 
-#: How much is made. ``tiny`` shows within minutes that everything works; two cores carry ``small``
+#: Amounts of work. ``tiny`` shows within minutes that everything works; two cores carry ``small``
 #: in an hour and ``long`` in a night; ``paper`` has the papers' own settings.
 SCALES = ("tiny", "small", "long", "paper")
 

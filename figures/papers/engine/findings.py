@@ -89,7 +89,7 @@ class Number:
         published: the paper's own number.
         note: a remark.
         networks: the names of the networks of each value, as ``Found.networks`` gives them, where
-            values are of pairs; otherwise each is of a network of its own.
+            values are of pairs; otherwise each value has a network of its own.
         settles: False of a number that decides nothing, for a reason that the note says.
     """
 
@@ -149,7 +149,7 @@ def _verdict(low: float, high: float, side: Side, bound: float) -> str:
 
 
 def worst_decides(number: Number, side: Side | None, bound: float) -> Judgement:
-    """The verdict on what holds of every case or of none, as an identity: the worst case decides.
+    """The verdict on a claim that holds of every case or of none: the worst case decides.
 
     A case without a value leaves it undecided. It needs no number of networks.
     """

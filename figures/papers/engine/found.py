@@ -16,7 +16,7 @@ from repsim.results.figure import Panel
 
 
 class Missing(RepsimError):
-    """A result that a figure or a claim is of, and that was not made."""
+    """A result that a figure or a claim needs was not made."""
 
 
 class Found:
@@ -77,7 +77,7 @@ class Found:
             return f"How good the networks are is not known: {error}."
 
     def caption(self, text: str) -> str:
-        """A caption of a figure of networks, which ends in how good they are."""
+        """A caption of a figure of networks; it ends with their quality."""
         return " ".join(filter(None, (text, self.quality)))
 
     def figure(

@@ -27,7 +27,7 @@ def cell(value: Any) -> str:
 
 
 def verdicts(findings: Sequence[Finding]) -> str:
-    """The table of what was found of each claim."""
+    """The table of the findings on claims."""
     rows = [
         {
             "claim": each.claim,

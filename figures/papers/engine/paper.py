@@ -30,7 +30,7 @@ Splits = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper: what is trained and analysed, and what is shown and said of it.
+    """A paper: its runs and analyses, and the figures, tables and claims made of them.
 
     Attributes:
         name: on the command line: that of its module.

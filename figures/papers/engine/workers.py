@@ -21,7 +21,7 @@ _LOOK = 1.0
 
 
 def threads_of_each(jobs: int) -> int:
-    """Threads of each of some processes that share those of this one."""
+    """Threads of each of ``jobs`` processes, which share the threads of this one."""
     return max(1, torch.get_num_threads() // jobs)
 
 

@@ -34,7 +34,7 @@ PROBES = {
     run: Probe(run, layers="even,head", on={"train": "probed", "test": "held_out"}) for run in RUNS
 }
 
-#: How many layers of a network each measure recognises in another, in both directions.
+#: The layers of a network that each measure recognises in another, in both directions.
 IDENTIFICATION = Identification(
     SIMCLR, SIMCLR, layers="even", measure=tuple(IDENTIFIED), harvest={"pooling": "avg"}
 )

@@ -202,7 +202,7 @@ def _mean(found: Found, analysis: AnalysisOf, name_a: str, name_b: str) -> Simil
 
 
 def _about(found: Found) -> str:
-    """The images that similarities in a figure are of."""
+    """The images, and the estimator of similarities, for captions."""
     return f"{found.data} {found.splits['compared']}, unbiased."
 
 

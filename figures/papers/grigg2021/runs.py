@@ -21,8 +21,9 @@ def _splits(trained: str, probed: str, compared: str, held_out: str) -> dict[str
     return {"trained": trained, "probed": probed, "compared": compared, "held_out": held_out}
 
 
-#: What networks are trained on, probes learn from, layers are compared on, and probes are judged
-#: on. At small scale settings were chosen, so that the test images of CIFAR-10 are left for paper.
+#: The parts that networks are trained on, probes learn from, layers are compared on, and probes are
+#: judged on. At small scale settings were chosen, so that the test images of CIFAR-10 are left for
+#: paper.
 SPLITS = {
     ("tiny", "digits"): _splits("train[:200]", "train[:200]", "test[:100]", "test"),
     ("small", "cifar10"): _splits(

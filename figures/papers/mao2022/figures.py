@@ -68,7 +68,7 @@ def _extractors(method: Method, removed: int) -> Diagram:
 
 
 def _extractor(method: Method, name: str, shared: int) -> list[Box]:
-    """The boxes of a network, of which the first convolutions are shared."""
+    """The boxes of a network; its first ``shared`` convolutions are shared."""
     *rows, head = describe(method.networks[name], method.spec.shape)
     channels, height, width = method.spec.shape
     ending = "sigmoid" if name == "discriminator" else "softmax"

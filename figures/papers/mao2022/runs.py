@@ -5,8 +5,8 @@ from repsim.figures.papers.engine import Found, Run
 #: Convolutions that discriminator and classifier no longer share, out of four, by image set.
 REMOVED = {"digits": range(5), "mnist": range(5), "cifar10": range(3)}
 
-#: What two cores carry in an hour: 100,000 images a run, in 5,000 small steps, half of the paper's
-#: number. Its length is what claim 2c depends on.
+#: The work of two cores in an hour: 100,000 images a run, in 5,000 small steps, half of the paper's
+#: number. Claim 2c depends on its length.
 _SMALL = {"epochs": 5, "width": 16, "batch_size": 20, "lr": 3e-4}
 
 #: A night of two cores: the paper's 10,000 steps of 120 images, at its rate; only the networks are
@@ -40,9 +40,9 @@ def _splits(trained: str, probed: str, dissected: str, held_out: str) -> dict[st
     return {"trained": trained, "probed": probed, "dissected": dissected, "held_out": held_out}
 
 
-#: What networks are trained on, new heads and the probes of the null-space report learn from, and
-#: everything is judged on. At small scale settings were chosen, so that the test images of CIFAR-10
-#: are left for paper.
+#: The parts that networks are trained on, new heads and the probes of the null-space report learn
+#: from, and everything is judged on. At small scale settings were chosen, so that the test images
+#: of CIFAR-10 are left for paper.
 SPLITS = {
     ("tiny", "digits"): _splits("train[:200]", "train[:200]", "train[:200]", "test"),
     ("small", "mnist"): _splits("train[:20000]", "train", "train[:10000]", "test"),

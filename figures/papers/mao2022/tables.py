@@ -51,7 +51,7 @@ def _theirs(found: Found, name: str, place: int, head: str) -> dict[str, Any]:
     return {f"{name}_published": values[place] if values else ""}
 
 
-#: Shares of the energy of what a noise does to the features, by quantity and part.
+#: Shares of the energy of a noise's effect on the features, by quantity and part.
 _NOISE = {
     "row space": ("noise_share", "row"),
     "row space, centred": ("noise_share_centred", "row"),

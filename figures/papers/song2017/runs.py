@@ -7,7 +7,7 @@ from typing import Any
 from repsim.figures.papers.engine import Found, Run, grid
 from repsim.figures.papers.song2017.published import PROBABILITIES
 
-#: The clean, uncorrelated pairs of each scale: what everything is judged on.
+#: The clean, uncorrelated pairs of each scale, on which everything is judged.
 TINY, SMALL, LONG = "two-digits:base=digits", "two-digits", "two-digits:pairs=40000"
 
 #: Probabilities that a left digit is kept and that a label is copied, by image set.
@@ -33,7 +33,7 @@ _ADAM: dict[str, Any] = {
 
 
 def _pairs(base: str, keep: float, copy: float) -> str:
-    """The pairs of a scale, of which labels and left digits are drawn otherwise."""
+    """The pairs of a scale, with labels and left digits drawn otherwise."""
     others = {"keep": keep, "copy": copy}
     parts = [base.partition(":")[2], *(f"{name}={value}" for name, value in others.items())]
     return f"two-digits:{','.join(filter(None, parts))}"
@@ -104,7 +104,7 @@ def cells_of(found: Found) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return GRID[found.data]
 
 
-#: What networks are trained on, what new heads learn from, and what they are judged on.
+#: The parts that networks are trained on, new heads learn from, and heads are judged on.
 SPLITS = {
     ("tiny", TINY): {"trained": "train[:300]", "probed": "train[:300]", "held_out": "test[:200]"},
     ("small", SMALL): {"trained": "train", "probed": "train", "held_out": "test"},

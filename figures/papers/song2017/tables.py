@@ -16,7 +16,7 @@ Rows = list[dict[str, Any]]
 
 
 def extractors(found: Found) -> Rows:
-    """Accuracies with and without extraction, by what a head reads and its solver."""
+    """Accuracies with and without extraction, by the input of a head and its solver."""
     return [
         {
             "extractor": name,
