@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from repsim.figures.papers.engine import Claim, Found, Number, over_seeds, several
+from repsim.figures.papers.engine import Claim, Found, Judged, Number, over_seeds, several
 from repsim.figures.papers.engine.findings import with_interval
 from repsim.figures.papers.engine.found import Missing
 from repsim.figures.papers.mao2022.analyses import NULL_SPACES
@@ -313,7 +313,7 @@ def alpha_varies(found: Found) -> Values:
     return values_of(found, D, "alpha_cv", "row")
 
 
-ON_NULL_SPACES = (
+ON_NULL_SPACES: tuple[Judged, ...] = (
     *(as_trained.of(images=images) for images in _SIDES),
     less_than_random,
     less_than_untrained,
