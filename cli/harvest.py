@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import product
@@ -26,10 +27,10 @@ from repsim.errors import UsageError
 if TYPE_CHECKING:
     from torch import nn
 
-    from repsim.activations.harvesting.plan import HarvestPlan
     from repsim.activations.harvesting.processes import Loader
     from repsim.cli.stores import Places
     from repsim.data import ImageSet
+    from repsim.launch import Processes
     from repsim.training.sides import Choice
 
 
@@ -204,8 +205,6 @@ def harvest(
     extractors, such as mgan, gives a store for each; RUN:EXTRACTOR names one of them. RUN@3 is the
     network after three epochs, RUN@all after each of which a checkpoint was kept.
     """
-    from repsim.activations.harvesting.harvest import plan_harvest
-    from repsim.activations.harvesting.processes import harvest_shard
     from repsim.cli.stores import Places
     from repsim.cli.writing import check_paths
     from repsim.launch import start_processes
@@ -226,67 +225,76 @@ def harvest(
         where = Places(runs, data, data_dir, image_size, statistics=statistics)
         jobs = _jobs_of_runs(references, where, splits or ("test",), batch_size)
     if output is not None:
-        if len(jobs) > 1:
-            raise UsageError(
-                f"--output names one file, but {len(jobs)} stores were asked for; leave it out, or "
-                "name one RUN:EXTRACTOR and one --split"
-            )
-        jobs = [replace(jobs[0], path=output)]
+        jobs = [_into(output, jobs)]
     check_paths([job.path for job in jobs], [job.called for job in jobs])
     jobs = [replace(job, layers=job.layers or layers) for job in jobs]
-    allowed = {
-        "allow_random": allow_random,
-        "allow_batch": allow_batch,
-        "allow_grad": allow_grad,
-    }
     what: dict[str, Any] = {
         "pooling": pooling,
         "masks": masks,
         "dtype": dtype,
         "batch_axis": batch_axis,
-        **allowed,
+        "allow_random": allow_random,
+        "allow_batch": allow_batch,
+        "allow_grad": allow_grad,
     }
     if dry_run:
         for job in jobs:
-            plan = plan_harvest(job.model, job.loader, device=device, layers=job.layers, **what)
-            _show(job, plan)
+            _show_plan(job, device, what)
         return
     processes = start_processes(device, devices)
-    first = processes.rank == 0
+    what |= {"compression": compression, "seed": seed, "overwrite": overwrite, "resume": resume}
     for job in jobs:
-        try:
-            title = f"harvest {job.label} on {job.slug}"
-            with bar(title) if first else nullcontext(lambda *_: None) as progress:
-                store = harvest_shard(
-                    job.model,
-                    job.loader,
-                    job.path,
-                    processes,
-                    layers=job.layers,
-                    provenance=job.provenance,
-                    compression=compression,
-                    seed=seed,
-                    overwrite=overwrite,
-                    resume=resume,
-                    progress=progress,
-                    **what,
-                )
-        except KeyboardInterrupt:
-            say("stopped; the same command with --resume continues")
-            raise
-        with store:
-            size = sum(record["bytes"] for record in store.describe())
-            if first:
-                click.echo(
-                    f"{store.path}: {len(store.layers)} layers, n = {store.n:,}, "
-                    f"{size / 1e6:,.1f} MB{_under(job)}"
-                )
-    if first:
-        if references:
-            named = sorted({job.label.partition(":")[0] for job in jobs})
-            say(f"next: repsim cka, probe or nullspace on {' and '.join(named)}")
-        else:
-            say(f"next: repsim cka --a {jobs[0].path} --b RUN|FILE")
+        _run(job, processes, what)
+    if processes.rank == 0:
+        _say_next(jobs, of_runs=bool(references))
+
+
+def _into(output: Path, jobs: list[Job]) -> Job:
+    """The one job, with the file that was asked for."""
+    if len(jobs) > 1:
+        raise UsageError(
+            f"--output names one file, but {len(jobs)} stores were asked for; leave it out, or "
+            "name one RUN:EXTRACTOR and one --split"
+        )
+    return replace(jobs[0], path=output)
+
+
+def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> None:
+    """Harvest, and say how large the store is."""
+    from repsim.activations.harvesting.processes import harvest_shard
+
+    first = processes.rank == 0
+    title = f"harvest {job.label} on {job.slug}"
+    try:
+        with bar(title) if first else nullcontext(lambda *_: None) as progress:
+            store = harvest_shard(
+                job.model,
+                job.loader,
+                job.path,
+                processes,
+                layers=job.layers,
+                provenance=job.provenance,
+                progress=progress,
+                **what,
+            )
+    except KeyboardInterrupt:
+        say("stopped; the same command with --resume continues")
+        raise
+    with store:
+        size = sum(record["bytes"] for record in store.describe())
+        if first:
+            click.echo(
+                f"{store.path}: {len(store.layers)} layers, n = {store.n:,}, "
+                f"{size / 1e6:,.1f} MB{_under(job)}"
+            )
+
+
+def _say_next(jobs: list[Job], *, of_runs: bool) -> None:
+    if of_runs:
+        named = sorted({job.label.partition(":")[0] for job in jobs})
+        say(f"next: repsim cka, probe or nullspace on {' and '.join(named)}")
+    else:
+        say(f"next: repsim cka --a {jobs[0].path} --b RUN|FILE")
 
 
 def _under(job: Job) -> str:
@@ -400,10 +408,12 @@ def _check_unused(brought: dict[str, Any]) -> None:
             )
 
 
-def _show(job: Job, plan: HarvestPlan) -> None:
-    """A table of what would be stored; ``StoreError`` if the disk cannot hold it."""
+def _show_plan(job: Job, device: str, what: Mapping[str, Any]) -> None:
+    """Show a table of the layers to store; ``StoreError`` if the disk cannot hold them."""
+    from repsim.activations.harvesting.harvest import plan_harvest
     from repsim.activations.store.writer import check_space
 
+    plan = plan_harvest(job.model, job.loader, device=device, layers=job.layers, **what)
     rows = [
         (
             layer,
