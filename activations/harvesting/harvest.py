@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,30 @@ from repsim.progress import Progress, silent
 _SINCE_VERSION_3 = ("allowed", "axes", "batch_axis", "files", "image_size", "sampling")
 
 _NO_BATCH = "the loader gave no batch; expected at least one example"
+
+
+@dataclass(frozen=True)
+class _Choices:
+    """The choices that decide the layers and rows of a harvest.
+
+    Attributes:
+        layers: addresses or patterns.
+        pooling: of the layers.
+        masks: of padding, as far as they are told.
+        dtype: of the stored numbers; None for that of each layer.
+        allowed: dependences of the network that are no reason to refuse it.
+    """
+
+    layers: str | Sequence[str] | None
+    pooling: PoolingRules
+    masks: MaskRules
+    dtype: str | None
+    allowed: Allowed
+
+    @property
+    def beside(self) -> set[str]:
+        """Entries of a batch that the pooling or the rules of padding take for masks."""
+        return {*self.pooling.masks, *self.masks.names}
 
 
 @full_precision()
@@ -137,8 +162,8 @@ def harvest(
         NonFiniteError: NaN or infinity in a layer.
         StoreError: no room, or an unfinished store of another harvest.
     """
-    path, reduce, told = Path(path), PoolingRules(pooling), MaskRules(masks)
-    allowed = Allowed(allow_random, allow_batch, allow_grad)
+    path, allowed = Path(path), Allowed(allow_random, allow_batch, allow_grad)
+    choices = _Choices(layers, PoolingRules(pooling), MaskRules(masks), dtype, allowed)
     check_choices(dtype, compression)
     refuse_existing(path, overwrite or resume)
     if part_path(path).is_file() and not (resume or overwrite):
@@ -147,57 +172,29 @@ def harvest(
     n = count_examples(loader, examples)
     model = unwrap(model)
     target = place(model, device)
-    sampling = sampling_of(loader)
-    recorded: dict[str, Any] = {
-        "repsim": __version__,
-        "torch": torch.__version__,
-        "device": target.type,
-        "pooling": str(reduce),
-        "dtype": dtype,
-        "seed": seed,
-        "weights_sha256": network_digest(model),
-        **({"sampling": sampling} if sampling else {}),
-        **({"masks": str(told)} if told.names or str(told) else {}),
-        "allowed": allowed.record(),
-        **(provenance or {}),
-    }
+    recorded = _record(model, loader, choices, seed, target) | dict(provenance or {})
     check_repeats(loader)
     with ExitStack() as stack:
         batches = stack.enter_context(closing(ahead(read(loader))))
-        given = _first(batches)
-        axis = find_batch_axis(chosen, model.to(target), to_device(given, target), grad=allow_grad)
-        axis = axis.beside({*reduce.masks, *told.names})
-        first = _examples_first(axis, given)
-        check_rows(loader, first)
-        recorded["batch_size"] = batch_size(first)
+        axis, first = _first(batches, loader, model, target, chosen, choices)
         stack.enter_context(axis.fed(model))
         kept = stack.enter_context(Unchanged(model))
-        shown = to_device(first, target)
-        plan, masks_of = _plan(
-            model, shown, loader, layers, reduce, told, dtype, n, kept, allowed, axis
-        )
-        recorded |= {"n": plan.n, **plan.unusual_axes, **axis.record()}
-        if plan.short:
-            recorded["addresses"] = plan.short
-        if padded := masks_of.unread(plan.layers, reduce):
+        plan, padding = _plan(model, to_device(first, target), loader, choices, n, kept, axis)
+        recorded |= {"batch_size": batch_size(first), **_record_of_layers(plan, axis)}
+        if padded := padding.unread(plan.layers, choices.pooling):
             recorded["padding"] = padded
         rows = HarvestRows(
             plan,
-            reduce,
+            choices.pooling,
             f"{seed}/{recorded['weights_sha256']}",
             first,
             attribute(loader, "dataset"),
             order=order_of(loader, n),
             label_arguments=label_arguments(model),
-            masks=masks_of,
+            masks=padding,
         )
         if path.exists() and not overwrite:
-            store = _finished(path, recorded, plan.layers, rows.ids(first, 0))
-            with ExitStack() as failed:
-                failed.callback(store.close)
-                check_first_batch(store, model, first, rows, target, allowed)
-                failed.pop_all()
-            return store
+            return _finished(path, recorded, rows, model, first, target, allowed)
         with write_store(
             path,
             n=plan.n,
@@ -209,8 +206,7 @@ def harvest(
             compression=compression,
         ) as writer:
             every = chain([first], map(axis.examples_first, batches))
-            lengths = Lengths(axis)
-            _write(model, every, writer, rows, n, target, progress, allowed, lengths)
+            _write(model, every, writer, rows, n, target, progress, allowed, Lengths(axis))
     return ActivationStore(path)
 
 
@@ -235,19 +231,15 @@ def plan_harvest(
     The arguments and errors are those of ``harvest``.
     """
     check_choices(dtype, "none")
-    reduce, allowed = PoolingRules(pooling), Allowed(allow_random, allow_batch, allow_grad)
-    told = MaskRules(masks)
+    allowed = Allowed(allow_random, allow_batch, allow_grad)
+    choices = _Choices(layers, PoolingRules(pooling), MaskRules(masks), dtype, allowed)
     n = count_examples(loader, examples)
     chosen = None if batch_axis is None else BatchAxis(batch_axis)
-    model, allowed = unwrap(model), Allowed(allow_random, allow_batch, allow_grad)
+    model = unwrap(model)
     target = place(model, device)
-    given = to_device(_first(read(loader)), target)
-    axis = find_batch_axis(chosen, model.to(target), given, grad=allow_grad)
-    axis = axis.beside({*reduce.masks, *told.names})
-    first = _examples_first(axis, given)
-    check_rows(loader, first)
+    axis, first = _first(read(loader), loader, model, target, chosen, choices)
     with axis.fed(model), Unchanged(model) as kept:
-        plan, _ = _plan(model, first, loader, layers, reduce, told, dtype, n, kept, allowed, axis)
+        plan, _ = _plan(model, to_device(first, target), loader, choices, n, kept, axis)
     return plan
 
 
@@ -255,25 +247,49 @@ def _plan(
     model: nn.Module,
     batch: Any,
     loader: Iterable[Any],
-    layers: str | Sequence[str] | None,
-    reduce: PoolingRules,
-    told: MaskRules,
-    dtype: str | None,
+    choices: _Choices,
     n: int,
     kept: Unchanged,
-    allowed: Allowed,
     axis: BatchAxis,
 ) -> tuple[HarvestPlan, LayerMasks]:
-    """The layers and rows of a harvest, and where padding is; what is refused is refused here."""
-    plan = plan_layers(model, batch, layers, reduce, dtype, n, kept, axis, grad=allowed.grad)
+    """The layers and rows of a harvest, and its padding; networks are refused here."""
+    reduce, grad = choices.pooling, choices.allowed.grad
+    plan = plan_layers(
+        model, batch, choices.layers, reduce, choices.dtype, n, kept, axis, grad=grad
+    )
     shown = plan.fed(batch)
-    check_function(model, shown, plan.addresses, allowed, kept, plan.batch_axes)
-    warn_of_shifted_positions(model, shown, plan.addresses, kept, grad=allowed.grad)
-    masks = LayerMasks(model, shown, plan.addresses, told, plan.batch_axes, grad=allowed.grad)
+    check_function(model, shown, plan.addresses, choices.allowed, kept, plan.batch_axes)
+    warn_of_shifted_positions(model, shown, plan.addresses, kept, grad=grad)
+    masks = LayerMasks(model, shown, plan.addresses, choices.masks, plan.batch_axes, grad=grad)
     warn_of_unused(model, shown, masks.used)
     masks.check([layer for layer in plan.layers if reduce.of(layer).asks_for_mask])
     tokens = token_rows(plan.layers, reduce, masks)
     return (plan if tokens is None else plan.by_tokens(tokens, loader)), masks
+
+
+def _record(
+    model: nn.Module, loader: Iterable[Any], choices: _Choices, seed: int, device: torch.device
+) -> dict[str, Any]:
+    """The record of a harvest as far as it is known before the network runs."""
+    sampling, masks = sampling_of(loader), choices.masks
+    return {
+        "repsim": __version__,
+        "torch": torch.__version__,
+        "device": device.type,
+        "pooling": str(choices.pooling),
+        "dtype": choices.dtype,
+        "seed": seed,
+        "weights_sha256": network_digest(model),
+        **({"sampling": sampling} if sampling else {}),
+        **({"masks": str(masks)} if masks.names or str(masks) else {}),
+        "allowed": choices.allowed.record(),
+    }
+
+
+def _record_of_layers(plan: HarvestPlan, axis: BatchAxis) -> dict[str, Any]:
+    """The record of the layers and rows of a harvest."""
+    addresses = {"addresses": plan.short} if plan.short else {}
+    return {"n": plan.n, **plan.unusual_axes, **axis.record(), **addresses}
 
 
 def _chosen_axis(path: Path, chosen: BatchAxisLike | None, resume: bool) -> BatchAxis | None:
@@ -294,19 +310,29 @@ def _chosen_axis(path: Path, chosen: BatchAxisLike | None, resume: bool) -> Batc
     return said if before is None else BatchAxis(before)
 
 
-def _first(batches: Iterator[Any]) -> Any:
-    first = next(batches, None)
-    if first is None:
+def _first(
+    batches: Iterator[Any],
+    loader: Iterable[Any],
+    model: nn.Module,
+    device: torch.device,
+    chosen: BatchAxis | None,
+    choices: _Choices,
+) -> tuple[BatchAxis, Any]:
+    """The axis of the examples, and the first batch with the examples of each input first.
+
+    Raises:
+        UsageError: there is no example, or their order is not known.
+    """
+    given = next(batches, None)
+    if given is None:
         raise UsageError(_NO_BATCH)
-    return first
-
-
-def _examples_first(axis: BatchAxis, batch: Any) -> Any:
-    """The first batch with the examples of each input first, checked to have some."""
-    first = axis.examples_first(batch)
+    shown, grad = to_device(given, device), choices.allowed.grad
+    axis = find_batch_axis(chosen, model.to(device), shown, grad=grad).beside(choices.beside)
+    first = axis.examples_first(given)
     if not batch_size(first):
         raise UsageError(_NO_BATCH)
-    return first
+    check_rows(loader, first)
+    return axis, first
 
 
 def _write(
@@ -363,10 +389,32 @@ def _write(
 
 
 def _finished(
-    path: Path, recorded: Mapping[str, Any], layers: Mapping[str, LayerSpec], ids: Sequence[str]
+    path: Path,
+    recorded: Mapping[str, Any],
+    rows: HarvestRows,
+    model: nn.Module,
+    first: Any,
+    device: torch.device,
+    allowed: Allowed,
 ) -> ActivationStore:
-    """The store at ``path``, if its record is of this harvest."""
+    """The store at ``path``, compared with the record and the first batch of this harvest."""
     store = ActivationStore(path)
+    try:
+        _check_record(store, recorded, rows.plan.layers, rows.ids(first, 0))
+        check_first_batch(store, model, first, rows, device, allowed)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _check_record(
+    store: ActivationStore,
+    recorded: Mapping[str, Any],
+    layers: Mapping[str, LayerSpec],
+    ids: Sequence[str],
+) -> None:
+    """Raise ``StoreError`` unless the record of a store, its layers and ids are of this harvest."""
     before = store.provenance()
     now = json.loads(json.dumps(recorded))
     # Stores of version 3 have been written without a word on padding.
@@ -378,12 +426,10 @@ def _finished(
     if [each.decode() for each in store.example_ids[: len(ids)]] != list(ids):
         changed.append("example ids")
     if changed:
-        store.close()
         raise StoreError(
-            f"{path.absolute()} is of another harvest: {', '.join(changed)} differ",
+            f"{store.path.absolute()} is of another harvest: {', '.join(changed)} differ",
             "pass --overwrite to replace it",
         )
-    return store
 
 
 def _linear_heads(model: nn.Module, layers: list[str]) -> dict[str, dict[str, Any]]:
