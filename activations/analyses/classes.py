@@ -17,11 +17,7 @@ from typing import TYPE_CHECKING, Any
 from torch.nn.functional import one_hot
 
 from repsim.activations.analyses import base
-from repsim.activations.analyses.augmentation import (
-    AUGMENTATIONS,
-    describe_shown,
-    find_augmentation,
-)
+from repsim.activations.analyses.augmentation import AUGMENTATIONS, run_shown
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
 from repsim.activations.analyses.minibatch import NetworkSide, about, moved, stream
 from repsim.activations.analyses.tables import map_column, map_notes
@@ -31,7 +27,6 @@ from repsim.activations.capture.modules import place
 from repsim.activations.harvesting.loaders import ShuffledLoader
 from repsim.ambient import full_precision
 from repsim.configuration import setting
-from repsim.devices import find_device
 from repsim.measures import class_similarity
 from repsim.measures.classes import CLASSES, checked_labels
 from repsim.measures.kernels import KernelLike, parse_kernel
@@ -178,21 +173,8 @@ class Classes(Analysis[Config]):
         )
 
     def _of_network(self, inputs: Inputs, context: Context) -> SimilarityMap:
-        config, name = self.config, self.config.augmentation or "none"
-        result = compare_classes(
-            inputs.extractors[0].load(),
-            inputs.images["compared"],
-            find_augmentation(name, inputs),
-            layers=config.layers,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            name=inputs.names[0],
-            kernel=config.kernel,
-            device=find_device(context.device),
-            progress=context.progress,
-        )
-        result = result if config.stderr else replace(result, stderr=None)
-        return describe_shown(result, inputs, name, batch_size=config.batch_size, seed=config.seed)
+        result = run_shown(compare_classes, inputs, context, self.config)
+        return result if self.config.stderr else replace(result, stderr=None)
 
     def drawing(self) -> dict[str, Any]:
         return {"estimator": self.config.estimator}

@@ -15,11 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from repsim.activations.analyses import base
-from repsim.activations.analyses.augmentation import (
-    AUGMENTATIONS,
-    describe_shown,
-    find_augmentation,
-)
+from repsim.activations.analyses.augmentation import AUGMENTATIONS, run_shown
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
 from repsim.activations.analyses.minibatch import NetworkSide, about, moved, stream
 from repsim.activations.analyses.tables import map_column, map_notes
@@ -28,7 +24,6 @@ from repsim.activations.capture.modules import place
 from repsim.activations.harvesting.loaders import ShuffledLoader
 from repsim.ambient import full_precision
 from repsim.configuration import setting
-from repsim.devices import find_device
 from repsim.measures.kernels import KernelLike, parse_kernel
 from repsim.progress import Progress, silent
 from repsim.results import SimilarityMap
@@ -127,25 +122,7 @@ class Invariance(Analysis[Config]):
     figures = ("heatmap", "curves")
 
     def compute(self, inputs: Inputs, context: Context) -> SimilarityMap:
-        config = self.config
-        (extractor,) = inputs.extractors
-        augment = find_augmentation(config.augmentation, inputs)
-        assert augment is not None  # none is no choice of this analysis
-        result = invariance(
-            extractor.load(),
-            inputs.images["compared"],
-            augment,
-            layers=config.layers,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            name=inputs.names[0],
-            kernel=config.kernel,
-            device=find_device(context.device),
-            progress=context.progress,
-        )
-        return describe_shown(
-            result, inputs, config.augmentation, batch_size=config.batch_size, seed=config.seed
-        )
+        return run_shown(invariance, inputs, context, self.config)
 
     def images_shown(self, sizes: Mapping[str, int]) -> int:
         return 2 * sizes["compared"]

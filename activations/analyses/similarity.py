@@ -264,9 +264,9 @@ class Similarity(Analysis[Config]):
         )
 
     def _of_networks(self, inputs: Inputs, context: Context) -> SimilarityMap:
-        config, name = self.config, self.config.augmentation or "none"
-        device = find_device(context.device)
-        augment = find_augmentation(name, inputs)
+        config, device = self.config, find_device(context.device)
+        assert config.augmentation is not None  # without one, stores are read
+        augment = find_augmentation(config.augmentation, inputs)
         images = inputs.images["compared"]
         networks = [each.load() for each in inputs.extractors]
         result = compare(
@@ -281,7 +281,7 @@ class Similarity(Analysis[Config]):
             progress=context.progress,
         )
         result = result if config.stderr else replace(result, stderr=None)
-        return describe_shown(result, inputs, name, batch_size=config.batch_size, seed=config.seed)
+        return describe_shown(result, inputs, config)
 
     def drawing(self) -> dict[str, Any]:
         return {"estimator": self.config.estimator}
