@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repsim.cli.options import json_option
-from repsim.cli.reporting import bar, say, show_json, show_table
+from repsim.cli.reporting import bar, hinting, say, show_json, show_table
 from repsim.errors import RepsimError
 
 if TYPE_CHECKING:
@@ -56,14 +56,15 @@ def demo(fast: bool, output: Path | None, as_json: bool) -> None:
     """
     started = time.monotonic()
     folder = output or Path("demo-fast" if fast else "demo")
-    runs = train_all(demo_runs(fast), folder / "runs")
-    stores = harvest_all(runs)
-    similarity = compare_all(stores)
-    curve = probe_all(stores)
-    reports = split_all(runs)
-    for store in stores.values():
-        store.close()
-    figures = draw_all(folder, similarity, curve, reports)
+    with hinting(lambda: "stopped; the same command continues"):
+        runs = train_all(demo_runs(fast), folder / "runs")
+        stores = harvest_all(runs)
+        similarity = compare_all(stores)
+        curve = probe_all(stores)
+        reports = split_all(runs)
+        for store in stores.values():
+            store.close()
+        figures = draw_all(folder, similarity, curve, reports)
     held_out = runs["supervised"].load_state(runs["supervised"].checkpoint)["held_out"]["accuracy"]
     simclr = curve.best("simclr")
     if as_json:

@@ -21,8 +21,9 @@ from repsim.cli.options import (
     runs_option,
     statistics_option,
 )
-from repsim.cli.reporting import bar, say, show_table
+from repsim.cli.reporting import bar, hinting, say, show_table
 from repsim.errors import UsageError
+from repsim.progress import silent
 
 if TYPE_CHECKING:
     from torch import nn
@@ -243,9 +244,11 @@ def harvest(
         return
     processes = start_processes(device, devices)
     what |= {"compression": compression, "seed": seed, "overwrite": overwrite, "resume": resume}
-    for job in jobs:
-        _run(job, processes, what)
-    if processes.rank == 0:
+    first = processes.rank == 0
+    with hinting(lambda: _stopped(jobs, overwrite)) if first else nullcontext():
+        for job in jobs:
+            _run(job, processes, what)
+    if first:
         _say_next(jobs, of_runs=bool(references))
 
 
@@ -265,21 +268,17 @@ def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> None:
 
     first = processes.rank == 0
     title = f"harvest {job.label} on {job.slug}"
-    try:
-        with bar(title) if first else nullcontext(lambda *_: None) as progress:
-            store = harvest_shard(
-                job.model,
-                job.loader,
-                job.path,
-                processes,
-                layers=job.layers,
-                provenance=job.provenance,
-                progress=progress,
-                **what,
-            )
-    except KeyboardInterrupt:
-        say("stopped; the same command with --resume continues")
-        raise
+    with bar(title) if first else nullcontext(silent) as progress:
+        store = harvest_shard(
+            job.model,
+            job.loader,
+            job.path,
+            processes,
+            layers=job.layers,
+            provenance=job.provenance,
+            progress=progress,
+            **what,
+        )
     with store:
         size = sum(record["bytes"] for record in store.describe())
         if first:
@@ -287,6 +286,23 @@ def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> None:
                 f"{store.path}: {len(store.layers)} layers, n = {store.n:,}, "
                 f"{size / 1e6:,.1f} MB{_under(job)}"
             )
+
+
+def _stopped(jobs: list[Job], overwrite: bool) -> str:
+    """The way on after an interruption; only what was begun can be resumed."""
+    from repsim.activations.store.format import part_path
+
+    if overwrite:
+        return "stopped; the same command begins again"
+    begun = any(
+        job.path.exists()
+        or part_path(job.path).exists()
+        or any(job.path.parent.glob(f"{job.path.stem}.part-*"))
+        for job in jobs
+    )
+    if begun:
+        return "stopped; the same command with --resume continues"
+    return "stopped before anything was stored; the same command begins again"
 
 
 def _say_next(jobs: list[Job], *, of_runs: bool) -> None:

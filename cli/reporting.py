@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,16 @@ def _lines(description: str, every: float = 5.0) -> Progress:
 def say(message: str) -> None:
     """Print a remark on stderr."""
     click.echo(message, err=True)
+
+
+@contextmanager
+def hinting(hint: Callable[[], str]) -> Iterator[None]:
+    """Say after an interruption what it leaves and how to go on; ``hint`` looks at the files."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(hint())
+        raise
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repsim.cli.options import data_dir_option, device_option, json_option, page_style_option
-from repsim.cli.reporting import bar, say, show_files, show_json, show_table
+from repsim.cli.reporting import bar, hinting, say, show_files, show_json, show_table
 
 if TYPE_CHECKING:
     from repsim.figures.papers.engine.findings import Finding
@@ -107,7 +107,7 @@ def reproduce(
         return
     if page:
         check_text(asked)
-    with reproduction.lock():
+    with reproduction.lock(), hinting(lambda: "stopped; the same command continues"):
         with bar(f"reproduce {paper}") as progress:
             failed = make_missing(reproduction, jobs=jobs, progress=progress)
         say("draw the figures")

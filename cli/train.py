@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repsim.cli.options import Suggesting, data_dir_option, overwrite_option, runs_option
-from repsim.cli.reporting import bar, say, show_table
+from repsim.cli.reporting import bar, hinting, say, show_table
 from repsim.cli.settings import given, option_of
-from repsim.errors import RepsimError, UsageError
+from repsim.errors import RepsimError, UsageError, choices
 from repsim.progress import silent
 
 if TYPE_CHECKING:
@@ -197,19 +197,19 @@ def _train(
     run = Run(runs / check_name(method if name is None else name))
     if resume and overwrite:
         raise UsageError("--resume keeps a run and --overwrite replaces it; pass one of them")
-    config = _settings(
-        method, given(options), config_file, preset, run if resume and run.exists else None
-    )
+    if resume and not run.exists:
+        raise UsageError(f"{_absent(run.name, runs)}; leave out --resume to begin one")
+    config = _settings(method, given(options), config_file, preset, run if resume else None)
     if print_config:
         click.echo(to_toml(config), nl=False)
         return
-    finished = resume and run.complete
+    finished = _finished_at(run)
     leads = is_leader()
-    where = "" if runs == Path("runs") else f" --runs {shlex.quote(str(runs))}"
-    if leads and resume and not run.exists:
-        say(f"there is no run {run.name!r} in {runs} to resume; starting it")
     try:
-        with bar(f"train {run.name}") if leads else nullcontext(silent) as progress:
+        with (
+            hinting(lambda: _stopped(run, method, config, finished, _where(runs, data_dir))),
+            bar(f"train {run.name}") if leads else nullcontext(silent) as progress,
+        ):
             train(
                 method,
                 config,
@@ -220,20 +220,65 @@ def _train(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        if not leads:
-            raise SystemExit(130) from None
-        say(f"stopped; continue with: repsim train {method} --name {run.name}{where} --resume")
-        raise
+        if leads:
+            raise
+        raise SystemExit(130) from None
     except RepsimError:
         if leads:
             raise
         raise SystemExit(1) from None  # the first process has said it
     if not leads:
         return
-    if finished:
+    if finished is not None and resume:
         say(f"run {run.name!r} was finished already; nothing to do")
     report(run)
-    say(f"next: repsim harvest {run.name}{where}")
+    say(f"next: repsim harvest {run.name}{_where(runs, data_dir)}")
+
+
+def _where(runs: Path, data_dir: Path | None) -> str:
+    """The options of the folders, for commands that go on with a run."""
+    folders = {"--runs": None if runs == Path("runs") else runs, "--data-dir": data_dir}
+    return "".join(
+        f" {flag} {shlex.quote(str(path))}" for flag, path in folders.items() if path is not None
+    )
+
+
+def _absent(name: str, runs: Path) -> str:
+    """The words for a run that is not there, with the nearest of those that are."""
+    from repsim.training.run import find_runs
+
+    known = [run.name for run in find_runs(runs)]
+    return f"there is no run {name!r} in {runs} to resume; {choices(name, known)}"
+
+
+def _finished_at(run: Run) -> int | None:
+    """The time at which the checkpoint of a run was written; None while there is none."""
+    return run.checkpoint.stat().st_mtime_ns if run.complete else None
+
+
+def _stopped(run: Run, method: str, config: TrainConfig, before: int | None, where: str) -> str:
+    """The state that an interruption leaves, and the way on.
+
+    A run is named as one to resume only if it has the settings of this training: before these are
+    written, its folder is empty or holds the run that was to be replaced.
+
+    Args:
+        run: that was being trained.
+        method: of the training.
+        config: of the training.
+        before: time at which a run that was there was finished.
+        where: options of the folders.
+    """
+    from repsim.training.run_lock import is_begun
+
+    if not run.exists:
+        return "stopped before training began; nothing was kept, the same command begins again"
+    now = _finished_at(run)
+    if not is_begun(run, method, config) or (now is not None and now == before):
+        return f"stopped before training began; run {run.name!r} is as it was"
+    if now is not None:
+        return f"stopped when run {run.name!r} was finished already"
+    return f"stopped; continue with: repsim train {method} --name {run.name}{where} --resume"
 
 
 def _settings(

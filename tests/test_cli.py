@@ -722,22 +722,6 @@ def test_settings_come_from_toml_and_options_go_before_them(
     assert (config["width"], config["depth"], config["seed"]) == (4, 10, 5)
 
 
-def test_an_interrupted_training_says_how_to_continue(
-    inside: Path, run_repsim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # type: ignore[no-untyped-def]
-    import repsim.training.loop as loop
-
-    def interrupt(*arguments: object, **options: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train", interrupt)
-        stopped = run_repsim("train", "gan", "--runs", tmp_path)
-    assert stopped.status == 130
-    assert f"repsim train gan --name gan --runs {tmp_path} --resume" in stopped.err
-    assert "Traceback" not in stopped.err
-
-
 def test_our_own_mistakes_keep_their_traceback(run_repsim, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     import repsim.cli.names as names
 

@@ -152,28 +152,6 @@ def test_a_run_that_was_killed_resumes_to_the_same_bytes(
     assert len(killed.metrics()) == 4
 
 
-def test_the_way_to_go_on_works_as_it_is_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", [])
-    runs = tmp_path / "my runs"
-    tiny = ("train", "gan", "--preset", "tiny", "--coverage", 0, "--runs", runs, "--resume")
-    original = loop.train
-
-    def interrupted(*arguments: Any, progress: Any, **options: Any) -> Any:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train", interrupted)
-        assert run_command(*tiny) == 130
-    err = capsys.readouterr().err
-    assert f"there is no run 'gan' in {runs} to resume; starting it" in err
-    assert f"repsim train gan --name gan --runs '{runs}' --resume" in err
-    assert loop.train is original
-    assert run_command(*tiny) == 0
-    assert f"next: repsim harvest gan --runs '{runs}'" in capsys.readouterr().err
-
-
 # Replacing
 
 

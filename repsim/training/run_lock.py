@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from repsim.errors import UsageError
 from repsim.files import exclusive
@@ -32,17 +33,32 @@ def check_free(
         state = "is finished" if run.complete else "was started and is not finished"
         way = "--overwrite" if run.complete else "--resume or --overwrite"
         raise UsageError(f"run {run.name!r} exists and {state}; pass {way}, or another name")
-    before = run.describe()
-    # Settings that came with a later version have their defaults in a run that was made before.
-    was = {"method": before["method"], **run.config.model_dump(mode="json")}
-    now = {"method": method, **config.model_dump(mode="json")}
-    changed = [key for key in was.keys() | now.keys() if was.get(key) != now.get(key)]
-    if changed:
+    was, now = _settings_of(run), _settings(method, config)
+    if changed := _changed(was, now):
         key = next((each for each in ("method", "network") if each in changed), min(changed))
         raise UsageError(
             f"run {run.name!r} was started with {key} = {was.get(key)!r}, now it is "
             f"{now.get(key)!r}; resume with the settings of {run.path / 'config.json'}"
         )
+
+
+def is_begun(run: Run, method: str, config: TrainConfig) -> bool:
+    """Tell if the run is of this method and these settings, so that resuming it continues them."""
+    return run.exists and not _changed(_settings_of(run), _settings(method, config))
+
+
+def _settings_of(run: Run) -> dict[str, Any]:
+    """Method and settings; those that came with a later version have their defaults."""
+    return _settings(run.describe()["method"], run.config)
+
+
+def _settings(method: str, config: TrainConfig) -> dict[str, Any]:
+    return {"method": method, **config.model_dump(mode="json")}
+
+
+def _changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The settings that differ."""
+    return [key for key in was.keys() | now.keys() if was.get(key) != now.get(key)]
 
 
 def alone(run: Run) -> AbstractContextManager[None]:
@@ -64,7 +80,8 @@ def _aside(run: Run) -> Path:
 def set_aside(run: Run, overwrite: bool) -> Iterator[None]:
     """With ``overwrite``, keep the run that was there until the new one is finished.
 
-    It comes back if training fails; after an interruption the new run is the one to resume.
+    It comes back if training fails, or is interrupted before the new run has its settings; after
+    a later interruption the new run is the one to resume.
     """
     aside = _aside(run)
     if overwrite and run.exists:
@@ -74,8 +91,9 @@ def set_aside(run: Run, overwrite: bool) -> Iterator[None]:
             run.path.rename(aside)
     try:
         yield
-    except Exception:  # not an interruption: that leaves the new run to be resumed
-        if aside.exists():
+    except BaseException as error:
+        interrupted = not isinstance(error, Exception)  # leaves the new run to be resumed
+        if aside.exists() and not (interrupted and run.exists):
             if run.path.exists():
                 _discard(run.path, heir=aside)
             aside.rename(run.path)
