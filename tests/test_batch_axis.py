@@ -12,9 +12,19 @@ import torch
 from torch import Tensor, nn
 
 import repsim
-from repsim.activations import compare, plan_harvest
+from repsim.activations import (
+    compare,
+    compare_classes,
+    head_features,
+    invariance,
+    layer_null_spaces,
+    plan_harvest,
+)
 from repsim.activations.capture.batch_axis import BatchAxis
 from repsim.activations.capture.tracing import trace_rows
+from repsim.activations.harvesting.features import layer_features
+from repsim.data import load
+from repsim.data.noise import Noise
 from repsim.errors import CaptureError, RepsimError, RepsimWarning, StoreError, UsageError
 
 #: Four batches of eight sequences, (length, n, features).
@@ -189,7 +199,7 @@ def test_a_layer_may_be_named(tmp_path: Path) -> None:
     model = Recurrent().eval()
     with torch.no_grad():
         want = torch.cat([model.rnn(batch)[1][0].transpose(0, 1) for batch in BATCHES])
-    with pytest.warns(RepsimWarning, match="'rnn:1.0'.*say --batch-axis 'rnn:1.0=1'"):
+    with pytest.warns(RepsimWarning, match="'rnn:1.0'.*say --batch-axis '@input=1,rnn:1.0=1'"):
         repsim.harvest(model, BATCHES, tmp_path / "a.h5", examples=32).close()
     said = {"@input": 1, "rnn:1.0": 1}
     found = rows(model, BATCHES, tmp_path / "b.h5", "rnn:1.0", batch_axis=said)
@@ -203,9 +213,157 @@ def test_a_layer_may_be_named(tmp_path: Path) -> None:
 def test_networks_that_run_know_the_axis() -> None:
     chosen = {"layers_a": "out", "layers_b": "rnn:0"}
     assert compare(Recurrent(), Recurrent(), BATCHES, **chosen).n == 32
-    assert compare(linear(), linear(), BATCHES, batch_axis=1).n == 32
+    found = compare(linear(), linear(), BATCHES, batch_axis=1)
+    assert (found.n, found.provenance["batch_axis"]) == (32, "1")
     model, chosen = Recurrent(), {"layers_a": "out", "layers_b": "out"}
-    np.testing.assert_allclose(compare(model, model, BATCHES, **chosen).diagonal(), 1, atol=1e-6)
+    found = compare(model, model, BATCHES, **chosen)
+    np.testing.assert_allclose(found.diagonal(), 1, atol=1e-6)
+    assert found.provenance["batch_axis"] == "@input=1"
+    assert "batch_axis" not in compare(linear(), linear(), FIRST).provenance
+
+
+def test_a_rule_may_be_of_a_layer_of_one_of_two_networks() -> None:
+    said = {"@input": 1, "rnn:1.0": 1}
+    chosen: dict[str, Any] = {"layers_a": "rnn:1.0", "layers_b": "out"}
+    found = compare(Recurrent(), Recurrent(nn.GRU), BATCHES, **chosen, batch_axis=said)
+    first = compare(
+        Recurrent(batch_first=True),
+        Recurrent(nn.GRU, batch_first=True),
+        FIRST,
+        **chosen,
+        batch_axis={"rnn:1.0": 1},
+    )
+    np.testing.assert_allclose(found.unbiased, first.unbiased, atol=1e-6)
+    with pytest.raises(UsageError, match=r"batch axis of 'gru.*': it matches none of rnn:1.0, out"):
+        compare(Recurrent(), Recurrent(), BATCHES, **chosen, batch_axis={**said, "gru.*": 1})
+
+
+# --- functions that run a network for features, null spaces, invariance or classes
+
+
+class Steps(nn.Module):
+    """A network with a linear head that steps over the first axis and says so nowhere."""
+
+    axis = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell, self.each, self.head = nn.GRUCell(6, 7), nn.Linear(7, 5), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = x.new_zeros(x.shape[1 - self.axis], 7)
+        states = []
+        for step in x.unbind(self.axis):
+            states.append(state := self.cell(step, state))
+        return self.head(self.each(torch.stack(states, self.axis)).mean(self.axis))
+
+
+class StepsSecond(Steps):
+    """The same of inputs with the examples first."""
+
+    axis = 1
+
+
+class Rows(nn.Module):
+    """Images as sequences of their rows, (rows, n, columns) or with the images first."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = images[:, 0, :, 1:7] + 0.1 * torch.randn(len(images), 1, 1)
+        return rows.movedim(0, self.axis).contiguous()
+
+
+DIGITS = load("digits", "train[:40]", image_size=8)
+
+#: Functions of a network and of where its examples are, which give arrays.
+ASKED: dict[str, Callable[..., Any]] = {
+    "head_features": lambda net, axis, **more: head_features(
+        net, BATCHES if axis else FIRST, **more
+    ),
+    "head_features of a tensor": lambda net, axis, **more: head_features(
+        net, torch.cat(BATCHES, 1) if axis else torch.cat(FIRST), batch_size=10, **more
+    ),
+    "head_features with noise": lambda net, axis, **more: head_features(
+        net, IMAGES.transpose(0, axis), noise=Noise("gaussian", 0.1), **more
+    ),
+    "layer_features": lambda net, axis, **more: layer_features(
+        net, BATCHES if axis else FIRST, ["each", "head"], **more
+    ),
+    "layer_null_spaces": lambda net, axis, **more: layer_null_spaces(
+        net,
+        BATCHES if axis else FIRST,
+        labels=torch.arange(32) % 3,
+        generated=torch.cat(BATCHES, 1) if axis else torch.cat(FIRST),
+        **more,
+    ),
+    "invariance": lambda net, axis, **more: invariance(
+        net, DIGITS, Rows(axis), batch_size=10, **more
+    ),
+    "compare_classes": lambda net, axis, **more: compare_classes(
+        net, DIGITS, Rows(axis), batch_size=10, **more
+    ),
+}
+
+IMAGES = torch.rand(12, 6, 3, 2, generator=torch.Generator().manual_seed(0))
+
+
+class OfMaps(nn.Module):
+    """Takes maps (c, n, h, w) to sequences (c, n, h * w)."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.head = inner, inner.head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x.flatten(2))
+
+
+def values_of(found: Any) -> list[np.ndarray]:
+    if isinstance(found, dict):
+        return [each.numpy() for each in found.values()]
+    if isinstance(found, list):
+        return [np.array([[each.value, each.low, each.high] for each in found])]
+    return [found.unbiased if hasattr(found, "unbiased") else found.numpy()]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_every_function_that_proposes_the_axis_takes_it(name: str) -> None:
+    asked, wrap = ASKED[name], OfMaps if "noise" in name else nn.Identity()
+    first, second = wrap(Steps().eval()), wrap(StepsSecond().eval())
+    with pytest.raises(RepsimError, match="say --batch-axis 1|or --batch-axis 1") as caught:
+        asked(first, 1)
+    assert "\n" not in str(caught.value)
+    want = values_of(asked(second, 0))
+    for said in (1, {"@input": 1, "*": 1}):
+        found = asked(first, 1, batch_axis=said)
+        for one, other in zip(values_of(found), want, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+    if hasattr(found, "provenance"):
+        assert found.provenance["batch_axis"] == "@input=1,*=1"
+        with pytest.raises(UsageError, match=r"batch axis of 'gru.*': it matches none of"):
+            asked(first, 1, batch_axis={"@input": 1, "gru.*": 1})
+
+
+class LastState(Recurrent):
+    def __init__(self, *, batch_first: bool = False) -> None:
+        super().__init__(batch_first=batch_first)
+        self.head = nn.Linear(7, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(x)[1][0][-1])
+
+
+@pytest.mark.parametrize("name", [name for name in ASKED if name[-5:] not in ("noise", "tures")])
+def test_networks_that_say_it_need_no_axis(name: str) -> None:
+    layers = {"layers": "head"} if name in ("invariance", "compare_classes") else {}
+    found = ASKED[name](LastState().eval(), 1, **layers)
+    want = ASKED[name](LastState(batch_first=True).eval(), 0, **layers)
+    for one, other in zip(values_of(found), values_of(want), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_a_function_check_sees_examples(tmp_path: Path) -> None:

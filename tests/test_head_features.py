@@ -181,7 +181,9 @@ class Odd(nn.Module):
 
 
 def test_heads_that_fit_no_image() -> None:
-    with pytest.raises(CaptureError, match="the head of Odd is given \\(4, 4\\) for 2 images"):
+    with pytest.raises(
+        CaptureError, match="no row for each of 2 examples in 'head@input' \\(4, 4\\)"
+    ):
         head_features(Odd(), torch.zeros(2, 8))
     assert head_features(Odd(), torch.zeros(2, 4)).shape == (2, 4)
     with pytest.raises(NonFiniteError, match="the features of Odd have NaN or infinity"):
@@ -266,13 +268,15 @@ class Turned(SequenceFirst):
 
 def test_as_many_positions_as_examples_are_no_rows() -> None:
     sequences = torch.randn(8, 8, 6)
-    with pytest.raises(CaptureError, match="or wrap a network that reads sequences"):
-        head_features(SequenceFirst(), sequences)
-    with pytest.raises(CaptureError, match="or wrap a network that reads sequences"):
-        layer_features(SequenceFirst(), sequences, ["head"])
-    with pytest.raises(CaptureError, match="expected a row for each"):
-        layer_null_spaces(SequenceFirst(), sequences, layers="head")
-    torch.testing.assert_close(
-        head_features(Turned(), sequences),
-        Turned().encoder(sequences.transpose(0, 1)).mean(0).detach(),
-    )
+    want = Turned().encoder(sequences.transpose(0, 1)).mean(0).detach()
+    torch.testing.assert_close(head_features(Turned(), sequences), want)
+    turned = sequences.transpose(0, 1)
+    torch.testing.assert_close(head_features(SequenceFirst(), turned), want)
+    torch.testing.assert_close(head_features(SequenceFirst(), turned, batch_axis=1), want)
+    for ask in (
+        lambda **said: head_features(SequenceFirst(), sequences, **said),
+        lambda **said: layer_features(SequenceFirst(), sequences, ["head"], **said),
+        lambda **said: layer_null_spaces(SequenceFirst(), sequences, layers="head", **said),
+    ):
+        with pytest.raises(CaptureError, match="no row for each of 8 examples in 'head"):
+            ask(batch_axis=0)

@@ -453,7 +453,7 @@ def wrong() -> Iterator[Any]:
     x, few = torch.randn(5, 3), torch.randn(2, 4, 3)
     net = nn.Sequential(nn.Linear(3, 2))
     yield Sometimes(), x.split(2), {}, CaptureError, "layer 'b' ran for 4 of 5 examples; choose"
-    yield Merged(), few, {}, CaptureError, "layer 'a@input' gives \\(8, 3\\) for 2 examples"
+    yield Merged(), few, {}, CaptureError, "no row for each of 2 examples in 'a@input' \\(8, 3\\)"
     yield nn.Sequential(nn.ReLU()), x, {}, UsageError, "Sequential has no Conv2d or Linear layer"
     yield net, [], {}, UsageError, "the loader gave no images \\(all\\); expected at least one"
     yield net, x, {"generated": []}, UsageError, "gave no images \\(generated\\)"

@@ -19,12 +19,13 @@ from torch.nn.functional import one_hot
 from repsim.activations.analyses import base
 from repsim.activations.analyses.augmentation import AUGMENTATIONS, run_shown
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
-from repsim.activations.analyses.minibatch import NetworkSide, about, moved, stream
+from repsim.activations.analyses.minibatch import NetworkSide, about, stream
 from repsim.activations.analyses.tables import map_column, map_notes
+from repsim.activations.capture.batch_axis import Arranged, BatchAxis, BatchAxisLike
 from repsim.activations.capture.faults import At
 from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.modules import place
-from repsim.activations.harvesting.loaders import ShuffledLoader
+from repsim.activations.harvesting.loaders import ShuffledLoader, moved
 from repsim.ambient import full_precision
 from repsim.configuration import setting
 from repsim.measures import class_similarity
@@ -87,6 +88,7 @@ def compare_classes(
     allow_random: bool = False,
     allow_batch: bool = False,
     allow_grad: bool = False,
+    batch_axis: BatchAxisLike | None = None,
     progress: Progress = silent,
 ) -> SimilarityMap:
     """CKA of every layer with the classes of the images, from minibatches.
@@ -109,13 +111,13 @@ def compare_classes(
         DegenerateError: fewer than four images, or images of one class.
     """
     checked_labels(images.labels, len(images), images.name)
-    target = place(model, device)
-    side, classes = (
-        NetworkSide(model, layers, target, name, Allowed(allow_random, allow_batch, allow_grad)),
-        ClassesSide(len(images.classes), target),
-    )
+    target, allowed = place(model, device), Allowed(allow_random, allow_batch, allow_grad)
+    chosen = None if batch_axis is None else BatchAxis(batch_axis)
     loader = ShuffledLoader(images, augment, batch_size, seed, device=target)
-    pairs = zip(moved(loader, target), loader.classes(), strict=True)
+    shown = Arranged(moved(loader, target), (model,), chosen, grad=allow_grad)
+    side = NetworkSide(model, layers, target, name, allowed, shown)
+    classes = ClassesSide(len(images.classes), target)
+    pairs = zip(shown, loader.classes(), strict=True)
     names = [side.name, CLASSES]
     result = stream((side, classes), pairs, len(loader), names, kernel, progress)
     return about(result, "classes", seed=seed)
@@ -134,6 +136,9 @@ class ClassesSide:
 
     def __exit__(self, *unused: object) -> None:
         pass
+
+    def record(self) -> dict[str, str]:
+        return {}
 
     def layers_of(self, batch: Any) -> list[str]:
         return [CLASSES]

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from repsim.activations.analyses import base
 from repsim.activations.analyses.augmentation import AUGMENTATIONS, run_shown
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
-from repsim.activations.analyses.minibatch import NetworkSide, about, moved, stream
+from repsim.activations.analyses.minibatch import NetworkSide, about, stream
 from repsim.activations.analyses.tables import map_column, map_notes
+from repsim.activations.capture.batch_axis import Arranged, BatchAxis, BatchAxisLike
 from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.modules import place
-from repsim.activations.harvesting.loaders import ShuffledLoader
+from repsim.activations.harvesting.loaders import ShuffledLoader, moved
 from repsim.ambient import full_precision
 from repsim.configuration import setting
 from repsim.measures.kernels import KernelLike, parse_kernel
@@ -70,6 +71,7 @@ def invariance(
     allow_random: bool = False,
     allow_batch: bool = False,
     allow_grad: bool = False,
+    batch_axis: BatchAxisLike | None = None,
     progress: Progress = silent,
 ) -> SimilarityMap:
     """CKA between two augmented copies of the same images (Grigg et al. 2021, Figure 3).
@@ -94,6 +96,8 @@ def invariance(
         allow_random: as in ``compare``.
         allow_batch: as in ``compare``.
         allow_grad: as in ``compare``.
+        batch_axis: axis that holds the images in what ``augment`` gives, and in layers, as for
+            ``repsim.harvest``.
         progress: told the batches done.
 
     Returns:
@@ -104,12 +108,16 @@ def invariance(
         CaptureError: as from ``compare``.
         DegenerateError: fewer than four images.
     """
-    target = place(model, device)
-    side = NetworkSide(model, layers, target, name, Allowed(allow_random, allow_batch, allow_grad))
-    copies = [ShuffledLoader(images, augment, batch_size, seed, view, target) for view in (0, 1)]
-    pairs = zip(*(moved(copy, target) for copy in copies), strict=True)
+    target, allowed = place(model, device), Allowed(allow_random, allow_batch, allow_grad)
+    chosen = None if batch_axis is None else BatchAxis(batch_axis)
+    loaders = [ShuffledLoader(images, augment, batch_size, seed, view, target) for view in (0, 1)]
+    copies = [
+        Arranged(moved(loader, target), (model,), chosen, grad=allow_grad) for loader in loaders
+    ]
+    side = NetworkSide(model, layers, target, name, allowed, copies[0])
     names = [side.name, f"{side.name} (other copy)"]
-    result = stream((side, side), pairs, len(copies[0]), names, kernel, progress)
+    pairs = zip(*copies, strict=True)
+    result = stream((side, side), pairs, len(loaders[0]), names, kernel, progress)
     return about(result, "views", seed=seed)
 
 

@@ -14,7 +14,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,16 +21,12 @@ from torch import Tensor, nn
 
 from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
-from repsim.activations.capture.arguments import run, warn_of_unused
-from repsim.activations.capture.batches import batch_size, to_device
-from repsim.activations.capture.faults import FIRST_BATCH, running
-from repsim.activations.capture.functions import Allowed, check_function
-from repsim.activations.capture.hooks import Capture
+from repsim.activations.capture.batch_axis import BatchAxisLike
+from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.modules import device_of, modules_of, unwrap
-from repsim.activations.capture.reading import read
-from repsim.activations.capture.rowwise import check_examples_first
 from repsim.activations.capture.unchanged import Unchanged
-from repsim.activations.harvesting.loaders import ImageLoader, as_loader, examples_in
+from repsim.activations.harvesting.loaders import ImageLoader
+from repsim.activations.harvesting.passes import Passes
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.activations.harvesting.sampling import check_rows
 from repsim.ambient import full_precision, settled
@@ -82,6 +77,7 @@ def layer_null_spaces(
     allow_random: bool = False,
     allow_batch: bool = False,
     allow_grad: bool = False,
+    batch_axis: BatchAxisLike | None = None,
     progress: Progress = silent,
 ) -> list[NullSpaceEntry]:
     """The null space's share of the energy of the patches that each layer reads.
@@ -111,6 +107,7 @@ def layer_null_spaces(
         allow_batch: look at a network whose layers depend on the batch of an example, or on batches
             before it; otherwise it is refused.
         allow_grad: let the network compute gradients in its forward.
+        batch_axis: axis that holds the examples, as for ``repsim.harvest``.
         progress: told the images seen, of each pass.
 
     Returns:
@@ -133,23 +130,28 @@ def layer_null_spaces(
     target = float64_device(device_of(network) if device is None else device)
     network.to(target)
     modules = _layers_of(network, layers)
-    sources = {"all": (as_loader(loader), _Classes.of(labels))}
+    given: dict[str, Any] = {
+        "allowed": Allowed(allow_random, allow_batch, allow_grad),
+        "batch_axis": batch_axis,
+        "every": False,
+    }
+    names = [f"{layer}@input" for layer in modules]
+    passes = {"all": Passes(network, loader, names, target, **given)}
     if labels is not None:
-        check_rows(sources["all"][0])
+        check_rows(passes["all"].loader)
     if generated is not None:
-        sources["generated"] = (as_loader(generated), _Classes.of(None))
-    report = _reporter(progress, [examples_in(source) for source, _ in sources.values()])
+        passes["generated"] = Passes(network, generated, names, target, **given)
+    report = _reporter(progress, [each.examples for each in passes.values()])
+    of_all = _Classes.of(labels)
     spaces: dict[str, PatchSpace] = {}
     found: dict[str, list[NullSpaceEntry]] = {}
-    with Unchanged(network) as kept:
-        allowed = Allowed(allow_random, allow_batch, allow_grad)
-        check = partial(_check, network, modules, allowed, kept)
-        for group, (source, classes) in sources.items():
-            show = partial(_show, network, modules, source, target, report, allow_grad)
+    with Unchanged(network):
+        for group, each in passes.items():
+            classes = of_all if group == "all" else _Classes.of(None)
             means = _Means(modules, classes)
-            classes.check(show(means.take, check), group)
+            classes.check(_show(each, modules, report, means.take), group)
             energies = _Centred(modules, spaces, means, rank_tolerance)
-            n = show(energies.take)
+            n = _show(each, modules, report, energies.take)
             for layer in means.sums:
                 records = energies.of(layer, n)
                 entries = _entries(layer, spaces[layer], records, group, classes)
@@ -224,51 +226,25 @@ def _maps(layer: str, module: nn.Module, x: Tensor, n: int) -> Tensor:
 
 
 def _show(
-    network: nn.Module,
+    passes: Passes,
     modules: Mapping[str, nn.Module],
-    loader: Any,
-    device: torch.device,
     report: Callable[[int], None],
-    grad: bool,
     take: Callable[[str, Tensor, int], None],
-    check: Callable[[Any], None] | None = None,
 ) -> int:
-    """Show a network all batches, and ``take`` what its layers are given; returns the examples.
+    """Make a pass, and ``take`` what layers are given; returns the examples.
 
-    ``take`` is told the layer, its input as maps, and the place of the batch's first example;
-    ``check`` sees the first batch before all else.
+    ``take`` is told the layer, its input as maps, and the number of the batch's first example.
     """
-    at, n = FIRST_BATCH, 0
 
-    def reduce(name: str, x: Tensor) -> None:
+    def reduce(name: str, x: Tensor, rows: range) -> None:
         layer = Address.parse(name, modules).module
-        take(layer, _maps(layer, modules[layer], x, n), at.begin)
+        take(layer, _maps(layer, modules[layer], x, len(rows)), rows.start)
 
-    layers = [f"{layer}@input" for layer in modules]
-    capture = Capture(network, layers, reduce=reduce, grad=grad)
-    for batch in read(loader):
-        n, shown = batch_size(batch), to_device(batch, device)
-        if check is not None and not at.begin:
-            check(shown)
-        with capture, running(network, shown, at, grad=grad):
-            run(network, shown)
-        at = at.after(batch)
-        report(n)
-    return at.begin
-
-
-def _check(
-    network: nn.Module,
-    modules: Mapping[str, nn.Module],
-    allowed: Allowed,
-    kept: Unchanged,
-    batch: Any,
-) -> None:
-    """Check that the inputs of those layers that run are functions of the example."""
-    warn_of_unused(network, batch)
-    inputs = [f"{layer}@input" for layer in modules]
-    check_function(network, batch, inputs, allowed, kept)
-    check_examples_first(network, batch, inputs, kept, grad=allowed.grad)
+    n = 0
+    for rows, _ in passes.batches(reduce):
+        n = rows.stop
+        report(len(rows))
+    return n
 
 
 def _reporter(progress: Progress, sizes: Sequence[int | None]) -> Callable[[int], None]:

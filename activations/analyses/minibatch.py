@@ -7,7 +7,6 @@ from collections.abc import (
     Collection,
     Hashable,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
@@ -20,8 +19,8 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import unnamed, warn_of_new, warn_of_unused
 from repsim.activations.capture.axes import LayerAxes
-from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, Arranged, BatchAxis
-from repsim.activations.capture.batches import ids_of, to_device, without
+from repsim.activations.capture.batch_axis import Arranged, BatchAxis
+from repsim.activations.capture.batches import ids_of, without
 from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, At, running
 from repsim.activations.capture.functions import Allowed, check_function
@@ -30,7 +29,6 @@ from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
-from repsim.activations.capture.reading import read
 from repsim.activations.capture.reducing import Reducer, reduced_shape
 from repsim.activations.capture.tracing import addresses_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
@@ -54,6 +52,9 @@ class Side(Protocol):
 
     def __exit__(self, *unused: object) -> None: ...
 
+    def record(self) -> dict[str, str]:
+        """The record of how batches and layers are read, as far as it is not the usual way."""
+
     def layers_of(self, batch: Any) -> list[str]:
         """The layers that it will give, from the first batch."""
 
@@ -70,7 +71,7 @@ class NetworkSide:
         device: where to run.
         name: what to call it; by default its class.
         allowed: what its layers may depend on beside the example.
-        arranged: its batches, where their examples may lie along another axis than the first.
+        arranged: its batches, which know the axis of their examples.
         pooling: what is kept of its layers.
         masks: where padding is, if it is told.
     """
@@ -82,7 +83,7 @@ class NetworkSide:
         device: torch.device,
         name: str | None,
         allowed: Allowed,
-        arranged: Arranged | None = None,
+        arranged: Arranged,
         pooling: PoolingRules | None = None,
         masks: MaskRules | None = None,
     ) -> None:
@@ -112,9 +113,19 @@ class NetworkSide:
     def digest(self) -> str:
         return network_digest(self._model)
 
+    def record(self) -> dict[str, str]:
+        said = {"pooling": str(self._pooling), "masks": str(self._masks)}
+        found = {key: each for key, each in said.items() if each not in ("none", "")}
+        return {**found, **self._axis.record()}
+
+    def check(self, layers: Collection[str]) -> None:
+        """Raise ``UsageError`` if the axis, pooling or masks were said of none of some layers."""
+        for rules in (self._axis, self._pooling, self._masks):
+            rules.check(layers)
+
     @property
     def _axis(self) -> BatchAxis:
-        return EXAMPLES_FIRST if self._arranged is None else self._arranged.axis
+        return self._arranged.axis
 
     def layers_of(self, batch: Any) -> list[str]:
         if not self._layers:
@@ -183,12 +194,8 @@ def stream(
     names: Sequence[str],
     kernel: KernelLike,
     progress: Progress,
-    check: Callable[[Collection[str]], None] = lambda _: None,
 ) -> SimilarityMap:
-    """The map of a network and another side, from what each is shown of every batch.
-
-    ``check`` is told the layers of both before any is reduced.
-    """
+    """The map of a network and another side, from what each is shown of every batch."""
     with ExitStack() as stack:
         for side in dict.fromkeys(sides):  # both may be one
             stack.enter_context(side)
@@ -198,7 +205,7 @@ def stream(
             shown = list(zip(sides, pair, strict=True))
             if engine is None:
                 layers = [side.layers_of(part) for side, part in shown]
-                check([*layers[0], *layers[1]])
+                sides[0].check([*layers[0], *layers[1]])
                 engine = MinibatchCKA(*layers, kernel=kernel)
             examples = sides[0].examples_of(pair[0])  # before a network can change them
             a, b = (side.take(part, engine.reduce, at) for side, part in shown)
@@ -208,11 +215,9 @@ def stream(
     if engine is None:
         raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
     networks = (tuple(side.digest for side in sides if side.digest),)
-    return replace(engine.compute(name_a=names[0], name_b=names[1]), networks=networks)
-
-
-def moved(loader: Iterable[Any], device: torch.device) -> Iterator[Any]:
-    return (to_device(batch, device) for batch in read(loader))
+    found = engine.compute(name_a=names[0], name_b=names[1])
+    record = {**found.provenance, **sides[1].record(), **sides[0].record()}
+    return replace(found, networks=networks, provenance=record)
 
 
 def about(result: SimilarityMap, comparison: str, **facts: Any) -> SimilarityMap:

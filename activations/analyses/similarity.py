@@ -14,7 +14,7 @@ With --augmentation runs are shown augmented images, batch by batch; they need n
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +25,14 @@ from repsim.activations.analyses.augmentation import (
     find_augmentation,
 )
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
-from repsim.activations.analyses.minibatch import NetworkSide, moved, stream
+from repsim.activations.analyses.minibatch import NetworkSide, stream
 from repsim.activations.analyses.tables import certainty, map_notes, map_title
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis, BatchAxisLike
 from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.modules import place
 from repsim.activations.capture.pooling import PoolingRules
-from repsim.activations.harvesting.loaders import ShuffledLoader, batches_in
+from repsim.activations.harvesting.loaders import ShuffledLoader, batches_in, moved
 from repsim.ambient import full_precision
 from repsim.configuration import setting
 from repsim.devices import find_device
@@ -180,27 +180,16 @@ def compare(
     target, allowed = place(model_a, device), Allowed(allow_random, allow_batch, allow_grad)
     reduce, told = PoolingRules(pooling), MaskRules(masks)
     chosen = None if batch_axis is None else BatchAxis(batch_axis, {*reduce.masks, *told.names})
-    batches = moved(loader, target)
-    arranged = Arranged(batches, (model_a, model_b), chosen, grad=allow_grad)
+    models = (model_a, model_b)
+    arranged = Arranged(moved(loader, target), models, chosen, grad=allow_grad)
     a, b = (
         NetworkSide(model, layers, target, name, allowed, arranged, reduce, told)
         for model, layers, name in ((model_a, layers_a, name_a), (model_b, layers_b, name_b))
     )
 
-    def check(layers: Collection[str]) -> None:
-        reduce.check(layers)
-        told.check(layers)
-
     pairs = ((batch, batch) for batch in arranged)
     total = batches_in(loader) or 0
-    found = stream((a, b), pairs, total, [a.name, b.name], kernel, progress, check)
-    return replace(found, provenance={**found.provenance, **_reduction(reduce, told)})
-
-
-def _reduction(pooling: PoolingRules, masks: MaskRules) -> dict[str, str]:
-    """The record of what was compared of layers; empty where it is all of them."""
-    said = {"pooling": str(pooling), "masks": str(masks)}
-    return {key: each for key, each in said.items() if each not in ("none", "")}
+    return stream((a, b), pairs, total, [a.name, b.name], kernel, progress)
 
 
 class Similarity(Analysis[Config]):

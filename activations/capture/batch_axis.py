@@ -64,6 +64,11 @@ class BatchAxis:
         """As provenance has it; empty where the examples come first and nobody said so."""
         return {"batch_axis": str(self)} if self else {}
 
+    def with_layer(self, layer: str, axis: int) -> str:
+        """The proposal to say the axis of a layer too, as an option and as an argument."""
+        rules = {**{p: a for p, a in self._rules.items() if p != layer}, layer: axis}
+        return f"say --batch-axis '{BatchAxis(rules)}' (batch_axis={rules})"
+
     def of_layer(self, layer: str) -> int | None:
         """The axis of a layer that a rule names, or None."""
         return next((a for p, a in self._rules.items() if p != "*" and matches(p, layer)), None)

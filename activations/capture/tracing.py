@@ -96,6 +96,7 @@ def trace_rows(
     batch_axis: BatchAxis = EXAMPLES_FIRST,
     *,
     grad: bool = False,
+    every: bool = False,
 ) -> dict[str, TracedRows]:
     """``trace``, of those values that have a row for each example, with the axes of each.
 
@@ -108,6 +109,7 @@ def trace_rows(
         layers: as for ``trace``.
         batch_axis: of layers, where it was said.
         grad: as for ``Capture``.
+        every: refuse a value without rows, in place of leaving it out.
 
     Raises:
         CaptureError: a layer that was named has no such value, or the network does not run on the
@@ -118,18 +120,22 @@ def trace_rows(
     """
     if batch_size(batch) > 3:
         with suppress(Exception):  # the whole batch will tell, or fail in the same way
-            return _trace_rows(model, head(batch, 3), layers, batch_axis, grad)
+            return _trace_rows(model, head(batch, 3), layers, batch_axis, grad, every)
     with running(model, batch, grad=grad):
-        return _trace_rows(model, batch, layers, batch_axis, grad)
+        return _trace_rows(model, batch, layers, batch_axis, grad, every)
 
 
 def _trace_rows(
-    model: nn.Module, batch: Any, layers: Layers, batch_axis: BatchAxis, grad: bool
+    model: nn.Module,
+    batch: Any,
+    layers: Layers,
+    batch_axis: BatchAxis,
+    grad: bool,
+    every: bool,
 ) -> dict[str, TracedRows]:
     n = batch_size(batch)
     traced, groups, followed = _followed(model, batch, layers, grad)
     fewer = _fewer(model, head(batch, n - 1), layers, grad) if n > 1 else None
-    batch_axis.check(traced)
     growing = {name: _growing(name, each, fewer, n) for name, each in traced.items()}
     found = {
         name: _axis_of_examples(axes, followed[name], batch_axis, name)
@@ -137,13 +143,15 @@ def _trace_rows(
     }
     odd = {name for name, axis in found.items() if axis is None}
     lost = [names for choice, names in groups if choice.exact and odd.issuperset(names)]
-    if lost or len(odd) == len(traced):
-        names = lost[0] if lost else traced
+    if lost or len(odd) == len(traced) or (odd and every):
+        names = lost[0] if lost else [name for name in traced if name in odd]
         proposal = _other_axis([traced[name].shape for name in names], batch)
-        raise CaptureError(f"{_rowless(names, traced, n, growing)}; choose others{proposal}")
+        others = "choose other layers or another network" if every else "choose others"
+        reason = _rowless(names, traced, n, growing, batch_axis)
+        raise CaptureError(f"{reason}; {others}{proposal}")
     if odd:
         left = [name for name in traced if name in odd]
-        reason = _rowless(left, traced, n, growing)
+        reason = _rowless(left, traced, n, growing, batch_axis)
         warnings.warn(f"left out: {reason}", RepsimWarning, stacklevel=3)
     return {
         name: TracedRows(*traced[name], layer_axes(followed[name], traced[name].module, axis))
@@ -261,7 +269,11 @@ def _forwards() -> Iterator[set[nn.Module]]:
 
 
 def _rowless(
-    names: Iterable[str], traced: Mapping[str, Traced], n: int, growing: Mapping[str, Sequence[int]]
+    names: Iterable[str],
+    traced: Mapping[str, Traced],
+    n: int,
+    growing: Mapping[str, Sequence[int]],
+    batch_axis: BatchAxis,
 ) -> str:
     """The reason why some layers have no rows, and the axis that may hold the examples."""
     names = list(names)
@@ -271,10 +283,8 @@ def _rowless(
     if not told:
         return reason
     name, axis = told[0]
-    return (
-        f"{reason}; where axis {axis} of {name!r} holds them, say --batch-axis '{name}={axis}' "
-        f"(batch_axis={{{name!r}: {axis}}})"
-    )
+    proposal = batch_axis.with_layer(name, axis)
+    return f"{reason}; where axis {axis} of {name!r} holds them, {proposal}"
 
 
 def _other_axis(shapes: Sequence[Sequence[int]], batch: Any) -> str:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from repsim.activations.capture.batch_axis import BatchAxisLike
 from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.harvesting.features import by_batch
-from repsim.activations.harvesting.loaders import NoisyLoader, as_loader
+from repsim.activations.harvesting.loaders import noisy
 from repsim.ambient import full_precision, settled
 from repsim.data.noise import Noise
 from repsim.devices import find_device
@@ -65,6 +66,7 @@ def head_features(
     allow_random: bool = False,
     allow_batch: bool = False,
     allow_grad: bool = False,
+    batch_axis: BatchAxisLike | None = None,
     progress: Progress = silent,
 ) -> Tensor:
     """The input of a linear head for each image, (n, d) float32 on the CPU.
@@ -84,6 +86,7 @@ def head_features(
         allow_batch: take a network whose features depend on the batch of an image, or on batches
             before it; otherwise it is refused.
         allow_grad: let the network compute gradients in its forward.
+        batch_axis: axis that holds the images, as for ``repsim.harvest``.
         progress: told the images done.
 
     Raises:
@@ -93,14 +96,15 @@ def head_features(
         NonFiniteError: NaN or infinity in the features.
     """
     head, name = linear_head(network), type(unwrap(network)).__name__
-    loader = as_loader(images, batch_size)
-    loader = loader if noise is None else NoisyLoader(loader, noise, seed)
     blocks = by_batch(
         network,
-        loader,
+        images,
         ["head@input"],
         partial(_input_of_head, name, head.weight.shape[1]),
         allowed=Allowed(allow_random, allow_batch, allow_grad),
+        batch_axis=batch_axis,
+        size=batch_size,
+        change=iter if noise is None else partial(noisy, noise=noise, seed=seed),
         device=device,
         progress=progress,
     )

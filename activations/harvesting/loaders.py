@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.batches import ids_of, inputs_of
+from repsim.activations.capture.batches import ids_of, inputs_of, to_device
 from repsim.activations.capture.reading import attribute, measuring, read
 from repsim.ambient import settled
 from repsim.data.imageset import slug
@@ -86,11 +86,13 @@ class TensorLoader:
         dataset: (n, ...) what the network reads; for images, floating point in [-1, 1].
         batch_size: images at a time.
         name: the ids are ``NAME/0``, ``NAME/1`` and so on.
+        axis: of the images of a batch, for networks that do not take them first.
     """
 
     dataset: Tensor = field(repr=False)
     batch_size: int = 256
     name: str = "images"
+    axis: int = 0
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -107,7 +109,8 @@ class TensorLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, None, list[str]]]:
         for start in range(0, len(self.dataset), self.batch_size):
             part = self.dataset[start : start + self.batch_size]
-            yield part, None, [f"{self.name}/{start + k}" for k in range(len(part))]
+            ids = [f"{self.name}/{start + k}" for k in range(len(part))]
+            yield part.movedim(0, self.axis), None, ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,22 +219,31 @@ class NoisyLoader:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        positions = count()
-        for batch in read(self.loader):
-            images = inputs_of(batch)
-            if not isinstance(images, Tensor):
-                raise UsageError(
-                    f"{self.noise.name}: a batch gave {type(images).__name__} as images; expected "
-                    "a tensor, alone or followed by labels and ids"
-                )
-            numbers = list(islice(positions, len(images)))
-            noisy = self.noise(images, ids_of(batch) or numbers, self.seed)
-            yield [noisy, *batch[1:]] if isinstance(batch, (tuple, list)) else noisy
+        return noisy(read(self.loader), self.noise, self.seed)
 
 
-def as_loader(images: Any, batch_size: int = 256, name: str = "images") -> Any:
-    """A loader of ``images`` where they are a tensor; else themselves, which are a loader."""
-    return TensorLoader(images, batch_size, name) if isinstance(images, Tensor) else images
+def noisy(batches: Iterable[Any], noise: Noise, seed: int = 0) -> Iterator[Any]:
+    """Batches with noise on their images, see ``NoisyLoader``.
+
+    Raises:
+        UsageError: images that are no tensor.
+    """
+    positions = count()
+    for batch in batches:
+        images = inputs_of(batch)
+        if not isinstance(images, Tensor):
+            raise UsageError(
+                f"{noise.name}: a batch gave {type(images).__name__} as images; expected a "
+                "tensor, alone or followed by labels and ids"
+            )
+        numbers = list(islice(positions, len(images)))
+        changed = noise(images, ids_of(batch) or numbers, seed)
+        yield [changed, *batch[1:]] if isinstance(batch, (tuple, list)) else changed
+
+
+def moved(loader: Iterable[Any], device: torch.device) -> Iterator[Any]:
+    """The batches of a loader, on a device."""
+    return (to_device(batch, device) for batch in read(loader))
 
 
 def examples_in(loader: Any) -> int | None:

@@ -105,6 +105,7 @@ def plan_layers(
     with kept.watching():
         found = trace_rows(model, without(batch, masks), layers, batch_axis, grad=grad)
     kept.restore()
+    batch_axis.check(found)
     pooling.check(found)
     for name, traced in found.items():
         reduced, rows[name] = reduced_shape(name, traced, pooling)
