@@ -194,13 +194,16 @@ def _opened(job: Job, asked: Request) -> Iterator[Inputs]:
         yield _running(job, splits)
         return
     with ExitStack() as stack:
-        stores = []
+        opened = []
         for each in job.networks:
             parts = {part: split or "train" for part, split in splits.items()}
-            stores.append({p: stack.enter_context(each.open(s)) for p, s in parts.items()})
+            opened.append({p: stack.enter_context(each.open(s)) for p, s in parts.items()})
+        stores = tuple({p: found.source for p, found in each.items()} for each in opened)
         first = next(iter(splits))
         names = tuple(store[first].name for store in stores)
-        yield Inputs(names=names, stores=tuple(stores), data=asked.where.data)
+        remarks = [found.remark for each in opened for found in each.values() if found.remark]
+        uncompared = tuple(dict.fromkeys(remarks))
+        yield Inputs(names, stores=stores, data=asked.where.data, uncompared=uncompared)
 
 
 def _running(job: Job, splits: Mapping[str, str | None]) -> Inputs:

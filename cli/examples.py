@@ -73,11 +73,14 @@ class Shown:
         return FileList.of([path], path.parent) if path.is_file() else None
 
 
-def check_shown(store: ActivationStore, shown: Shown, *, verify: bool) -> None:
+def check_shown(store: ActivationStore, shown: Shown, *, verify: bool) -> str:
     """Compare the store of a run with the images that it is opened for.
 
     By digests of their inputs where they are in memory, or with ``verify``; else by the list and
     the sizes of their files, and where these differ, by digests too.
+
+    Returns:
+        A remark where nothing could be compared; otherwise an empty text.
 
     Raises:
         StoreError: it was harvested from other images.
@@ -86,20 +89,26 @@ def check_shown(store: ActivationStore, shown: Shown, *, verify: bool) -> None:
     from repsim.activations.harvesting.verification import check_examples
     from repsim.data import load
 
-    if shown.images is None and not verify and _same_files(store, shown) is not False:
-        return
+    if shown.images is None and not verify:
+        same = _same_files(store, shown)
+        if same is not False:
+            return "" if same else _uncompared(store, shown)
     images = shown.images or load(
         shown.data, shown.split, data_dir=shown.data_dir, image_size=shown.image_size
     )
     check_examples(store, ImageLoader(images, 1024), shown.source, strict=verify)
+    return ""
 
 
 def check_named(
     store: ActivationStore, data: str, split: str, data_dir: Path | None, *, verify: bool
-) -> None:
+) -> str:
     """Compare the store of a network that is no run with a data set, as ``check_shown`` does.
 
     Texts are compared by their file alone: their tokens are those of a network.
+
+    Returns:
+        A remark where nothing could be compared; otherwise an empty text.
 
     Raises:
         StoreError: it was harvested from other examples, or does not say how they were prepared.
@@ -112,10 +121,10 @@ def check_named(
     if data.endswith(SUFFIXES):
         if same is False:
             raise other_examples(store, shown.source, "the size of the file differs")
-        return
+        return "" if same else _uncompared(store, shown)
     if not verify and same is not False:
-        return
-    if "normalise" not in about and "run" not in about:
+        return "" if same else _uncompared(store, shown)
+    if not _is_prepared(store):
         raise StoreError(
             f"{store.path.absolute()} does not say how its images were prepared, so that they "
             "cannot be compared; only stores of repsim harvest do"
@@ -123,6 +132,40 @@ def check_named(
     given = str(about.get("image_size") or ""), str(about.get("normalise") or "half")
     _, loaders = image_loaders(data, (split,), data_dir, 1024, *given, about.get("channels"))
     check_examples(store, loaders[0], shown.source, strict=verify)
+    return ""
+
+
+def _is_prepared(store: ActivationStore) -> bool:
+    """True if a store says how its images were prepared, so that they can be compared."""
+    about = store.provenance()
+    return "normalise" in about or "run" in about
+
+
+def _uncompared(store: ActivationStore, shown: Shown) -> str:
+    """The remark on a store that is known by its name alone.
+
+    Empty for a named set whose files are unknown to the store, or that has none: its name says
+    which images it holds.
+    """
+    from repsim.data import find_set
+    from repsim.data.text import SUFFIXES
+
+    listed, found = store.provenance().get("files") is not None, shown.files() is not None
+    if find_set(shown.data) is not None and not listed:
+        return ""
+    verified = _is_prepared(store) and store.inputs is not None
+    verified &= not shown.data.endswith(SUFFIXES)
+    path, remedy = store.path.absolute(), _remedy(found, verified)
+    reason = f"{path} does not list its files" if found else "it is not there"
+    return f"{shown.source} was not compared with {path}, found by its name: {reason}; {remedy}"
+
+
+def _remedy(found: bool, verified: bool) -> str:
+    """The advice to compare a set with a store, by digests where the store can be verified."""
+    if found:
+        return "pass --verify" if verified else "harvest it again"
+    back = "put it back, or say where it is (--data, --data-dir)"
+    return f"{back}, with --verify" if verified else back
 
 
 def _same_files(store: ActivationStore, shown: Shown) -> bool | None:

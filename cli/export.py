@@ -18,7 +18,7 @@ from repsim.cli.options import (
     statistics_option,
     target_option,
 )
-from repsim.cli.reporting import bar, show_files
+from repsim.cli.reporting import bar, say, show_files
 from repsim.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,9 +72,11 @@ def export(
     places = Places(runs, data, data_dir, image_size, target, statistics=statistics)
     found = find_one(reference, places)
     with (
-        found.open(split) as store,
+        found.open(split) as (store, remark),
         bar(f"export {store.name}") as progress,
     ):
+        if remark:
+            say(f"note: {remark}")
         written = export_layers(
             store,  # type: ignore[arg-type]
             output,

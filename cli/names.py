@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from repsim.cli.stores import (
     Places,
@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 
 #: The text after ``@`` that is a checkpoint of a series; other text is layers.
 EPOCHS = r"\d+|all"
+
+
+class Opened(NamedTuple):
+    """Activations that were opened, and a remark where their images could not be compared."""
+
+    source: ActivationSource
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class Named:
         return self.extractor
 
     @contextmanager
-    def open(self, split: str) -> Iterator[ActivationSource]:
+    def open(self, split: str) -> Iterator[Opened]:
         """Its activations on a part of the images; a file has what it has.
 
         Raises:
@@ -101,14 +108,15 @@ class Named:
             with open_file(self.file, places.target) as source:
                 check_file(source, self.file, split, places)
                 note_mixed(source)
-                yield source
+                yield Opened(source)
             return
-        with (
+        store, remark = (
             open_extractor(self.extractor, split, places)
             if self.extractor is not None
             else open_network(self.network or "", split, places)
-        ) as store:
-            yield store
+        )
+        with store:
+            yield Opened(store, remark)
 
     def data(self) -> str:
         """The image set to show it."""

@@ -58,8 +58,10 @@ class Places:
         return "-".join(filter(None, (self.data, size, target, under))) or None
 
 
-def open_extractor(extractor: Extractor, split: str, places: Places) -> ActivationStore:
-    """The store of an extractor on a part of an image set, by default of the run's own.
+def open_extractor(extractor: Extractor, split: str, places: Places) -> tuple[ActivationStore, str]:
+    """The store of an extractor on a part of an image set, and a remark on it.
+
+    The set is by default that of the run.
 
     Raises:
         StoreError: there is none, or it is of another checkpoint or of other images.
@@ -94,8 +96,7 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> Activati
                 f"{extractor.run.name!r}; harvest it again with --overwrite"
             )
         _check_statistics(store, extractor)
-        check_shown(store, images, verify=places.verify)
-    return store
+        return store, check_shown(store, images, verify=places.verify)
 
 
 def _check_statistics(store: ActivationStore, extractor: Extractor) -> None:
@@ -159,8 +160,8 @@ def stores_of(network: str, stores: Path) -> list[Path]:
     return [path for path in named if path.stem == network or _network_of(path) == network]
 
 
-def open_network(network: str, split: str, places: Places) -> ActivationStore:
-    """The store of a network that is no run, on a part of an image set.
+def open_network(network: str, split: str, places: Places) -> tuple[ActivationStore, str]:
+    """The store of a network that is no run, on a part of an image set, and a remark on it.
 
     Raises:
         StoreError: there is none, or it is of other images.
@@ -190,11 +191,12 @@ def open_network(network: str, split: str, places: Places) -> ActivationStore:
         )
     store = ActivationStore(next(iter(found)), name=network, target=places.target)
     with _closed_by_errors(store):
-        if places.data is not None:
-            check_named(store, places.data, split, places.data_dir, verify=places.verify)
-        elif places.verify:
-            raise _unknown_images(store.path)
-    return store
+        if places.data is None:
+            if places.verify:
+                raise _unknown_images(store.path)
+            return store, ""
+        verify = places.verify
+        return store, check_named(store, places.data, split, places.data_dir, verify=verify)
 
 
 def _unknown_images(path: Path) -> UsageError:

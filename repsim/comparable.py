@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: Provenance of the way from an example to what a network reads.
 PREPROCESSING = ("image_size", "normalise", "channels", "tokenizer", "max_length")
 
+#: Ids that a message lists of a source.
+_LISTED = 3
+
 
 def check_same_labels(a: ActivationSource, b: ActivationSource) -> None:
     """Raise ``MismatchError`` where two sources with equal ids give an example other labels.
@@ -82,8 +85,10 @@ def shared_places(a: ActivationSource, b: ActivationSource) -> tuple[np.ndarray,
     shared, of_a, of_b = np.intersect1d(names_a, names_b, assume_unique=True, return_indices=True)
     if not len(shared):
         raise MismatchError(
-            f"{where(a)} and {where(b)} have no example id in common: {names_a[0]} is in the one, "
-            f"{names_b[0]} in the other"
+            f"{where(a)} and {where(b)} have no example id in common: the one has "
+            f"{_some(names_a)}, the other {_some(names_b)}; if these are the same examples, give "
+            "them the same ids, by batches (inputs, labels, ids) in a harvest or by repsim import "
+            "--ids FILE"
         )
     order = np.argsort(of_a)
     of_a, of_b = of_a[order], of_b[order]
@@ -124,6 +129,12 @@ def _names(source: ActivationSource) -> np.ndarray:
             "expected an id of its own each"
         )
     return names
+
+
+def _some(names: np.ndarray) -> str:
+    """The first ids, and how many more there are."""
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return ", ".join(repr(str(each)) for each in names[:_LISTED]) + more
 
 
 def _problem(x: np.ndarray, y: np.ndarray) -> str:

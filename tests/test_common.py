@@ -141,7 +141,8 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: (source(4, list("abcd")), source(4, list("efgh"))),
         MismatchError,
-        "no example id in common: a is in the one, e in the other",
+        "no example id in common: the one has 'a', 'b', 'c' and 1 more, the other 'e', 'f', 'g' "
+        r"and 1 more; if .* the same ids, by batches \(inputs, labels, ids\) .* import --ids FILE$",
     ),
     (
         lambda: (source(60, range(60)), source(40, range(40))),
@@ -156,8 +157,26 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
 def test_sources_without_enough_in_common_are_refused(
     make: Callable[[], Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         repsim.cka_map(*common_examples(*make()))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_says_which_ids_each_has_and_what_to_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And following it works."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", RNG.normal(size=(12, 3)))
+    Path("theirs.txt").write_text("".join(f"city {k}\n" for k in range(12)))
+    Path("ours.txt").write_text("".join(f"town {k}\n" for k in range(12)))
+    for name, ids in (("a", "ours.txt"), ("b", "theirs.txt"), ("c", "theirs.txt")):
+        assert run_command("import", "x.npy", "-o", f"{name}.h5", "--ids", ids) == 0
+    both = ("cka", "--a", "a.h5", "--common", "-o", "r.json")
+    assert run_command(*both, "--b", "b.h5") == 1
+    said = capsys.readouterr().err
+    assert "'town 0', 'town 1', 'town 2' and 9 more, the other 'city 0'" in said
+    assert run_command("cka", "--a", "c.h5", "--common", "-o", "r.json", "--b", "b.h5") == 0
 
 
 def test_ids_of_text_and_bytes_are_the_same_ids() -> None:

@@ -91,11 +91,11 @@ def test_a_network_is_found_once_however_often_it_is_named(inside: Path) -> None
 
 def test_activations_are_those_of_the_part(inside: Path) -> None:
     for name in ("fresh", "supervised@1", "supervised@0"):
-        with find_one(name, PLACES).open("test[:50]") as source:
+        with find_one(name, PLACES).open("test[:50]") as (source, _):
             assert (source.name, source.n) == (name, 50)
-    with find_one("fresh", PLACES).open("train[0:50]") as source:
+    with find_one("fresh", PLACES).open("train[0:50]") as (source, _):
         assert source.provenance()["split"] == "train[0:50]"
-    with find_one("brought", PLACES).open("train") as source:  # it has what it has
+    with find_one("brought", PLACES).open("train") as (source, _):  # it has what it has
         assert source.layers == ("layer",)
 
 
@@ -171,8 +171,8 @@ def test_every_command_of_two_networks_takes_names(
     found = repsim.results.Table.load(name)
     assert [row["measure"] for row in found.rows()] == ["cka", "rsa"]
     with (
-        find_one("supervised@0", PLACES).open("test[:50]") as one,
-        find_one("supervised@1", PLACES).open("test[:50]") as other,
+        find_one("supervised@0", PLACES).open("test[:50]") as (one, _),
+        find_one("supervised@1", PLACES).open("test[:50]") as (other, _),
     ):
         for row in found.rows():
             shares = [

@@ -80,7 +80,7 @@ def test_labels_are_those_of_the_target(
     inside: Path, name: str, split: str, given: dict[str, str]
 ) -> None:
     for target, labels in (("", LABELS), ("label", LABELS), ("two", TWO)):
-        with find_one(name, places(target=target, **given)).open(split) as source:
+        with find_one(name, places(target=target, **given)).open(split) as (source, _):
             np.testing.assert_array_equal(source.labels, labels)  # type: ignore[attr-defined]
 
 
@@ -92,7 +92,7 @@ def test_a_target_that_gives_no_classes_is_refused(
     with pytest.raises(UsageError, match="no target 'nosuchtarget'"), wrong.open(split):
         pass
     with (
-        find_one(name, places(target="parts", **given)).open(split) as source,
+        find_one(name, places(target="parts", **given)).open(split) as (source, _),
         pytest.raises(UsageError, match="row of zeros and ones .* choose label or two"),
     ):
         assert source.labels is None  # type: ignore[attr-defined]
@@ -161,7 +161,7 @@ def test_the_influence_table_and_the_export_have_the_target(inside: Path) -> Non
 def test_the_store_is_that_of_the_images(
     inside: Path, split: str, given: dict[str, str], data: str, size: int
 ) -> None:
-    with find_one("net", places(**given)).open(split) as source:
+    with find_one("net", places(**given)).open(split) as (source, _):
         about = source.provenance()
     assert (about["data"], about["image_size"]) == (data, size)
 
@@ -194,7 +194,7 @@ def test_an_imported_network_is_of_any_images_unless_it_records_others(
     inside: Path, workspace: Path
 ) -> None:
     for given in ({}, {"data": "digits"}, {"image_size": "64"}):
-        with find_one("fresh", places(**given)).open("train[:7]") as source:
+        with find_one("fresh", places(**given)).open("train[:7]") as (source, _):
             assert source.n == N
     copy = inside / "copied.h5"
     copy.write_bytes((workspace / "activations/net.parts-all.h5").read_bytes())
@@ -203,7 +203,7 @@ def test_an_imported_network_is_of_any_images_unless_it_records_others(
     with h5py.File(copy, "r+") as file:
         file.attrs["provenance"] = file.attrs["provenance"].replace('"net"', '"copied"')
     here = Places(Path("runs"), stores=inside)
-    with find_one("copied", here).open("test") as source:
+    with find_one("copied", here).open("test") as (source, _):
         assert source.n == len(load("parts.npz", "all"))
     with (
         pytest.raises(StoreError, match="no activations of digits test"),

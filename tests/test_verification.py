@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -206,6 +207,49 @@ def test_the_store_of_a_network_is_compared_by_files_and_when_asked_by_digests(
     assert run_command("cka", *file, "--data", "siteB/photos") == 1
     assert run_command("cka", *file) == 2
     assert "say --data" in capsys.readouterr().err
+
+
+def test_images_that_are_not_there_are_said_not_to_be_compared(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the terminal and in the result, of every command that opens a store by its name."""
+    network = ("--data", "siteA/photos", "--split", "all", "--overwrite")
+    assert run_command("cka", "--a", "fresh", *network, "-o", "r.json") == 0
+    assert "not compared" not in capsys.readouterr().err
+    assert "uncompared" not in json.loads(Path("r.json").read_text())["provenance"]
+    (photos / "siteA").rename(photos / "away")
+    assert run_command("cka", "--a", "fresh", *network, "-o", "r.json") == 0
+    (said,) = (line for line in capsys.readouterr().err.splitlines() if "compared" in line)
+    assert said == (
+        f"note: {photos}/siteA/photos all was not compared with "
+        f"{photos}/activations/fresh.photos-all.h5, found by its name: it is not there; put it "
+        "back, or say where it is (--data, --data-dir), with --verify"
+    )
+    (recorded,) = json.loads(Path("r.json").read_text())["provenance"]["uncompared"]
+    assert said == f"note: {recorded}"
+    there = ("--data", "away/photos", "--split", "all", "--overwrite", "-o", "r.json")
+    assert run_command("cka", "--a", "fresh", *there, "--verify") == 0
+    assert "compared" not in capsys.readouterr().err
+    assert run_command("export", "fresh", *network, "-o", "exported") == 0
+    assert said in capsys.readouterr().err.splitlines()
+    assert run_command("cka", "--a", "supervised", *network, "-o", "s.json") == 1  # reads them
+
+
+def test_a_store_that_does_not_list_its_files_says_so(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = photos / "activations/fresh.photos-all.h5"
+    with h5py.File(path, "r+") as file:
+        about = json.loads(file.attrs["provenance"])
+        del about["files"]
+        file.attrs["provenance"] = json.dumps(about)
+    network = ("--a", "fresh", "--data", "siteA/photos", "--split", "all", "--overwrite")
+    assert run_command("cka", *network) == 0
+    assert f"found by its name: {path} does not list its files; pass --verify" in (
+        capsys.readouterr().err
+    )
+    assert run_command("cka", *network, "--verify") == 0
+    assert "compared" not in capsys.readouterr().err
 
 
 def test_a_whole_split_of_a_named_set_is_compared_when_asked(

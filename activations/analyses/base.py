@@ -79,6 +79,7 @@ class Inputs:
         stores: activations of each network by part, where it reads them.
         own: the run whose augmentation ``own`` means; by default that of the first network.
         data: the image set as it was named, for what a standard augmentation may mirror.
+        uncompared: remarks on activations whose images could not be looked at.
     """
 
     names: tuple[str, ...]
@@ -87,6 +88,7 @@ class Inputs:
     stores: tuple[Mapping[str, ActivationSource], ...] = ()
     own: Extractor | None = None
     data: str | None = None
+    uncompared: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
@@ -174,6 +176,8 @@ class Analysis(Generic[C]):
             shared = _common(inputs)
             inputs = replace(inputs, stores=({"compared": shared.a}, {"compared": shared.b}))
             record["common"] = shared.record()
+        if inputs.uncompared:
+            record["uncompared"] = list(inputs.uncompared)
         result = self.compute(inputs, context)
         if "target" in self.uses:
             record["target"] = inputs.target
@@ -266,7 +270,10 @@ class Analysis(Generic[C]):
         yield TextTable(self.prefix, columns, [list(row.values()) for row in rows])
 
     def remarks(self, result: Any) -> Iterator[str]:
-        """All remarks on a result: of the examples that were left out, and its ``notes``."""
+        """All remarks on a result: on its images and the examples left out, and its ``notes``."""
+        of_each = [each for each in result.provenance.values() if isinstance(each, Mapping)]
+        for record in (result.provenance, *of_each):  # a joined result has one of each network
+            yield from record.get("uncompared", ())
         if (common := result.provenance.get("common")) is not None:
             left_out = zip(common["left_out"], common["names"], strict=True)
             listed = ", ".join(f"{count:,} of {name}" for count, name in left_out)
