@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,14 @@ from repsim.activations.capture.tracing import trace_rows
 from repsim.activations.harvesting.features import layer_features
 from repsim.data import load
 from repsim.data.noise import Noise
-from repsim.errors import CaptureError, RepsimError, RepsimWarning, StoreError, UsageError
+from repsim.errors import (
+    CaptureError,
+    RepsimError,
+    RepsimWarning,
+    ShapeError,
+    StoreError,
+    UsageError,
+)
 
 #: Four batches of eight sequences, (length, n, features).
 BATCHES = list(torch.randn(4, 5, 8, 6, generator=torch.Generator().manual_seed(0)))
@@ -177,6 +187,121 @@ def test_layers_with_rows_of_another_axis_propose_it(tmp_path: Path) -> None:
         np.testing.assert_allclose(store["conv"][:], expected, atol=1e-6)
 
 
+def attending(*, batch_first: bool = False) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.MultiheadAttention(6, 2, batch_first=batch_first)
+
+
+def recurring(kind: type[nn.RNNBase], *, batch_first: bool = False) -> nn.Module:
+    torch.manual_seed(0)
+    return kind(6, 7, batch_first=batch_first)
+
+
+BARE = {
+    "gru": partial(recurring, nn.GRU),
+    "lstm": partial(recurring, nn.LSTM),
+    "rnn": partial(recurring, nn.RNN),
+    "attention": attending,
+}
+
+
+def batches_for(model: nn.Module, *, first: bool = False) -> list[Any]:
+    """Four batches, with as many positions as examples: only the modules tell them apart."""
+    whole = torch.randn(4, 8, 8, 6, generator=torch.Generator().manual_seed(0))
+    turned = [x.transpose(0, 1).contiguous() if first else x for x in whole]
+    if isinstance(model, nn.MultiheadAttention):
+        return [{"query": x, "key": x + 1, "value": x} for x in turned]
+    return turned
+
+
+@pytest.mark.parametrize("name", list(BARE))
+@pytest.mark.parametrize("pooling", ["none", "avg", "last"])
+def test_bare_modules_say_it(name: str, pooling: str, tmp_path: Path) -> None:
+    model, other = BARE[name](), BARE[name](batch_first=True)
+    found = rows(model, batches_for(model), tmp_path / "a.h5", ":0", pooling=pooling)
+    first = batches_for(other, first=True)
+    want = rows(other, first, tmp_path / "b.h5", ":0", pooling=pooling)
+    np.testing.assert_allclose(found, want, atol=1e-6)
+
+
+def test_bare_attention_has_masks_of_padding(tmp_path: Path) -> None:
+    mask = torch.arange(8) >= torch.arange(8).unsqueeze(1) % 4 + 3
+    found = []
+    for k, batch_first in enumerate((False, True)):
+        model = attending(batch_first=batch_first)
+        batches = batches_for(model, first=batch_first)
+        given = [{**batch, "key_padding_mask": mask} for batch in batches]
+        options = {"pooling": "avg", "masks": ":0=key_padding_mask"}
+        found.append(rows(model, given, tmp_path / f"{k}.h5", ":0", **options))
+        kept = (~mask).float().unsqueeze(2)
+    whole = torch.cat([model(**batch)[0] * kept for batch in given]).detach()
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    np.testing.assert_allclose(found[0], whole.sum(1) / kept.sum(1).repeat(4, 1), atol=1e-6)
+
+
+def test_a_memory_has_the_axis_of_its_attention(tmp_path: Path) -> None:
+    memory = torch.randn(7, 8, 6, generator=torch.Generator().manual_seed(1))
+    found = []
+    for batch_first in (False, True):
+        torch.manual_seed(0)
+        layer = nn.TransformerDecoderLayer(6, 2, 12, batch_first=batch_first)
+        batch = {"tgt": BATCHES[0], "memory": memory}
+        if batch_first:
+            batch = {name: x.transpose(0, 1) for name, x in batch.items()}
+        path = tmp_path / f"{batch_first}.h5"
+        options = {"layers": "layers.0", "examples": 8, "pooling": "avg"}
+        with repsim.harvest(nn.TransformerDecoder(layer, 1), [batch], path, **options) as store:
+            found.append(store["layers.0"][:])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+def proposed(error: pytest.ExceptionInfo[RepsimError]) -> Any:
+    """The batch axis that a refusal proposes, as an argument in Python."""
+    found = re.search(r"\(batch_axis=(\{[^}]*\}|\d)\)", str(error.value))
+    assert found, str(error.value)
+    return ast.literal_eval(found[1])
+
+
+@pytest.mark.parametrize("said", [None, 1])
+@pytest.mark.parametrize("layer", [":1", "0:1"])
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
+def test_the_axis_that_is_proposed_for_a_state_works(
+    kind: type[nn.RNNBase], layer: str, said: Any, tmp_path: Path
+) -> None:
+    model = recurring(kind)
+    state = torch.cat([torch.as_tensor(model(x)[1][0]).reshape(8, 7) for x in BATCHES]).detach()
+    shown = model if layer == ":1" else nn.Sequential(model)
+    given = {"layers": layer, "examples": 32}
+    with pytest.raises(CaptureError, match="no row for each of 8 examples") as refused:
+        repsim.harvest(shown, BATCHES, tmp_path / "a.h5", **given, batch_axis=said)
+    axis = proposed(refused)
+    with repsim.harvest(shown, BATCHES, tmp_path / "a.h5", **given, batch_axis=axis) as store:
+        found = store[next(iter(store.layers))][:]
+    np.testing.assert_allclose(found.reshape(32, 7), state, atol=1e-6)
+
+
+@pytest.mark.parametrize(("said", "batch_first"), [(0, False), (1, True)])
+def test_a_wrong_axis_is_refused_with_the_right_one(
+    said: int, batch_first: bool, tmp_path: Path
+) -> None:
+    model, batches = recurring(nn.GRU, batch_first=batch_first), FIRST if batch_first else BATCHES
+    message = rf"takes axis {1 - said} for the one that holds the examples, not axis {said}; say"
+    with pytest.raises(ShapeError, match=message) as refused:
+        rows(model, batches, tmp_path / "a.h5", ":0", pooling="avg", batch_axis=said)
+    found = rows(
+        model, batches, tmp_path / "a.h5", ":0", pooling="avg", batch_axis=proposed(refused)
+    )
+    want = rows(model, batches, tmp_path / "b.h5", ":0", pooling="avg")
+    np.testing.assert_array_equal(found, want)
+
+
+def test_an_axis_that_was_said_is_not_proposed_again(tmp_path: Path) -> None:
+    model = recurring(nn.GRU, batch_first=True)
+    with pytest.raises(CaptureError, match="depends on the other examples") as refused:
+        rows(model, FIRST, tmp_path / "a.h5", ":0", batch_axis=1)
+    assert "(batch_axis) where other axes than 1 hold the examples" in str(refused.value)
+
+
 @pytest.mark.parametrize("make", [linear, ByHand])
 @pytest.mark.parametrize("said", [1, "1", "@input=1,*=1", {"@input": 1, "*": 1}])
 def test_the_axis_can_be_said(make: Callable[[], nn.Module], said: Any, tmp_path: Path) -> None:
@@ -199,7 +324,8 @@ def test_a_layer_may_be_named(tmp_path: Path) -> None:
     model = Recurrent().eval()
     with torch.no_grad():
         want = torch.cat([model.rnn(batch)[1][0].transpose(0, 1) for batch in BATCHES])
-    with pytest.warns(RepsimWarning, match="'rnn:1.0'.*say --batch-axis '@input=1,rnn:1.0=1'"):
+    option = "say --batch-axis 'rnn:1.0=1,rnn:1.1=1,@input=1'"
+    with pytest.warns(RepsimWarning, match=f"'rnn:1.0'.*{option}"):
         repsim.harvest(model, BATCHES, tmp_path / "a.h5", examples=32).close()
     said = {"@input": 1, "rnn:1.0": 1}
     found = rows(model, BATCHES, tmp_path / "b.h5", "rnn:1.0", batch_axis=said)

@@ -135,6 +135,19 @@ def test_an_entry_that_comes_later_is_named_once(tmp_path: Path) -> None:
     assert times(said) == 1
 
 
+def test_an_entry_of_the_first_batch_of_a_resumed_harvest_is_named(tmp_path: Path) -> None:
+    def broken() -> Any:
+        yield later_entry()[0]
+        raise KeyboardInterrupt
+
+    model = nn.Sequential(nn.Linear(3, 2))
+    with pytest.raises(KeyboardInterrupt):
+        repsim.harvest(model, broken(), tmp_path / "a", examples=12)
+    with pytest.warns(RepsimWarning, match="Sequential does not take 'weights'") as said:
+        repsim.harvest(model, later_entry(), tmp_path / "a", examples=12, resume=True)
+    assert times(said) == 1
+
+
 def test_networks_that_run_name_it_once_each() -> None:
     a, b = (nn.Sequential(nn.Linear(3, 2)) for _ in "ab")
     with pytest.warns(RepsimWarning, match="Sequential does not take 'weights'") as said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections import OrderedDict, namedtuple
 from collections.abc import Iterator
@@ -400,6 +401,37 @@ def test_a_module_without_a_floating_point_tensor_is_named_with_what_it_returns(
         take(model, ["m"])
     with pytest.warns(RepsimWarning, match=f"'m' gave no.*{kind}"):
         assert list(take(model)) == ["end"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "returned", "remedy"),
+    [
+        ("m:0", "a tensor of torch.float32", "say 'm'"),
+        ("m:*", "a tensor of torch.float32", "say 'm'"),
+        ("m#0:hidden", "a tensor of torch.float32", "say 'm#0'"),
+        ("pair:1.0", "a tuple with 0, 1", "say 'pair:1'"),
+    ],
+)
+def test_a_part_of_a_tensor_is_refused_with_the_address_of_the_tensor(
+    layer: str, returned: str, remedy: str
+) -> None:
+    model = nn.Sequential(
+        OrderedDict(pair=Returns(lambda x: (X, X + 1)), m=Returns(lambda x: X + 2))
+    )
+    message = f"layer '{layer}' gave no such part: it returns {returned}, so {remedy}"
+    with pytest.raises(CaptureError, match=re.escape(message)):
+        take(model, [layer])
+    assert len(take(model, [remedy[5:-1]])) == 1
+
+
+def test_a_part_of_what_a_bare_module_returns() -> None:
+    x = torch.ones(5, 4, 3)
+    with pytest.raises(CaptureError, match=r"wrap it, as in nn.Sequential\(network\), and say '0'"):
+        take(nn.Linear(3, 2), [":0"], x)
+    recurrent = nn.GRU(3, 2)
+    with pytest.raises(UsageError, match=r"so no layer 'rnn'.* returns are ':0', ':1' and so on"):
+        take(recurrent, ["rnn"])
+    assert list(take(recurrent, [":0", ":1"], x)) == [":0", ":1"]
 
 
 # Inputs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from repsim.activations.harvesting.heads import generated_images, head_features,
 from repsim.activations.harvesting.loaders import NoisyLoader
 from repsim.data import ImageSet, load
 from repsim.data.noise import Noise
-from repsim.errors import CaptureError, NonFiniteError, StoreError, UsageError
+from repsim.errors import CaptureError, NonFiniteError, RepsimWarning, StoreError, UsageError
 from repsim.networks.families.dcgan import LATENT
 from repsim.training.compose import configure
 from repsim.training.loop import train
@@ -280,3 +282,51 @@ def test_as_many_positions_as_examples_are_no_rows() -> None:
     ):
         with pytest.raises(CaptureError, match="no row for each of 8 examples in 'head"):
             ask(batch_axis=0)
+
+
+class Centred(nn.Module):
+    """A network whose features depend on the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x - x.mean(0))
+
+
+class Plain(Centred):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
+RUNS: list[Callable[..., Any]] = [
+    head_features,
+    partial(layer_features, layers=["head@input"]),
+    partial(layer_null_spaces, layers="head"),
+]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_refusals_propose_what_is_taken(run: Callable[..., Any]) -> None:
+    with pytest.raises(CaptureError, match="depends on the other.*allow_batch=True"):
+        run(Centred(), torch.randn(8, 6))
+    run(Centred(), torch.randn(8, 6), allow_batch=True)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [*RUNS, lambda network, batches: layer_null_spaces(network, batches, generated=batches)],
+)
+def test_entries_that_are_not_taken_are_said_once_in_whichever_batch(
+    run: Callable[..., Any],
+) -> None:
+    rows = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    batches = [{"x": rows, "path": ["a"] * 4}, {"x": rows + 1}, {"x": rows, "note": 1, "path": ""}]
+    with pytest.warns(RepsimWarning) as said:
+        run(Plain(), batches)
+    assert [str(each.message).partition(":")[0] for each in said] == [
+        "Plain does not take 'path'",
+        "Plain does not take 'note'",
+    ]

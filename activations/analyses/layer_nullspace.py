@@ -134,6 +134,7 @@ def layer_null_spaces(
         "allowed": Allowed(allow_random, allow_batch, allow_grad),
         "batch_axis": batch_axis,
         "every": False,
+        "names": set(),
     }
     names = [f"{layer}@input" for layer in modules]
     passes = {"all": Passes(network, loader, names, target, **given)}

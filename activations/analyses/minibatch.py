@@ -139,7 +139,8 @@ class NetworkSide:
                 first = next(iter(found))
                 self._rows_each = reduced_shape(first, found[first], self._pooling)[1]
                 axes = {name: each.batch for name, each in self._axes.items()}
-                check_function(self._model, shown, self._layers, self._allowed, kept, axes)
+                allowed, layers = self._allowed, self._layers
+                check_function(self._model, shown, layers, allowed, kept, axes, self._axis)
                 kept.restore()
                 self._reducer = self._reduction(shown, axes)
         return list(self._layers)

@@ -27,11 +27,13 @@ class LayerAxes:
         ndim: dimensions, with the examples.
         channels: the places of channels when the examples have come first; None where nothing says.
         batch: the axis of the examples.
+        other: an axis that the network takes for that of the examples, if another.
     """
 
     ndim: int
     channels: tuple[int, ...] | None
     batch: int = 0
+    other: int | None = None
 
     @classmethod
     def usual(cls, ndim: int) -> LayerAxes:
@@ -61,15 +63,24 @@ class LayerAxes:
         if x.ndim <= 2:
             return x
         if self.channels is None:
-            raise ShapeError(
-                f"layer {layer!r} gives {tuple(x.shape)}, and nothing says which axis holds its "
-                f"channels; say channels_last or channels_first, as in --pooling "
-                f"'{layer}=channels_last+avg,*=avg', or choose other layers"
-            )
+            raise self._unordered(tuple(x.shape), layer)
         positions = [k for k in range(1, x.ndim) if k not in self.channels]
         if len(positions) == 1:
             return x.permute(0, *positions, *self.channels).flatten(2)
         return x.permute(0, *self.channels, *positions).flatten(1, len(self.channels))
+
+    def _unordered(self, shape: tuple[int, ...], layer: str) -> ShapeError:
+        if self.other is not None:
+            return ShapeError(
+                f"layer {layer!r} gives {shape}, and the network takes axis {self.other} for the "
+                f"one that holds the examples, not axis {self.batch}; say --batch-axis "
+                f"{self.other} (batch_axis={self.other}), or choose other layers"
+            )
+        return ShapeError(
+            f"layer {layer!r} gives {shape}, and nothing says which axis holds its channels; say "
+            f"channels_last or channels_first, as in --pooling "
+            f"'{layer}=channels_last+avg,*=avg', or choose other layers"
+        )
 
     def names(self, *, given: bool = False) -> str:
         """Names of the axes, the examples first or, if ``given``, as the layer gives them."""
@@ -117,7 +128,14 @@ def layer_axes(followed: dimensions.Axes, module: str, batch: int) -> LayerAxes:
     channels = channels_of(others)
     if channels is None and all(role_of(axis) is None for axis in others):
         channels = by_class(module, len(followed))
-    return LayerAxes(len(followed), channels, batch)
+    other = None if channels is not None else _examples_in(followed, batch)
+    return LayerAxes(len(followed), channels, batch, other)
+
+
+def _examples_in(axes: dimensions.Axes, batch: int) -> int | None:
+    """Another axis than ``batch`` that a function of the network took for that of examples."""
+    found = [k for k, axis in enumerate(axes) if k != batch and role_of(axis) is Role.EXAMPLE]
+    return found[0] if found else None
 
 
 def channels_of(axes: dimensions.Axes) -> tuple[int, ...] | None:

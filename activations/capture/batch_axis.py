@@ -14,7 +14,7 @@ from repsim.activations.capture.batches import ABOUT, first_of, with_inputs
 from repsim.activations.capture.dimensions import Axes, Role, role_of
 from repsim.activations.capture.following import Following
 from repsim.activations.capture.hooks import Capture
-from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.modules import has_modules, unwrap
 from repsim.activations.capture.rules import matches, pair
 from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
 from repsim.errors import StoreError, UsageError
@@ -60,14 +60,27 @@ class BatchAxis:
             return str(self._rules["*"])
         return ",".join(f"{pattern}={axis}" for pattern, axis in self._rules.items())
 
+    @property
+    def option(self) -> str:
+        """As an option, and as the argument in Python, for remedies."""
+        if set(self._rules) == {"*"}:
+            return f"--batch-axis {self} (batch_axis={self})"
+        return f"--batch-axis '{self}' (batch_axis={self._rules})"
+
+    def with_layers(self, axes: Mapping[str, int]) -> BatchAxis:
+        """The same with other axes of some layers."""
+        others = {pattern: axis for pattern, axis in self._rules.items() if pattern not in axes}
+        return BatchAxis({**axes, **others}, self._beside)
+
+    def elsewhere(self, axis: int) -> str:
+        """A remedy where another axis of the inputs holds the examples, such as this one."""
+        if self:
+            return f"say --batch-axis (batch_axis) where other axes than {self} hold the examples"
+        return f"where axis {axis} of the inputs holds the examples, say {BatchAxis(axis).option}"
+
     def record(self) -> dict[str, str]:
         """As provenance has it; empty where the examples come first and nobody said so."""
         return {"batch_axis": str(self)} if self else {}
-
-    def with_layer(self, layer: str, axis: int) -> str:
-        """The proposal to say the axis of a layer too, as an option and as an argument."""
-        rules = {**{p: a for p, a in self._rules.items() if p != layer}, layer: axis}
-        return f"say --batch-axis '{BatchAxis(rules)}' (batch_axis={rules})"
 
     def of_layer(self, layer: str) -> int | None:
         """The axis of a layer that a rule names, or None."""
@@ -230,9 +243,7 @@ class Lengths:
         if not fitting:
             return StoreError(problem)
         axis = fitting[0]
-        return StoreError(
-            problem, f"along axis {axis} there are {n}: say --batch-axis {axis} (batch_axis={axis})"
-        )
+        return StoreError(problem, f"along axis {axis} there are {n}: say {BatchAxis(axis).option}")
 
 
 def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> BatchAxis:
@@ -251,7 +262,8 @@ def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> Batc
     following = Following(model)
     found: dict[str, int] = {}
     with suppress(Exception):  # a network that does not run will say so
-        capture = Capture(model, "type:Module", reduce=lambda *_: None, grad=grad)
+        every = "type:Module" if has_modules(model) else INPUT
+        capture = Capture(model, every, reduce=lambda *_: None, grad=grad)
         with (
             Unchanged(model) as kept,
             kept.watching(),

@@ -217,6 +217,9 @@ def _attention(call: Call, results: list[Tensor]) -> Found:
     axes = call.axes(call.first)  # (tokens, n, d), whatever the module has
     if len(axes) != 3:
         return [None] * len(results)
+    for place, name in ((1, "key"), (2, "value")):
+        memory = call.axes(call.get(place, name))
+        _along_sequence(memory, size_of(memory[-1]), examples=1)
     out = _along_sequence(axes, results[0].shape[-1], examples=1)
     return [out, *[None] * (len(results) - 1)]
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
+from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
 from repsim.activations.capture.batches import as_type, batch_size, inputs_of, pick
 from repsim.activations.capture.differences import differing, rounding, strict
 from repsim.activations.capture.faults import running
@@ -122,6 +123,7 @@ def check_function(
     allowed: Allowed,
     kept: Unchanged,
     axes: Mapping[str, int] | None = None,
+    batch_axis: BatchAxis = EXAMPLES_FIRST,
 ) -> None:
     """Check that the layers of a network are functions of the example.
 
@@ -137,6 +139,7 @@ def check_function(
         allowed: what is no reason to refuse.
         kept: the state of the network, to which it is brought back.
         axes: the axis that holds the examples of a layer, where it is not the first.
+        batch_axis: of the inputs, as it was said or found.
 
     Raises:
         CaptureError: a layer is random, keeps a state between calls or depends on its batch, and
@@ -152,7 +155,8 @@ def check_function(
             if found is not None and not _certain(found):
                 found = _judged_in_wider(network, shown)
             if found is not None:
-                raise _refusal(_culprit(network, shown, found), _is_sequence(batch))
+                axis = _other_axis(batch, batch_axis) if found.kind == "batch" else ""
+                raise _refusal(_culprit(network, shown, found), axis)
         finally:
             kept.restore()
 
@@ -328,18 +332,19 @@ _REASONS = {
 }
 
 
-def _is_sequence(batch: Any) -> bool:
-    """True for inputs of three dimensions, of which the second may hold the examples."""
+def _other_axis(batch: Any, batch_axis: BatchAxis) -> str:
+    """A remedy for inputs of three dimensions, of which the second may hold the examples."""
     inputs = inputs_of(batch)
     values = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-    return any(getattr(each, "ndim", 0) == 3 for each in values)
+    if all(getattr(each, "ndim", 0) != 3 for each in values):
+        return ""
+    return f" {batch_axis.elsewhere(1)},"
 
 
-def _refusal(found: _Found, sequence: bool) -> CaptureError:
+def _refusal(found: _Found, axis: str) -> CaptureError:
     reason, meaning, flag = _REASONS[found.kind]
     layer = f"layer {found.layer!r}" if found.layer else "the network runs other layers and"
-    axis = " say --batch-axis 1 (batch_axis=1) if that axis holds the examples,"
     return CaptureError(
-        f"{layer} {reason}; change that,{axis if sequence and found.kind == 'batch' else ''} or "
-        f"pass --allow-{flag} (allow_{flag}=True), which {meaning}"
+        f"{layer} {reason}; change that,{axis} or pass --allow-{flag} (allow_{flag}=True), which "
+        f"{meaning}"
     )

@@ -184,6 +184,7 @@ class Capture:
         self._taken: dict[_Key, Any] = {}
         self._calls: Counter[Address] = Counter()
         self._seen: dict[Address, str] = {}
+        self._paths: dict[Address, list[str]] = {}
         self._given: dict[Choice, dict[_Key, None]] = defaultdict(dict)
 
     def _hooks(self) -> Iterator[Any]:
@@ -228,6 +229,7 @@ class Capture:
         self._calls[site] += 1
         paths = ", ".join(path for path in tensors if path)
         self._seen[site] = f"{seen} with {paths}" if paths else seen
+        self._paths[site] = list(tensors)
         for choice in choices:
             if choice.address.call is None or path_fits(choice.address.call, call):
                 for path in _paths(choice.address, tensors)[: 1 if choice.name else None]:
@@ -279,12 +281,28 @@ class Capture:
             return "was not called by the network's forward"
         if call is not None and not any(path_fits(call, str(k)) for k in range(calls)):
             return f"was not called: the forward calls it {calls} time{'s' * (calls > 1)}"
+        if (whole := _tensor_above(choice.address, self._paths[site])) is not None:
+            return f"gave no such part: it {self._seen[site]}, so {_called(whole)}"
         return f"gave no floating-point tensor{' there' if path else ''}: it {self._seen[site]}"
 
 
 def _kind(output: Any) -> str:
     """The type of what a module returns, in words."""
     return f"tensor of {output.dtype}" if isinstance(output, Tensor) else type(output).__name__
+
+
+def _tensor_above(part: Address, paths: Collection[str]) -> Address | None:
+    """The address of the tensor that a part would lie in, but tensors have none."""
+    above = [path for path in paths if path or not part.input]  # the first input is an alias
+    found = (path for path in above if f"{part.path or ''}.".startswith(f"{path}." if path else ""))
+    whole = next(found, None) if part.path else None
+    return None if whole is None else part._replace(path=whole or None)
+
+
+def _called(whole: Address) -> str:
+    """The remedy for an address of a part, where it is to be that of a tensor."""
+    text = str(whole)
+    return f"say {text!r}" if text else "wrap it, as in nn.Sequential(network), and say '0'"
 
 
 def _site(address: Address) -> Address:

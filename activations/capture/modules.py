@@ -143,7 +143,8 @@ def choose(model: nn.Module, layers: Layers = None) -> list[Choice]:
     if not patterns:
         raise UsageError(
             f"no layer was chosen of {type(unwrap(model)).__name__}; pass addresses, or wrap a "
-            "network without modules inside it, as in nn.Sequential(network)"
+            "network without modules inside it, as in nn.Sequential(network); the parts of what it "
+            "returns are ':0', ':1' and so on"
         )
     chosen: dict[Choice, None] = {}
     for name, pattern in patterns.items():
@@ -154,6 +155,11 @@ def choose(model: nn.Module, layers: Layers = None) -> list[Choice]:
             named = exact and layers is not None and not _has_glob(wanted)
             chosen[Choice(address, named, "" if name == pattern else name)] = None
     return list(chosen)
+
+
+def has_modules(model: nn.Module) -> bool:
+    """True if a network has a module inside that can be called."""
+    return any(address and _runs(module) for address, module in modules_of(model).items())
 
 
 def _matching(
@@ -177,7 +183,8 @@ def _matching(
     if not kinds:
         raise UsageError(
             f"{type(unwrap(model)).__name__} has no modules inside it, and so no layer "
-            f"{pattern!r}; wrap it, as in nn.Sequential(network), and its address is '0'"
+            f"{pattern!r}; wrap it, as in nn.Sequential(network), and its address is '0'; the "
+            "parts of what it returns are ':0', ':1' and so on"
         )
     raise unknown_layer(pattern, list(kinds), kinds=kinds)
 

@@ -18,7 +18,7 @@ from repsim.activations.capture.batches import batch_size, head, inputs_of
 from repsim.activations.capture.dimensions import Axes, Role, fresh, role_of
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.following import Following
-from repsim.activations.capture.hooks import Capture, listed
+from repsim.activations.capture.hooks import LISTED, Capture, listed
 from repsim.activations.capture.modules import Choice, Layers, unwrap
 from repsim.activations.capture.stacks import with_short_names
 from repsim.activations.capture.unchanged import same_random_numbers
@@ -145,7 +145,7 @@ def _trace_rows(
     lost = [names for choice, names in groups if choice.exact and odd.issuperset(names)]
     if lost or len(odd) == len(traced) or (odd and every):
         names = lost[0] if lost else [name for name in traced if name in odd]
-        proposal = _other_axis([traced[name].shape for name in names], batch)
+        proposal = _other_axis([traced[name].shape for name in names], batch, batch_axis)
         others = "choose other layers or another network" if every else "choose others"
         reason = _rowless(names, traced, n, growing, batch_axis)
         raise CaptureError(f"{reason}; {others}{proposal}")
@@ -275,26 +275,24 @@ def _rowless(
     growing: Mapping[str, Sequence[int]],
     batch_axis: BatchAxis,
 ) -> str:
-    """The reason why some layers have no rows, and the axis that may hold the examples."""
+    """The reason why some layers have no rows, and the axes that may hold the examples."""
     names = list(names)
     shapes = [f"{name!r} {traced[name].shape}" for name in names]
     reason = f"no row for each of {n} examples in {listed(shapes)}"
-    told = [(name, growing[name][0]) for name in names if len(growing[name]) == 1]
+    told = {name: growing[name][0] for name in names if len(growing[name]) == 1}
     if not told:
         return reason
-    name, axis = told[0]
-    proposal = batch_axis.with_layer(name, axis)
-    return f"{reason}; where axis {axis} of {name!r} holds them, {proposal}"
+    told = dict(list(told.items())[:LISTED])
+    where = " and ".join(f"axis {axis} of {name!r}" for name, axis in told.items())
+    hold = "hold" if len(told) > 1 else "holds"
+    return f"{reason}; where {where} {hold} them, say {batch_axis.with_layers(told).option}"
 
 
-def _other_axis(shapes: Sequence[Sequence[int]], batch: Any) -> str:
+def _other_axis(shapes: Sequence[Sequence[int]], batch: Any, batch_axis: BatchAxis) -> str:
     """The proposal of an axis of the inputs along which there are as many as layers have rows."""
     sizes = getattr(inputs_of(batch), "shape", ())
     rows = {tuple(shape[:1]) for shape in shapes}
     for axis, size in enumerate(sizes):
         if axis and rows == {(size,)}:
-            return (
-                f", or where axis {axis} of the inputs holds the examples, say --batch-axis {axis} "
-                f"(batch_axis={axis})"
-            )
+            return f", or {batch_axis.elsewhere(axis)}"
     return ""

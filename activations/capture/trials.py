@@ -21,6 +21,7 @@ from repsim.activations.capture.batches import (
 from repsim.activations.capture.differences import ROUNDING, largest_difference, spread
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.masks import Mask, kind_of, masks_in
+from repsim.activations.capture.modules import has_modules
 
 Shape = tuple[int, ...]
 Axes = tuple[int, ...]
@@ -223,7 +224,8 @@ class Trials:
             found[name] = look(name, values)
 
         chosen = Capture(self._model, self.layers, reduce=layer, grad=self._grad)
-        every = Capture(self._model, "type:Module", reduce=module, grad=self._grad)
+        inside = "type:Module" if has_modules(self._model) else self.layers
+        every = Capture(self._model, inside, reduce=module, grad=self._grad)
         try:
             with chosen, every:
                 run(self._model, entries)

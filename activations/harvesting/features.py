@@ -29,8 +29,11 @@ def layer_features(
     images: Any,
     layers: Sequence[str],
     *,
-    batch_axis: BatchAxisLike | None = None,
     device: torch.device | str | None = None,
+    allow_random: bool = False,
+    allow_batch: bool = False,
+    allow_grad: bool = False,
+    batch_axis: BatchAxisLike | None = None,
     progress: Progress = silent,
 ) -> dict[str, Tensor]:
     """The values of layers for each image, flattened: (n, p) float32 on the CPU, by address.
@@ -39,8 +42,12 @@ def layer_features(
         network: runs in evaluation mode, without gradients.
         images: a loader, such as an ``ImageLoader``, or the images (n, c, h, w) themselves.
         layers: addresses.
-        batch_axis: axis that holds the images, as for ``repsim.harvest``.
         device: where to run; by default where the network lies.
+        allow_random: take a network that is random; otherwise it is refused.
+        allow_batch: take a network whose layers depend on the batch of an image, or on batches
+            before it; otherwise it is refused.
+        allow_grad: let the network compute gradients in its forward.
+        batch_axis: axis that holds the images, as for ``repsim.harvest``.
         progress: told the images done.
 
     Raises:
@@ -52,6 +59,7 @@ def layer_features(
         images,
         layers,
         _flattened,
+        allowed=Allowed(allow_random, allow_batch, allow_grad),
         batch_axis=batch_axis,
         device=device,
         progress=progress,

@@ -258,7 +258,7 @@ def _plan(
         model, batch, choices.layers, reduce, choices.dtype, n, kept, axis, grad=grad
     )
     shown = plan.fed(batch)
-    check_function(model, shown, plan.addresses, choices.allowed, kept, plan.batch_axes)
+    check_function(model, shown, plan.addresses, choices.allowed, kept, plan.batch_axes, axis)
     warn_of_shifted_positions(model, shown, plan.addresses, kept, grad=grad)
     masks = LayerMasks(model, shown, plan.addresses, choices.masks, plan.batch_axes, grad=grad)
     warn_of_unused(model, shown, masks.used)
@@ -360,6 +360,7 @@ def _write(
             if not batch_size(batch):
                 continue
             lengths.add(batch)
+            warn_of_new(model, rows.plan.fed(batch), names)
             if at.begin + batch_size(batch) > n:
                 raise lengths.refusal(f"{writer.path}: more than the {n} examples expected", n)
             ids, digests = rows.ids(batch, at.begin), batch_digests(model, rows.plan.fed(batch))
@@ -376,7 +377,6 @@ def _write(
                 moved = to_device(batch, device)
                 rows.see(moved)
                 fed = rows.plan.fed(moved)
-                warn_of_new(model, fed, names)
                 with running(model, fed, at, grad=grad):
                     capture.run(fed, whole=allowed.any)
                 capture.take(rows.plan.layers)

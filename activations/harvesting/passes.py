@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.arguments import run, warn_of_unused
+from repsim.activations.capture.arguments import run, warn_of_new, warn_of_unused
 from repsim.activations.capture.batch_axis import (
     Arranged,
     BatchAxis,
@@ -50,6 +50,8 @@ class Passes:
         size: images at a time, where they come as a tensor.
         change: of the batches, once the examples of each input come first.
         every: refuse layers that do not run; otherwise these are passed over.
+        names: of the entries of batches that were shown before, of which nothing is said again.
+            Those of these batches are added.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Passes:
         size: int = BATCH,
         change: Callable[[Iterator[Any]], Iterator[Any]] = iter,
         every: bool = True,
+        names: set[str] | None = None,
     ) -> None:
         self._network, self._layers, self._device = network, layers, device
         self._allowed, self._change, self._every = allowed, change, every
         self._chosen = None if batch_axis is None else BatchAxis(batch_axis)
         self.loader = self._batches_of(images, size) if isinstance(images, Tensor) else images
         self._axes: Mapping[str, int] | None = None
+        self._names: set[str] = set() if names is None else names
 
     @property
     def examples(self) -> int | None:
@@ -92,6 +96,7 @@ class Passes:
             with arranged.axis.fed(network):
                 if self._axes is None:
                     self._axes = self._checked(batch, arranged.axis)
+                warn_of_new(network, batch, self._names)
                 taken = self._taken(batch, at, rows, take)
             yield rows, taken
             at = at.after(batch)
@@ -108,7 +113,8 @@ class Passes:
     def _checked(self, batch: Any, axis: BatchAxis) -> dict[str, int]:
         """The axis of examples of each layer; networks and layers are refused here."""
         network, grad = self._network, self._allowed.grad
-        warn_of_unused(network, batch)
+        if not self._names:
+            warn_of_unused(network, batch)
         # Of its own, for the caller's knows no network that is fed in another order.
         with Unchanged(network) as kept:
             with kept.watching():
@@ -119,7 +125,7 @@ class Passes:
             kept.restore()
             axis.check(found)
             axes = {name: each.axes.batch for name, each in found.items()}
-            check_function(network, batch, layers, self._allowed, kept, axes)
+            check_function(network, batch, layers, self._allowed, kept, axes, axis)
         return {**self._of_any_call(axes), **axes}
 
     def _that_run(self, batch: Any) -> list[str]:
