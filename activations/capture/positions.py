@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from repsim.activations.capture.evidence import Evidence
 from repsim.activations.capture.masks import Mask, kind_of
 from repsim.activations.capture.trials import Axes, Shape, Trials
 from repsim.activations.capture.unchanged import Unchanged
@@ -110,7 +111,7 @@ def _chosen(trials: Trials, before: Mapping[str, Shape], found: Sequence[_Sequen
     if len(told) == 1 and (not told[0].exact or trials.is_by_convention):
         return told[0]
     kinds = [
-        trials.evident_kind(each.axes, one.exact) for each, one in zip(found, told, strict=True)
+        Evidence(trials, each.axes, one.exact).kind() for each, one in zip(found, told, strict=True)
     ]
     alike = len({tuple(sorted(one.exact)) for one in told}) == 1
     evident = [k for k, kind in enumerate(kinds) if kind] or [0] * alike
@@ -122,7 +123,8 @@ def _chosen(trials: Trials, before: Mapping[str, Shape], found: Sequence[_Sequen
 
 def _in_place(trials: Trials, sequence: _Sequence, told: Followers) -> Followers:
     """The layers without those that have their positions in another order."""
-    lost = trials.misplaced(sequence.axes, told.exact) if not trials.is_by_convention else set()
+    by_name = trials.is_by_convention
+    lost = set() if by_name else Evidence(trials, sequence.axes, told.exact).misplaced()
     exact = {name: axis for name, axis in told.exact.items() if name not in lost}
     return replace(told, exact=exact, other=told.other | lost)
 

@@ -18,7 +18,6 @@ from repsim.activations.capture.batches import (
     head,
     is_by_example,
 )
-from repsim.activations.capture.differences import ROUNDING, largest_difference, spread
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.masks import Mask, kind_of, masks_in
 from repsim.activations.capture.modules import has_modules
@@ -26,11 +25,8 @@ from repsim.activations.capture.modules import has_modules
 Shape = tuple[int, ...]
 Axes = tuple[int, ...]
 
-#: What stands before the addresses of modules that are not asked for.
+#: Prefix of the addresses of modules that are not asked for.
 _MODULE = "module "
-
-#: A share of a layer's spread by which a change moves it, and one that only rounding does.
-_SOME, _NONE = 1e-3, 1e-6
 
 #: Numbers of a layer that are looked at; features of each position.
 _SAMPLE, _FEATURES = 1 << 16, 16
@@ -108,96 +104,24 @@ class Trials:
 
     def shapes(self, cuts: Mapping[str, Axes]) -> dict[str, Shape] | None:
         """The shapes of layers with some inputs cut in half; None if the network does not run."""
-        entries = {**self._entries, **{name: self._cut(name, axes) for name, axes in cuts.items()}}
-        if self.length < 3 or self._left == 0 or _may_reach_beyond(entries, cuts, self.half):
+        if self.length < 3 or _may_reach_beyond(self._entries, cuts, self.half):
             return None
-        return self._seen(entries, lambda _, values: tuple(values.shape)) or None
+        short = {name: self.cut(name, axes) for name, axes in cuts.items()}
+        return self._seen(short, lambda _, values: tuple(values.shape)) or None
 
-    def evident_kind(self, sequence: Mapping[str, Axes], exact: Mapping[str, int]) -> str:
-        """The kind of the mask, if the network shows that it is one of this sequence.
+    @property
+    def marks(self) -> Tensor:
+        """The values of the mask, by which all positions are tokens."""
+        return torch.as_tensor(self._entries[self.mask.name])
 
-        Positions that the mask marks as padding have no effect on others, which they do have where
-        all are tokens. Half of the positions are padding, the first, or else the last. A mask that
-        is not known by its name must also do what leaving the positions out does, for there are
-        masks of tokens that the network is to guess.
+    def sampled(self, changes: Mapping[str, Any], exact: Mapping[str, int]) -> dict[str, Tensor]:
+        """Some values of each layer, as the network sees the examples with other inputs.
 
         Args:
-            sequence: inputs, and the axis of their positions.
-            exact: layers with these positions, and their axis.
+            changes: the inputs that are others.
+            exact: layers with the positions of the mask, and their axis: they give values of all
+                positions, (n, positions, ...).
         """
-        kinds = {
-            "tokens": ("tokens", "padding"),
-            "padding": ("padding", "tokens"),
-            "unknown": ("tokens", "padding"),
-        }
-        half = self.length - self.half
-        for padded in (slice(0, half), slice(self.half, self.length)):
-            changed = self._changed(sequence, padded)
-            for kind in kinds.get(self.mask.kind, ()):
-                mask = Mask(self.mask.name, kind)
-                if self._blocks(mask, changed, padded, exact) and (
-                    self.mask.is_known or self._leaves_out(mask, sequence, exact)
-                ):
-                    return kind
-        return ""
-
-    def misplaced(self, sequence: Mapping[str, Axes], exact: Mapping[str, int]) -> set[str]:
-        """Layers that a change of one position changes, but not in that position."""
-        place = slice(self.length // 3, self.length // 3 + 1)
-        before = self._sampled(self._entries, exact)
-        after = self._sampled({**self._entries, **self._changed(sequence, place)}, exact)
-        return {
-            name
-            for name in set(exact) & set(before) & set(after)
-            if _effect(before[name], after[name]) > _SOME
-            and _effect(*(each[:, place] for each in (before[name], after[name]))) < _NONE
-        }
-
-    def _blocks(
-        self, mask: Mask, changed: Mapping[str, Any], padded: slice, exact: Mapping[str, int]
-    ) -> bool:
-        """True if padding by a mask ends the effect of some positions on the rest of a layer."""
-        value = torch.as_tensor(self._entries[mask.name])
-        free = self._effects(mask.full(value, self.length), changed, padded, exact)
-        if all(effect <= _SOME for effect in free.values()):
-            return False
-        ended = self._effects(mask.marked(value, padded), changed, padded, exact)
-        return any(free[name] > _SOME and ended[name] < _NONE for name in set(free) & set(ended))
-
-    def _leaves_out(
-        self, mask: Mask, sequence: Mapping[str, Axes], exact: Mapping[str, int]
-    ) -> bool:
-        """True if layers are the same whether padding is marked or left out, at the end."""
-        value = torch.as_tensor(self._entries[mask.name])
-        marked = {mask.name: mask.marked(value, slice(self.half, self.length))}
-        whole = {mask.name: mask.full(value, self.length)}
-        short = {name: self._cut(name, axes) for name, axes in sequence.items()}
-        short[mask.name] = whole[mask.name][:, : self.half]
-        seen = [self._sampled({**self._entries, **each}, exact) for each in (whole, marked, short)]
-        layers = set(exact).intersection(*seen)
-        whole, marked, short = (
-            {name: values[name][:, : self.half] for name in layers} for values in seen
-        )
-        moved = {name for name in layers if _effect(whole[name], short[name]) > _SOME}
-        return bool(moved) and all(_effect(marked[name], short[name]) < ROUNDING for name in moved)
-
-    def _effects(
-        self, mask: Tensor, changed: Mapping[str, Any], padded: slice, exact: Mapping[str, int]
-    ) -> dict[str, float]:
-        """Effects on layers, beyond the padding, of other inputs there."""
-        entries = {**self._entries, self.mask.name: mask}
-        before, after = (self._sampled(each, exact) for each in (entries, {**entries, **changed}))
-        kept = [k for k in range(self.length) if not padded.start <= k < padded.stop]
-        return {
-            name: _effect(before[name][:, kept], after[name][:, kept])
-            if name in exact
-            else _effect(before[name], after[name])
-            for name in set(before) & set(after)
-            if name not in exact or before[name].shape[1] == self.length
-        }
-
-    def _sampled(self, entries: Mapping[str, Any], exact: Mapping[str, int]) -> dict[str, Tensor]:
-        """Some values of each layer; those of all positions, (n, positions, ...), where exact."""
 
         def look(name: str, values: Tensor) -> Tensor:
             if name not in exact:
@@ -205,12 +129,12 @@ class Trials:
             values = values.movedim(exact[name], 1)
             return values[..., :: -(-values.shape[-1] // _FEATURES)].clone()
 
-        return self._seen(entries, look)
+        return self._seen(changes, look)
 
     def _seen(
-        self, entries: Mapping[str, Any], look: Callable[[str, Tensor], Any]
+        self, changes: Mapping[str, Any], look: Callable[[str, Tensor], Any]
     ) -> dict[str, Any]:
-        """The layers, and all modules, as the network sees a batch; none where it does not run."""
+        """The layers, and all modules, with some inputs changed; none if it does not run so."""
         if self._left == 0:
             return {}
         self._left -= 1
@@ -228,15 +152,15 @@ class Trials:
         every = Capture(self._model, inside, reduce=module, grad=self._grad)
         try:
             with chosen, every:
-                run(self._model, entries)
+                run(self._model, {**self._entries, **changes})
         except Exception:  # of any kind: the network is not made for it
             return {}
         finally:
             self._restore()
         return found
 
-    def _changed(self, sequence: Mapping[str, Axes], padded: slice) -> dict[str, Tensor]:
-        """Inputs that have other contents in some positions: those of another example, reversed."""
+    def changed(self, sequence: Mapping[str, Axes], padded: slice) -> dict[str, Tensor]:
+        """Inputs with the contents of another example, reversed, in some positions."""
         found = {}
         for name, axes in sequence.items():
             if "mask" in name or name.endswith("position_ids") or len(axes) != 1:
@@ -247,7 +171,7 @@ class Trials:
             found[name] = value
         return found
 
-    def _cut(self, name: str, axes: Axes) -> Any:
+    def cut(self, name: str, axes: Axes) -> Any:
         """An input with half of its positions; lengths are no longer than that."""
         value = torch.as_tensor(self._entries[name])
         if name == self.mask.name and self.mask.kind != "lengths":
@@ -262,14 +186,6 @@ class Trials:
 def _like(before: Any, value: Tensor) -> Any:
     """A tensor as a list where a list was there before."""
     return value.tolist() if isinstance(before, (list, tuple)) else value
-
-
-def _effect(before: Tensor, after: Tensor) -> float:
-    """The largest difference as a share of the spread."""
-    if not before.numel():
-        return 0.0
-    off, scale = largest_difference(before, after), spread(before)
-    return off / scale if scale else off
 
 
 def _length(mask: Mask, entries: Mapping[str, Any]) -> int:
