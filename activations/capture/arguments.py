@@ -61,7 +61,7 @@ def arguments(model: nn.Module, batch: Any) -> dict[str, Any]:
 
 
 def named_entries(model: nn.Module, batch: Any) -> dict[str, Any]:
-    """The entries of a batch by name; inputs that come without one have that of the argument."""
+    """The entries of a batch by name; inputs without one are called as the argument."""
     entries = _entries(batch)
     first = next(iter(_signature(model).parameters), FIRST)
     if entries is None:
@@ -115,7 +115,7 @@ def warn_of_new(model: nn.Module, batch: Any, seen: set[str]) -> None:
 
 
 def unnamed(model: nn.Module, names: Collection[str]) -> tuple[str, ...]:
-    """Those of some entries of a batch that no argument of a network is called by."""
+    """Names of entries of a batch that no argument of a network has."""
     named = _named(_signature(model))
     return tuple(name for name in names if name not in named)
 

@@ -21,7 +21,7 @@ _FIRST = ("Conv", "BatchNorm", "InstanceNorm", "GroupNorm", "LazyConv", "LazyBat
 
 @dataclass(frozen=True)
 class LayerAxes:
-    """The axes of what a layer gives.
+    """The axes of a layer's output.
 
     Attributes:
         ndim: dimensions, with the examples.

@@ -29,9 +29,9 @@ class BatchAxis:
     """The axis that holds the examples, of inputs and layers: the first rule that matches.
 
     Args:
-        chosen: one axis, that of the inputs and of layers that do not say; or pairs of pattern and
+        chosen: one axis, for the inputs and for layers that do not say; or pairs of pattern and
             axis, as ``"@input:src=1,encoder.*=1"`` or ``{"encoder.*": 1}``. ``@input`` is the
-            input, ``@input:NAME`` that of a dictionary.
+            input, ``@input:NAME`` one of a dictionary.
 
         beside: entries of a batch, other than masks of padding, that a rule for all inputs does not
             mean.

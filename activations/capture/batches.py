@@ -28,7 +28,7 @@ _WHOLE = frozenset({"src_mask", "tgt_mask", "memory_mask", "attn_mask"})
 
 
 def inputs_of(batch: Any) -> Any:
-    """The inputs of a network in a batch: a tensor, an array, or those of a dictionary.
+    """The inputs of a network in a batch: a tensor, an array, or the arrays of a dictionary.
 
     Raises:
         UsageError: there is none.

@@ -81,7 +81,7 @@ def _channels(size: int) -> Axis:
 
 
 def _runs_over_last(axes: Axes, size: int) -> Axes:
-    """The axes after a layer over the last one, which is that of channels unless it is known."""
+    """The axes after a layer over the last one, which holds channels unless its role is known."""
     *others, last = axes
     if _is_position(last, others):
         return (*others, (Dimension(size, Role.MIXED),))

@@ -287,7 +287,7 @@ class Capture:
 
 
 def _kind(output: Any) -> str:
-    """The type of what a module returns, in words."""
+    """The type of a module's output, in words."""
     return f"tensor of {output.dtype}" if isinstance(output, Tensor) else type(output).__name__
 
 

@@ -1,4 +1,4 @@
-"""The mask of each layer: told by a pattern, or that of the positions that the layer is made of."""
+"""The mask of each layer: told by a pattern, or found from the positions that make the layer."""
 
 from __future__ import annotations
 

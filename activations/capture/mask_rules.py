@@ -52,7 +52,7 @@ class MaskRules:
         return found
 
     def check(self, layers: Collection[str]) -> None:
-        """Raise ``UsageError`` if one of the patterns is that of no layer."""
+        """Raise ``UsageError`` if one of the patterns matches no layer."""
         for pattern, _ in self._rules:
             if not any(matches(pattern, layer) for layer in layers):
                 raise UsageError(

@@ -106,7 +106,7 @@ def _weight_shape(module: nn.Module) -> torch.Size | None:
 
 
 def kinds_of(module: nn.Module) -> list[str]:
-    """The names of a module's class and of what it derives from."""
+    """The names of a module's class and of its bases."""
     return [kind.__name__ for kind in type(module).__mro__ if kind is not object]
 
 

@@ -1,4 +1,4 @@
-"""From what a layer gives to what is kept of it."""
+"""The reduction of a layer's activations before they are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from repsim.activations.capture.rules import matches, pair
 from repsim.activations.capture.tokens import narrowed, token_at
 from repsim.errors import ShapeError, UsageError, choices
 
-#: What a step does, for help texts; K is a number, NAME that of an entry of the batches.
+#: Steps and their effects, for help texts; K is a number, NAME the name of an entry of the batches.
 STEPS = {
     "none": "keeps every value",
     "avg": "averages over positions, or over the tokens that are not padding",
@@ -36,7 +36,7 @@ STEPS = {
 
 _NUMBER = r"[1-9]\d*"
 
-#: Form of what follows the colon of a step, and the step as it is expected.
+#: Form of the part behind the colon of a step, and the step as it is expected.
 _AFTER = {
     "grid": (_NUMBER, "grid:K with a whole number K"),
     "project": (_NUMBER, "project:K with a whole number K"),
@@ -152,7 +152,7 @@ class Pooling:
         return values
 
     def names_of_axes(self, axes: LayerAxes, shape: tuple[int, ...]) -> str:
-        """Names of the axes of what is kept, of shape (n, ...), of a layer with some axes."""
+        """Names of the axes of a layer after pooling, when it has shape (n, ...)."""
         if len(shape) == axes.ndim and all(name in ("none", "project") for name, _ in self.steps):
             return axes.names()
         return LayerAxes.usual(len(shape)).names()
@@ -190,7 +190,7 @@ class PoolingRules:
         return list(dict.fromkeys(name for _, pooling in self._rules for name in pooling.masks))
 
     def check(self, layers: Collection[str]) -> None:
-        """Raise ``UsageError`` if one of the patterns is that of no layer."""
+        """Raise ``UsageError`` if one of the patterns is used for no layer."""
         for k, (pattern, _) in enumerate(self._rules):
             before = [each for each, _ in self._rules[:k]]
             mine = [layer for layer in layers if matches(pattern, layer)]

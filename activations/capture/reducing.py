@@ -21,7 +21,7 @@ from repsim.errors import RepsimWarning, ShapeError
 def reduced_shape(
     layer: str, traced: TracedRows, pooling: PoolingRules
 ) -> tuple[tuple[int, ...], int]:
-    """The shape of what a pooling keeps of a layer, and the rows that each example gives."""
+    """The shape of a layer after its pooling, and the rows that each example gives."""
     # Shapes are all that is asked for, and a tensor without numbers has those.
     given = torch.empty(traced.shape, dtype=traced.dtype, device="meta")
     given = traced.axes.examples_first(given)
@@ -35,7 +35,7 @@ class Reducer:
     Args:
         pooling: of the layers.
         masks: of the layers.
-        axes: of what each layer gives.
+        axes: of the output of each layer.
         beside: entries of a batch that choose tokens, and are no arguments of the network.
         seed: of ``project``.
         counted: texts may have another number of rows each, where positions become rows.

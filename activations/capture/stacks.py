@@ -21,7 +21,7 @@ from repsim.activations.capture.modules import Layers, choose, modules_of
 from repsim.errors import RepsimWarning, UsageError
 from repsim.layers import Address, split_patterns
 
-#: What short names begin with, and what they mean; K counts blocks from 0.
+#: Short names and their meanings; K counts blocks from 0.
 SHORT = {
     "embed": "what enters the first block",
     "resid.K": "the residual stream behind block K",
@@ -48,7 +48,7 @@ class Stack(NamedTuple):
 
 
 def with_short_names(model: nn.Module, batch: Any, layers: Layers, *, grad: bool = False) -> Layers:
-    """Layers, with the address of what each short name among them means.
+    """Layers, with an address for each short name among them.
 
     What matches a module's address means the module. Only if there are others is the network run.
 
@@ -241,7 +241,7 @@ def _final_norm(stack: Stack, seen: Mapping[str, Seen]) -> str | None:
 
 
 def _normalises(norm: Seen, block: Seen) -> bool:
-    """True if a module makes other numbers, of the same shape, of what a block gives."""
+    """True if a module turns the output of a block into other numbers of the same shape."""
     fits = norm.norm and norm.shape == block.shape and same(norm.given, block.gave)
     return fits and not same(norm.gave, norm.given)
 

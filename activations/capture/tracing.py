@@ -52,7 +52,7 @@ class TracedRows(NamedTuple):
         shape: as the layer gives it.
         dtype: a floating-point type.
         address: of a layer that is called by a short name; otherwise empty.
-        axes: of what it gives.
+        axes: of its output.
     """
 
     module: str
