@@ -69,6 +69,7 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> tuple[Ac
     from repsim.activations import ActivationStore
     from repsim.activations.harvesting.runs import store_path
     from repsim.activations.store.format import part_path
+    from repsim.activations.store.reader import closed_by_errors
     from repsim.cli.examples import Shown, check_shown
 
     shown = "" if places.data is None else f" --data {shlex.quote(places.data)}"
@@ -88,7 +89,7 @@ def open_extractor(extractor: Extractor, split: str, places: Places) -> tuple[Ac
             f"repsim harvest {name}{shown} --split {shlex.quote(split)}{reduced}"
         )
     store = ActivationStore(path, name=extractor.label, target=places.target)
-    with _closed_by_errors(store):
+    with closed_by_errors(store):
         recorded = store.provenance().get("checkpoint_sha256")
         if recorded != extractor.digest():
             raise StoreError(
@@ -114,15 +115,6 @@ def _check_statistics(store: ActivationStore, extractor: Extractor) -> None:
             f"{store.path.absolute()} was harvested with {recorded} batch statistics, not those of "
             f"{wanted} images; harvest it again with --overwrite, or pass --statistics {recorded}"
         )
-
-
-@contextmanager
-def _closed_by_errors(store: ActivationStore) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        store.close()
-        raise
 
 
 def size_of(run: Run) -> str:
@@ -168,6 +160,7 @@ def open_network(network: str, split: str, places: Places) -> tuple[ActivationSt
         UsageError: there are several, of different image sets.
     """
     from repsim.activations import ActivationStore
+    from repsim.activations.store.reader import closed_by_errors
     from repsim.cli.examples import check_named
 
     found = {
@@ -190,7 +183,7 @@ def open_network(network: str, split: str, places: Places) -> tuple[ActivationSt
             "say their --data and --split, or give a path",
         )
     store = ActivationStore(next(iter(found)), name=network, target=places.target)
-    with _closed_by_errors(store):
+    with closed_by_errors(store):
         if places.data is None:
             if places.verify:
                 raise _unknown_images(store.path)

@@ -47,7 +47,7 @@ from repsim.activations.harvesting.stream import Stream, ahead
 from repsim.activations.harvesting.token_rows import token_rows
 from repsim.activations.harvesting.verification import check_first_batch
 from repsim.activations.store.format import LayerSpec, part_path
-from repsim.activations.store.reader import ActivationStore
+from repsim.activations.store.reader import ActivationStore, closed_by_errors
 from repsim.activations.store.unfinished import provenance_of
 from repsim.activations.store.writer import StoreWriter, write_store
 from repsim.ambient import full_precision
@@ -374,11 +374,9 @@ def _write(
                 )
             else:
                 examples = rows.examples(batch, at.begin, ids, digests)
-                moved = to_device(batch, device)
-                rows.see(moved)
-                fed = rows.plan.fed(moved)
-                with running(model, fed, at, grad=grad):
-                    capture.run(fed, whole=allowed.any)
+                shown = rows.shown(to_device(batch, device))
+                with running(model, shown, at, grad=grad):
+                    capture.run(shown, whole=allowed.any)
                 capture.take(rows.plan.layers)
                 stream.commit(examples)
             at, written = at.after(batch), until
@@ -399,12 +397,9 @@ def _finished(
 ) -> ActivationStore:
     """The store at ``path``, compared with the record and the first batch of this harvest."""
     store = ActivationStore(path)
-    try:
+    with closed_by_errors(store):
         _check_record(store, recorded, rows.plan.layers, rows.ids(first, 0))
         check_first_batch(store, model, first, rows, device, allowed)
-    except BaseException:
-        store.close()
-        raise
     return store
 
 

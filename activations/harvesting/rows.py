@@ -30,7 +30,6 @@ class Sink(Protocol):
 class HarvestRows:
     """From the batches of a harvest to the rows, ids and targets of its store.
 
-
     Args:
         plan: of the harvest.
         pooling: of the layers.
@@ -71,9 +70,10 @@ class HarvestRows:
         )
         self._seen: set[str] = set()
 
-    def see(self, batch: Any) -> None:
-        """Take the masks of a batch that the network is about to run on."""
+    def shown(self, batch: Any) -> Any:
+        """The entries for the network of a batch that it is about to run on; masks are taken."""
         self._reducer.see(batch)
+        return self.plan.fed(batch)
 
     def into(self, stream: Sink) -> Callable[[str, Tensor], None]:
         """A hook's reduction: what a layer gives, reduced, goes into the stream."""

@@ -59,12 +59,10 @@ def check_first_batch(
         raise _stale(store, "the inputs of the first batch differ")
     if allowed.random:
         return
-    moved, held = to_device(first, device), _Held()
-    rows.see(moved)
-    fed = rows.plan.fed(moved)
+    shown, held = rows.shown(to_device(first, device)), _Held()
     capture = Capture(model, rows.plan.addresses, reduce=rows.into(held), grad=allowed.grad)
-    with running(model, fed, grad=allowed.grad), capture:
-        capture.run(fed, whole=allowed.any)
+    with running(model, shown, grad=allowed.grad), capture:
+        capture.run(shown, whole=allowed.any)
     for layer, values in held.layers.items():
         stored = torch.from_numpy(np.ascontiguousarray(store.rows(layer, 0, len(values))))
         if largest_difference(values, stored) > rounding(values):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,13 @@ def _verify(layer: str, dataset: h5py.Dataset, sums: h5py.Dataset) -> Iterator[s
             yield None if found == int(sums[k]) else f"{where}: not what was written"
         except DAMAGE as error:
             yield f"{where}: cannot be read ({error})"
+
+
+@contextmanager
+def closed_by_errors(store: ActivationStore) -> Iterator[None]:
+    """A block that checks a store, which is closed if the block raises and stays open otherwise."""
+    try:
+        yield
+    except BaseException:
+        store.close()
+        raise
