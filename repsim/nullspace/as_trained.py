@@ -5,12 +5,11 @@ Held against the same network when it normalises each batch by its own statistic
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from repsim.confidence import paired_difference, wilson
+from repsim.nullspace.hits import difference_entry, share_entry
 from repsim.results import NullSpaceEntry
 
 #: The reason why there is no chance level.
@@ -31,26 +30,9 @@ def calls(found: Mapping[str, tuple[Tensor, Tensor]]) -> list[NullSpaceEntry]:
     entries = []
     for group, (reported, by_batch) in found.items():
         now, then = reported > 0, by_batch > 0
-        n = len(now)
-        for quantity, hits in (("called_real", now), ("called_real_by_batch", then)):
-            value = float(hits.double().mean())
-            entries.append(_entry(quantity, group, value, wilson(value, n)))
-        won, lost = int((now & ~then).sum()), int((~now & then).sum())
-        ends = paired_difference(won, lost, n)
-        entries.append(_entry("called_real_difference", group, (won - lost) / n, ends))
+        entries += [
+            share_entry("called_real", "full", group, now, note=_NOTE),
+            share_entry("called_real_by_batch", "full", group, then, note=_NOTE),
+            difference_entry("called_real_difference", "full", group, now, then, note=_NOTE),
+        ]
     return entries
-
-
-def _entry(quantity: str, group: str, value: float, ends: tuple[float, float]) -> NullSpaceEntry:
-    return NullSpaceEntry(
-        quantity=quantity,
-        part="full",
-        group=group,
-        value=value,
-        low=ends[0],
-        high=ends[1],
-        chance=math.nan,
-        chance_low=math.nan,
-        chance_high=math.nan,
-        note=_NOTE,
-    )

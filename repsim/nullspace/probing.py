@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim.confidence import paired_difference, t_quantile, wilson
+from repsim.confidence import t_quantile
 from repsim.dense import as_tensor
 from repsim.nullspace.entries import PROBED_DIRECTIONS, REAL_AND_FAKE, Entries
+from repsim.nullspace.hits import difference_entry, exact_entry, share_entry
 from repsim.nullspace.scatter import ROUNDING
 from repsim.nullspace.sides import FEWEST
 from repsim.nullspace.subspace import RowSpace, random_subspaces
@@ -72,11 +73,12 @@ def of_classes(space: RowSpace, known: Known, noisy: Mapping[str, Any], seed: in
             predicted = found.predict(part_of(space, seen, part))
             hits[part, name] = predicted == known.held.labels.to(predicted.device)
     chance = 1 / probes["full"].classes
-    entries = [_accuracy("probe", *key, each, chance) for key, each in hits.items()]
+    entries = [share_entry("probe", *key, each, chance) for key, each in hits.items()]
     for other in ("null", "row"):
         for group in ["clean", *noises] if other in probes else []:
             pair = hits["full", group], hits[other, group]
-            entries.append(_difference("probe_difference", f"full - {other}", group, *pair))
+            part = f"full - {other}"
+            entries.append(difference_entry("probe_difference", part, group, *pair, 0.0))
     if 0 < space.rank < len(space.basis):
         entries.append(_contrast(space, known, seed))
     return entries
@@ -108,13 +110,14 @@ def of_real_and_fake(
     )
     probes = _of_parts(space, Known(train, held), seed)
     entries = [
-        _accuracy("real_fake_probe", part, group, found.correct, 0.5)
+        share_entry("real_fake_probe", part, group, found.correct, 0.5)
         for part, found in probes.items()
     ]
     for other in ("null", "row"):
         if other in probes:
             pair = probes["full"].correct, probes[other].correct
-            entries.append(_difference("real_fake_difference", f"full - {other}", group, *pair))
+            part = f"full - {other}"
+            entries.append(difference_entry("real_fake_difference", part, group, *pair, 0.0))
     return entries
 
 
@@ -153,7 +156,7 @@ def _contrast(space: RowSpace, known: Known, seed: int) -> NullSpaceEntry:
     reach = float(t_quantile(0.95, len(random) - 1)) * math.sqrt(of_images + of_subspaces)
     value = float(apart.mean())
     ends = value - reach, value + reach
-    return _entry("probe_difference", "row - random", "clean", value, ends, 0.0)
+    return exact_entry("probe_difference", "row - random", "clean", value, ends, 0.0)
 
 
 def _random(space: RowSpace, seed: int) -> Iterator[Tensor]:
@@ -166,34 +169,3 @@ def _random(space: RowSpace, seed: int) -> Iterator[Tensor]:
 def _correct(basis: Tensor, known: Known, seed: int) -> Tensor:
     """The held-out examples that a probe has right in a subspace: 1 or 0, (n,) float64."""
     return known.probe(seed, lambda features: features @ basis).correct.double()
-
-
-def _accuracy(quantity: str, part: str, group: str, hits: Tensor, chance: float) -> NullSpaceEntry:
-    value = float(hits.double().mean())
-    return _entry(quantity, part, group, value, wilson(value, len(hits)), chance)
-
-
-def _difference(
-    quantity: str, part: str, group: str, first: Tensor, second: Tensor
-) -> NullSpaceEntry:
-    """The difference of two accuracies on the same examples."""
-    won, lost = int((first & ~second).sum()), int((~first & second).sum())
-    ends = paired_difference(won, lost, len(first))
-    return _entry(quantity, part, group, (won - lost) / len(first), ends, 0.0)
-
-
-def _entry(
-    quantity: str, part: str, group: str, value: float, ends: tuple[float, float], chance: float
-) -> NullSpaceEntry:
-    """An entry with a chance that is known, and does not vary."""
-    return NullSpaceEntry(
-        quantity=quantity,
-        part=part,
-        group=group,
-        value=value,
-        low=ends[0],
-        high=ends[1],
-        chance=chance,
-        chance_low=chance,
-        chance_high=chance,
-    )
