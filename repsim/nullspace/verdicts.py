@@ -27,7 +27,7 @@ SAME_CALLS = 0.05
 #: Claims on a discriminator that hang on its being the one that was trained.
 _AS_TRAINED = ("Theorem 1", "gap in row space", "constant ratio")
 
-#: What is small beside the null space's ratio of scatter within classes to scatter between them.
+#: Bound on the within/between scatter of the row space without f_r1, over the null space's.
 COMPACT = 0.5
 
 
@@ -93,7 +93,7 @@ def _as_trained(trained: Table, untrained: Table) -> Iterator[Verdict]:
             f"{_percent(now)} of {words} images are called real, {_percent(then)} in training, "
             f"{_points(off)} apart, to be below 5 points"
             f"{_same(untrained, key, lambda entry: _points(distance(entry)))}",
-            below=[SAME_CALLS],
+            below=SAME_CALLS,
         )
 
 
@@ -117,7 +117,7 @@ def _probes(trained: Table, untrained: Table) -> Iterator[Verdict]:
             apart,
             f"a probe on the row space alone has {_points(apart)} more right than on random "
             f"subspaces of its rank, to be below 0{_same(untrained, contrast, _points)}",
-            below=[0.0],
+            below=0.0,
         )
     key = ("probe", "row", "clean")
     if key in trained:
@@ -127,7 +127,7 @@ def _probes(trained: Table, untrained: Table) -> Iterator[Verdict]:
         words = f"a probe on the row space alone reaches {_percent(row)}"
         if before is not None:
             than = f"to be below the untrained network's {_percent(before)}"
-            yield _verdict(name, row, f"{words}, {than}", below=[before])
+            yield _verdict(name, row, f"{words}, {than}", below=before)
         else:
             yield _beside(name, row, f"{words}, beside {most:.0%}", most)
     key = ("probe_difference", "full - null", "clean")
@@ -152,7 +152,7 @@ def _real_and_fake(trained: Table, untrained: Table) -> Iterator[Verdict]:
             null,
             f"a probe on the null space tells real from generated images in {_percent(null)} of "
             f"cases{all_of_it}, to be below {NULL_TELLS:.0%}{_same(untrained, key, _percent)}",
-            below=[NULL_TELLS],
+            below=NULL_TELLS,
         )
     key = ("real_fake_difference", "full - row", "all")
     if key in trained:
@@ -162,7 +162,7 @@ def _real_and_fake(trained: Table, untrained: Table) -> Iterator[Verdict]:
             lost,
             f"a probe on the row space alone loses {_points(lost)} of it against all features, to "
             f"be below 2 points{_same(untrained, key, _points)}",
-            below=[ROW_LOSS],
+            below=ROW_LOSS,
         )
 
 
@@ -177,7 +177,7 @@ def _scatter(trained: Table, untrained: Table) -> Iterator[Verdict]:
             ratio,
             f"within/between scatter is {both} in the row and the null space, log ratio "
             f"{_number(ratio)}, to be below 0{_same(untrained, key)}",
-            below=[0.0],
+            below=0.0,
         )
 
 
@@ -252,7 +252,7 @@ def _compact(trained: Table, untrained: Table) -> Iterator[Verdict]:
             quotient,
             f"within/between scatter of the row space without f_r1 is {_number(quotient)} of the "
             f"null space's, to be below {COMPACT:g}{_same(untrained, key)}",
-            below=[COMPACT],
+            below=COMPACT,
         )
     key = ("ones_share", "row", _own_classes(trained, "ones_share"))
     if key in trained:
@@ -269,40 +269,21 @@ def _compact(trained: Table, untrained: Table) -> Iterator[Verdict]:
 
 
 def _verdict(
-    claim: str,
-    entry: NullSpaceEntry,
-    statement: str,
-    *,
-    below: Iterable[float | NullSpaceEntry] = (),
-    above: Iterable[float | NullSpaceEntry] = (),
+    claim: str, entry: NullSpaceEntry, statement: str, *, below: float | NullSpaceEntry
 ) -> Verdict:
-    """The verdict on an interval that has to be below, or above, each of some bounds.
+    """The verdict on an interval that has to be below a bound.
 
-    A bound is a number, or an entry with an interval of its own, all of which counts.
+    The bound is a number, or an entry with an interval of its own, all of which counts.
     """
-    sign = -1 if below else 1
-    # Turned about 0 where it has to be below: low end above every bound, or high end below one.
-    low, high = sorted((sign * entry.low, sign * entry.high))
-    ends = [_ends(bound) for bound in (below or above)]
-    bounds = [sorted((sign * start, sign * stop)) for start, stop in ends]
+    start, stop = (below, below) if isinstance(below, float) else (below.low, below.high)
     outcome: Outcome = "undecided"
-    if all(low > stop for _, stop in bounds):
+    if entry.high < start:
         outcome = "supported"
-    elif any(high < start for start, _ in bounds):
+    elif entry.low > stop:
         outcome = "not supported"
-    return Verdict(
-        claim,
-        entry.quantity,
-        entry.part,
-        entry.group,
-        statement,
-        entry.value,
-        entry.low,
-        entry.high,
-        "below" if below else "above",
-        sign * max(stop for _, stop in bounds),
-        outcome,
-    )
+    key = (entry.quantity, entry.part, entry.group)
+    ends = (entry.value, entry.low, entry.high)
+    return Verdict(claim, *key, statement, *ends, "below", start, outcome)
 
 
 def _beside(claim: str, entry: NullSpaceEntry, statement: str, other: float) -> Verdict:
@@ -317,10 +298,6 @@ def _unmeasured(claim: str, key: tuple[str, str, str], numbers: str) -> Verdict:
     why = f"{numbers} were not measured: too few images, or a report of an earlier release"
     nan = math.nan
     return Verdict(claim, *key, why, nan, nan, nan, "below", nan, "undecided")
-
-
-def _ends(bound: float | NullSpaceEntry) -> tuple[float, float]:
-    return (bound, bound) if isinstance(bound, float) else (bound.low, bound.high)
 
 
 def _own_classes(table: Table, quantity: str) -> str:
