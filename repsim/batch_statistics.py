@@ -47,12 +47,9 @@ def put(network: nn.Module, statistics: Statistics) -> None:
 @contextmanager
 def under(network: nn.Module, statistics: Statistics) -> Iterator[None]:
     """The network with other statistics, for the length of the block."""
-    own = kept(network)
-    put(network, statistics)
-    try:
+    with _restored(network):
+        put(network, statistics)
         yield
-    finally:
-        put(network, own)
 
 
 @contextmanager
@@ -68,15 +65,21 @@ def by_batch(
         note: told the address of a normalisation, and the mean and the unbiased variance (c,) of
             each batch that it is given.
     """
-    own = kept(network)
-    with ExitStack() as hooks:
+    with _restored(network), ExitStack() as hooks:
         for name, norm in normalisations(network).items():
             hook = norm.register_forward_pre_hook(_taking(name, note))
             hooks.callback(hook.remove)
-        try:
-            yield
-        finally:
-            put(network, own)
+        yield
+
+
+@contextmanager
+def _restored(network: nn.Module) -> Iterator[None]:
+    """The statistics as they were, at the end of the block."""
+    own = kept(network)
+    try:
+        yield
+    finally:
+        put(network, own)
 
 
 def _taking(
