@@ -58,13 +58,14 @@ def check_same_inputs(a: ActivationSource, b: ActivationSource) -> None:
     x, y = _of(a, "inputs"), _of(b, "inputs")
     if x is None or y is None or np.array_equal(x, y):
         return
-    changed = [key for key in PREPROCESSING if _record(a).get(key) != _record(b).get(key)]
-    if problem := _problem(x, y) or ("" if changed else _other_files(a, b)):
+    ours, theirs = a.provenance(), b.provenance()
+    changed = [key for key in PREPROCESSING if ours.get(key) != theirs.get(key)]
+    if problem := _problem(x, y) or ("" if changed else _other_files(ours, theirs)):
         raise MismatchError(
             f"{where(a)} and {where(b)} have equal example ids, but {problem}; harvest both from "
             "the same examples in one order, with ids"
         )
-    listed = ", ".join(f"{key} {_record(a).get(key)} and {_record(b).get(key)}" for key in changed)
+    listed = ", ".join(f"{key} {ours.get(key)} and {theirs.get(key)}" for key in changed)
     warnings.warn(
         f"{where(a)} and {where(b)} were given other inputs for the same example ids"
         f"{f' ({listed})' if listed else ''}: that is right if only the preprocessing differs, "
@@ -147,9 +148,9 @@ def _problem(x: np.ndarray, y: np.ndarray) -> str:
     return ""
 
 
-def _other_files(a: ActivationSource, b: ActivationSource) -> str:
-    """The difference of the files that both were read from; empty if there is none."""
-    ours, theirs = _record(a).get("files"), _record(b).get("files")
+def _other_files(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """The difference of the files that both records name; empty if there is none."""
+    ours, theirs = a.get("files"), b.get("files")
     if not isinstance(ours, dict) or not isinstance(theirs, dict) or ours == theirs:
         return ""
     sizes = [f"{each.get('count')} files of {each.get('bytes')} bytes" for each in (ours, theirs)]
@@ -185,10 +186,6 @@ def is_numbered(source: ActivationSource) -> bool:
     ends = () if ids is None else (ids[0], ids[-1])
     texts = [each.decode() if isinstance(each, bytes) else str(each) for each in ends]
     return texts == ["0", str(source.n - 1)]
-
-
-def _record(source: ActivationSource) -> dict[str, Any]:
-    return source.provenance()
 
 
 def where(source: ActivationSource) -> str:
