@@ -88,7 +88,7 @@ SAY = {
     "W8": "4 x 4 layers, n = 20,000, p = 512, RBF, from an HDF5 store",
 }
 
-#: What a workload that reads a store may take, so that the whole process stays under 1 GiB.
+#: Bytes for a workload that reads a store, so that the whole process stays under 1 GiB.
 STORE_MEMORY = 400 << 20
 
 

@@ -10,7 +10,7 @@ import torch
 from repsim.devices import float64_device
 from repsim.errors import ShapeError, UsageError
 
-#: What a list may hold that is no number itself.
+#: Types of the parts of a list that are no numbers themselves.
 _PARTS = (torch.Tensor, np.ndarray, list, tuple)
 
 #: A remedy for labels that are no numbers, or too large ones.
@@ -110,7 +110,7 @@ def as_floats(value: Any) -> torch.Tensor:
 
 
 def as_labels(value: Any, name: str) -> torch.Tensor:
-    """Whole numbers as int64; fractions stay what they are, and a caller refuses them.
+    """Whole numbers as int64; fractions stay as they are, for the caller to refuse.
 
     Raises:
         UsageError: no dense array of numbers.

@@ -32,7 +32,7 @@ def check_rows(names: Mapping[str, Any | None]) -> None:
     order. Names that have nothing in common say nothing.
 
     Args:
-        names: what arrived under each name, by ``row_names``.
+        names: indices from ``row_names``, by the name of each argument.
     """
     _check(names, "rows", ".loc[{}.index]")
 

@@ -16,7 +16,7 @@ from repsim.results import SimilarityMap
 from repsim.results.compared import networks_of
 from repsim.sources import ActivationSource, ArraySource, as_source
 
-#: What the one column of such a map is called.
+#: Name of the one column of such a map.
 CLASSES = "classes"
 
 

@@ -38,7 +38,7 @@ SAMPLE_BYTES = 256 << 20
 #: beside the mean squared norm, leaves too few digits of float32 for the rest.
 OUTLYING, NEAR = 1e3, 1e-4
 
-#: Where the squared mean is this many times the spread, the mean is measured in float64.
+#: A mean whose square is this many times the spread is measured in float64.
 CAREFUL = 1e9
 
 

@@ -104,7 +104,7 @@ def _torch_load(path: Path) -> Any:
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what they are about is in the error
+            warnings.simplefilter("ignore")  # the error says the same
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if foreign := _foreign(path, error):

@@ -200,7 +200,7 @@ def _transformers(name: str) -> Maker:
     return lambda **options: transformers.AutoModel.from_pretrained(name, **options)
 
 
-#: What finds the networks of a library, by its name.
+#: Functions that find the networks of a library, by its name.
 LIBRARIES: dict[str, Callable[[str], Maker]] = {
     "torchvision": _torchvision,
     "timm": _timm,

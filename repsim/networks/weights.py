@@ -28,7 +28,7 @@ from repsim.networks.fitting import (
 )
 from repsim.optional import reason
 
-#: Where training programs put the weights within their checkpoints.
+#: Usual places of the weights within checkpoints of training programs.
 ADDRESSES = ("", "state_dict", "model_state_dict", "model")
 TOP = "its top level"
 
@@ -248,7 +248,7 @@ def _warn(file: Path, taken: _Candidate, fitting: list[_Candidate]) -> None:
 def _unfit(
     network: nn.Module, file: Path, places: list[Place], candidates: list[_Candidate]
 ) -> StoreError:
-    """The refusal: the nearest part of the file, what is wrong with it, and the keys there are."""
+    """The refusal: the nearest part of the file, its misfits, and the keys there are."""
     expected = set(network.state_dict())
     nearest = min(
         candidates,

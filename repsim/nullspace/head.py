@@ -107,7 +107,7 @@ def check_frames(
     """Check the names in data frames: of the rows of ``features`` under noise, of all columns.
 
     Args:
-        features: what they are called, and they.
+        features: their name in errors, and the features.
         noisy: the same examples by the name of a noise.
         others: further features of the head.
 

@@ -32,7 +32,7 @@ def share(
     Args:
         part: energy of each example in the part.
         whole: its energy.
-        negligible: what rounding may leave of energies about a mean that are zero.
+        negligible: rounding of energies about a mean that are zero.
 
     Returns:
         NaN where the whole is zero or negligible; for a single example the interval is.

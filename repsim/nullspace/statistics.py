@@ -81,7 +81,7 @@ def scatter_quotient(parts: Parts, part: str) -> Float[Tensor, " c"]:
 
 
 def displacement_share(parts: Parts, part: str) -> Float[Tensor, " c"]:
-    """tr BᵀS_bB / tr S_b: what ``energy`` is of noise, of the displacements between classes."""
+    """tr BᵀS_bB / tr S_b: the energy share of a part in the displacements between classes."""
     return parts[part].between / parts["full"].between
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-#: How something labelled may be drawn: a result, as a line or as points; a control; what a paper
+#: Ways to draw something labelled: a result, as a line or as points; a control; what a paper
 #: reports; the level of chance, over the axis or at each x; a constant to compare with; a control
 #: of the same group; one of many behind the others.
 Look = Literal[

@@ -73,7 +73,7 @@ def of_generated(
 
 
 def shown(config: AdversarialConfig, real: Tensor, fake: Tensor) -> Mapping[str, Tensor]:
-    """The batches that a critic is shown in a step, by the side that they are of."""
+    """The batches that a critic is shown in a step, by their side."""
     if config.passes == "apart":
         return {"real": real, "generated": fake}
     return {"both": torch.cat([real, fake])}

@@ -29,7 +29,7 @@ def save_sides(path: Path, sides: Sides, checkpoint: str) -> None:
     Args:
         path: of the file.
         sides: by network and side.
-        checkpoint: digest of the checkpoint whose networks they are of.
+        checkpoint: digest of the checkpoint of their networks.
     """
     content = {
         "format": FORMAT,
@@ -71,7 +71,7 @@ def kept_or_made(path: Path, checkpoint: str, make: Callable[[], Sides]) -> Side
 
     Args:
         path: of the file.
-        checkpoint: digest of the checkpoint whose networks they are of.
+        checkpoint: digest of the checkpoint of their networks.
         make: gives them.
     """
     found = read_sides(path, checkpoint)

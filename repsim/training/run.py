@@ -35,7 +35,7 @@ READABLE_VERSIONS = (1, 2)
 #: The usual remedy for a checkpoint that cannot be read.
 _ANEW = "train the run anew with --overwrite"
 
-#: What training and harvesting write into a run's folder; anything else in it is its owner's.
+#: Entries that training and harvesting write into a run's folder; any other is its owner's.
 CONTENTS = (
     "config.json",
     "checkpoint.pt",
@@ -471,7 +471,7 @@ class Extractor:
     """A network of a run, as training ended with it or as it was after an epoch of the series.
 
     Attributes:
-        run: that it is of.
+        run: the run that has it.
         name: among the extractors of the run.
         epoch: of the series of checkpoints, or None for the end of training.
         statistics: of batch normalisation, as of ``Run.extractor``.

@@ -1,4 +1,4 @@
-"""Two digits side by side, of which labels reward one (Song, Zhao and Ermon 2017)."""
+"""Two digits side by side; labels reward one of them (Song, Zhao and Ermon 2017)."""
 
 from __future__ import annotations
 
