@@ -7,7 +7,7 @@ command line maps ``UsageError`` to exit status 2 and the rest to 1.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class RepsimError(Exception):
@@ -61,6 +61,11 @@ class TrainingError(RepsimError):
 
 class RepsimWarning(UserWarning):
     """A result that stands, but that a reader should interpret with care."""
+
+
+def few(names: Sequence[str], shown: int = 3) -> str:
+    """The first of some names, for an error or a warning."""
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
 
 
 def choices(name: str, options: Iterable[str]) -> str:

@@ -9,13 +9,10 @@ from functools import cache
 from pathlib import Path
 
 from repsim.data.locate import unreadable
-from repsim.errors import DataError
+from repsim.errors import DataError, few
 
 #: Formats of Pillow that it only knows by name, or reads with a program of the system.
 _NOT_READ = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
-
-#: Names that a message shows of each kind.
-_SHOWN = 3
 
 HIDDEN = "hidden"
 NO_IMAGE = "of another kind"
@@ -50,9 +47,7 @@ class Listing:
 
     def left_out(self) -> str:
         """The entries that are left out, counted by kind, as in ``1 hidden (.DS_Store)``."""
-        return ", ".join(
-            f"{len(names)} {kind} ({_few(names)})" for kind, names in self.left.items()
-        )
+        return ", ".join(f"{len(names)} {kind} ({few(names)})" for kind, names in self.left.items())
 
 
 def list_images(folder: Path, known: Iterable[str] = ()) -> Listing:
@@ -120,7 +115,3 @@ def _is_hidden(path: Path) -> bool:
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in suffixes()
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

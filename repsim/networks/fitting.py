@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from repsim.errors import few
 from repsim.networks.checkpoint import State
 
 #: Parts of names that wrappers of modules add: DataParallel, compile, FSDP, checkpointing.
@@ -25,8 +26,6 @@ COUNT = "num_batches_tracked"
 
 #: The count of a network that saw none; one tensor, by which equal candidates are known.
 _NO_BATCHES = torch.zeros((), dtype=torch.int64, device="cpu")
-
-SHOWN = 3  # keys that an error names
 
 
 def plain(name: str) -> str:
@@ -191,8 +190,3 @@ def _names_and_shapes(expected: Mapping[str, Any], state: State) -> list[str]:
         "of another shape": shapes,
     }
     return [f"{len(keys)} {kind} ({few(keys)})" for kind, keys in kinds.items() if keys]
-
-
-def few(keys: list[str], shown: int = SHOWN) -> str:
-    """The first of some names."""
-    return ", ".join(keys[:shown]) + (", ..." if len(keys) > shown else "")

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from repsim.errors import RepsimWarning, StoreError, UsageError, choices
+from repsim.errors import RepsimWarning, StoreError, UsageError, choices, few
 from repsim.networks.checkpoint import Place, State, find_states, split_reference
 from repsim.networks.fitting import (
     AVERAGED,
     below,
     common_prefixes,
-    few,
     inner_prefixes,
     loads,
     misfits,
@@ -231,9 +230,7 @@ def _only(file: Path, fitting: list[_Candidate]) -> _Candidate:
 
 def _warn(file: Path, taken: _Candidate, fitting: list[_Candidate]) -> None:
     others = [each.address for each in fitting if each is not taken]
-    left = (
-        f"; left out {len(taken.rest)} more tensors ({few(list(taken.rest))})" if taken.rest else ""
-    )
+    left = f"; left out {len(taken.rest)} more tensors ({few(taken.rest)})" if taken.rest else ""
     also = (
         f"; {' and '.join(others)} would fit too, as in {file.name}:{others[0]}" if others else ""
     )
