@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def inside(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with copies of the runs."""
-    for file in runs.rglob("*"):
-        if file.is_file() and "activations" not in file.parts:
-            target = tmp_path / "runs" / file.relative_to(runs)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.read_bytes())
+    shutil.copytree(runs, tmp_path / "runs", ignore=shutil.ignore_patterns("activations"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [])
     return tmp_path / "runs"
