@@ -8,6 +8,9 @@ import torch
 from libraries import TINY, working_transformers
 from torch import Tensor, nn
 
+from repsim.activations import Capture, trace
+from repsim.activations.capture.tracing import addresses_of
+
 VOCABULARY = 50
 #: Tokens of each text, of which there are six.
 LENGTHS = (7, 3, 5, 1, 6, 4)
@@ -37,6 +40,14 @@ def language_model(kind: str, seed: int = 0, **changes: Any) -> nn.Module:
         torch.manual_seed(seed)
         network: nn.Module = auto.from_config(config)
     return network.eval()
+
+
+def taken(network: nn.Module, batch: Any, layers: str) -> dict[str, Tensor]:
+    """The layers of one batch, whole."""
+    with Capture(network, addresses_of(trace(network, batch, layers))) as capture:
+        capture.run(batch)
+        found: dict[str, Tensor] = capture.take()
+        return found
 
 
 def texts() -> list[list[int]]:

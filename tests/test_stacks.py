@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from language_models import DECODERS, LENGTHS, VOCABULARY, inputs, language_model, padded
+from language_models import DECODERS, LENGTHS, VOCABULARY, inputs, language_model, padded, taken
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -18,14 +18,6 @@ from repsim.activations.capture.tracing import addresses_of
 from repsim.errors import StoreError, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
-
-
-def taken(network: nn.Module, batch: Any, layers: str) -> dict[str, Tensor]:
-    """The layers of one batch, whole."""
-    with Capture(network, addresses_of(trace(network, batch, layers))) as capture:
-        capture.run(batch)
-        found: dict[str, Tensor] = capture.take()
-        return found
 
 
 def tokens_of(kind: str) -> dict[str, Tensor]:

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from language_models import LENGTHS, language_model, padded, texts
+from language_models import LENGTHS, language_model, padded, taken, texts
 from torch import Tensor, nn
 
 import repsim
-from repsim.activations import Capture, plan_harvest, trace
+from repsim.activations import plan_harvest
 from repsim.activations.analyses.probe import probe_layers
 from repsim.activations.capture.pooling import Pooling, PoolingRules
-from repsim.activations.capture.tracing import addresses_of
 from repsim.errors import RepsimWarning, ShapeError, UsageError
 
 N = len(LENGTHS)
@@ -38,14 +37,8 @@ def batches(side: str, size: int = 4, **entries: Tensor) -> list[dict[str, Any]]
 
 def alone(network: nn.Module, layers: str = LAYERS) -> list[dict[str, Tensor]]:
     """The layers (tokens, d) of each text, which the network reads alone and without padding."""
-    found = []
-    for text in texts():
-        batch = {"input_ids": torch.tensor([text])}
-        meant = addresses_of(trace(network, batch, layers))
-        with Capture(network, meant) as capture:
-            capture.run(batch)
-            found.append({name: x[0].double() for name, x in capture.take().items()})
-    return found
+    each = (taken(network, {"input_ids": torch.tensor([text])}, layers) for text in texts())
+    return [{name: x[0].double() for name, x in found.items()} for found in each]
 
 
 def harvest(network: nn.Module, loader: Any, path: Path, pooling: str, **given: Any) -> Any:
