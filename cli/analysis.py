@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repsim.cli.names import Named, check_distinct, find, find_one
+from repsim.cli.names import Named, check_distinct, find, find_one, note_same
 from repsim.cli.options import (
     data_dir_option,
     data_option,
@@ -137,8 +137,9 @@ def _inputs(kind: type[Analysis[Any]]) -> list[Any]:
     if kind.networks == "one":
         return [click.argument("references", metavar="RUN...", nargs=-1, required=True)]
     return [
-        click.option("--a", required=True, metavar="NAME", help="First network, by name or file."),
-        click.option("--b", metavar="NAME", help="Second one.  [default: the same as --a]"),
+        click.argument("references", metavar="A [B]", nargs=-1),
+        click.option("--a", metavar="NAME", help="First network, by name or file, as A."),
+        click.option("--b", metavar="NAME", help="Second one, as B.  [default: the first]"),
     ]
 
 
@@ -160,7 +161,7 @@ def _help(kind: type[Analysis[Any]], command: str) -> str:
     """The docstring of the module: its examples first, then its text."""
     first, _, rest = (inspect.getdoc(sys.modules[kind.__module__]) or "").partition("\n\n")
     text = rest or first
-    example = f"repsim {command} " + ("RUN" if kind.networks == "one" else "--a RUN --b RUN")
+    example = f"repsim {command} " + ("RUN" if kind.networks == "one" else "A B")
     if text.startswith("    "):
         block, _, text = text.partition("\n\n")
         example = inspect.cleandoc(block).replace("repsim similarity ", f"repsim {command} ")
@@ -250,13 +251,31 @@ def _run(
     where = Places(runs, data, data_dir, image_size, target, verify=verify, statistics=statistics)
     parts = {part: splits[_split_key(type(analysis), part)] for part in analysis.parts}
     outlet = Outlet(analysis, parts, where.qualifier, style, output, overwrite)
-    names = references or [each for each in (a, b) if each]
+    names = references
+    if analysis.networks == "pair":
+        names = _two(references, a, b)
     asked = Request(names, where, Context(device, memory), outlet)
     if analysis.networks == "pair":
         results = _run_pair(asked)
     else:
         results = (_run_joined if analysis.joins else _run_each)(asked)
     outlet.show(results, as_json=as_json)
+
+
+def _two(references: Sequence[str], a: str | None, b: str | None) -> list[str]:
+    """The names of a comparison, as they stand alone or behind ``--a`` and ``--b``.
+
+    Raises:
+        UsageError: none, more than two, or some of both kinds.
+    """
+    options = [each for each in (a, b) if each is not None]
+    if references and options:
+        raise UsageError("two networks stand alone, as in A B, or behind --a and --b; not both")
+    if not references and a is None:
+        raise UsageError("name the networks that are compared: A B, or A alone against itself")
+    if len(references) > 2:
+        raise UsageError(f"two networks are compared, got {', '.join(references)}")
+    return [*references, *options]
 
 
 def _run_pair(asked: Request) -> list[Any]:
@@ -266,6 +285,7 @@ def _run_pair(asked: Request) -> list[Any]:
         outlet = asked.outlet.of(job.analysis)
         names = inputs.names if len(inputs.names) > 1 else inputs.names * 2
         path = outlet.reserve(names)
+        note_same(job.networks, inputs.stores)
         with bar(job.analysis.prefix) as progress:
             result = job.analysis.run(inputs, replace(asked.context, progress=progress))
     outlet.save(result, path)

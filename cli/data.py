@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from repsim.cli.options import Suggesting
+
 DATA_DIR = click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -18,7 +20,7 @@ DATA_DIR = click.option(
 )
 
 
-@click.group(short_help="List and download image sets.")
+@click.group(cls=Suggesting, short_help="List and download image sets.")
 def data() -> None:
     """\b
     repsim data fetch mnist --data-dir data

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repsim.cli.options import json_option
-from repsim.cli.reporting import bar, hinting, say, show_json, show_table
+from repsim.cli.reporting import bar, hinting, say, show_json
+from repsim.cli.tables import show_table
 from repsim.errors import RepsimError
 
 if TYPE_CHECKING:

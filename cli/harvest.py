@@ -21,7 +21,8 @@ from repsim.cli.options import (
     runs_option,
     statistics_option,
 )
-from repsim.cli.reporting import bar, hinting, say, show_table
+from repsim.cli.reporting import bar, hinting, say
+from repsim.cli.tables import show_table
 from repsim.errors import UsageError
 from repsim.progress import silent
 
@@ -310,7 +311,7 @@ def _say_next(jobs: list[Job], *, of_runs: bool) -> None:
         named = sorted({job.label.partition(":")[0] for job in jobs})
         say(f"next: repsim cka, probe or nullspace on {' and '.join(named)}")
     else:
-        say(f"next: repsim cka --a {jobs[0].path} --b RUN|FILE")
+        say(f"next: repsim cka {jobs[0].path} RUN|FILE")
 
 
 def _under(job: Job) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from repsim.cli.options import json_option, layers_option, overwrite_option
-from repsim.cli.reporting import bar, show_json
+from repsim.cli.reporting import bar, say, show_json
 from repsim.errors import UsageError
 
 
@@ -68,10 +68,16 @@ def import_(
         ) as store,
     ):
         n, names = store.n, list(store.layers)
+        first, last = (store.example_ids[at].decode() for at in (0, -1))
     if as_json:
-        show_json({"path": str(output), "n": n, "layers": names})
+        show_json({"path": str(output), "n": n, "layers": names, "ids": [first, last]})
     else:
-        click.echo(f"{output}: {len(names)} layers, n = {n:,}")
+        click.echo(f"{output}: {len(names)} layers, n = {n:,}, ids {first!r} to {last!r}")
+    if ids is None and (first, last) == ("0", str(n - 1)):
+        say(
+            "note: the examples are known by the numbers of their rows, and stores are compared by "
+            "ids; to compare them with a harvest, give its ids, one a line: --ids FILE"
+        )
 
 
 def _named(sources: tuple[str, ...]) -> tuple[str, ...] | dict[str, str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repsim.cli.options import json_option, runs_option
-from repsim.cli.reporting import bar, layer_table, show_json, show_table
+from repsim.cli.reporting import bar, show_json
+from repsim.cli.tables import layer_table, show_table
 from repsim.errors import StoreError, UsageError
 
 if TYPE_CHECKING:

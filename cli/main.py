@@ -75,7 +75,7 @@ class LazyGroup(Suggesting):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="repsim")
+@click.version_option(__version__, "-V", "--version", prog_name="repsim")
 def cli() -> None:
     """Do two networks see alike, and where do they part?
 
@@ -83,7 +83,7 @@ def cli() -> None:
     repsim demo
     repsim train simclr && repsim train supervised
     repsim harvest simclr supervised
-    repsim cka --a simclr --b supervised
+    repsim cka simclr supervised
     """
 
 

@@ -10,12 +10,13 @@ layers: ``simclr@even``, ``simclr@3@bg4.*``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from repsim.cli.reporting import say
 from repsim.cli.stores import (
     Places,
     check_file,
@@ -192,6 +193,33 @@ def check_distinct(found: Sequence[Named], *, joined: bool = False) -> None:
             )
 
 
+def note_same(found: Sequence[Named], stores: Sequence[Mapping[str, ActivationSource]]) -> None:
+    """Say so where two networks that are compared, with the same layers, are one.
+
+    Args:
+        found: the networks, as they were named.
+        stores: the activations of each, by part.
+    """
+    if len(stores) < 2 or len({each.layers for each in found}) > 1:
+        return
+    sources = [next(iter(parts.values())) for parts in stores]
+    files = {_file_of(each, source) for each, source in zip(found, sources, strict=True)}
+    weights = {source.provenance().get("weights_sha256") for source in sources}
+    names = " and ".join(each.text for each in found)
+    if len(files) == 1 and None not in files:
+        say(f"note: {names} are one store; each layer is compared with itself too")
+    elif len(weights) == 1 and None not in weights:
+        say(f"note: {names} are harvests of the same weights")
+
+
+def _file_of(named: Named, source: ActivationSource) -> Path | None:
+    """The file that activations are read from; None of several."""
+    path = getattr(source, "path", None)
+    if path is None and named.file is not None and Path(named.file).is_file():
+        path = named.file
+    return None if path is None else Path(path).resolve()
+
+
 def _find(reference: str, places: Places) -> list[Named]:
     """The networks of one name; its longest beginning that is one, with the rest for layers.
 
@@ -207,8 +235,20 @@ def _find(reference: str, places: Places) -> list[Named]:
     for end in reversed(ends):
         whole = _find_whole(reference[:end], places)
         if whole:
-            return [replace(each, layers=reference[end + 1 :] or None) for each in whole]
+            layers = reference[end + 1 :]
+            _check_order(reference[:end], layers)
+            return [replace(each, layers=layers or None) for each in whole]
     raise _nothing(reference, places)
+
+
+def _check_order(name: str, layers: str) -> None:
+    """Refuse a checkpoint behind layers, which would be one more pattern of layers."""
+    chosen, at, epoch = layers.rpartition("@")
+    if at and re.fullmatch(EPOCHS, epoch):
+        raise UsageError(
+            f"'{name}@{layers}' has a checkpoint, {epoch}, behind its layers; expected it before "
+            f"them, as in {name}@{epoch}@{chosen}"
+        )
 
 
 def _find_whole(text: str, places: Places) -> list[Named]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repsim.cli.options import Suggesting, json_option
-from repsim.cli.reporting import layer_table, show_json, show_table
+from repsim.cli.reporting import show_json
 from repsim.cli.settings import flag_of, given, option_of
+from repsim.cli.tables import layer_table, show_table
 from repsim.errors import UsageError
 
 if TYPE_CHECKING:

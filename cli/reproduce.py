@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repsim.cli.options import data_dir_option, device_option, json_option, page_style_option
-from repsim.cli.reporting import bar, hinting, say, show_files, show_json, show_table
+from repsim.cli.reporting import bar, hinting, say, show_files, show_json
+from repsim.cli.tables import show_table
 
 if TYPE_CHECKING:
     from repsim.figures.papers.engine.findings import Finding

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repsim.cli.options import Suggesting, data_dir_option, overwrite_option, runs_option
-from repsim.cli.reporting import bar, hinting, say, show_table
+from repsim.cli.reporting import bar, hinting, say
 from repsim.cli.settings import given, option_of
+from repsim.cli.tables import show_table
 from repsim.errors import RepsimError, UsageError, choices
 from repsim.progress import silent
 

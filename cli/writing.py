@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repsim.cli.reporting import say, show_files, show_json, show_table
+from repsim.cli.reporting import say, show_files, show_json
+from repsim.cli.tables import show_table
 from repsim.errors import UsageError
 from repsim.files import refuse_existing
 

@@ -595,7 +595,7 @@ def test_info_shows_the_layers_of_the_networks_of_a_run(inside: Path, run_repsim
         (["info", "simclr", "--networks", "--verify"], 2, ["--networks is for runs"]),
         (["info", "runs/simclr/config.json", "--networks"], 2, ["--networks is for runs"]),
         (["cka", "--a", "simcrl"], 2, ["no run 'simcrl'", "did you mean 'simclr'"]),
-        (["cka"], 2, ["Missing option '--a'"]),
+        (["cka"], 2, ["name the networks that are compared"]),
         (["cka", "--a", "simclr", "--kernal", "rbf"], 2, ["--kernal", "--kernel"]),
         (["cka", "--a", "simclr"], 1, ["no activations of digits test", "repsim harvest simclr"]),
         (["cka", "--a", "nothing.h5"], 1, ["there is no activation store nothing.h5"]),

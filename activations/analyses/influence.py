@@ -1,7 +1,7 @@
 """Find the images that drive the similarity of two layers.
 
-    repsim influence --a simclr --b supervised --layer head
-    repsim influence --a simclr@stem --b supervised@head --top 3
+    repsim influence simclr supervised --layer head
+    repsim influence simclr@stem supervised@head --top 3
 
 The contribution of each example to the unbiased CKA of two layers: the value less the value without
 it, exact. Prints the examples that make the layers most alike, and those that set them most apart.

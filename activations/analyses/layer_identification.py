@@ -1,7 +1,7 @@
 """Check measures by the layers they find again in another network.
 
-    repsim layer-identification --a simclr --b simclr-2 --layers even
-    repsim layer-identification --a simclr --b simclr-2 --measure cka,cca,regression
+    repsim layer-identification simclr simclr-2 --layers even
+    repsim layer-identification simclr simclr-2 --measure cka,cca,regression
 
 The share of the layers of one network whose most similar layer of the other is the one of the same
 name, as each measure has it; the mean of both directions. A check of measures rather than of

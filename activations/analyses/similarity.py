@@ -1,8 +1,8 @@
 """Compare the layers of two networks.
 
-    repsim similarity --a simclr --b supervised --layers even
-    repsim similarity --a simclr@bg4.* --b mgan:classifier@features
-    repsim similarity --a simclr --b supervised --augmentation supervised
+    repsim similarity simclr supervised --layers even
+    repsim similarity simclr@bg4.* mgan:classifier@features
+    repsim similarity simclr supervised --augmentation supervised
 
 Centered kernel alignment (CKA) of all pairs of layers, exact, on the same images, with its standard
 errors. Prints each layer's counterpart and most similar layer; writes the result, its CSV, the

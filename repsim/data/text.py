@@ -21,6 +21,7 @@ from repsim.data.table import class_names
 from repsim.data.targets import Labelled, Labels, Target, label_target
 from repsim.errors import DataError, ShapeError, UsageError
 from repsim.optional import optional, reason
+from repsim.quiet import quietly
 
 SUFFIXES = (".txt", ".tsv", ".csv")
 HEADER = ("text", "label")
@@ -179,10 +180,11 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     tokenizers = optional("transformers").AutoTokenizer
     folder = Path(path).expanduser()
     try:
-        if folder.is_dir():
-            tokenizer = tokenizers.from_pretrained(str(folder), local_files_only=True)
-        else:
-            tokenizer = tokenizers.from_pretrained(str(path))
+        with quietly():
+            if folder.is_dir():
+                tokenizer = tokenizers.from_pretrained(str(folder), local_files_only=True)
+            else:
+                tokenizer = tokenizers.from_pretrained(str(path))
     except Exception as error:  # as many kinds as there are tokenizers
         raise UsageError(
             f"{path}: no tokenizer can be loaded ({reason(error)}); expected a folder that "

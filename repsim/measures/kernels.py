@@ -19,6 +19,10 @@ from repsim.measures.product import matmul_nt, upper_product
 MEDIAN_EXAMPLES = 2048
 
 
+#: Fractions of the median distance that a bandwidth may be.
+LEAST, MOST = 1e-3, 1e3
+
+
 @dataclass(frozen=True)
 class Linear:
     """k(x, y) = x·y."""
@@ -38,8 +42,8 @@ class RBF:
     fraction: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 1e-3 <= self.fraction <= 1e3:
-            raise UsageError(f"RBF fraction is {self.fraction}; expected 0.001 to 1000")
+        if not LEAST <= self.fraction <= MOST:
+            raise UsageError(f"RBF fraction is {self.fraction}; expected {LEAST:g} to {MOST:g}")
 
     def __str__(self) -> str:
         return f"rbf:{self.fraction:g}"
@@ -61,13 +65,22 @@ def parse_kernel(kernel: KernelLike) -> Kernel:
     if name == "linear" and not fraction:
         return Linear()
     if name == "rbf":
-        try:
-            return RBF(float(fraction)) if fraction else RBF()
-        except ValueError:
-            raise UsageError(
-                f"kernel {kernel!r}: {fraction!r} is not a number; try 'rbf:0.5'"
-            ) from None
+        return RBF(_fraction(kernel, fraction)) if fraction else RBF()
     raise UsageError(f"unknown kernel {kernel!r}; {choices(name, ['linear', 'rbf'])}")
+
+
+def _fraction(kernel: str, text: str) -> float:
+    """The text of a fraction of the median distance as a number."""
+    try:
+        fraction = float(text)
+    except ValueError:
+        raise UsageError(f"kernel {kernel!r}: {text!r} is not a number; try 'rbf:0.5'") from None
+    if not LEAST <= fraction <= MOST:
+        raise UsageError(
+            f"kernel {kernel!r}: the bandwidth is the fraction {fraction:g} of the median distance "
+            f"between examples; expected {LEAST:g} to {MOST:g}, such as 'rbf:0.5'"
+        )
+    return fraction
 
 
 def squared_distances(x: Float[Tensor, "n p"], y: Float[Tensor, "m p"]) -> Float[Tensor, "n m"]:

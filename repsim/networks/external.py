@@ -24,6 +24,7 @@ from repsim.errors import UsageError, choices
 from repsim.foreign import Cause, cause_of
 from repsim.networks.weights import load_weights
 from repsim.optional import optional
+from repsim.quiet import quietly
 
 Maker = Callable[..., Any]
 
@@ -170,9 +171,9 @@ def _torchvision(name: str) -> Maker:
     _among("torchvision", name, models.list_models())
     builder = models.get_model_builder(name)
     # Segmentation and detection would otherwise download weights for the network within.
-    random = {"weights": None, "weights_backbone": None}
+    usual = {"weights": None, "weights_backbone": None, "progress": False}
     known = inspect.signature(builder).parameters
-    return partial(builder, **{key: random[key] for key in random if key in known})
+    return partial(builder, **{key: usual[key] for key in usual if key in known})
 
 
 def _timm(name: str) -> Maker:
@@ -210,7 +211,8 @@ LIBRARIES: dict[str, Callable[[str], Maker]] = {
 
 def _call(reference: str, make: Maker, arguments: Mapping[str, Any]) -> Any:
     try:
-        return make(**arguments)
+        with quietly():
+            return make(**arguments)
     except (Exception, SystemExit) as error:  # whatever foreign code raises
         given = f" with {json.dumps(dict(arguments), default=repr)}" if arguments else ""
         raise UsageError(f"{reference} cannot be made{given} {_why(error, make)}") from error
