@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repsim.cli.completion import complete_networks
+from repsim.cli.grouping import Grouped
 from repsim.cli.names import Named, check_distinct, find, find_one, note_same
 from repsim.cli.options import (
     data_dir_option,
@@ -103,7 +105,7 @@ def analysis_command(
         config = build_config(kind.config_class, values, "options")
         _run(kind(config), **options)
 
-    made = click.Command(command, callback=run, params=[], help=_help(kind, command))
+    made = Grouped(command, callback=run, params=[], help=_help(kind, command))
     shared = (
         *_inputs(kind),
         runs_option,
@@ -135,11 +137,13 @@ def _outputs(kind: type[Analysis[Any]], command: str) -> list[Any]:
 
 def _inputs(kind: type[Analysis[Any]]) -> list[Any]:
     if kind.networks == "one":
-        return [click.argument("references", metavar="RUN...", nargs=-1, required=True)]
+        several = {"metavar": "RUN...", "nargs": -1, "required": True}
+        return [click.argument("references", **several, shell_complete=complete_networks)]
+    named: dict[str, Any] = {"metavar": "NAME", "shell_complete": complete_networks}
     return [
-        click.argument("references", metavar="A [B]", nargs=-1),
-        click.option("--a", metavar="NAME", help="First network, by name or file, as A."),
-        click.option("--b", metavar="NAME", help="Second one, as B.  [default: the first]"),
+        click.argument("references", metavar="A [B]", nargs=-1, shell_complete=complete_networks),
+        click.option("--a", **named, help="First network, by name or file, as A."),
+        click.option("--b", **named, help="Second one, as B.  [default: the first]"),
     ]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from repsim.cli.options import Suggesting
+from repsim.cli.grouping import Grouped
+from repsim.cli.options import Suggesting, json_option
+from repsim.cli.reporting import show_json
 
 DATA_DIR = click.option(
     "--data-dir",
@@ -29,11 +32,12 @@ def data() -> None:
     """
 
 
-@data.command(short_help="Download an image set and check it.")
+@data.command(cls=Grouped, short_help="Download an image set and check it.")
 @click.argument("name")
 @DATA_DIR
 @click.option("--base-url", metavar="URL", help="A mirror: the folder that has the same files.")
-def fetch(name: str, data_dir: Path, base_url: str | None) -> None:
+@json_option
+def fetch(name: str, data_dir: Path, base_url: str | None, as_json: bool) -> None:
     """\b
     repsim data fetch mnist --data-dir data
 
@@ -42,13 +46,17 @@ def fetch(name: str, data_dir: Path, base_url: str | None) -> None:
     """
     from repsim.data import fetch as fetching
 
-    for path in fetching.fetch(name, data_dir, base_url=base_url):
+    paths = [str(path) for path in fetching.fetch(name, data_dir, base_url=base_url)]
+    if as_json:
+        show_json(paths)
+    for path in () if as_json else paths:
         click.echo(path)
 
 
-@data.command("list", short_help="Show the image sets and their parameters.")
+@data.command("list", cls=Grouped, short_help="Show the image sets and their parameters.")
 @DATA_DIR
-def list_sets(data_dir: Path) -> None:
+@json_option
+def list_sets(data_dir: Path, as_json: bool) -> None:
     """\b
     repsim data list --data-dir data
 
@@ -57,24 +65,43 @@ def list_sets(data_dir: Path) -> None:
     digits:noise=0.5,seed=1. Wherever a set is named, the path of an .npz file or of a folder of
     images will do as well.
     """
+    from repsim.data import set_names
+
+    found = {name: _about(name, data_dir) for name in set_names()}
+    if as_json:
+        show_json(found)
+        return
+    splits = {name: _splits(each["splits"]) for name, each in found.items()}
+    wide, wider = (max(map(len, texts)) + 2 for texts in (splits, splits.values()))
+    for name, each in found.items():
+        state = f"{each['state']} in {data_dir}" if each["state"] != "built in" else "built in"
+        absent = f": {', '.join(each['missing'])}" if each["missing"] else ""
+        size = each["image_size"]
+        click.echo(f"{name:<{wide}}{splits[name]:<{wider}}{size:<9}{state}{absent}")
+        for setting in each["parameters"]:
+            click.echo(f"    {setting['name']}={setting['default']}  {setting['description']}")
+
+
+def _about(name: str, data_dir: Path) -> dict[str, Any]:
+    """A named set: its parts, whether its files are there, and its parameters."""
     from repsim.configuration import settings_of
-    from repsim.data import Split, set_names
+    from repsim.data import Split
     from repsim.data.sets import find_kind
     from repsim.data.size import size_text
 
-    kinds = {name: find_kind(name) for name in set_names()}
-    splits = {name: _splits(kind().sizes) for name, kind in kinds.items()}
-    wide, wider = (max(map(len, texts)) + 2 for texts in (splits, splits.values()))
-    for name, kind in kinds.items():
-        missing = kind().missing(data_dir)
-        if missing:
-            state = f"missing in {data_dir}: {', '.join(missing)}"
-        else:
-            in_files = kind().files(Split("train"), data_dir) is not None
-            state = f"present in {data_dir}" if in_files else "built in"
-        click.echo(f"{name:<{wide}}{splits[name]:<{wider}}{size_text(kind.default_size):<9}{state}")
-        for each in settings_of(kind):
-            click.echo(f"    {each.name}={each.default}  {each.description}")
+    kind = find_kind(name)
+    missing = kind().missing(data_dir)
+    in_files = bool(missing) or kind().files(Split("train"), data_dir) is not None
+    return {
+        "splits": dict(kind().sizes),
+        "image_size": size_text(kind.default_size),
+        "state": "missing" if missing else "present" if in_files else "built in",
+        "missing": [str(file) for file in missing],
+        "parameters": [
+            {"name": each.name, "default": each.default, "description": each.description}
+            for each in settings_of(kind)
+        ],
+    }
 
 
 def _splits(sizes: Mapping[str, int]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repsim.cli.grouping import Grouped
 from repsim.cli.options import json_option
 from repsim.cli.reporting import bar, hinting, say, show_json
 from repsim.cli.tables import show_table
@@ -38,7 +39,7 @@ def demo_runs(fast: bool) -> dict[str, tuple[str, dict[str, Any]]]:
     }
 
 
-@click.command()
+@click.command(cls=Grouped)
 @click.option("--fast", is_flag=True, help="Smaller networks, trained for less: under a minute.")
 @click.option(
     "-o",

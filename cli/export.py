@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from repsim.cli.completion import complete_networks
+from repsim.cli.grouping import Grouped
 from repsim.cli.options import (
     data_dir_option,
     data_option,
     image_size_option,
+    json_option,
     layers_option,
     overwrite_option,
     runs_option,
@@ -18,15 +21,15 @@ from repsim.cli.options import (
     statistics_option,
     target_option,
 )
-from repsim.cli.reporting import bar, say, show_files
+from repsim.cli.reporting import bar, say, show_written
 from repsim.errors import UsageError
 
 if TYPE_CHECKING:
     from repsim.training.sides import Choice
 
 
-@click.command()
-@click.argument("reference", metavar="RUN|FILE")
+@click.command(cls=Grouped)
+@click.argument("reference", metavar="RUN|FILE", shell_complete=complete_networks)
 @click.option(
     "-o",
     "--output",
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 @statistics_option
 @layers_option
 @overwrite_option
+@json_option
 def export(
     reference: str,
     output: Path,
@@ -55,6 +59,7 @@ def export(
     statistics: Choice,
     layers: str | None,
     overwrite: bool,
+    as_json: bool,
 ) -> None:
     """\b
     repsim export simclr -o simclr-activations
@@ -84,4 +89,4 @@ def export(
             overwrite=overwrite,
             progress=progress,
         )
-    show_files(written)
+    show_written(written, as_json=as_json)

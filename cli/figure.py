@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repsim.cli.options import estimator_option, overwrite_option, runs_option, style_option
-from repsim.cli.reporting import show_files
+from repsim.cli.completion import complete_runs
+from repsim.cli.grouping import Grouped
+from repsim.cli.options import (
+    estimator_option,
+    json_option,
+    overwrite_option,
+    runs_option,
+    style_option,
+)
+from repsim.cli.reporting import show_written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,8 +24,8 @@ if TYPE_CHECKING:
     from repsim.results import FigureData, Table
 
 
-@click.command()
-@click.argument("target", metavar="RESULT|RUN")
+@click.command(cls=Grouped)
+@click.argument("target", metavar="RESULT|RUN", shell_complete=complete_runs)
 @runs_option
 @style_option
 @estimator_option
@@ -28,8 +36,15 @@ if TYPE_CHECKING:
     help="Stem of the file names.  [default: that of the result, or results/training-RUN]",
 )
 @overwrite_option
+@json_option
 def figure(
-    target: str, runs: Path, style: str, estimator: str, output: Path | None, overwrite: bool
+    target: str,
+    runs: Path,
+    style: str,
+    estimator: str,
+    output: Path | None,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """\b
     repsim figure results/cka-simclr-supervised.json --style slide -o slides/cka
@@ -51,10 +66,14 @@ def figure(
     for each in stems.values():
         for ending in (".png", ".pdf"):
             refuse_existing(f"{each}{ending}", overwrite)
-    for suffix, each in stems.items():
-        show_files(
-            figures.save(drawn[suffix], each, provenance=provenance, data=data, overwrite=overwrite)
+    written = [
+        path
+        for suffix, each in stems.items()
+        for path in figures.save(
+            drawn[suffix], each, provenance=provenance, data=data, overwrite=overwrite
         )
+    ]
+    show_written(written, as_json=as_json)
 
 
 def _of_result(

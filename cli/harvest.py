@@ -4,58 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from repsim.cli.completion import complete_networks
+from repsim.cli.grouping import Grouped
+from repsim.cli.harvests import Job, described, in_words, say_next, show_plans, stopped
 from repsim.cli.options import (
     data_dir_option,
     device_option,
     image_size_option,
+    json_option,
     layers_option,
     overwrite_option,
     resume_option,
     runs_option,
     statistics_option,
 )
-from repsim.cli.reporting import bar, hinting, say
-from repsim.cli.tables import show_table
+from repsim.cli.reporting import bar, hinting, show_json
 from repsim.errors import UsageError
 from repsim.progress import silent
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from repsim.activations.harvesting.processes import Loader
     from repsim.cli.stores import Places
     from repsim.data import ImageSet
     from repsim.launch import Processes
     from repsim.training.sides import Choice
 
 
-@dataclass(frozen=True)
-class Job:
-    """One network on one part of one data set."""
-
-    label: str
-    slug: str
-    model: nn.Module
-    loader: Loader
-    path: Path
-    provenance: dict[str, Any]
-    layers: str | None = None  #: where its name chooses them
-
-    @property
-    def called(self) -> str:
-        """The network with the layers that its name chooses."""
-        return self.label if self.layers is None else f"{self.label}@{self.layers}"
-
-
-@click.command()
-@click.argument("references", metavar="[RUN...]", nargs=-1)
+@click.command(cls=Grouped)
+@click.argument("references", metavar="[RUN...]", nargs=-1, shell_complete=complete_networks)
 @runs_option
 @click.option(
     "--model",
@@ -170,6 +152,7 @@ class Job:
 @click.option("--dry-run", is_flag=True, help="Say what would be stored, and whether it fits.")
 @resume_option
 @overwrite_option
+@json_option
 def harvest(
     references: tuple[str, ...],
     runs: Path,
@@ -196,6 +179,7 @@ def harvest(
     dry_run: bool,
     resume: bool,
     overwrite: bool,
+    as_json: bool,
     **brought: Any,
 ) -> None:
     """\b
@@ -240,17 +224,21 @@ def harvest(
         "allow_grad": allow_grad,
     }
     if dry_run:
-        for job in jobs:
-            _show_plan(job, device, what)
+        show_plans(jobs, device, what, as_json=as_json)
         return
     processes = start_processes(device, devices)
     what |= {"compression": compression, "seed": seed, "overwrite": overwrite, "resume": resume}
     first = processes.rank == 0
-    with hinting(lambda: _stopped(jobs, overwrite)) if first else nullcontext():
+    done = []
+    with hinting(lambda: stopped(jobs, overwrite)) if first else nullcontext():
         for job in jobs:
-            _run(job, processes, what)
+            done.append(_run(job, processes, what))
+            if first and not as_json:
+                click.echo(in_words(done[-1]))
     if first:
-        _say_next(jobs, of_runs=bool(references))
+        if as_json:
+            show_json(done)
+        say_next(jobs, of_runs=bool(references))
 
 
 def _into(output: Path, jobs: list[Job]) -> Job:
@@ -263,13 +251,12 @@ def _into(output: Path, jobs: list[Job]) -> Job:
     return replace(jobs[0], path=output)
 
 
-def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> None:
-    """Harvest, and say how large the store is."""
+def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> dict[str, Any]:
+    """Harvest, and describe the store."""
     from repsim.activations.harvesting.processes import harvest_shard
 
-    first = processes.rank == 0
     title = f"harvest {job.label} on {job.slug}"
-    with bar(title) if first else nullcontext(silent) as progress:
+    with bar(title) if processes.rank == 0 else nullcontext(silent) as progress:
         store = harvest_shard(
             job.model,
             job.loader,
@@ -281,43 +268,7 @@ def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> None:
             **what,
         )
     with store:
-        size = sum(record["bytes"] for record in store.describe())
-        if first:
-            click.echo(
-                f"{store.path}: {len(store.layers)} layers, n = {store.n:,}, "
-                f"{size / 1e6:,.1f} MB{_under(job)}"
-            )
-
-
-def _stopped(jobs: list[Job], overwrite: bool) -> str:
-    """The way on after an interruption; only what was begun can be resumed."""
-    from repsim.activations.store.format import part_path
-
-    if overwrite:
-        return "stopped; the same command begins again"
-    begun = any(
-        job.path.exists()
-        or part_path(job.path).exists()
-        or any(job.path.parent.glob(f"{job.path.stem}.part-*"))
-        for job in jobs
-    )
-    if begun:
-        return "stopped; the same command with --resume continues"
-    return "stopped before anything was stored; the same command begins again"
-
-
-def _say_next(jobs: list[Job], *, of_runs: bool) -> None:
-    if of_runs:
-        named = sorted({job.label.partition(":")[0] for job in jobs})
-        say(f"next: repsim cka, probe or nullspace on {' and '.join(named)}")
-    else:
-        say(f"next: repsim cka {jobs[0].path} RUN|FILE")
-
-
-def _under(job: Job) -> str:
-    """Words on the statistics of batch normalisation that a network was run with, if it has any."""
-    statistics = job.provenance.get("batch_statistics")
-    return f", {statistics} batch statistics" if statistics else ""
+        return described(job, store)
 
 
 def _jobs_of_runs(
@@ -423,28 +374,3 @@ def _check_unused(brought: dict[str, Any]) -> None:
             raise UsageError(
                 f"--{name.replace('_', '-')} is about a --model; a run knows its own images"
             )
-
-
-def _show_plan(job: Job, device: str, what: Mapping[str, Any]) -> None:
-    """Show a table of the layers to store; ``StoreError`` if the disk cannot hold them."""
-    from repsim.activations.harvesting.harvest import plan_harvest
-    from repsim.activations.store.writer import check_space
-
-    plan = plan_harvest(job.model, job.loader, device=device, layers=job.layers, **what)
-    rows = [
-        (
-            layer,
-            spec.module,
-            f"{plan.n:,}",
-            " x ".join(map(str, spec.shape)),
-            f"{spec.columns:,}",
-            spec.dtype,
-            plan.n * spec.row_bytes / 1e6,
-        )
-        for layer, spec in plan.layers.items()
-    ]
-    columns = ("layer", "module", "rows", "shape", "columns", "dtype", "MB")
-    show_table(
-        f"{job.label} on {job.slug}: {plan.bytes / 1e6:,.1f} MB to {job.path}", columns, rows
-    )
-    check_space(job.path, plan.n, plan.layers)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from repsim.cli.grouping import Grouped
 from repsim.cli.options import json_option, layers_option, overwrite_option
 from repsim.cli.reporting import bar, say, show_json
 from repsim.errors import UsageError
 
 
-@click.command("import")
+@click.command("import", cls=Grouped)
 @click.argument("sources", metavar="PATH...", nargs=-1, required=True)
 @click.option(
     "-o",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repsim.cli.completion import complete_networks
+from repsim.cli.grouping import Grouped
 from repsim.cli.options import json_option, runs_option
 from repsim.cli.reporting import bar, show_json
 from repsim.cli.tables import layer_table, show_table
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
     from repsim.training.run import Run
 
 
-@click.command()
-@click.argument("target", metavar="NAME|FILE")
+@click.command(cls=Grouped)
+@click.argument("target", metavar="NAME|FILE|FOLDER", shell_complete=complete_networks)
 @runs_option
 @click.option("--networks", is_flag=True, help="Show the layers of a run's networks as well.")
 @click.option("--verify", is_flag=True, help="Read a store whole and compare its checksums.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repsim.cli.grouping import Grouped
 from repsim.cli.options import Suggesting, json_option
 from repsim.cli.reporting import show_json
 from repsim.cli.settings import flag_of, given, option_of
@@ -116,7 +117,7 @@ def _command(name: str) -> click.Command:
                 click.echo(f"  layers to harvest: {', '.join(each.layers)}\n")
 
     summary = f"\b\nrepsim networks {name} --image-size 28x56\n\n{family_summary(name)}"
-    command = click.Command(name, callback=show, params=[], help=summary)
+    command = Grouped(name, callback=show, params=[], help=summary)
     _of_images(command)
     command.params += [option_of(each) for each in settings_of(kind.settings)]
     return command

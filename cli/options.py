@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from repsim.cli.completion import complete_layers
 from repsim.errors import UsageError, choices
 
 runs_option = click.option(
@@ -31,6 +32,7 @@ data_dir_option = click.option(
 layers_option = click.option(
     "--layers",
     metavar="PATTERN",
+    shell_complete=complete_layers,
     help="all, odd, even, or addresses, globs, depth:N and, where a network runs, type:CLASS or "
     "short names of transformers such as resid.3, separated by commas.  [default: all]",
 )

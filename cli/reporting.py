@@ -84,6 +84,14 @@ def show_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=1))
 
 
+def show_written(paths: Sequence[Path], *, as_json: bool) -> None:
+    """Print files that are the result of a command, on stdout."""
+    if as_json:
+        show_json([str(path) for path in paths])
+    else:
+        show_files(paths)
+
+
 def show_files(paths: Sequence[Path], *, as_json: bool = False) -> None:
     """Print the files that were written, on stdout; on stderr where stdout is JSON."""
     for path in paths:

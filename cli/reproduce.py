@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repsim.cli.grouping import Grouped
 from repsim.cli.options import data_dir_option, device_option, json_option, page_style_option
 from repsim.cli.reporting import bar, hinting, say, show_files, show_json
 from repsim.cli.tables import show_table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from repsim.figures.papers.engine.report import Findings
 
 
-class PaperCommand(click.Command):
+class PaperCommand(Grouped):
     """A command whose help lists the papers that are there."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

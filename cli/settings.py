@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 
 import click
 
+from repsim.cli.completion import complete_layers
 from repsim.configuration import Setting, coerced
 
 
@@ -24,6 +25,7 @@ def option_of(setting: Setting) -> click.Option:
         type=_kind(setting),
         default=None,
         metavar=setting.metavar,
+        shell_complete=complete_layers if setting.name.startswith("layer") else None,
         help=f"{setting.description[:1].upper()}{setting.description[1:]}.{_default(setting)}",
     )
 

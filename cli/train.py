@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repsim.cli.options import Suggesting, data_dir_option, overwrite_option, runs_option
-from repsim.cli.reporting import bar, hinting, say
+from repsim.cli.completion import complete_runs
+from repsim.cli.grouping import Grouped
+from repsim.cli.options import (
+    Suggesting,
+    data_dir_option,
+    json_option,
+    overwrite_option,
+    runs_option,
+)
+from repsim.cli.reporting import bar, hinting, say, show_json
 from repsim.cli.settings import given, option_of
 from repsim.cli.tables import show_table
 from repsim.errors import RepsimError, UsageError, choices
@@ -60,7 +68,7 @@ def train() -> None:
     """
 
 
-class MethodCommand(click.Command):
+class MethodCommand(Grouped):
     """A method, with an option for each of its settings and of those of the network it trains.
 
     The settings of other families are options too, hidden ones, so that one line can say whose they
@@ -108,23 +116,28 @@ class MethodCommand(click.Command):
             options["network"] = NetworkOption(network, self.default, others)
         return list(options.values())
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    @property
+    def network(self) -> str | None:
+        """The family of networks whose settings are options."""
+        options = (each for each in self.params if isinstance(each, NetworkOption))
+        return next((each.network for each in options), None)
+
+    def group_of(self, option: click.Parameter) -> str:
         """The settings of the network stand under a heading of their own."""
         from repsim.networks.families import find_family
 
-        network = next(
-            (each.network for each in self.params if isinstance(each, NetworkOption)), None
-        )
-        of_network = set(find_family(network).settings.model_fields) if network else set()
-        own = [each for each in self.params if each.name in of_network]
-        for title, options in (
-            ("Options", [each for each in self.get_params(ctx) if each not in own]),
-            (f"Settings of the network {network}", own),
-        ):
-            records = [each.get_help_record(ctx) for each in options]
-            if shown := [record for record in records if record is not None]:
-                with formatter.section(title):
-                    formatter.write_dl(shown)
+        if self.network and option.name in find_family(self.network).settings.model_fields:
+            return self._of_network
+        return super().group_of(option)
+
+    def groups(self) -> Sequence[str]:
+        titles = list(super().groups())
+        titles.insert(titles.index("Settings") + 1, self._of_network)
+        return titles
+
+    @property
+    def _of_network(self) -> str:
+        return f"Settings of the network {self.network}"
 
 
 class NetworkOption(click.Option):
@@ -152,7 +165,11 @@ def _shared(method: str) -> list[click.Parameter]:
 
     bare = click.Command(method)
     for option in (
-        click.option("--name", help=f"Name of the run.  [default: {method}]"),
+        click.option(
+            "--name",
+            shell_complete=complete_runs,
+            help=f"Name of the run.  [default: {method}]",
+        ),
         click.option(
             "--preset",
             type=click.Choice(PRESETS),
@@ -171,6 +188,7 @@ def _shared(method: str) -> list[click.Parameter]:
         data_dir_option,
         click.option("--resume", is_flag=True, help="Continue a run, with the settings it has."),
         overwrite_option,
+        json_option,
     ):
         bare = option(bare)
     return bare.params
@@ -187,6 +205,7 @@ def _train(
     data_dir: Path | None,
     resume: bool,
     overwrite: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
     from repsim.cli.names import check_name
@@ -201,6 +220,9 @@ def _train(
     if resume and not run.exists:
         raise UsageError(f"{_absent(run.name, runs)}; leave out --resume to begin one")
     config = _settings(method, given(options), config_file, preset, run if resume else None)
+    if print_config and as_json:
+        show_json(config.model_dump(mode="json"))
+        return
     if print_config:
         click.echo(to_toml(config), nl=False)
         return
@@ -232,7 +254,7 @@ def _train(
         return
     if finished is not None and resume:
         say(f"run {run.name!r} was finished already; nothing to do")
-    report(run)
+    report(run, as_json)
     say(f"next: repsim harvest {run.name}{_where(runs, data_dir)}")
 
 
@@ -310,9 +332,20 @@ def _settings(
     return config
 
 
-def report(run: Any) -> None:
-    """A table of what training ended with."""
+def report(run: Run, as_json: bool) -> None:
+    """The end of a training: its losses and the scores on held-out images."""
     state = run.load_state(run.checkpoint)
+    if as_json:
+        show_json(
+            {
+                "path": str(run.path),
+                "method": state["method"],
+                "epoch": state["epoch"],
+                "metrics": run.last_metrics(),
+                "held_out": state["held_out"],
+            }
+        )
+        return
     rows: list[tuple[str, Any]] = [("method", state["method"]), ("epochs", str(state["epoch"]))]
     rows += [
         (f"{key}, last epoch", value) for key, value in run.last_metrics().items() if "." not in key

@@ -1,0 +1,140 @@
+"""Harvests on the command line: jobs, their plans, and reports on what was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repsim.cli.reporting import say, show_json
+from repsim.cli.tables import show_table
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from repsim.activations import ActivationStore
+    from repsim.activations.harvesting.plan import HarvestPlan
+    from repsim.activations.harvesting.processes import Loader
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network on one part of one data set."""
+
+    label: str
+    slug: str
+    model: nn.Module
+    loader: Loader
+    path: Path
+    provenance: dict[str, Any]
+    layers: str | None = None  #: where its name chooses them
+
+    @property
+    def called(self) -> str:
+        """The network with the layers that its name chooses."""
+        return self.label if self.layers is None else f"{self.label}@{self.layers}"
+
+
+def described(job: Job, store: ActivationStore) -> dict[str, Any]:
+    """A store that was harvested, for programs."""
+    return {
+        "path": str(store.path),
+        "network": job.label,
+        "n": store.n,
+        "layers": list(store.layers),
+        "bytes": sum(record["bytes"] for record in store.describe()),
+        "batch_statistics": job.provenance.get("batch_statistics"),
+    }
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """The same in a line; the statistics of batch normalisation where the network has them."""
+    statistics = found["batch_statistics"]
+    under = f", {statistics} batch statistics" if statistics else ""
+    return (
+        f"{found['path']}: {len(found['layers'])} layers, n = {found['n']:,}, "
+        f"{found['bytes'] / 1e6:,.1f} MB{under}"
+    )
+
+
+def stopped(jobs: list[Job], overwrite: bool) -> str:
+    """The way on after an interruption; only what was begun can be resumed."""
+    from repsim.activations.store.format import part_path
+
+    if overwrite:
+        return "stopped; the same command begins again"
+    begun = any(
+        job.path.exists()
+        or part_path(job.path).exists()
+        or any(job.path.parent.glob(f"{job.path.stem}.part-*"))
+        for job in jobs
+    )
+    if begun:
+        return "stopped; the same command with --resume continues"
+    return "stopped before anything was stored; the same command begins again"
+
+
+def say_next(jobs: list[Job], *, of_runs: bool) -> None:
+    """Name the commands that read what was harvested."""
+    if of_runs:
+        named = sorted({job.label.partition(":")[0] for job in jobs})
+        say(f"next: repsim cka, probe or nullspace on {' and '.join(named)}")
+    else:
+        say(f"next: repsim cka {jobs[0].path} RUN|FILE")
+
+
+def show_plans(jobs: list[Job], device: str, what: Mapping[str, Any], *, as_json: bool) -> None:
+    """Show the layers that each job would store.
+
+    Raises:
+        StoreError: the disk cannot hold them.
+    """
+    from repsim.activations.harvesting.harvest import plan_harvest
+    from repsim.activations.store.writer import check_space
+
+    plans = [
+        (job, plan_harvest(job.model, job.loader, device=device, layers=job.layers, **what))
+        for job in jobs
+    ]
+    if as_json:
+        show_json([_planned(job, plan) for job, plan in plans])
+    for job, plan in plans:
+        if not as_json:
+            _show_plan(job, plan)
+        check_space(job.path, plan.n, plan.layers)
+
+
+def _planned(job: Job, plan: HarvestPlan) -> dict[str, Any]:
+    """The plan of a job for programs."""
+    layers = [
+        {
+            "layer": layer,
+            "module": spec.module,
+            "shape": list(spec.shape),
+            "dtype": spec.dtype,
+            "bytes": plan.n * spec.row_bytes,
+        }
+        for layer, spec in plan.layers.items()
+    ]
+    return {"path": str(job.path), "n": plan.n, "bytes": plan.bytes, "layers": layers}
+
+
+def _show_plan(job: Job, plan: HarvestPlan) -> None:
+    """The plan of a job as a table."""
+    rows = [
+        (
+            layer,
+            spec.module,
+            f"{plan.n:,}",
+            " x ".join(map(str, spec.shape)),
+            f"{spec.columns:,}",
+            spec.dtype,
+            plan.n * spec.row_bytes / 1e6,
+        )
+        for layer, spec in plan.layers.items()
+    ]
+    columns = ("layer", "module", "rows", "shape", "columns", "dtype", "MB")
+    show_table(
+        f"{job.label} on {job.slug}: {plan.bytes / 1e6:,.1f} MB to {job.path}", columns, rows
+    )

@@ -1,0 +1,163 @@
+"""Every command: JSON for programs, help in groups, words that a shell completes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.shell_completion import ShellComplete
+from driving import run_command
+
+from repsim.cli.grouping import Grouped
+from repsim.cli.main import cli
+
+TINY = ("--depth", 10, "--width", 4, "--split", "train[:60]", "--test", "test[:30]")
+
+
+def leaves(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command that has no commands below it, with what is typed for it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from leaves(command, *path, name)
+        else:
+            yield " ".join((*path, name)), command
+
+
+COMMANDS = dict(leaves(cli))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_prints_json_and_groups_its_options(name: str) -> None:
+    command = COMMANDS[name]
+    context = click.Context(command, info_name=name)
+    options = {opt for each in command.get_params(context) for opt in each.opts}
+    assert "--json" in options
+    assert isinstance(command, Grouped)
+    formatter = context.make_formatter()
+    command.format_options(context, formatter)
+    lines = formatter.getvalue().splitlines()
+    heads = [line.rstrip(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
+    shown = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
+    listed = [line.split()[0] for line in lines if line.startswith("  -")]
+    assert len(listed) == sum(isinstance(each, click.Option) for each in shown)
+    if len(listed) >= 8:
+        assert len(heads) >= 2
+        assert heads[-1] == "Output"
+        assert "Options" not in heads
+    else:
+        assert heads == ["Options"]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a series of checkpoints and its store, and a network that was imported."""
+    folder = tmp_path_factory.mktemp("workspace")
+    rng = np.random.default_rng(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        series = ("--epochs", 1, "--save-every", 1, "--batch-size", 30)
+        assert run_command("train", "supervised", *TINY, *series) == 0
+        assert run_command("harvest", "supervised", "--split", "test[:30]") == 0
+        Path("activations").mkdir()
+        np.savez("mine.npz", **{f"layer.{at}": rng.standard_normal((12, 5)) for at in (1, 2)})
+        command = ("import", "mine.npz", "--name", "my.net", "-o", "activations/my.net.h5")
+        assert run_command(*command) == 0
+    return folder
+
+
+@pytest.fixture
+def inside(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace)
+    return workspace
+
+
+@pytest.fixture
+def read(inside: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a command with ``--json``; what it prints, which is JSON alone."""
+
+    def run(*arguments: object) -> Any:
+        capsys.readouterr()
+        assert run_command(*arguments, "--json") == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+# JSON
+
+
+def test_json_of_trainings_and_harvests(read: Callable[..., Any]) -> None:
+    config = read("train", "gan", "--width", 4, "--print-config")
+    assert (config["width"], config["network"]) == (4, "dcgan")
+    trained = read("train", "supervised", *TINY, "--epochs", 0, "--name", "fresh")
+    assert trained["path"] == "runs/fresh"
+    assert (trained["method"], trained["epoch"]) == ("supervised", 0)
+    assert 0 <= trained["held_out"]["accuracy"] <= 1
+    harvest = ("harvest", "fresh", "--split", "test[:20]", "--layers", "head,stem")
+    (plan,) = read(*harvest, "--dry-run")
+    assert [each["layer"] for each in plan["layers"]] == ["stem", "head"]
+    assert plan["bytes"] == sum(each["bytes"] for each in plan["layers"])
+    (made,) = read(*harvest)
+    assert made["path"] == plan["path"]
+    assert (made["n"], made["layers"], made["network"]) == (20, ["stem", "head"], "fresh")
+    assert Path(made["path"]).is_file()
+
+
+def test_json_of_files_that_are_written(read: Callable[..., Any], tmp_path: Path) -> None:
+    written = read("export", "my.net", "-o", tmp_path / "arrays")
+    assert written
+    assert all(Path(each).is_file() for each in written)
+    result = tmp_path / "cka.json"
+    read("cka", "my.net", "-o", result)
+    drawn = read("figure", result, "-o", tmp_path / "again")
+    assert str(tmp_path / "again-heatmap.pdf") in drawn
+    assert all(Path(each).is_file() for each in drawn)
+
+
+def test_json_of_image_sets(read: Callable[..., Any], tmp_path: Path) -> None:
+    sets = read("data", "list", "--data-dir", tmp_path)
+    assert sets["digits"]["state"] == "built in"
+    assert sets["digits"]["splits"]["train"] == 1437
+    assert sets["mnist"]["state"] == "missing"
+    assert sets["mnist"]["missing"]
+    assert "keep" in {each["name"] for each in sets["two-digits"]["parameters"]}
+
+
+# Completion
+
+
+def completed(*words: str) -> list[str]:
+    """What a shell offers for the last word."""
+    *before, word = words
+    found = ShellComplete(cli, {}, "repsim", "_REPSIM_COMPLETE").get_completions(before, word)
+    return [f"{each.type}:{each.value}" if each.type != "plain" else each.value for each in found]
+
+
+def test_names_are_completed(inside: Path) -> None:
+    assert completed("har") == ["harvest"]
+    assert completed("harvest", "sup") == ["supervised"]
+    assert completed("cka", "supervised", "my") == ["my.net"]
+    assert completed("cka", "--a", "my") == ["my.net"]
+    assert "supervised" in completed("train", "supervised", "--name", "")
+    assert completed("info", "activ") == ["file:activ"]
+    assert completed("info", "--runs", "elsewhere", "sup") == ["file:sup"]
+
+
+def test_layers_and_checkpoints_are_completed(inside: Path) -> None:
+    assert completed("cka", "supervised@bg4") == ["supervised@bg4.b0.even", "supervised@bg4.b0.odd"]
+    assert completed("cka", "my.net@layer") == ["my.net@layer.1", "my.net@layer.2"]
+    assert {"supervised@0", "supervised@1", "supervised@all"} < set(completed("cka", "supervised@"))
+    assert completed("cka", "supervised@1@st") == ["supervised@1@stem"]
+    assert completed("cka", "my.net", "--layers", "odd,layer.1") == ["odd,layer.1"]
+    assert completed("cka", "my.net", "supervised", "--layers-b", "po") == ["pooled"]
+    assert completed("harvest", "supervised", "--layers", "ev") == ["even"]
+    store = "activations/my.net.h5"
+    assert completed("export", f"{store}@layer.2") == [f"{store}@layer.2"]
