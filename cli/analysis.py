@@ -289,9 +289,9 @@ def _run_pair(asked: Request) -> list[Any]:
         outlet = asked.outlet.of(job.analysis)
         names = inputs.names if len(inputs.names) > 1 else inputs.names * 2
         path = outlet.reserve(names)
-        note_same(job.networks, inputs.stores)
         with bar(job.analysis.prefix) as progress:
             result = job.analysis.run(inputs, replace(asked.context, progress=progress))
+        note_same(job.networks, inputs.stores)
     outlet.save(result, path)
     return [result]
 

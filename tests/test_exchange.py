@@ -399,7 +399,7 @@ def test_from_files_to_cka(
     np.save("y.npy", HEAD)
     Path("ids.txt").write_text("".join(f"a/{k}\n" for k in range(N)))
     assert run(monkeypatch, "import", "x.npz", "-o", "x.h5", "--ids", "ids.txt") == 0
-    assert capsys.readouterr().out == "x.h5: 2 layers, n = 12\n"
+    assert capsys.readouterr().out == "x.h5: 2 layers, n = 12, ids 'a/0' to 'a/11'\n"
     named = ("import", "head=y.npy", "-o", "y.h5", "--ids", "ids.txt", "--name", "other", "--json")
     assert run(monkeypatch, *named) == 0
     assert json.loads(capsys.readouterr().out)["layers"] == ["head"]

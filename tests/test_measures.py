@@ -398,7 +398,7 @@ def test_kernels_by_name(text: Any, kernel: Any) -> None:
         ("rbf:0", "the fraction 0 of the median distance between examples; expected 0.001 to"),
         ("rbf:-1", "'rbf:-1': the bandwidth is the fraction -1 of the median .* such as 'rbf:0.5'"),
         ("rbf:inf", "expected 0.001 to 1000"),
-        ("rbf:nan", "RBF fraction is nan"),
+        ("rbf:nan", "the fraction nan of the median distance"),
     ],
 )
 def test_kernels_that_are_not(kernel: str, message: str) -> None:
