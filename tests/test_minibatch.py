@@ -115,6 +115,28 @@ def test_shuffled_batches_come_near_the_exact_value_and_sorted_ones_do_not(
     assert abs(ordered - exact) > 0.1
 
 
+@pytest.mark.parametrize(("size", "count"), [(4, 8), (8, 4), (16, 2), (16, 5), (31, 3)])
+def test_small_batches_are_noted_with_their_size_and_one_of_all_is_exact(
+    size: int, count: int, rng: np.random.Generator
+) -> None:
+    """In order, a few are too few to see that they are: the note says what the value is of."""
+    n = size * count
+    of = np.arange(n) // size
+    x = rng.normal(size=(n, 6)) + of[:, None] / 2
+    y = np.tanh(x @ rng.normal(size=(6, 4)))
+    found = run(batches({"x": x}, {"y": y}, size))
+    start = f"from {count} batches of {size} examples each, which see differences within a batch"
+    assert found.notes["estimate"].startswith(start)
+    assert f"compare all {n} at once" in found.notes["estimate"]
+    assert list(run(batches({"x": x}, {"y": y}, n)).notes) == []
+    exact = cka_map({"x": x}, {"y": y}).unbiased.item()
+    assert run(batches({"x": x}, {"y": y}, n)).unbiased.item() == pytest.approx(exact, abs=1e-9)
+
+
+def test_batches_of_enough_examples_are_not_noted(rng: np.random.Generator) -> None:
+    assert run(batches(*network(rng, 96), size=32)).notes == {}
+
+
 @pytest.mark.parametrize("tail", [1, 2, 3])
 def test_a_tail_of_fewer_than_four_is_counted_and_left_out(
     tail: int, rng: np.random.Generator
@@ -126,8 +148,9 @@ def test_a_tail_of_fewer_than_four_is_counted_and_left_out(
     assert found.n == 40
     assert found.notes == {
         "batches": f"{tail} examples lay in batches of fewer than 4; left out",
+        **whole.notes,
     }
-    assert whole.notes == {}
+    assert list(whole.notes) == ["estimate"]
 
 
 def test_a_batch_of_four_counts(rng: np.random.Generator) -> None:
@@ -142,7 +165,8 @@ def test_a_spoiled_batch_spoils_its_layer_for_good_and_no_other(rng: np.random.G
     found = run(batches(a, b, 20))
     assert np.isnan(found.unbiased[0]).all()
     assert found.unbiased[1] == pytest.approx(whole[1], abs=1e-13)
-    assert found.notes == {"a:a0": "batch 1: it holds NaN or infinity"}
+    assert list(found.notes) == ["a:a0", "estimate"]
+    assert found.notes["a:a0"] == "batch 1: it holds NaN or infinity"
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -167,7 +191,7 @@ def test_a_layer_constant_in_every_batch_is_nan_with_a_reason(rng: np.random.Gen
     found = run(batches(a, b, 20))
     assert np.isnan(found.unbiased[:, 1]).all()
     assert np.isfinite(found.unbiased[:, 0]).all()
-    assert list(found.notes) == ["b:b1"]
+    assert list(found.notes) == ["b:b1", "estimate"]
     assert "not positive: it is constant in every batch" in found.notes["b:b1"]
 
 

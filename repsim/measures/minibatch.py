@@ -32,6 +32,10 @@ from repsim.results import SimilarityMap
 #: are called sorted.
 SORTED = 6.0
 
+#: Batches of fewer examples on average are called small: they tell little about the whole, and too
+#: little about their order.
+SMALL = 32
+
 
 class MinibatchCKA:
     """The ratio of summed unbiased HSICs of the batches, for all pairs of layers.
@@ -39,7 +43,9 @@ class MinibatchCKA:
     Sums of HSIC, never a mean of ratios: with shuffled batches each HSIC is unbiased for the whole
     set, and so is their sum, in which a batch counts by its examples. Batches of sorted examples
     are not exchangeable, and give another number; shuffle the loader. The map has a note where the
-    means of the batches differ by more than shuffling explains.
+    means of the batches differ by more than shuffling explains. Another note says of how many
+    examples small batches are: the value may then be far from that of all examples at once, which
+    one batch of them gives.
 
     Standard errors are from the spread of the batches, with Student's t. Batches of several passes
     share examples, which are known by their ids; without ids there are no standard errors.
@@ -220,6 +226,8 @@ class MinibatchCKA:
                     )
         if self.skipped:
             notes["batches"] = f"{self.skipped} examples lay in batches of fewer than 4; left out"
+        if self.batches > 1 and self._shown.rows < SMALL * self.batches:
+            notes["estimate"] = self._small()
         if not self._shown.known and self.batches > 1:
             notes["stderr"] = (
                 "without ids of the examples it is not known if some came in several batches; pass "
@@ -238,6 +246,15 @@ class MinibatchCKA:
                 "size of the batches: shuffle it"
             )
         return notes
+
+    def _small(self) -> str:
+        """The note on small batches: the examples of each, and a way to compare all at once."""
+        each = self._shown.rows / self.batches
+        return (
+            f"from {self.batches:,} batches of {each:.3g} examples each, which see differences "
+            "within a batch alone: shuffle the loader and take larger batches, or "
+            f"compare all {self.examples:,} at once (repsim.harvest, then repsim.cka_map)"
+        )
 
     def _reduced(self, name: str, value: Any) -> BatchLayer:
         return value if isinstance(value, BatchLayer) else self.reduce(name, value)
