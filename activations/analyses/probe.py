@@ -185,31 +185,51 @@ def probe_layers(
         MismatchError: the stores share examples, or come from different networks.
     """
     plan = plan or ProbePlan()
-    stores = (train, test)
     _check_pair(train, test)
-    for store in stores:
+    for store in (train, test):
         _check_pooling(store, plan.pooling)
     spaces = {
         head["input"]: row_space(torch.from_numpy(head["weight"])) for head in test.heads.values()
     }
-    chosen = _chosen(train, layers, plan, spaces)
-    axes = stored_axes(train)
+    chosen, axes = _chosen(train, layers, plan, spaces), stored_axes(train)
     _check_axes(train, axes, chosen, plan.pooling)
-    for store in stores:
+    for store in (train, test):
         _check_padding(store, chosen, plan.pooling)
-    probes = plan.probes()
-    labels = [torch.from_numpy(store.labels) for store in stores]
+    total, classes = len(chosen) * len(plan.probes()), 0
     entries: list[ProbeEntry] = []
-    classes = 0
     for layer in chosen:
-        features = [_features(s, layer, plan.pooling, axes[layer], device).held() for s in stores]
-        about = {"network": train.name, "layer": layer, "depth": train.layers.index(layer)}
-        for asked in probes:
-            parts = [_component(x, asked["component"], spaces.get(layer)) for x in features]
-            found = _probed(parts, labels, asked, plan.options)
-            classes = found.classes
-            entries.append(probe_entry(found, features=parts[0].p, **about, **asked))
-            progress(len(entries), len(chosen) * len(probes), layer)
+        features = [_features(s, layer, plan.pooling, axes[layer], device) for s in (train, test)]
+        for found, about in _probes_of_layer(features, (train, test), plan, spaces.get(layer)):
+            classes, place = found.classes, train.layers.index(layer)
+            entries.append(
+                probe_entry(found, network=train.name, layer=layer, depth=place, **about)
+            )
+            progress(len(entries), total, layer)
+    return _curve(entries, classes, train, test, plan)
+
+
+def _probes_of_layer(
+    features: Sequence[Features], stores: Sequence[Store], plan: ProbePlan, space: RowSpace | None
+) -> Iterator[tuple[ProbeResult, dict[str, Any]]]:
+    """The probes of a plan at one layer, each with what was asked of it and its features.
+
+    Args:
+        features: of the training and the held-out part; held while its probes are made.
+        stores: of these parts.
+        plan: which probes.
+        space: of the head that the layer feeds, if any.
+    """
+    held = [each.held() for each in features]
+    labels = [torch.from_numpy(store.labels) for store in stores]
+    for asked in plan.probes():
+        parts = [_component(each, asked["component"], space) for each in held]
+        yield _probed(parts, labels, asked, plan.options), {"features": parts[0].p, **asked}
+
+
+def _curve(
+    entries: list[ProbeEntry], classes: int, train: Store, test: Store, plan: ProbePlan
+) -> ProbeCurve:
+    """The probes as a result, with the record of their stores."""
     return ProbeCurve(
         entries=entries,
         classes=classes,
