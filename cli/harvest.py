@@ -102,7 +102,7 @@ if TYPE_CHECKING:
     default="",
     metavar="PATTERN=NAME[,...]",
     help="Masks of padding, by layers, where the network does not show them: an entry of the "
-    "batches, with :tokens, :padding or :lengths for what marks padding; or none.",
+    "batches, with :tokens, :padding, :lengths or :negative for what marks padding; or none.",
 )
 @click.option(
     "--dtype",

@@ -109,6 +109,18 @@ def as_floats(value: Any) -> torch.Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
+def check_numbered(value: Any, name: str) -> None:
+    """Raise ``UsageError`` for labels that are texts, with the way to number them."""
+    given = as_dense(value, name)
+    kind = getattr(given.dtype, "kind", "")
+    texts = kind in ("U", "S") or (kind == "O" and any(isinstance(x, str) for x in given.flat))
+    if texts and given.size:
+        shown = str(given.flat[0])
+        raise UsageError(
+            f"{name}: it holds text; expected whole numbers, not {shown!r}: {NUMBERED}"
+        )
+
+
 def as_labels(value: Any, name: str) -> torch.Tensor:
     """Whole numbers as int64; fractions stay as they are, for the caller to refuse.
 
@@ -116,10 +128,8 @@ def as_labels(value: Any, name: str) -> torch.Tensor:
         UsageError: no dense array of numbers.
         ShapeError: numbers that int64 does not hold, and would make negative.
     """
-    given = as_dense(value, name)
-    if getattr(given.dtype, "kind", "") in ("U", "S"):
-        raise UsageError(f"{name}: it holds text; expected whole numbers: {NUMBERED}")
-    given = as_numbers(given, name)
+    check_numbered(value, name)
+    given = as_numbers(value, name)
     if str(given.dtype).endswith("uint64") and given.shape[0]:
         largest = int(np.asarray(given).max())
         if largest >= 1 << 63:

@@ -264,6 +264,11 @@ def test_a_disk_that_is_too_small_is_seen_before_anything_runs(
         ([(IMAGES, None, ["x"] * N)], UsageError, "'x' comes twice"),
         ([(IMAGES, torch.rand(N))], UsageError, "labels of float32"),
         ([(IMAGES, ["cat"] * N)], UsageError, "are text, such as 'cat'; .* number the classes"),
+        (
+            [(IMAGES, np.array(["cat"] * N, object))],
+            UsageError,
+            "are text, such as 'cat'; .* number",
+        ),
         ([(IMAGES, torch.full((N, 2), 2))], UsageError, r"shape \(40, 2\)"),
         ([(IMAGES, None, ["x"])], UsageError, "40 examples came with 1 ids"),
         ([object()], UsageError, "a batch gave object"),

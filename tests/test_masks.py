@@ -129,7 +129,10 @@ def test_labels_that_a_loss_leaves_out_are_padding_of_the_decoder(tmp_path: Path
     model, layer = t5("T5ForConditionalGeneration"), "decoder.final_layer_norm"
     check_average(model, batch, layer, tmp_path, None)
     padded = {**batch, "labels": IDS_2.masked_fill(OTHER == 0, -100)}
-    refused(model, padded, layer, tmp_path, "with padding .labels., and nothing")
+    proposal = rf"--masks '{layer}=labels' \(masks=.*\) to leave out positions whose label is below"
+    refused(model, padded, layer, tmp_path, f"with padding .labels., and nothing.* {proposal}")
+    for said in ("decoder.*=labels", {layer: "labels:negative"}):
+        check_average(model, padded, layer, tmp_path, OTHER, masks=said)
     told = {**padded, "own": OTHER}
     expected = average(values_of(model, layer, padded), OTHER)
     found = harvested(model, told, layer, tmp_path, masks={layer: "own:tokens"})
@@ -551,10 +554,24 @@ def test_tokens_alone_may_hold_padding(tmp_path: Path) -> None:
 def test_all_batches_have_the_same_masks(tmp_path: Path) -> None:
     plain, masked = {"x": X}, {"x": X, "attention_mask": MASK}
     options = {"examples": 2 * N, "layers": "layer", "pooling": "avg"}
-    with pytest.raises(UsageError, match="a later batch has attention_mask, which the first"):
+    with pytest.raises(UsageError, match="batch 2 has attention_mask, which the first"):
         repsim.harvest(Plain(), [plain, masked], tmp_path / "a.h5", **options)
-    with pytest.raises(UsageError, match="a batch is without attention_mask"):
+    with pytest.raises(UsageError, match="batch 2 is without attention_mask"):
         repsim.harvest(Plain(), [masked, plain], tmp_path / "b.h5", **options)
+
+
+def test_a_mask_that_was_told_is_in_each_batch(tmp_path: Path) -> None:
+    batches = [{"x": X, "own": MASK}, {"x": X, "own": MASK}, {"x": X}]
+    given = {"layers": "layer", "pooling": "avg", "masks": "own:tokens"}
+    with pytest.raises(UsageError, match="batch 3 has no mask 'own' for layer 'layer'; it has x"):
+        repsim.harvest(Plain(), batches, tmp_path / "a.h5", examples=3 * N, **given)
+
+
+def test_padding_that_nothing_tells_of_is_refused_with_its_batch(tmp_path: Path) -> None:
+    batches = [{"input_ids": IDS}, {"input_ids": IDS * MASK}]
+    given = {"layers": LAST, "pooling": "avg"}
+    with pytest.raises(UsageError, match=r"with padding \(input_ids\) in batch 2, and nothing"):
+        repsim.harvest(bert(), batches, tmp_path / "a.h5", examples=2 * N, **given)
 
 
 def test_padding_may_begin_in_a_later_batch(tmp_path: Path) -> None:
@@ -586,12 +603,24 @@ def test_a_store_records_the_masks_that_were_told(tmp_path: Path) -> None:
         ("own", "mask 'own': nothing says what marks padding; pass own:tokens where 1"),
         ("own:token", "mask 'own:token': unknown kind 'token'"),
         ("head=own:tokens", "mask rule 'head' is never used: it matches none of layer"),
-        ("layer=other:tokens", "a batch has no mask 'other' for layer 'layer'; it has x, own"),
-        ("layer=short:tokens", r"'layer' gives \(8, 6, 3\) of inputs with padding \(short\)"),
+        (
+            "layer=other:tokens",
+            "the first batch has no mask 'other' for layer 'layer'; it has x, own",
+        ),
+        (
+            "layer=short:tokens",
+            r"'short' is \(8, 4\), and layer 'layer' gives \(8, 6, 3\); expected a mark for each",
+        ),
+        (
+            "layer=counts:tokens",
+            "holds numbers from 0 to 2; expected zeros and ones.*: give a mask",
+        ),
+        ("layer=counts:padding", "'counts' holds .*, or 'layer=none' to take all"),
+        ("layer=signed:tokens", "from -1 to 1; .* say signed:negative where numbers below 0 mark"),
     ],
 )
 def test_masks_that_cannot_be_are_refused(masks: str, message: str, tmp_path: Path) -> None:
-    batch = {"x": X, "own": MASK, "short": MASK[:, :4]}
+    batch = {"x": X, "own": MASK, "short": MASK[:, :4], "counts": 2 * MASK, "signed": 2 * MASK - 1}
     with pytest.raises(UsageError, match=message) as error:
         harvested(Plain(), batch, "layer", tmp_path, masks=masks)
     assert "\n" not in str(error.value)

@@ -181,10 +181,14 @@ def test_a_mask_is_no_input_of_the_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mask", "error", "message"),
     [
-        (None, UsageError, "mask:answer needs an entry 'answer' in each batch, which has input_id"),
+        (None, UsageError, "needs an entry 'answer' in each batch; the first batch has input_ids"),
         (torch.zeros(N, 8), ShapeError, "the mask 'answer' leaves no token of example 0"),
-        (torch.full((N, 8), 2), UsageError, "needs zeros and ones .n, tokens.; a batch has"),
-        (torch.ones(N), UsageError, r"a batch has torch.float32 of shape \(6,\)"),
+        (
+            torch.full((N, 8), 2),
+            UsageError,
+            "needs zeros and ones .*; the first batch has",
+        ),
+        (torch.ones(N), UsageError, r"the first batch has torch.float32 of shape \(6,\)"),
         (torch.ones(N, 5), ShapeError, "'embed' has 8 tokens, the mask 'answer' 5; give the layer"),
     ],
 )
@@ -371,6 +375,56 @@ def test_padding_that_is_compared_is_said() -> None:
     repsim.compare(network, network, [padded("left")], pooling=rules, **given)
     with pytest.raises(UsageError, match=r"rule 'resid.2' is never used: it matches none of resid"):
         repsim.compare(network, network, [padded("left")], pooling={"resid.2": "last"}, **given)
+
+
+# --- texts without a mask
+
+
+def unmasked(network: nn.Module, pooling: str, path: Path, **given: Any) -> list[str]:
+    """The warnings of a harvest of texts of one length without a mask."""
+    ids = torch.randint(1, 40, (N, 6), generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", RepsimWarning)
+        harvest(network, [{"input_ids": ids}], path, pooling, overwrite=True, **given).close()
+    return [str(each.message) for each in said]
+
+
+@pytest.mark.parametrize("pooling", ["avg", "first", "last", "token:1", "positions"])
+def test_texts_that_may_be_padded_unseen_are_said_once(pooling: str, tmp_path: Path) -> None:
+    network, path = language_model("gpt2"), tmp_path / "a.h5"
+    ambiguous, known = language_model("gpt2"), language_model("gpt2")
+    network.config.pad_token_id = None
+    ambiguous.config.pad_token_id = ambiguous.config.eos_token_id = 3
+    known.config.pad_token_id, known.config.eos_token_id = 0, 3
+    for unsaid in (network, ambiguous):
+        (said,) = unmasked(unsaid, pooling, path)
+        assert "nothing says if 'input_ids' has padding" in said
+        assert "give a mask in the batch, such as attention_mask" in said
+        assert unmasked(unsaid, pooling, path, masks={"*": "none"}) == []
+    assert unmasked(known, pooling, path) == []
+    assert unmasked(network, "none", path) == []
+
+
+def test_texts_of_a_plain_network_are_said_too(tmp_path: Path) -> None:
+    network, ids = nn.Sequential(nn.Embedding(9, 4), nn.Tanh()), torch.arange(12).view(4, 3) % 9
+    given = {"layers": "1", "pooling": "last", "examples": 4}
+    with pytest.warns(RepsimWarning, match="no token of Sequential stands for padding alone"):
+        repsim.harvest(network, [ids], tmp_path / "a.h5", **given).close()
+    batch = {"input": ids, "own": torch.ones(4, 3)}
+    repsim.harvest(network, [batch], tmp_path / "b.h5", masks="own:tokens", **given).close()
+    with pytest.warns(RepsimWarning, match="nothing says if 'input' has padding"):
+        repsim.compare(network, network, [ids], pooling="avg")
+
+
+def test_rows_of_tokens_name_the_batch_without_a_mask(tmp_path: Path) -> None:
+    network, batch = language_model("gpt2"), padded("right")
+    del batch["ids"]
+    plain = {name: each for name, each in batch.items() if name != "attention_mask"}
+    with pytest.raises(UsageError, match="batch 2 is without 'attention_mask'"):
+        harvest(network, [batch, plain], tmp_path / "a.h5", "positions", examples=2 * N)
+    marked = [{**batch, "answer": answers("right", 8)}, batch]
+    with pytest.raises(UsageError, match="'answer' in each batch; batch 2 has input_ids"):
+        harvest(network, marked, tmp_path / "b.h5", "mask:answer+avg", examples=2 * N)
 
 
 def test_positions_of_maps_are_rows_too() -> None:

@@ -150,17 +150,17 @@ class NetworkSide:
         told = self._masks.among(self._layers)
         masks = LayerMasks(self._model, shown, self._layers, told, axes, grad=self._allowed.grad)
         warn_of_unused(self._model, shown, masks.used)
-        masks.check([name for name in self._layers if self._pooling.of(name).asks_for_mask])
+        masks.check(self._layers, self._pooling)
         self._tokens = token_rows(self._layers, self._pooling, masks)
         seed = f"0/{self.digest}" if "project" in str(self._pooling) else ""
         return Reducer(self._pooling, masks, self._axes, self._beside, seed, counted=True)
 
-    def examples_of(self, batch: Any) -> Sequence[Hashable]:
+    def examples_of(self, batch: Any, at: At) -> Sequence[Hashable]:
         """The ids of the rows of a batch; without ids of its examples, digests of their inputs."""
         shown = without(batch, self._beside)
         ids = ids_of(batch) or batch_digests(self._model, shown).tolist()
         if self._tokens is not None:
-            rows: Sequence[Sequence[int]] = self._tokens.numbers(batch)
+            rows: Sequence[Sequence[int]] = self._tokens.numbers(batch, at)
         elif self._rows_each > 1:
             rows = [range(self._rows_each)] * len(ids)
         else:
@@ -169,7 +169,7 @@ class NetworkSide:
 
     def take(self, batch: Any, reduce: Callable[[str, Any], Any], at: At) -> Mapping[str, Any]:
         assert self._reducer is not None
-        self._reducer.see(batch)
+        self._reducer.see(batch, at)
         kept, grad, shown = self._reducer, self._allowed.grad, without(batch, self._beside)
         warn_of_new(self._model, shown, self._names)
 
@@ -208,7 +208,7 @@ def stream(
                 layers = [side.layers_of(part) for side, part in shown]
                 sides[0].check([*layers[0], *layers[1]])
                 engine = MinibatchCKA(*layers, kernel=kernel)
-            examples = sides[0].examples_of(pair[0])  # before a network can change them
+            examples = sides[0].examples_of(pair[0], at)  # before a network can change them
             a, b = (side.take(part, engine.reduce, at) for side, part in shown)
             engine.update(a, b, examples)
             at = at.after(pair[0])

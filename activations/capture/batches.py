@@ -274,7 +274,8 @@ def _target(given: Any, n: int) -> np.ndarray:
     values = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
     if values.dtype.kind == "f" and values.ndim == 2 and np.isin(values, (0, 1)).all():
         values = values.astype(np.uint8)
-    if values.dtype.kind in "US" and values.size:
+    texts = values.dtype.kind == "O" and any(isinstance(each, str) for each in values.flat)
+    if (texts or values.dtype.kind in "US") and values.size:
         raise UsageError(
             f"a batch of {n} examples came with labels that are text, such as "
             f"{str(values.flat[0])!r}; expected a whole number each, the same for a class in all "

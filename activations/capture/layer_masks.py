@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import arguments, named_entries
 from repsim.activations.capture.batches import batch_size, dictionary_of, head
+from repsim.activations.capture.faults import FIRST_BATCH, At
 from repsim.activations.capture.frames import mask_of_frames
 from repsim.activations.capture.lengths import PaddedLengths
 from repsim.activations.capture.mask_rules import NONE, MaskRules
-from repsim.activations.capture.masks import Mask, hints_in, masks_in
+from repsim.activations.capture.masks import Mask, hints_in, masks_in, unsaid_tokens
 from repsim.activations.capture.modules import modules_of
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.positions import Followers, followers
@@ -55,7 +56,7 @@ class LayerMasks:
         grad: bool = False,
     ) -> None:
         rules.check(layers)
-        self.batch = named_entries(model, batch)
+        self.batch, self._at = named_entries(model, batch), FIRST_BATCH
         self._model, self._rules, self._grad, self._layers = model, rules, grad, dict(layers)
         self._modules = modules_of(model)
         self._known: list[tuple[Mask, Followers]] = []
@@ -65,16 +66,17 @@ class LayerMasks:
         self._names = {mask.name for mask in masks_in(self.batch)}
         if untold:
             self._find(untold)
+        self._unsaid = self._unsaid_tokens() if untold else {}
         self._shapes = self._traced()
         self._lengths = PaddedLengths() if untold and self._says_nothing() else None
 
-    def show(self, batch: Any) -> None:
-        """Take the masks of the batch that the network sees.
+    def show(self, batch: Any, at: At) -> None:
+        """Take the masks of the batch that the network sees, and its place.
 
         Raises:
             UsageError: inputs are padded to the longest of a batch, and nothing says where.
         """
-        self.batch = named_entries(self._model, batch)
+        self.batch, self._at = named_entries(self._model, batch), at
         if self._lengths is not None:
             self._lengths.check(self.batch)
 
@@ -101,7 +103,7 @@ class LayerMasks:
             return None
         if new := {mask.name for mask in masks_in(self.batch)} - self._names:
             raise UsageError(
-                f"a later batch has {', '.join(sorted(new))}, which the first does not have; "
+                f"{self._at.name} has {', '.join(sorted(new))}, which the first does not have; "
                 "expected the same masks in all"
             )
         told = self._rules.of(layer)
@@ -122,12 +124,56 @@ class LayerMasks:
         found = {layer: self.source(layer) for layer in whole}
         return {layer: mask.name for layer, mask in found.items() if mask is not None}
 
-    def check(self, layers: Collection[str]) -> None:
-        """Look for the masks of some layers in the first batch; the errors are those of ``of``."""
+    def check(self, layers: Collection[str], pooling: PoolingRules) -> None:
+        """Look for the masks of layers that pooling asks for, in the first batch, as ``of`` does.
+
+        Warns:
+            RepsimWarning: nothing says if there is padding in texts.
+        """
         n = batch_size(self.batch)
-        for layer in layers:
-            if layer in self._shapes:
-                self.of(layer, torch.empty((n, *self._shapes[layer]), device="meta"))
+        asking = [layer for layer in layers if pooling.of(layer).asks_for_mask]
+        known = [layer for layer in asking if layer in self._shapes]
+        for layer in known:
+            self.of(layer, torch.empty((n, *self._shapes[layer]), device="meta"))
+        self._warn_of_unsaid([layer for layer in known if not pooling.of(layer).masks])
+
+    def _unsaid_tokens(self) -> dict[str, int]:
+        """Texts that may be padded unseen, and have no mask; their lengths."""
+
+        def has_mask(name: str, length: int) -> bool:
+            return any(
+                name in found.inputs
+                or (not found.inputs and mask.kept(self.batch, length) is not None)
+                for mask, found in (*self._known, *self._hints)
+            )
+
+        tokens = unsaid_tokens(self.batch, self._model)
+        return {name: length for name, length in tokens.items() if not has_mask(name, length)}
+
+    def _warn_of_unsaid(self, layers: Collection[str]) -> None:
+        """Warn of layers of texts that may be padded, where every position counts."""
+        found = {
+            layer: name
+            for name, length in self._unsaid.items()
+            for layer in layers
+            if self._is_unsaid(layer) and length in self._shapes[layer][:-1]
+        }
+        if found:
+            layer, name = next(iter(found.items()))
+            warnings.warn(
+                f"nothing says if {name!r} has padding, for no mask came with it, and no token of "
+                f"{type(self._model).__name__} stands for padding alone: every position counts, as "
+                f"in layer {layer!r}; if texts are padded, give a mask in the batch, such as "
+                "attention_mask, or else say --masks '*=none' (masks={'*': 'none'})",
+                RepsimWarning,
+                stacklevel=2,
+            )
+
+    def _is_unsaid(self, layer: str) -> bool:
+        """True for a layer that no mask, and nothing else that tells of padding, belongs to."""
+        belongs = (*self._known, *self._hints)
+        told = any(layer in found.exact or layer in found.other for _, found in belongs)
+        return not told and self._rules.of(layer) is None and len(self._shapes[layer]) == 2
 
     def shows_padding(self, layer: str, values: Tensor) -> bool:
         """True if some position of a layer is padding, or may be."""
@@ -160,7 +206,7 @@ class LayerMasks:
 
     def _traced(self) -> dict[str, tuple[int, ...]]:
         """The shapes of an example's layers, if any of them may have a mask."""
-        if not (self._known or self._hints or self._rules.names):
+        if not (self._known or self._hints or self._rules.names or self._unsaid):
             return {}
         with warnings.catch_warnings(), Unchanged(self._model) as kept, kept.watching():
             warnings.simplefilter("ignore")
@@ -180,12 +226,16 @@ class LayerMasks:
     # --- masks of a batch
 
     def _told(self, mask: Mask, layer: str, values: Tensor) -> Tensor:
-        if mask.value(self.batch) is None:
+        value = mask.value(self.batch)
+        if value is None:
             raise UsageError(
-                f"a batch has no mask {mask.name!r} for layer {layer!r}; it has "
+                f"{self._at.name} has no mask {mask.name!r} for layer {layer!r}; it has "
                 f"{', '.join(map(str, dictionary_of(self.batch))) or 'no names'}"
             )
-        return self._fitting(mask, layer, values, (1, 2))
+        kept = self._fitted(mask, layer, values, (1, 2))
+        if kept is None:
+            raise _unfit(mask, value, layer, values, misread=mask.is_misread(self.batch))
+        return kept
 
     def _exact(self, layer: str, values: Tensor) -> Tensor:
         """The mask of a layer that has its positions, one for one."""
@@ -195,11 +245,12 @@ class LayerMasks:
         kept = [self._fitting(mask, layer, values, (max(1, axes[mask]),)) for mask in given]
         if not kept:
             raise UsageError(
-                f"a batch is without {first[0].name}, which the first has for layer {layer!r}; "
+                f"{self._at.name} is without {first[0].name}, which the first has for layer "
+                f"{layer!r}; "
                 "expected the same masks in all"
             )
         if any(not torch.equal(each, kept[0]) for each in kept):
-            raise self._refusal(layer, values, [mask.name for mask in given])
+            raise self._refusal(layer, values, given)
         return kept[0]
 
     def _loose(self, layer: str, values: Tensor) -> Tensor | None:
@@ -212,19 +263,23 @@ class LayerMasks:
         kept = [self._by_rule(mask, layer, values) for mask in showing]
         first = kept[0]
         if first is None or any(each is None or not torch.equal(each, first) for each in kept):
-            raise self._refusal(layer, values, [mask.name for mask in showing])
+            raise self._refusal(layer, values, showing)
         return first
 
     def _fitting(self, mask: Mask, layer: str, values: Tensor, axes: Sequence[int]) -> Tensor:
+        """``_fitted``, or a refusal."""
+        kept = self._fitted(mask, layer, values, axes)
+        if kept is None:
+            raise self._refusal(layer, values, [mask])
+        return kept
+
+    def _fitted(self, mask: Mask, layer: str, values: Tensor, axes: Sequence[int]) -> Tensor | None:
         """The tokens of a mask along one of the axes of a layer, by a rule of the network else."""
         for axis in axes:
             kept = mask.kept(self.batch, values.shape[axis]) if values.ndim == 3 else None
             if kept is not None:
                 return kept
-        kept = self._by_rule(mask, layer, values)
-        if kept is None:
-            raise self._refusal(layer, values, [mask.name])
-        return kept
+        return self._by_rule(mask, layer, values)
 
     def _by_rule(self, mask: Mask, layer: str, values: Tensor) -> Tensor | None:
         """The mask of frames, by the rule of a network of transformers; None where it has none."""
@@ -234,14 +289,35 @@ class LayerMasks:
         address = Address.parse(self._layers[layer], self._modules).module
         return mask_of_frames(self._modules, address, values.shape[1:], value)
 
-    def _refusal(self, layer: str, values: Tensor, names: Sequence[str]) -> UsageError:
-        shape = tuple(values.shape)
+    def _refusal(self, layer: str, values: Tensor, masks: Sequence[Mask]) -> UsageError:
+        shape, names = tuple(values.shape), ", ".join(mask.name for mask in masks)
+        where = f" in {self._at.name}" if self._at.number > 1 else ""
+        offer, why = "NAME", "with a mask of its positions in the batch"
+        labels = [mask.name for mask in masks if mask.kind == "labels"]
+        if labels and Mask(labels[0], "negative").kept(self.batch, shape[1]) is not None:
+            offer, why = labels[0], "to leave out positions whose label is below 0"
         return UsageError(
-            f"layer {layer!r} gives {shape} of inputs with padding ({', '.join(names)}), and "
-            f"nothing says which of its positions that is; pass --masks '{layer}=NAME' "
-            f"(masks={{{layer!r}: 'NAME'}}) with a mask of its positions in the batch, or "
-            f"'{layer}={NONE}' to take all"
+            f"layer {layer!r} gives {shape} of inputs with padding ({names}){where}, and nothing "
+            f"says which of its positions that is; pass --masks '{layer}={offer}' "
+            f"(masks={{{layer!r}: {offer!r}}}) {why}, or '{layer}={NONE}' to take all"
         )
+
+
+def _unfit(mask: Mask, value: Tensor, layer: str, values: Tensor, *, misread: bool) -> UsageError:
+    """The refusal of a mask that was told for a layer, and is none of its positions."""
+    all_of_it = f"or '{layer}={NONE}' to take all"
+    if misread:
+        low, high = value.min().item(), value.max().item()
+        below = f"say {mask.name}:negative where numbers below 0 mark padding, " if low < 0 else ""
+        return UsageError(
+            f"mask {mask.name!r} holds numbers from {low} to {high}; expected zeros and ones, as "
+            f"{mask.name}:{mask.kind} says: {below}give a mask of tokens in the batch, {all_of_it}"
+        )
+    return UsageError(
+        f"mask {mask.name!r} is {tuple(value.shape)}, and layer {layer!r} gives "
+        f"{tuple(values.shape)}; expected a mark for each of its positions: give such a mask in "
+        f"the batch, {all_of_it}"
+    )
 
 
 def _as_it_works(mask: Mask, found: Followers) -> Mask:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from repsim.activations.capture.batches import LABELS
 from repsim.activations.capture.masks import KINDS, Mask, kind_of
 from repsim.activations.capture.rules import matches, pair
 from repsim.errors import UsageError, choices
@@ -18,7 +19,7 @@ class MaskRules:
     Args:
         chosen: pairs of pattern and mask, as ``"encoder.*=attention_mask,vision.*=none"`` or a
             dictionary of them. A mask is the name of an entry of the batch, with ``:tokens``,
-            ``:padding`` or ``:lengths`` where its name does not say which it is.
+            ``:padding``, ``:lengths`` or ``:negative`` where its name does not say which it is.
 
     Raises:
         UsageError: not understood.
@@ -70,12 +71,13 @@ def _parse(text: str) -> Mask | None:
     name, colon, kind = text.strip().partition(":")
     if name == NONE and not colon:
         return None
-    kind = kind if colon else kind_of(name)
+    kind = kind if colon else "negative" if name in LABELS else kind_of(name)
     if kind in KINDS:
         return Mask(name, kind)
     if colon:
         raise UsageError(f"mask {text!r}: unknown kind {kind!r}; {choices(kind, KINDS)}")
     raise UsageError(
         f"mask {name!r}: nothing says what marks padding; pass {name}:tokens where 1 is a token, "
-        f"{name}:padding where 1 is padding, or {name}:lengths"
+        f"{name}:padding where 1 is padding, {name}:negative where a number below 0 is, or "
+        f"{name}:lengths"
     )

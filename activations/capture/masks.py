@@ -22,6 +22,7 @@ KINDS = {
     "tokens": "1 or True marks a token, as in attention_mask of transformers",
     "padding": "True marks padding, as in key_padding_mask of torch",
     "lengths": "the number of tokens of each example; padding follows",
+    "negative": "a number below 0 marks padding, as -100 in the labels of a loss",
 }
 
 #: Endings of the names of arguments by which masks are known.
@@ -108,6 +109,11 @@ class Mask:
         """The entry of a batch; None where it has none."""
         return next((value for name, value in _arrays(batch) if name == self.name), None)
 
+    def is_misread(self, batch: Any) -> bool:
+        """True if a batch has values there that a mask of this kind has not."""
+        value = self.value(batch)
+        return value is not None and self._kept(value) is None
+
     def full(self, value: Any, length: int) -> Tensor:
         """The mask of examples that are all tokens, of so many positions."""
         value = torch.as_tensor(value)
@@ -126,6 +132,8 @@ class Mask:
         """True where there is a token; None for values that a mask of this kind has not."""
         if self.kind == "lengths":
             return value.unsqueeze(1) == value.max()
+        if self.kind == "negative":
+            return value >= 0
         if self.kind == "padding" and value.is_floating_point():  # added to scores of attention
             is_token, is_padding = value == 0, value == -torch.inf
         else:
@@ -166,13 +174,39 @@ def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
     """Entries of a batch that tell of padding, but not in a way that is known."""
     entries = _entries(batch)
     known, pad = {mask.name for mask in masks_in(batch)}, _padding_token(model)
-    ending = "input_ids" if hasattr(model, "config") else ""  # of the names of tokens
+    ending = _ending(model)
     found = {
         name: _hint(name, value, pad if name.endswith(ending) else None, alone=len(entries) == 1)
         for name, value in entries
         if name not in known and value.ndim > 1
     }
     return [Mask(name, kind, pad or 0) for name, kind in found.items() if kind]
+
+
+def unsaid_tokens(batch: Any, model: nn.Module) -> dict[str, int]:
+    """Texts of a batch that may be padded unseen, for no token is padding alone; their lengths."""
+    if _padding_token(model) is not None or not _has_embedding(model):
+        return {}
+    known, ending = {mask.name for mask in masks_in(batch)}, _ending(model)
+    return {
+        name: value.shape[1]
+        for name, value in _entries(batch)
+        if name not in known
+        and name not in LABELS
+        and name.endswith(ending)
+        and not name.endswith(("type_ids", "position_ids", "mask"))
+        and _are_tokens(value)
+        and value.shape[1] > 1
+    }
+
+
+def _has_embedding(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.Embedding) for module in model.modules())
+
+
+def _ending(model: nn.Module) -> str:
+    """The ending of the names of tokens."""
+    return "input_ids" if hasattr(model, "config") else ""
 
 
 def _hint(name: str, value: Tensor, pad: int | None, *, alone: bool) -> str:

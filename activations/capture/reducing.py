@@ -11,6 +11,7 @@ from torch import Tensor
 
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batches import without
+from repsim.activations.capture.faults import At
 from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.pooling import Pooling, PoolingRules
 from repsim.activations.capture.tokens import named_masks
@@ -56,10 +57,10 @@ class Reducer:
         self._named: dict[str, Tensor] = {}
         self._warned = False
 
-    def see(self, batch: Any) -> None:
-        """Take the masks of a batch that the network is about to run on."""
-        self._masks.show(without(batch, self._beside))
-        self._named = named_masks(batch, self._pooling.masks)
+    def see(self, batch: Any, at: At) -> None:
+        """Take the masks of a batch that the network is about to run on, and its place."""
+        self._masks.show(without(batch, self._beside), at)
+        self._named = named_masks(batch, self._pooling.masks, at)
 
     def __call__(self, layer: str, values: Tensor) -> Tensor:
         """Reduce a layer (n, ...), whose examples come first, by its pooling.

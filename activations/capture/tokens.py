@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from repsim.activations.capture.batches import dictionary_of
+from repsim.activations.capture.faults import At
 from repsim.dense import as_dense
 from repsim.errors import ShapeError, UsageError
 
@@ -47,30 +48,31 @@ def _too_few(number: int, counts: Tensor, layer: str) -> ShapeError:
     )
 
 
-def named_masks(batch: Any, names: Collection[str]) -> dict[str, Tensor]:
+def named_masks(batch: Any, names: Collection[str], at: At) -> dict[str, Tensor]:
     """The entries of a batch that say which tokens are meant, by name.
 
     Args:
         batch: a dictionary, alone or first.
         names: of the entries.
+        at: the place of the batch, for errors.
 
     Raises:
         UsageError: one is not there, or is no array of zeros and ones (n, tokens).
     """
     entries = dictionary_of(batch)
-    return {name: _zeros_and_ones(name, entries) for name in names}
+    return {name: _zeros_and_ones(name, entries, at) for name in names}
 
 
-def _zeros_and_ones(name: str, entries: Mapping[Any, Any]) -> Tensor:
+def _zeros_and_ones(name: str, entries: Mapping[Any, Any], at: At) -> Tensor:
     if name not in entries:
         known = ", ".join(map(str, entries)) or "no names: it is no dictionary"
         raise UsageError(
-            f"pooling mask:{name} needs an entry {name!r} in each batch, which has {known}"
+            f"pooling mask:{name} needs an entry {name!r} in each batch; {at.name} has {known}"
         )
     mask = torch.as_tensor(as_dense(entries[name], f"a batch, {name!r}"))
     if mask.ndim != 2 or not bool(((mask == 0) | (mask == 1)).all()):
         raise UsageError(
-            f"pooling mask:{name} needs zeros and ones (n, tokens); a batch has {mask.dtype} of "
+            f"pooling mask:{name} needs zeros and ones (n, tokens); {at.name} has {mask.dtype} of "
             f"shape {tuple(mask.shape)}"
         )
     return mask != 0

@@ -130,7 +130,7 @@ def harvest(
             ``"bg1.*=avg,*=none"``; see ``repsim.activations.capture.pooling``.
         masks: entries of the batches that mark padding, by layers, where their names do not say so:
             ``"decoder.*=lengths,vision.*=none"`` or a dictionary; ``NAME:tokens``,
-            ``NAME:padding`` or ``NAME:lengths`` says what marks padding.
+            ``NAME:padding``, ``NAME:lengths`` or ``NAME:negative`` says what marks padding.
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``; by default what the network computes.
         compression: ``"none"``, ``"lzf"`` or ``"gzip"``.
         seed: of the directions that ``project`` takes.
@@ -262,7 +262,7 @@ def _plan(
     warn_of_shifted_positions(model, shown, plan.addresses, kept, grad=grad)
     masks = LayerMasks(model, shown, plan.addresses, choices.masks, plan.batch_axes, grad=grad)
     warn_of_unused(model, shown, masks.used)
-    masks.check([layer for layer in plan.layers if reduce.of(layer).asks_for_mask])
+    masks.check(plan.layers, reduce)
     tokens = token_rows(plan.layers, reduce, masks)
     return (plan if tokens is None else plan.by_tokens(tokens, loader)), masks
 
@@ -374,7 +374,7 @@ def _write(
                 )
             else:
                 examples = rows.examples(batch, at.begin, ids, digests)
-                shown = rows.shown(to_device(batch, device))
+                shown = rows.shown(to_device(batch, device), at)
                 with running(model, shown, at, grad=grad):
                     capture.run(shown, whole=allowed.any)
                 capture.take(rows.plan.layers)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from repsim.activations.capture.batches import batch_size, ids_of, targets_of
+from repsim.activations.capture.faults import At
 from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.reducing import Reducer
@@ -70,9 +71,9 @@ class HarvestRows:
         )
         self._seen: set[str] = set()
 
-    def shown(self, batch: Any) -> Any:
+    def shown(self, batch: Any, at: At) -> Any:
         """The entries for the network of a batch that it is about to run on; masks are taken."""
-        self._reducer.see(batch)
+        self._reducer.see(batch, at)
         return self.plan.fed(batch)
 
     def into(self, stream: Sink) -> Callable[[str, Tensor], None]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repsim.activations.capture.faults import FIRST_BATCH, At
 from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.masks import Mask
 from repsim.activations.capture.pooling import PoolingRules
@@ -28,10 +29,15 @@ class TokenRows:
     padding: Mask | None
     masks: tuple[str, ...]
 
-    def numbers(self, batch: Any) -> list[list[int]]:
-        """The number of each row's token among those that are not padding, for each example."""
-        named = [each.cpu() for each in named_masks(batch, self.masks).values()]
-        real = torch.ones_like(named[0]) if self.padding is None else _tokens(self.padding, batch)
+    def numbers(self, batch: Any, at: At = FIRST_BATCH) -> list[list[int]]:
+        """The number of each row's token among those that are not padding, for each example.
+
+        Raises:
+            UsageError: the batch, whose place errors name, has no such mask.
+        """
+        named = [each.cpu() for each in named_masks(batch, self.masks, at).values()]
+        padding = self.padding
+        real = torch.ones_like(named[0]) if padding is None else _tokens(padding, batch, at)
         kept = real.clone()
         for each in named:
             kept &= each
@@ -49,14 +55,15 @@ class TokenRows:
                 "positions of texts are counted before they are stored, and the loader can be read "
                 "only once; pass a list of batches, or one that can be read again"
             )
-        return sum(len(row) for batch in loader for row in self.numbers(batch))
+        found = (self.numbers(batch, At(k)) for k, batch in enumerate(loader, start=1))
+        return sum(len(row) for rows in found for row in rows)
 
 
-def _tokens(mask: Mask, batch: Any) -> Tensor:
+def _tokens(mask: Mask, batch: Any, at: At) -> Tensor:
     """The tokens of each example of a batch, True in (n, tokens)."""
     value = mask.value(batch)
     if value is None:
-        raise UsageError(f"a batch is without {mask.name!r}, which says which tokens are padding")
+        raise UsageError(f"{at.name} is without {mask.name!r}, which says which tokens are padding")
     length = int(value.max()) if mask.kind == "lengths" else value.shape[-1]
     kept = mask.kept(batch, length)
     if kept is None:

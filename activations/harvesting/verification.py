@@ -13,7 +13,7 @@ from repsim.activations.capture.arguments import FIRST
 from repsim.activations.capture.batches import to_device
 from repsim.activations.capture.differences import largest_difference, rounding
 from repsim.activations.capture.digests import batch_digests, input_digests
-from repsim.activations.capture.faults import running
+from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.harvesting.rows import HarvestRows
@@ -59,7 +59,7 @@ def check_first_batch(
         raise _stale(store, "the inputs of the first batch differ")
     if allowed.random:
         return
-    shown, held = rows.shown(to_device(first, device)), _Held()
+    shown, held = rows.shown(to_device(first, device), FIRST_BATCH), _Held()
     capture = Capture(model, rows.plan.addresses, reduce=rows.into(held), grad=allowed.grad)
     with running(model, shown, grad=allowed.grad), capture:
         capture.run(shown, whole=allowed.any)

@@ -12,7 +12,7 @@ import torch
 from repsim.activations.store.exchange.incoming import Found
 from repsim.activations.store.format import ExampleRows, ExampleSpec, TargetSpec
 from repsim.data.targets import LABEL
-from repsim.dense import as_numbers
+from repsim.dense import NUMBERED, as_numbers, check_numbered
 from repsim.errors import ShapeError, UsageError
 from repsim.npy import open_npy
 
@@ -96,13 +96,14 @@ def _target(name: str, given: Any, n: int) -> np.ndarray:
 
 def _integers(given: Any, called: str) -> np.ndarray:
     """Values as an array of integers or truth values."""
+    check_numbered(given, called)
     values = as_numbers(given, called)
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         if not values.is_floating_point():
             values = values.numpy()
     if isinstance(values, torch.Tensor) or values.dtype.kind not in "iub":
-        raise UsageError(f"{called} are {values.dtype}; expected integers from 0")
+        raise UsageError(f"{called} are {values.dtype}; expected integers from 0: {NUMBERED}")
     return values
 
 
@@ -113,7 +114,9 @@ def labels_in(path: Path) -> np.ndarray:
             return open_npy(path)
         return np.array(lines_of(path), np.int64)
     except (OSError, ValueError, OverflowError) as error:
-        raise UsageError(f"{path} holds no labels ({error}); expected integers") from error
+        raise UsageError(
+            f"{path} holds no labels ({error}); expected integers from 0: {NUMBERED}"
+        ) from error
 
 
 def lines_of(path: Path) -> list[str]:

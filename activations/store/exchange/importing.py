@@ -55,8 +55,9 @@ def import_activations(
         path: of the store.
         ids: (n,) names of the examples, or a text file with one a line; by default those of the
             sources, else 0, 1, 2, ...
-        labels: (n,) classes, integers from 0, or a ``.npy`` or text file, which become the target
-            ``label``; by default those of the sources, if any.
+        labels: (n,) classes, integers from 0, or a ``.npy`` or text file of them, which become the
+            target ``label``; by default those of the sources, if any. Names of classes are
+            refused, as in a harvest: number them.
         layers: which to take, as for ``harvest``; by default all, in the order given.
         name: of the network; by default the store's file name.
         provenance: what to record about the network and the data; JSON values.
