@@ -120,8 +120,9 @@ class NetworkSide:
 
     def check(self, layers: Collection[str]) -> None:
         """Raise ``UsageError`` if the axis, pooling or masks were said of none of some layers."""
-        for rules in (self._axis, self._pooling, self._masks):
-            rules.check(layers)
+        self._axis.check(layers)
+        self._pooling.check(layers)
+        self._masks.check(layers)
 
     @property
     def _axis(self) -> BatchAxis:

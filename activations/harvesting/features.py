@@ -107,10 +107,19 @@ def by_batch(
     network = unwrap(network)
     target = place(network, device)
     network.to(target)
-    given = {"allowed": allowed, "batch_axis": batch_axis, "size": size, "change": change}
-    passes = Passes(network, images, layers, target, **given)
+    passes = Passes(
+        network,
+        images,
+        layers,
+        target,
+        allowed=allowed,
+        batch_axis=batch_axis,
+        size=size,
+        change=change,
+    )
     check_rows(passes.loader)
-    total, found = passes.examples, []
+    total = passes.examples
+    found: list[T] = []
     with Unchanged(network):
         for rows, values in passes.batches(_copy):
             found.append(take(values, len(rows)))
