@@ -14,6 +14,7 @@ import torch
 from repsim.activations.store.blocks import StoredLayer
 from repsim.activations.store.format import ExampleSpec, LayerSpec, TargetSpec
 from repsim.activations.store.reader import ActivationStore
+from repsim.activations.store.shown import layers_as_html
 from repsim.activations.store.writer import write_store
 from repsim.data.targets import Target
 from repsim.errors import MismatchError, UsageError, choices
@@ -184,6 +185,9 @@ class JoinedStore:
 
     def __exit__(self, *unused: object) -> None:
         self.close()
+
+    def _repr_html_(self) -> str:
+        return layers_as_html(repr(self), self.describe() if self.parts[0].is_open else ())
 
     def __repr__(self) -> str:
         return f"JoinedStore({len(self.parts)} parts, n={self.n}, layers={len(self.layers)})"

@@ -31,6 +31,7 @@ from repsim.activations.store.opening import (
     open_file,
     read_ids,
 )
+from repsim.activations.store.shown import layers_as_html
 from repsim.data.targets import Target, check_target, not_a_class
 from repsim.errors import StoreError, UsageError, choices
 from repsim.progress import Progress, silent
@@ -98,6 +99,11 @@ class ActivationStore:
     def version(self) -> int:
         """Of the format."""
         return int(self._file.attrs["format_version"])
+
+    @property
+    def is_open(self) -> bool:
+        """True until the file is closed."""
+        return bool(self._file)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -233,6 +239,9 @@ class ActivationStore:
 
     def __exit__(self, *unused: object) -> None:
         self.close()
+
+    def _repr_html_(self) -> str:
+        return layers_as_html(repr(self), self.describe() if self.is_open else ())
 
     def __repr__(self) -> str:
         return f"ActivationStore({str(self.path)!r}, n={self.n}, layers={len(self._layers)})"

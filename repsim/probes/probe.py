@@ -20,6 +20,7 @@ from repsim.probes.knn import knn_predict
 from repsim.probes.schedules import SCHEDULES
 from repsim.probes.solvers import FITS, Fitted, Options, Trial
 from repsim.probes.splits import check_seed, label_subset, permuted, stratified_split
+from repsim.short import ShortRepr
 
 Solver = Literal["lbfgs", "sgd", "mlp", "ridge", "knn"]
 
@@ -34,7 +35,7 @@ SOLVERS = {
 
 
 @dataclass(frozen=True, eq=False)
-class ProbeResult:
+class ProbeResult(ShortRepr):
     """The accuracy with which a probe reads labels off features.
 
     Attributes:

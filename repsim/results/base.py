@@ -7,17 +7,22 @@ result is a subclass of ``Result`` with a ``kind``; defining it is enough for ``
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from repsim import html
 from repsim._version import __version__
-from repsim.errors import StoreError, UsageError
+from repsim.errors import RepsimError, StoreError, UsageError
 from repsim.files import csv_text, refuse_existing, write_atomic
 from repsim.results.records import plain, read_fields
+from repsim.short import ShortRepr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +30,18 @@ if TYPE_CHECKING:
 FORMAT = "repsim-result"
 FORMAT_VERSION = 1
 
+#: The package that draws results. It is found by its name, since results know nothing of figures.
+_FIGURES = "repsim.figures"
+
 #: Every kind of result by its name in files; filled where the kinds are defined.
 KINDS: dict[str, type[Result]] = {}
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class Result(ShortRepr):
     """Base of all results, with ``save``, ``load``, ``rows`` and ``to_dataframe``.
+
+    Its ``repr`` is one line, ``headline``. Notebooks show the first rows and a small figure.
 
     Attributes:
         kind: name of the kind in files; each subclass has its own.
@@ -44,6 +54,32 @@ class Result:
         super().__init_subclass__(**options)
         if "kind" in vars(cls):
             KINDS[cls.kind] = cls
+
+    def headline(self) -> str:
+        """The result in a line: of which networks, how many numbers, and those that say most."""
+        return f"{len(self.rows()):,} rows"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.headline()})"
+
+    def _repr_html_(self) -> str:
+        return html.box(repr(self), self._picture(), html.table(self._shown()))
+
+    def _shown(self) -> list[dict[str, Any]]:
+        """The records that a notebook shows the first of."""
+        return self.rows()
+
+    def _picture(self) -> str:
+        """The first figure of the result, small; empty where it has none."""
+        stream = io.BytesIO()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a figure that no one asked for
+                drawn = importlib.import_module(_FIGURES).draw(self)
+                next(iter(drawn.values())).savefig(stream, format="png", dpi=120)
+        except (ImportError, RepsimError, TypeError):  # no matplotlib, or a kind without figures
+            return ""
+        return html.picture(stream.getvalue())
 
     def rows(self) -> list[dict[str, Any]]:
         """The numbers as records, one a line of the CSV."""

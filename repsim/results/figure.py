@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from repsim.errors import UsageError, choices
+from repsim.errors import UsageError, choices, few
 from repsim.results.base import Result
 from repsim.results.records import REQUIRED, Checked
 
@@ -207,6 +207,10 @@ class FigureData(Result):
     def lettered(self) -> Iterator[tuple[str, Panel]]:
         """The panels with their letters: a, b, ..."""
         return zip(ascii_lowercase, self.panels, strict=False)
+
+    def headline(self) -> str:
+        titles = few([f"{each.title:.30}" for each in self.panels])
+        return f"{self.name:.40}: {len(self.panels)} panels, {titles}"
 
     def rows(self) -> list[dict[str, Any]]:
         """A row a number, with the same columns for every panel.

@@ -241,6 +241,21 @@ class NullSpaceReport(Result):
             lines.append(f"{name:40} {entry.value:9.4g}  {ends:^20} {levels}")
         return "\n".join(lines)
 
+    def headline(self) -> str:
+        probes = ", ".join(f"{part} {value:.3f}" for part, value in self.probes.items())
+        accuracy = f"; probes: {probes}" if probes else ""
+        about = f"n = {self.n:,}, rank {self.rank} of {self.dim}"
+        held = f"{len(self.entries)} numbers, {len(self.claims)} claims"
+        return f"{self.name:.40}: {about}, {held}{accuracy}"
+
+    def _shown(self) -> list[dict[str, Any]]:
+        """The summary."""
+        keys = ("value", "low", "high", "chance")
+        return [
+            {"": name, **{key: getattr(entry, key) for key in keys}}
+            for name, entry in self.summary()
+        ]
+
     def rows(self) -> list[dict[str, Any]]:
         """A row a number; None, an empty cell, where the untrained network has none."""
         chance = ("chance", "chance_low", "chance_high")

@@ -186,6 +186,22 @@ class ProbeCurve(Result):
             f"{self.classes} classes by {self.solver}"
         )
 
+    def headline(self) -> str:
+        names = self.networks()
+        best = ", ".join(f"{name:.40}: {self._best(name)}" for name in names[:3])
+        more = f" and {len(names) - 3} more networks" if len(names) > 3 else ""
+        split = f"n = {self.n_train:,} + {self.n_test:,}, {self.classes} classes"
+        return f"{len(self.entries)} probes, {split}; best {best}{more}"
+
+    def _best(self, network: str) -> str:
+        found = self.best(network)
+        return f"{found.accuracy:.3f} at {found.layer:.40}"
+
+    def _shown(self) -> list[dict[str, Any]]:
+        """The probes by layer, without the columns in which all are alike."""
+        kept = ("network", "layer", "features", "solver", "accuracy", "low", "high")
+        return [{key: getattr(entry, key) for key in kept} for entry in self.entries]
+
     def rows(self) -> list[dict[str, Any]]:
         """A row a probe, with a column for each class; without ``history``."""
         columns = [f.name for f in fields(ProbeEntry) if f.name not in ("per_class", "history")]

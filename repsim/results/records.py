@@ -16,6 +16,7 @@ import numpy as np
 
 from repsim.errors import UsageError
 from repsim.results.annotations import fit, hints_of, in_words
+from repsim.short import ShortRepr
 
 #: Metadata of a field that files must have although it has a default.
 REQUIRED = {"required": True}
@@ -26,7 +27,7 @@ SPARSE = {"sparse": True}
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(ShortRepr):
     """Base of the records within a result, such as an entry of a probe curve.
 
     Attributes:

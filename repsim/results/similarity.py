@@ -220,6 +220,24 @@ class SimilarityMap(Result):
     def _tables(self) -> dict[str, np.ndarray | None]:
         return {key: getattr(self, key) for key in self.TABLES}
 
+    def headline(self) -> str:
+        shape = f"{len(self.layers_a)} x {len(self.layers_b)} layers"
+        values = self.unbiased[~np.isnan(self.unbiased)]
+        span = f", {values.min():.3f} to {values.max():.3f}" if values.size else ""
+        average = f", mean of {self.maps} maps" if self.maps > 1 else ""
+        pair = f"{self.name_a:.40} against {self.name_b:.40}"
+        return f"{pair}: {shape}, n = {self.n:,}, {self.kernel:.40}{span}{average}"
+
+    def _shown(self) -> list[dict[str, Any]]:
+        """Each layer of a with the most similar one of b."""
+        pairs = zip(self.layers_a, self.best_match(), self.unbiased, strict=True)
+        a, b = self.name_a, f"most similar in {self.name_b}"
+        return [
+            {a: layer, b: self.layers_b[at], "CKA": float(row[at])}
+            for layer, at, row in pairs
+            if at is not None
+        ]
+
     def rows(self) -> list[dict[str, Any]]:
         tables = {key: table for key, table in self._tables().items() if table is not None}
         if self.stderr is not None:

@@ -163,6 +163,12 @@ class Table(Result):
         place = self.names.index(name)
         return [row[place] for row in self.cells]
 
+    def headline(self) -> str:
+        return f"{self.name:.60}: {len(self.cells):,} rows, {len(self.columns)} columns"
+
+    def _picture(self) -> str:
+        return ""  # a picture of the table would say it twice
+
     def rows(self) -> list[dict[str, Any]]:
         """A record a row, by the names of the columns."""
         return [dict(zip(self.names, row, strict=True)) for row in self.cells]
