@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from collections.abc import Callable
+from html import escape
+from typing import Any
 
 #: Called with (units done, units in all, a short note such as the current loss).
 Progress = Callable[[int, int, str], None]
@@ -48,3 +52,55 @@ def in_clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+# --- notebooks
+
+
+def notebook_bar(done: int, total: int, note: str = "") -> None:
+    """Draw a bar below the cell of a notebook; elsewhere, report nothing.
+
+    The default of functions that take long. One bar is drawn at a time: what is called by such a
+    function reports to that function's own progress, or to ``silent``.
+    """
+    if in_notebook():
+        _BAR.report(done, total, note)
+
+
+def in_notebook() -> bool:
+    """True in a Jupyter kernel, which draws below cells."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+class _Bar:
+    """The bar of the work that reports now."""
+
+    #: Seconds between two updates.
+    PAUSE = 0.2
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def report(self, done: int, total: int, note: str) -> None:
+        """Show a bar for new work, and go on with that of before."""
+        from IPython.display import HTML, display
+
+        if self._handle is None or total != self._total or done < self._done:
+            self._handle = display(HTML(""), display_id=True)
+            self._remaining, self._last = Remaining(), -math.inf
+        self._done, self._total = done, total
+        left, now = self._remaining.text(done, total), time.monotonic()
+        if done < total and now - self._last < self.PAUSE:
+            return
+        self._last = now
+        share = f"{100 * done // max(1, total)} %"
+        bar = f'<progress value="{done}" max="{total}"></progress>'
+        words = escape(" ".join(filter(None, (share, left, note))))
+        self._handle.update(HTML(f"{bar} {words}"))
+        if done >= total:
+            self._handle = None
+
+
+_BAR = _Bar()

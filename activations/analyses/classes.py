@@ -31,7 +31,7 @@ from repsim.configuration import setting
 from repsim.measures import class_similarity
 from repsim.measures.classes import CLASSES, checked_labels
 from repsim.measures.kernels import KernelLike, parse_kernel
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 from repsim.results import SimilarityMap
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def compare_classes(
     allow_batch: bool = False,
     allow_grad: bool = False,
     batch_axis: BatchAxisLike | None = None,
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> SimilarityMap:
     """CKA of every layer with the classes of the images, from minibatches.
 

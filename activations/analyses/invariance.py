@@ -26,7 +26,7 @@ from repsim.activations.harvesting.loaders import ShuffledLoader, moved
 from repsim.ambient import full_precision
 from repsim.configuration import setting
 from repsim.measures.kernels import KernelLike, parse_kernel
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 from repsim.results import SimilarityMap
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def invariance(
     allow_batch: bool = False,
     allow_grad: bool = False,
     batch_axis: BatchAxisLike | None = None,
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> SimilarityMap:
     """CKA between two augmented copies of the same images (Grigg et al. 2021, Figure 3).
 

@@ -19,7 +19,7 @@ from repsim.activations.analyses.base import Analysis, Context, Inputs
 from repsim.configuration import setting
 from repsim.errors import UsageError, choices
 from repsim.measures import MEASURES, layer_identification
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 from repsim.results import Table
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def identification_table(
     *,
     layers: str | Sequence[str] | None = None,
     measures: Sequence[str] = ("cka",),
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> Table:
     """The share of layers that each measure identifies, as ``repsim.layer_identification``.
 

@@ -43,7 +43,7 @@ from repsim.nullspace.convolutions import (
 )
 from repsim.nullspace.shares import share
 from repsim.nullspace.windows import Window
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 from repsim.results import NullSpaceEntry, Table
 
 #: Images at a time: their patches are many.
@@ -78,7 +78,7 @@ def layer_null_spaces(
     allow_batch: bool = False,
     allow_grad: bool = False,
     batch_axis: BatchAxisLike | None = None,
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> list[NullSpaceEntry]:
     """The null space's share of the energy of the patches that each layer reads.
 

@@ -47,7 +47,7 @@ from repsim.nullspace import null_space
 from repsim.nullspace.as_trained import calls
 from repsim.nullspace.report import judged, with_layers
 from repsim.probes.splits import check_apart
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar, silent
 from repsim.results import Alpha, NullSpaceReport
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def null_space_of_run(
     layer_images: int = 500,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> NullSpaceReport:
     """Report on the parts of images that the head of a run's network sees, and does not see.
 
@@ -262,7 +262,9 @@ def _of_head(networks: _Sided, name: str, shown: _Shown, step: _Steps) -> NullSp
     network, seed, device = networks.real, shown.seed, shown.device
 
     def features(images: Any, what: str, noise: Noise | None = None) -> Tensor:
-        found = head_features(network, images, noise=noise, seed=seed, device=device)
+        found = head_features(
+            network, images, noise=noise, seed=seed, device=device, progress=silent
+        )
         step(what)
         return found
 
@@ -272,9 +274,11 @@ def _of_head(networks: _Sided, name: str, shown: _Shown, step: _Steps) -> NullSp
     noisy = {noise.name: features(loader, noise.name, noise) for noise in shown.noises}
     made = alike = None
     if shown.generated is not None:
-        made = head_features(networks.generated, shown.generated.images, device=device)
+        made = head_features(
+            networks.generated, shown.generated.images, device=device, progress=silent
+        )
         if networks.differ:
-            alike = head_features(network, shown.generated.images, device=device)
+            alike = head_features(network, shown.generated.images, device=device, progress=silent)
         step("generated images")
     labels, test_labels = shown.labels()
     report = null_space(
@@ -301,11 +305,13 @@ def _of_layers(networks: _Sided, shown: _Shown) -> list[NullSpaceEntry]:
     batch, (_, labels) = min(_BATCH, images), shown.labels()
     some = ImageLoader(shown.test, batch, stop=whole // batch)
     classes = None if labels is None else labels[:whole]
-    found = layer_null_spaces(networks.real, some, labels=classes, device=shown.device)
+    found = layer_null_spaces(
+        networks.real, some, labels=classes, device=shown.device, progress=silent
+    )
     if shown.generated is None:
         return found
     seen = _spread(shown.generated.images, images)
-    apart = layer_null_spaces(networks.generated, seen, device=shown.device)
+    apart = layer_null_spaces(networks.generated, seen, device=shown.device, progress=silent)
     return _by_layer([*found, *(replace(each, group="generated") for each in apart)])
 
 

@@ -31,7 +31,7 @@ from repsim.nullspace import RowSpace, row_space
 from repsim.probes import Features, ProbeResult, probe
 from repsim.probes.probe import check_solver
 from repsim.probes.splits import check_fraction
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 from repsim.results import ProbeCurve, ProbeEntry
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def probe_layers(
     layers: str | Sequence[str] | None = None,
     plan: ProbePlan | None = None,
     device: torch.device | str = "cpu",
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> ProbeCurve:
     """Probes at every layer, trained on one store and scored on the other.
 

@@ -31,7 +31,7 @@ from repsim.devices import find_device
 from repsim.errors import UsageError
 from repsim.probes.signal import Signal, measured_signal
 from repsim.probes.splits import check_apart
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 from repsim.results import Table
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def signal_of_run(
     config: Config | None = None,
     *,
     device: torch.device | str = "cpu",
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> Signal:
     """Bits that a layer of a run's network adds, beyond earlier layers.
 

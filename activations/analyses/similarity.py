@@ -40,7 +40,7 @@ from repsim.errors import UsageError, choices
 from repsim.measures import MEASURES, cka_map
 from repsim.measures.identification import identified
 from repsim.measures.kernels import KernelLike, parse_kernel
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 from repsim.results import SimilarityMap
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def compare(
     allow_batch: bool = False,
     allow_grad: bool = False,
     batch_axis: BatchAxisLike | None = None,
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> SimilarityMap:
     """Minibatch CKA of all pairs of layers (Nguyen et al. 2021), in one pass over the images.
 

@@ -54,7 +54,7 @@ from repsim.ambient import full_precision
 from repsim.errors import StoreError, UsageError
 from repsim.files import refuse_existing
 from repsim.networks.weights import network_digest
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 
 #: Provenance that stores of versions 1 and 2 do not have: they are not asked about it.
 _SINCE_VERSION_3 = ("allowed", "axes", "batch_axis", "files", "image_size", "sampling")
@@ -107,7 +107,7 @@ def harvest(
     allow_batch: bool = False,
     allow_grad: bool = False,
     batch_axis: BatchAxisLike | None = None,
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> ActivationStore:
     """Run a network over a loader and store the activations of its layers.
 

@@ -17,7 +17,7 @@ from repsim.ambient import full_precision, settled
 from repsim.data.noise import Noise
 from repsim.devices import find_device
 from repsim.errors import CaptureError, NonFiniteError, UsageError
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 
 if TYPE_CHECKING:
     from repsim.training.run import Extractor, Run
@@ -67,7 +67,7 @@ def head_features(
     allow_batch: bool = False,
     allow_grad: bool = False,
     batch_axis: BatchAxisLike | None = None,
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> Tensor:
     """The input of a linear head for each image, (n, d) float32 on the CPU.
 
@@ -158,7 +158,7 @@ def generated_images(
     *,
     epoch: int | None = None,
     device: torch.device | str = "cpu",
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> Generated | None:
     """Images by the generators of a trained run; None where its method has none.
 

@@ -18,7 +18,7 @@ from repsim.activations.store.shown import layers_as_html
 from repsim.activations.store.writer import write_store
 from repsim.data.targets import Target
 from repsim.errors import MismatchError, UsageError, choices
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 
 #: Provenance that parts of one store have in common.
 _SAME = (
@@ -164,7 +164,7 @@ class JoinedStore:
         """Blocks of rows that have a checksum."""
         return sum(part.blocks for part in self.parts)
 
-    def verify(self, progress: Progress = silent) -> list[str]:
+    def verify(self, progress: Progress = notebook_bar) -> list[str]:
         """Faults against the checksums, in words, as in ``ActivationStore``."""
         faults, before = [], 0
         for part in self.parts:

@@ -34,7 +34,7 @@ from repsim.activations.store.opening import (
 from repsim.activations.store.shown import layers_as_html
 from repsim.data.targets import Target, check_target, not_a_class
 from repsim.errors import StoreError, UsageError, choices
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 
 
 class ActivationStore:
@@ -202,7 +202,7 @@ class ActivationStore:
             for layer, dataset in self._layers.items()
         ]
 
-    def verify(self, progress: Progress = silent) -> list[str]:
+    def verify(self, progress: Progress = notebook_bar) -> list[str]:
         """Parts without the checksum that was written with them, in words; [] if all is well.
 
         Args:

@@ -26,7 +26,7 @@ from repsim.measures.validity import (
     floor_warning,
     without_rounding,
 )
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 from repsim.results import SimilarityMap
 from repsim.results.compared import networks_of
 from repsim.sources import ActivationSource, as_source, check_comparable
@@ -47,7 +47,7 @@ def cka_map(
     memory: int | None = None,
     tf32: bool = False,
     algebra: Algebra | None = None,
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> SimilarityMap:
     """CKA of all pairs of layers, exact, with both estimators, in one sweep.
 

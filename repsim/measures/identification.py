@@ -13,6 +13,7 @@ from repsim.errors import DegenerateError, NonFiniteError, RepsimWarning, UsageE
 from repsim.layers import select_layers
 from repsim.measures.cka_map import cka_map
 from repsim.measures.registry import MEASURES, Measure
+from repsim.progress import silent
 from repsim.results import SimilarityMap
 from repsim.sources import ActivationSource, as_source, check_comparable
 
@@ -87,7 +88,8 @@ def layer_identification(
     check_comparable(a, b)
     if isinstance(measure, str) and measure in _IN_ONE_SWEEP:
         kernel, estimator = _IN_ONE_SWEEP[measure]
-        found = cka_map(a, b, kernel=kernel, layers_a=names_a, layers_b=names_b, stderr=False)
+        names = {"layers_a": names_a, "layers_b": names_b}
+        found = cka_map(a, b, kernel=kernel, **names, stderr=False, progress=silent)
         values, notes = found.values(estimator), _reasons(found)
     else:
         chosen = MEASURES[measure] if isinstance(measure, str) else measure

@@ -17,7 +17,7 @@ from repsim.data.size import size_text
 from repsim.devices import find_device
 from repsim.errors import DataError, StoreError, UsageError
 from repsim.networks.image_spec import ImageSpec
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar, silent
 from repsim.training import parallel
 from repsim.training.compose import fits
 from repsim.training.config import TrainConfig
@@ -44,7 +44,7 @@ def train(
     data_dir: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> Run:
     """Train a method into the run folder ``path``.
 

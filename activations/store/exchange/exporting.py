@@ -21,7 +21,7 @@ from repsim.activations.store.reader import ActivationStore
 from repsim.errors import UsageError
 from repsim.files import atomic_path, refuse_existing
 from repsim.layers import select_layers
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 
 
 def export_layers(
@@ -30,7 +30,7 @@ def export_layers(
     *,
     layers: str | Sequence[str] | None = None,
     overwrite: bool = False,
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> list[Path]:
     """Write layers as NumPy files, block by block; returns the files.
 

@@ -29,7 +29,7 @@ from repsim.activations.store.writer import write_store
 from repsim.errors import NonFiniteError, ShapeError, StoreError, UsageError
 from repsim.files import refuse_existing
 from repsim.layers import select_layers
-from repsim.progress import Progress, silent
+from repsim.progress import Progress, notebook_bar
 
 
 def import_activations(
@@ -42,7 +42,7 @@ def import_activations(
     name: str | None = None,
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    progress: Progress = silent,
+    progress: Progress = notebook_bar,
 ) -> ActivationStore:
     """Write activations from elsewhere as a store, block by block.
 
