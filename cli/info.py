@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from repsim.cli.completion import complete_networks
 from repsim.cli.grouping import Grouped
 from repsim.cli.options import json_option, runs_option
-from repsim.cli.reporting import bar, show_json
-from repsim.cli.tables import layer_table, show_table
+from repsim.cli.reporting import bar, say, show_json
+from repsim.cli.tables import show_table
 from repsim.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from repsim.results import Table
-    from repsim.training.run import Run
+    from repsim.cli.contents import Content
 
 
 @click.command(cls=Grouped)
@@ -24,17 +23,19 @@ if TYPE_CHECKING:
 @runs_option
 @click.option("--networks", is_flag=True, help="Show the layers of a run's networks as well.")
 @click.option("--verify", is_flag=True, help="Read a store whole and compare its checksums.")
+@click.option("--full", is_flag=True, help="Show all of it rather than a screenful.")
 @json_option
-def info(target: str, runs: Path, networks: bool, verify: bool, as_json: bool) -> None:
+def info(target: str, runs: Path, networks: bool, verify: bool, full: bool, as_json: bool) -> None:
     """\b
     repsim info simclr
     repsim info mgan --networks
     repsim info runs/simclr/activations/digits-test.h5
     repsim info runs/simclr/activations/digits-test.h5 --verify
-    repsim info results/cka-simclr-supervised.json
+    repsim info results/cka-simclr-supervised.json --full
+    repsim info results
 
     Describe a run, the stores of another network, an activation store or a result, and say where
-    its numbers come from.
+    its numbers come from; of a folder, list those that lie in it.
     """
     path = Path(target)
     if networks and (verify or path.is_file()):
@@ -42,19 +43,27 @@ def info(target: str, runs: Path, networks: bool, verify: bool, as_json: bool) -
     if verify:
         _verify(target, as_json)
         return
-    if path.suffix in (".h5", ".hdf5"):
-        content, tables = _of_store(path)
-    elif path.suffix == ".json":
-        content, tables = _of_result(path)
-    elif path.is_file():
-        raise UsageError(f"{path} is no store (.h5) or result (.json); a run is named as a folder")
-    else:
-        content, tables = _of_name(target, runs, networks)
+    content = _find(target, runs, networks)
     if as_json:
-        show_json(content)
+        show_json(content.data)
         return
-    for title, columns, rows in tables:
+    for title, columns, rows in content.shown(full):
         show_table(title, columns, rows)
+    if not full and content.is_cut:
+        say("--full shows the rest")
+
+
+def _find(target: str, runs: Path, networks: bool) -> Content:
+    from repsim.cli.contents import of_result, of_store
+
+    path = Path(target)
+    if path.suffix in (".h5", ".hdf5"):
+        return of_store(path)
+    if path.suffix == ".json":
+        return of_result(path)
+    if path.is_file():
+        raise UsageError(f"{path} is no store (.h5) or result (.json); a run is named as a folder")
+    return _of_name(target, runs, networks)
 
 
 def _verify(target: str, as_json: bool) -> None:
@@ -79,156 +88,18 @@ def _verify(target: str, as_json: bool) -> None:
         )
 
 
-def _of_store(path: Path) -> tuple[dict, list]:
-    from repsim.activations import ActivationStore
-
-    with ActivationStore(path) as store:
-        layers, provenance = store.describe(), store.provenance()
-        content = {
-            "kind": "activations",
-            "path": str(path),
-            "n": store.n,
-            "format_version": store.version,
-            "labelled": bool(store.targets),
-            "targets": [
-                {
-                    "name": each.name,
-                    "kind": "class" if each.is_class else "binary",
-                    "classes": list(each.classes),
-                }
-                for each in store.targets
-            ],
-            "labels": store.target,
-            "inputs": store.inputs is not None,
-            "order": store.order is not None,
-            "first_id": store.example_ids[0].decode(),
-            "heads": {name: head["input"] for name, head in store.heads.items()},
-            "layers": layers,
-            "provenance": provenance,
-        }
-    columns = ("layer", "module", "shape", "axes", "dtype", "MB")
-    rows = [
-        (
-            each["layer"],
-            each["module"],
-            " x ".join(map(str, each["shape"])),
-            each["axes"],
-            each["dtype"],
-            each["bytes"] / 1e6,
-        )
-        for each in layers
-    ]
-    title = f"{path}: activations of {content['n']:,} examples"
-    tables = [(title, columns, rows), _targets(content), _facts("provenance", provenance)]
-    return content, [table for table in tables if table[2]]
-
-
-def _targets(content: dict[str, Any]) -> tuple[str, tuple[str, ...], list]:
-    """The table of a store's targets, with the one that gives the labels marked."""
-    rows = [
-        (
-            each["name"],
-            each["kind"],
-            ", ".join(each["classes"][:10]) + (", ..." if len(each["classes"]) > 10 else ""),
-            "yes" if each["name"] == content["labels"] else "",
-        )
-        for each in content["targets"]
-    ]
-    return "targets", ("target", "kind", "classes", "labels"), rows
-
-
-def _of_result(path: Path) -> tuple[dict, list]:
-    from repsim.figures import FigureData
-    from repsim.results import Result, Table
-
-    result = Result.load(path)
-    content = result.to_dict()
-    if isinstance(result, FigureData):
-        panels = [(letter, each.type, each.title) for letter, each in result.lettered()]
-        about = _facts(f"{path}: {result.kind}", {"name": result.name, "caption": result.caption})
-        shown: Any = ("panels", ("panel", "type", "title"), panels)
-        return content, [about, shown, _facts("provenance", content["provenance"])]
-    if isinstance(result, Table):
-        about = _facts(f"{path}: {result.kind}", _about(result))
-        shown = (result.name, tuple(column.title for column in result.columns), result.cells)
-        return content, [about, shown, _facts("provenance", content["provenance"])]
-    rows = result.rows()
-    columns = tuple(rows[0]) if rows else ("empty",)
-    table = (f"{path}: {result.kind}", columns, [tuple(row.values()) for row in rows])
-    return content, [table, _facts("provenance", content["provenance"])]
-
-
-def _about(table: Table) -> dict[str, str]:
-    """The name, the caption and the descriptions of the columns of a table."""
-    described = {each.name: each.description for each in table.columns if each.description}
-    return {"name": table.name, "caption": table.caption, **described}
-
-
-def _of_name(name: str, runs: Path, networks: bool) -> tuple[Any, list]:
-    """The run of a name, or the stores of a network that is no run."""
+def _of_name(name: str, runs: Path, networks: bool) -> Content:
+    """The run of a name, the stores of a network that is no run, or the things in a folder."""
+    from repsim.cli.contents import of_folder, of_network, of_run
+    from repsim.cli.names import find_run
     from repsim.cli.stores import STORES, stores_of
     from repsim.training.run import Run
 
-    stores = stores_of(name, STORES)
-    if not stores or Run(runs / name).exists:
-        return _of_run(name, runs, networks)
-    if networks:
-        raise UsageError(f"--networks is for runs; {name!r} has stored activations only")
-    described = [_of_store(path) for path in stores]
-    tables = [table for _, shown in described for table in shown]
-    return {"kind": "network", "stores": [content for content, _ in described]}, tables
-
-
-def _of_run(name: str, runs: Path, networks: bool) -> tuple[dict, list]:
-    from repsim.cli.names import find_run
-
-    run = find_run(name, runs)
-    described = run.describe()
-    stores = sorted(str(path) for path in run.path.glob("activations/*.h5"))
-    content: dict[str, Any] = {
-        "kind": "run",
-        "path": str(run.path),
-        "finished": run.complete,
-        "extractors": list(run.extractors),
-        **described,
-        "metrics": run.last_metrics(),
-        "held_out": run.load_state(run.checkpoint)["held_out"] if run.complete else {},
-        "epochs": run.epochs,
-        "activations": stores,
-    }
-    shown = {
-        "method": described["method"],
-        "finished": run.complete,
-        "extractors": ", ".join(run.extractors),
-        **{f"{key}, last epoch": value for key, value in content["metrics"].items()},
-        **{f"held-out {key}": value for key, value in content["held_out"].items()},
-        "checkpoints of epochs": ", ".join(map(str, run.epochs)) or "none",
-        "activations": "\n".join(stores) or "none yet",
-    }
-    tables: list[tuple[str, tuple[str, ...], list[Any]]] = [
-        _facts(str(run.path), shown),
-        _facts("settings", described["config"]),
-        _facts("trained on", described["trained_on"]),
-    ]
-    if networks:
-        content["networks"] = _networks(run)
-        tables += [layer_table(name, layers) for name, layers in content["networks"].items()]
-    return content, tables
-
-
-def _networks(run: Run) -> dict[str, list[dict[str, Any]]]:
-    """The layers of every network of a run, for the input that it takes in training."""
-    from repsim.networks import describe
-
-    method = run.build()
-    return {
-        name: describe(network, getattr(network, "input_shape", method.spec.shape))
-        for name, network in method.networks.items()
-    }
-
-
-def _facts(title: str, content: dict[str, Any]) -> tuple[str, tuple[str, ...], list]:
-    """A table of nested values by dotted key."""
-    from repsim.results import facts
-
-    return title, ("", "value"), facts(content)
+    is_run = Run(runs / name).exists or Run(Path(name)).exists
+    stores = [] if is_run else stores_of(name, STORES)
+    if stores or (not is_run and Path(name).is_dir()):
+        if networks:
+            has = f"{name!r} has stored activations only" if stores else f"{name!r} is a folder"
+            raise UsageError(f"--networks is for runs; {has}")
+        return of_network(stores) if stores else of_folder(Path(name))
+    return of_run(find_run(name, runs), networks)

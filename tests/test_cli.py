@@ -568,7 +568,7 @@ def test_mistakes_in_a_probe_are_one_line(
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_info_describes_runs_stores_and_results(inside: Path, run_repsim, as_json: bool) -> None:  # type: ignore[no-untyped-def]
-    extra = ["--json"] if as_json else []
+    extra = ["--json" if as_json else "--full"]
     store = next((inside / "runs" / "simclr" / "activations").glob("*.h5"))
     for target, word in (("simclr", "temperature"), (store, "bg1.b0.odd")):
         done = run_repsim("info", target, *extra)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,74 @@ def test_layers_and_checkpoints_are_completed(inside: Path) -> None:
     assert completed("harvest", "supervised", "--layers", "ev") == ["even"]
     store = "activations/my.net.h5"
     assert completed("export", f"{store}@layer.2") == [f"{store}@layer.2"]
+
+
+# What info shows
+
+
+@pytest.fixture
+def seen(
+    inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[str]]:
+    """The lines that ``repsim info`` takes on a terminal of 80 columns, with its hint."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: object) -> list[str]:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        capsys.readouterr()
+        assert run_command("info", *arguments) == 0
+        told = capsys.readouterr()
+        return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in (told.out + told.err).splitlines()]
+
+    return run
+
+
+STORE = "runs/supervised/activations/digits-test.0-30.h5"
+
+
+@pytest.mark.parametrize("target", ["supervised", STORE, "my.net", "r.json", ".", "runs"])
+def test_info_is_a_screenful_and_full_is_the_rest(
+    target: str, seen: Callable[..., list[str]], inside: Path
+) -> None:
+    if not (inside / "r.json").exists():
+        command = ("cka", "supervised", "--split", "test[:30]", "-o", "r.json")
+        assert run_command(*command) == 0
+    lines = seen(target)
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    full = seen(target, "--full")
+    assert "--full shows the rest" not in full
+    assert ("--full shows the rest" in lines) == (len(full) > len(lines))
+
+
+def test_info_shows_the_settings_that_are_not_usual(seen: Callable[..., list[str]]) -> None:
+    text = " ".join(" ".join(seen("supervised")).split())
+    assert "depth=10, width=4" in text
+    assert "weight_decay" not in text
+    assert any("weight_decay" in line for line in seen("supervised", "--full"))
+
+
+def test_info_says_where_a_store_and_a_result_come_from(seen: Callable[..., list[str]]) -> None:
+    text = " ".join(" ".join(seen(STORE)).split())
+    assert "of supervised, epoch 1, digits, test[0:30], pooling none, weights" in text
+    assert "ids digits/test/0 to digits/test/29" in text
+    assert "the first 10 of 11" in text
+
+
+def test_info_of_a_folder_lists_what_lies_in_it(
+    inside: Path, read: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    holds = {each["name"]: each for each in read("info", ".")["holds"]}
+    assert holds["activations/my.net.h5"]["about"] == "my.net, 2 layers, n = 12"
+    assert holds["runs/supervised"]["kind"] == "run"
+    assert "held-out accuracy" in holds["runs/supervised"]["about"]
+    (inside / "empty").mkdir(exist_ok=True)
+    (inside / "damaged").mkdir(exist_ok=True)
+    (inside / "damaged" / "cut.h5").write_bytes(b"HDF")
+    (inside / "damaged" / "other.json").write_text("{}")
+    (cut,) = read("info", "damaged")["holds"]
+    assert "cut short" in cut["about"] or "not" in cut["about"]
+    assert run_command("info", "empty") == 2
+    assert "empty holds no run, store or result of repsim" in capsys.readouterr().err
+    assert run_command("info", "empty", "--networks") == 2
+    assert "'empty' is a folder" in capsys.readouterr().err

@@ -479,7 +479,7 @@ def test_commands_know_a_figure(tmp_path: Path) -> None:
     files = {f"fig.{end}" for end in ("json", "csv", "png", "pdf", "txt")}
     assert {file.name for file in tmp_path.iterdir()} == files
     assert CliRunner().invoke(cli, ["figure", str(path)]).exit_code != 0  # exists already
-    told = CliRunner().invoke(cli, ["info", str(path)])
+    told = CliRunner().invoke(cli, ["info", str(path), "--full"])
     assert told.exit_code == 0
     for word in ("Figure 2", "table", "accuracy (%)", "M-GAN", "cifar10"):
         assert word in told.output

@@ -110,7 +110,7 @@ def test_a_table_is_printed_with_its_caption_and_units(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, _ = table().save(tmp_path / "table.json")
-    assert run_command("info", path) == 0
+    assert run_command("info", path, "--full") == 0
     shown = capsys.readouterr().out
     for text in ("identified (%)", "87.500", "Layers with their counterpart.", "by Kornblith"):
         assert text in shown

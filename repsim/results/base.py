@@ -63,9 +63,9 @@ class Result(ShortRepr):
         return f"{type(self).__name__}({self.headline()})"
 
     def _repr_html_(self) -> str:
-        return html.box(repr(self), self._picture(), html.table(self._shown()))
+        return html.box(repr(self), self._picture(), html.table(self.preview()))
 
-    def _shown(self) -> list[dict[str, Any]]:
+    def preview(self) -> list[dict[str, Any]]:
         """The records that a notebook shows the first of."""
         return self.rows()
 

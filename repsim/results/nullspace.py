@@ -248,7 +248,7 @@ class NullSpaceReport(Result):
         held = f"{len(self.entries)} numbers, {len(self.claims)} claims"
         return f"{self.name:.40}: {about}, {held}{accuracy}"
 
-    def _shown(self) -> list[dict[str, Any]]:
+    def preview(self) -> list[dict[str, Any]]:
         """The summary."""
         keys = ("value", "low", "high", "chance")
         return [

@@ -197,7 +197,7 @@ class ProbeCurve(Result):
         found = self.best(network)
         return f"{found.accuracy:.3f} at {found.layer:.40}"
 
-    def _shown(self) -> list[dict[str, Any]]:
+    def preview(self) -> list[dict[str, Any]]:
         """The probes by layer, without the columns in which all are alike."""
         kept = ("network", "layer", "features", "solver", "accuracy", "low", "high")
         return [{key: getattr(entry, key) for key in kept} for entry in self.entries]

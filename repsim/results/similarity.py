@@ -228,7 +228,7 @@ class SimilarityMap(Result):
         pair = f"{self.name_a:.40} against {self.name_b:.40}"
         return f"{pair}: {shape}, n = {self.n:,}, {self.kernel:.40}{span}{average}"
 
-    def _shown(self) -> list[dict[str, Any]]:
+    def preview(self) -> list[dict[str, Any]]:
         """Each layer of a with the most similar one of b."""
         pairs = zip(self.layers_a, self.best_match(), self.unbiased, strict=True)
         a, b = self.name_a, f"most similar in {self.name_b}"
