@@ -137,7 +137,7 @@ def _outputs(kind: type[Analysis[Any]], command: str) -> list[Any]:
 
 def _inputs(kind: type[Analysis[Any]]) -> list[Any]:
     if kind.networks == "one":
-        several = {"metavar": "RUN...", "nargs": -1, "required": True}
+        several: dict[str, Any] = {"metavar": "RUN...", "nargs": -1, "required": True}
         return [click.argument("references", **several, shell_complete=complete_networks)]
     named: dict[str, Any] = {"metavar": "NAME", "shell_complete": complete_networks}
     return [

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 #: Signs that a name keeps on a line, at least: where there is room for it, and where there is not.
 _ROOMY, _TIGHT = 12, 6
@@ -84,7 +84,7 @@ class _Table:
             show_header=any(self.columns),
         )
         for name, width, numeric in zip(self.columns, widths, self.numeric, strict=True):
-            justify = "right" if numeric else "left"
+            justify: Literal["right", "left"] = "right" if numeric else "left"
             made.add_column(name, justify=justify, width=width, overflow="fold")
         for at, row in enumerate(self.rows):
             if at in self.sections:

@@ -53,9 +53,11 @@ def test_a_mask_of_other_tokens_is_not_applied() -> None:
         reduce("avg", patches, mask=MASK)
 
 
-def test_a_text_of_padding_alone_averages_to_zero_and_not_to_nan() -> None:
-    found = reduce("avg", TOKENS, mask=torch.zeros(3, 5))
-    torch.testing.assert_close(found, torch.zeros(3, 4))
+def test_a_text_of_padding_alone_is_refused_and_no_average_of_zeros() -> None:
+    mask = torch.ones(3, 5)
+    mask[1] = 0
+    with pytest.raises(ShapeError, match="all tokens of example 1 of a batch are padding"):
+        reduce("avg", TOKENS, mask=mask)
 
 
 def test_a_grid_has_the_means_of_its_cells() -> None:

@@ -107,6 +107,13 @@ def test_a_token_that_a_text_has_not_is_refused(tmp_path: Path) -> None:
             harvest(language_model("gpt2"), batches("right"), path, pooling)
 
 
+def test_a_text_of_padding_alone_has_no_average(tmp_path: Path) -> None:
+    loader = batches("right")
+    loader[1]["attention_mask"][1] = 0
+    with pytest.raises(ShapeError, match="all tokens of example 1 of a batch are padding"):
+        harvest(language_model("gpt2"), loader, tmp_path / "a.h5", "avg", layers="embed")
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("kind", FAMILIES)

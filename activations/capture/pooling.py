@@ -15,7 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.rules import matches, pair
-from repsim.activations.capture.tokens import narrowed, token_at
+from repsim.activations.capture.tokens import check_some, narrowed, token_at
 from repsim.errors import ShapeError, UsageError, choices
 
 #: Steps and their effects, for help texts; K is a number, NAME the name of an entry of the batches.
@@ -244,8 +244,9 @@ def _avg(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
         return x.mean(1)
     # Sums of halves overflow where their means do not.
     wide = x if x.dtype == torch.float64 else x.float()
+    check_some(mask, layer)
     kept = mask.unsqueeze(2).to(wide.dtype)
-    return ((wide * kept).sum(1) / kept.sum(1).clamp(min=1)).to(x.dtype)
+    return ((wide * kept).sum(1) / kept.sum(1)).to(x.dtype)
 
 
 def _grid(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:

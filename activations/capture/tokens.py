@@ -38,6 +38,17 @@ def token_at(x: Tensor, number: int, mask: Tensor | None, layer: str) -> Tensor:
     return x[torch.arange(len(x), device=x.device), place]
 
 
+def check_some(mask: Tensor, layer: str) -> None:
+    """Raise ``ShapeError`` where a mask (n, tokens) leaves an example no token to average."""
+    if mask.is_meta or bool((mask != 0).any(1).all()):
+        return
+    example = int((mask != 0).any(1).int().argmin())
+    raise ShapeError(
+        f"layer {layer!r}: all tokens of example {example} of a batch are padding, and nothing is "
+        "left to average; leave such examples out"
+    )
+
+
 def _too_few(number: int, counts: Tensor, layer: str) -> ShapeError:
     short = int(counts.min())
     example = int(counts.argmin())
