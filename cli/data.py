@@ -11,6 +11,7 @@ import click
 from repsim.cli.grouping import Grouped
 from repsim.cli.options import Suggesting, json_option
 from repsim.cli.reporting import show_json
+from repsim.cli.tables import show_table
 
 DATA_DIR = click.option(
     "--data-dir",
@@ -61,7 +62,7 @@ def list_sets(data_dir: Path, as_json: bool) -> None:
     repsim data list --data-dir data
 
     Show the named image sets: the sizes of their splits, height and width of their images, and
-    whether their files are there; below a set its parameters, which are given as in
+    whether their files are there, and their parameters, which are given as in
     digits:noise=0.5,seed=1. Wherever a set is named, the path of an .npz file or of a folder of
     images will do as well.
     """
@@ -71,15 +72,24 @@ def list_sets(data_dir: Path, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    splits = {name: _splits(each["splits"]) for name, each in found.items()}
-    wide, wider = (max(map(len, texts)) + 2 for texts in (splits, splits.values()))
-    for name, each in found.items():
-        state = f"{each['state']} in {data_dir}" if each["state"] != "built in" else "built in"
-        absent = f": {', '.join(each['missing'])}" if each["missing"] else ""
-        size = each["image_size"]
-        click.echo(f"{name:<{wide}}{splits[name]:<{wider}}{size:<9}{state}{absent}")
-        for setting in each["parameters"]:
-            click.echo(f"    {setting['name']}={setting['default']}  {setting['description']}")
+    sets = [
+        (name, _splits(each["splits"]), each["image_size"], _state(each, data_dir))
+        for name, each in found.items()
+    ]
+    show_table("", ("set", "parts", "pixels", "files"), sets)
+    parameters = [
+        (name, setting["name"], str(setting["default"]), setting["description"])
+        for name, each in found.items()
+        for setting in each["parameters"]
+    ]
+    show_table("parameters", ("set", "parameter", "default", "meaning"), parameters)
+
+
+def _state(about: Mapping[str, Any], data_dir: Path) -> str:
+    """Words on the files of a set."""
+    if about["missing"]:
+        return f"missing in {data_dir}: {', '.join(about['missing'])}"
+    return f"present in {data_dir}" if about["state"] == "present" else about["state"]
 
 
 def _about(name: str, data_dir: Path) -> dict[str, Any]:

@@ -346,7 +346,8 @@ def _jobs_of_model(
         )
         size = size_record(loaders[0].size)
         shown = {"image_size": size, "normalise": normalise, "channels": channels}
-    network = load_network(reference, arguments=arguments, weights=weights, seed=seed)
+    with bar(f"load {called}"):
+        network = load_network(reference, arguments=arguments, weights=weights, seed=seed)
     provenance = {"network": called, "model": reference, "model_args": arguments, **shown}
     if weights is not None:
         file, key = split_reference(weights)

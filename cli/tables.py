@@ -140,7 +140,7 @@ def _pieces(name: str, width: int) -> Iterator[str]:
     from rich.cells import cell_len
 
     while cell_len(name) > width:
-        heads = accumulate(re.findall(r"[^./:_-]*[./:_-]+", name))
+        heads = accumulate(re.findall(r".+?(?:[./:_-]+|(?<=[a-z])(?=[A-Z]))", name))
         fitting = [head for head in heads if cell_len(head) <= width]
         if not fitting:  # nowhere to part it
             break
