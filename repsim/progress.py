@@ -82,6 +82,8 @@ class _Bar:
 
     def __init__(self) -> None:
         self._handle: Any = None
+        self._remaining, self._last = Remaining(), -math.inf
+        self._done = self._total = 0
 
     def report(self, done: int, total: int, note: str) -> None:
         """Show a bar for new work, and go on with that of before."""

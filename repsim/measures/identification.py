@@ -88,8 +88,8 @@ def layer_identification(
     check_comparable(a, b)
     if isinstance(measure, str) and measure in _IN_ONE_SWEEP:
         kernel, estimator = _IN_ONE_SWEEP[measure]
-        names = {"layers_a": names_a, "layers_b": names_b}
-        found = cka_map(a, b, kernel=kernel, **names, stderr=False, progress=silent)
+        layers: dict[str, Any] = {"layers_a": names_a, "layers_b": names_b}
+        found = cka_map(a, b, kernel=kernel, **layers, stderr=False, progress=silent)
         values, notes = found.values(estimator), _reasons(found)
     else:
         chosen = MEASURES[measure] if isinstance(measure, str) else measure

@@ -223,10 +223,12 @@ class SimilarityMap(Result):
     def headline(self) -> str:
         shape = f"{len(self.layers_a)} x {len(self.layers_b)} layers"
         values = self.unbiased[~np.isnan(self.unbiased)]
-        span = f", {values.min():.3f} to {values.max():.3f}" if values.size else ""
+        ends = (values.min(), values.max()) if values.size else ()
+        span = " to ".join(dict.fromkeys(f"{end:.3f}" for end in ends))  # of one value, once
         average = f", mean of {self.maps} maps" if self.maps > 1 else ""
         pair = f"{self.name_a:.40} against {self.name_b:.40}"
-        return f"{pair}: {shape}, n = {self.n:,}, {self.kernel:.40}{span}{average}"
+        terms = ", ".join(filter(None, (shape, f"n = {self.n:,}", f"{self.kernel:.40}", span)))
+        return f"{pair}: {terms}{average}"
 
     def preview(self) -> list[dict[str, Any]]:
         """Each layer of a with the most similar one of b."""
