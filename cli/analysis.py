@@ -202,7 +202,10 @@ def _opened(job: Job, asked: Request) -> Iterator[Inputs]:
         opened = []
         for each in job.networks:
             parts = {part: split or "train" for part, split in splits.items()}
-            opened.append({p: stack.enter_context(each.open(s)) for p, s in parts.items()})
+            strict = len(parts) > 1
+            opened.append(
+                {p: stack.enter_context(each.open(s, strict=strict)) for p, s in parts.items()}
+            )
         stores = tuple({p: found.source for p, found in each.items()} for each in opened)
         first = next(iter(splits))
         names = tuple(store[first].name for store in stores)

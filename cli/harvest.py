@@ -50,7 +50,10 @@ if TYPE_CHECKING:
     metavar="FILE[:KEY]",
     help="Its state dict: .safetensors, or of torch.save; KEY leads to a part of the file.",
 )
-@click.option("--name", help="What to call it.  [default: from --model]")
+@click.option(
+    "--name",
+    help="What to call it.  [default: from --weights or the folder of --model, else from --model]",
+)
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
@@ -68,7 +71,8 @@ if TYPE_CHECKING:
     "--split",
     "splits",
     multiple=True,
-    help="Part of it; may be given more than once.  [default: test; all of a file of texts]",
+    help="Part of it: train, test, of files all as well, or a slice as in test[:1000]; may be "
+    "given more than once.  [default: test; all of a file of texts]",
 )
 @image_size_option
 @statistics_option
@@ -191,6 +195,7 @@ def harvest(
     extractors, such as mgan, gives a store for each; RUN:EXTRACTOR names one of them. RUN@3 is the
     network after three epochs, RUN@all after each of which a checkpoint was kept.
     """
+    from repsim.cli.brought import jobs_of_model
     from repsim.cli.stores import Places
     from repsim.cli.writing import check_paths
     from repsim.launch import start_processes
@@ -205,7 +210,7 @@ def harvest(
         if statistics != "own":
             raise UsageError("--statistics is about runs, and --model has its own; leave it out")
         shown = (data, splits, data_dir, image_size, batch_size)
-        jobs = _jobs_of_model(model, *shown, seed, **brought)
+        jobs = jobs_of_model(model, *shown, seed, **brought)
     else:
         _check_unused(brought)
         where = Places(runs, data, data_dir, image_size, statistics=statistics)
@@ -234,11 +239,11 @@ def harvest(
         for job in jobs:
             done.append(_run(job, processes, what))
             if first and not as_json:
-                click.echo(in_words(done[-1]))
+                click.echo(in_words(job, done[-1]))
     if first:
         if as_json:
             show_json(done)
-        say_next(jobs, of_runs=bool(references))
+        say_next(jobs, of_runs=bool(references), usual=output is None)
 
 
 def _into(output: Path, jobs: list[Job]) -> Job:
@@ -278,6 +283,7 @@ def _jobs_of_runs(
     from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
     from repsim.activations.harvesting.runs import store_path
     from repsim.cli.names import find
+    from repsim.data.splits import Part
 
     chosen = find(references, where)
     # All parts are read before the first is harvested: a wrong name is no reason to stop half way.
@@ -293,77 +299,12 @@ def _jobs_of_runs(
             ImageLoader(images, batch_size),
             store_path(extractor, images.slug),
             {**extractor_provenance(extractor), **data_provenance(images)},
+            Part.of(images),
             each.layers,
         )
         for split in dict.fromkeys(splits)
         for each in chosen
         for extractor, images in [(each.running(), parts[each.shown(), split])]
-    ]
-
-
-def _jobs_of_model(
-    reference: str,
-    data: str | None,
-    splits: tuple[str, ...],
-    data_dir: Path | None,
-    image_size: str,
-    batch_size: int,
-    seed: int,
-    *,
-    model_args: str,
-    weights: str | None,
-    name: str | None,
-    normalise: str,
-    channels: int | None,
-    tokenizer: str | None,
-    max_length: int,
-) -> list[Job]:
-    from repsim.activations.harvesting.provenance import data_provenance
-    from repsim.cli.examples import image_loaders
-    from repsim.cli.names import check_name
-    from repsim.data.size import size_record
-    from repsim.data.text import SUFFIXES, TextLoader, load_texts, load_tokenizer
-    from repsim.files import sha256
-    from repsim.networks.checkpoint import split_reference
-    from repsim.networks.external import load_network, parse_arguments
-
-    if data is None:
-        raise UsageError("--model needs --data: an image set, or a file of texts")
-    arguments = parse_arguments(model_args)
-    called = check_name(name or reference.rstrip("/").rpartition("/")[2].rpartition(":")[2])
-    loaders: list[Any]
-    if data.endswith(SUFFIXES):
-        source, _, folder = reference.partition(":")
-        if tokenizer is None and source != "transformers":
-            raise UsageError("texts need the --tokenizer of the network")
-        tokens = load_tokenizer(tokenizer or folder)
-        sets: list[Any] = [load_texts(data, split) for split in splits or ("all",)]
-        loaders = [TextLoader(each, tokens, batch_size, max_length) for each in sets]
-        shown: dict[str, Any] = {"tokenizer": tokenizer or folder, "max_length": max_length}
-    else:
-        sets, loaders = image_loaders(
-            data, splits or ("test",), data_dir, batch_size, image_size, normalise, channels
-        )
-        size = size_record(loaders[0].size)
-        shown = {"image_size": size, "normalise": normalise, "channels": channels}
-    with bar(f"load {called}"):
-        network = load_network(reference, arguments=arguments, weights=weights, seed=seed)
-    provenance = {"network": called, "model": reference, "model_args": arguments, **shown}
-    if weights is not None:
-        file, key = split_reference(weights)
-        provenance["weights"] = {"file": file.name, "sha256": sha256(file)}
-        if key:
-            provenance["weights"]["key"] = key
-    return [
-        Job(
-            called,
-            loader.slug,
-            network,
-            loader,
-            Path("activations") / f"{called}.{loader.slug}.h5",
-            {**data_provenance(each), **provenance},
-        )
-        for each, loader in zip(sets, loaders, strict=True)
     ]
 
 

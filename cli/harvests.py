@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,23 @@ if TYPE_CHECKING:
     from repsim.activations import ActivationStore
     from repsim.activations.harvesting.plan import HarvestPlan
     from repsim.activations.harvesting.processes import Loader
+    from repsim.data.splits import Part
 
 
 @dataclass(frozen=True)
 class Job:
-    """One network on one part of one data set."""
+    """One network on one part of one data set.
+
+    Attributes:
+        label: the name of the network.
+        slug: the data set and its part, as in the name of the store.
+        model: the network.
+        loader: of the examples.
+        path: of the store.
+        provenance: of the network and the examples.
+        part: of the data set.
+        layers: where its name chooses them.
+    """
 
     label: str
     slug: str
@@ -28,7 +41,8 @@ class Job:
     loader: Loader
     path: Path
     provenance: dict[str, Any]
-    layers: str | None = None  #: where its name chooses them
+    part: Part
+    layers: str | None = None
 
     @property
     def called(self) -> str:
@@ -42,18 +56,19 @@ def described(job: Job, store: ActivationStore) -> dict[str, Any]:
         "path": str(store.path),
         "network": job.label,
         "n": store.n,
+        "part": str(job.part),
         "layers": list(store.layers),
         "bytes": sum(record["bytes"] for record in store.describe()),
         "batch_statistics": job.provenance.get("batch_statistics"),
     }
 
 
-def in_words(found: Mapping[str, Any]) -> str:
+def in_words(job: Job, found: Mapping[str, Any]) -> str:
     """The same in a line; the statistics of batch normalisation where the network has them."""
     statistics = found["batch_statistics"]
     under = f", {statistics} batch statistics" if statistics else ""
     return (
-        f"{found['path']}: {len(found['layers'])} layers, n = {found['n']:,}, "
+        f"{found['path']}: {len(found['layers'])} layers, {job.part.counted(found['n'])}, "
         f"{found['bytes'] / 1e6:,.1f} MB{under}"
     )
 
@@ -75,13 +90,22 @@ def stopped(jobs: list[Job], overwrite: bool) -> str:
     return "stopped before anything was stored; the same command begins again"
 
 
-def say_next(jobs: list[Job], *, of_runs: bool) -> None:
-    """Name the commands that read what was harvested."""
+def say_next(jobs: list[Job], *, of_runs: bool, usual: bool) -> None:
+    """Name the commands that read what was harvested.
+
+    Args:
+        jobs: that are done.
+        of_runs: whether the networks are runs.
+        usual: whether the stores have their usual names, so that those of networks do.
+    """
     if of_runs:
-        named = sorted({job.label.partition(":")[0] for job in jobs})
-        say(f"next: repsim cka, probe or nullspace on {' and '.join(named)}")
-    else:
-        say(f"next: repsim cka {jobs[0].path} RUN|FILE")
+        named = " and ".join(sorted({job.label.partition(":")[0] for job in jobs}))
+        say(f"next: repsim cka, probe or nullspace on {named}")
+        return
+    name = jobs[0].label if usual else str(jobs[0].path)
+    split = jobs[0].provenance["split"]
+    asked = "" if split == "test" else f" --split {shlex.quote(split)}"
+    say(f"next: repsim cka {name} RUN|NETWORK|FILE{asked}")
 
 
 def show_plans(jobs: list[Job], device: str, what: Mapping[str, Any], *, as_json: bool) -> None:
@@ -136,5 +160,7 @@ def _show_plan(job: Job, plan: HarvestPlan) -> None:
     ]
     columns = ("layer", "module", "rows", "shape", "columns", "dtype", "MB")
     show_table(
-        f"{job.label} on {job.slug}: {plan.bytes / 1e6:,.1f} MB to {job.path}", columns, rows
+        f"{job.label} on {job.slug} ({job.part}): {plan.bytes / 1e6:,.1f} MB to {job.path}",
+        columns,
+        rows,
     )

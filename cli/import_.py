@@ -17,9 +17,8 @@ from repsim.errors import UsageError
 @click.option(
     "-o",
     "--output",
-    required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Store to write.",
+    help="Store to write.  [default: activations/NAME.SPLIT.h5, or activations/NAME.h5]",
 )
 @click.option(
     "--ids",
@@ -32,20 +31,26 @@ from repsim.errors import UsageError
     help=".npy or text file of classes, integers from 0.  [default: those of PATH, if any]",
 )
 @click.option("--name", help="What to call the network.  [default: the name of the store]")
+@click.option(
+    "--split",
+    help="Part of a data set that the examples are, as train and test for probes.  [default: any]",
+)
 @layers_option
 @overwrite_option
 @json_option
 def import_(
     sources: tuple[str, ...],
-    output: Path,
+    output: Path | None,
     ids: Path | None,
     labels: Path | None,
     name: str | None,
+    split: str | None,
     layers: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """\b
+    repsim import train.npz --name mine --split train
     repsim import activations.npz -o mine.h5
     repsim import conv1.npy head=last.npy --ids ids.txt -o mine.h5
 
@@ -54,7 +59,10 @@ def import_(
     .safetensors file (a layer an array), or a folder that repsim export wrote.
     """
     from repsim.activations.store.exchange import import_activations
+    from repsim.data import Split
 
+    if output is None:
+        name, output = _usual(name, split)
     with (
         bar(f"import {output.name}") as progress,
         import_activations(
@@ -64,6 +72,7 @@ def import_(
             labels=labels,
             layers=layers,
             name=name,
+            provenance=None if split is None else {"split": str(Split.parse(split))},
             overwrite=overwrite,
             progress=progress,
         ) as store,
@@ -79,6 +88,23 @@ def import_(
             "note: the examples are known by the numbers of their rows, and stores are compared by "
             "ids; to compare them with a harvest, give its ids, one a line: --ids FILE"
         )
+
+
+def _usual(name: str | None, split: str | None) -> tuple[str, Path]:
+    """The name of a network and its usual store.
+
+    Raises:
+        UsageError: no name.
+    """
+    from repsim.cli.names import check_name
+    from repsim.cli.stores import STORES
+    from repsim.data import Split
+    from repsim.data.imageset import slug
+
+    if name is None:
+        raise UsageError("say what to call the network, --name, or which store to write, -o")
+    part = "" if split is None else f".{slug('', str(Split.parse(split))).strip('-')}"
+    return name, STORES / f"{check_name(name)}{part}.h5"
 
 
 def _named(sources: tuple[str, ...]) -> tuple[str, ...] | dict[str, str]:

@@ -22,6 +22,7 @@ from repsim.cli.stores import (
     check_file,
     network_names,
     note_mixed,
+    of_part,
     open_extractor,
     open_file,
     open_network,
@@ -97,8 +98,13 @@ class Named:
         return self.extractor
 
     @contextmanager
-    def open(self, split: str) -> Iterator[Opened]:
+    def open(self, split: str, *, strict: bool = False) -> Iterator[Opened]:
         """Its activations on a part of the images; a file has what it has.
+
+        Args:
+            split: the part.
+            strict: a file that says it is of another part is no answer; a store of this part by
+                the same network is looked for beside it.
 
         Raises:
             StoreError: there are none; the command that would make them is named.
@@ -106,8 +112,9 @@ class Named:
         """
         places = self.places
         if self.file is not None:
-            with open_file(self.file, places.target) as source:
-                check_file(source, self.file, split, places)
+            file = of_part(self.file, split) if strict else self.file
+            with open_file(file, places.target) as source:
+                check_file(source, file, split, places)
                 note_mixed(source)
                 yield Opened(source)
             return

@@ -77,7 +77,7 @@ split_option = click.option(
     "--split",
     default="test",
     show_default=True,
-    help="Part of the data set, of a run's stores; slices as in test[:1000].",
+    help="Part of the data set: train, test, of files all as well, or a slice as in test[:1000].",
 )
 kernel_option = click.option(
     "--kernel", default="linear", show_default=True, help="linear, rbf, or rbf:FRACTION."

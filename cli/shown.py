@@ -18,7 +18,7 @@ _OPTIONS = {"--data": "data", "--image-size": "image_size"}
 
 def shows(about: Mapping[str, Any], split: str, places: Places) -> bool:
     """True if a store with the provenance ``about`` is of the part of the set, at the size."""
-    return not contradicts(about, split, places) and _is_of(about, split)
+    return not contradicts(about, split, places) and is_of(about, split)
 
 
 def contradicts(
@@ -84,7 +84,7 @@ def _size(about: Mapping[str, Any], split: str, places: Places) -> Size | None:
     return load(places.data, split, data_dir=places.data_dir, image_size=size).size
 
 
-def _is_of(about: Mapping[str, Any], split: str) -> bool:
+def is_of(about: Mapping[str, Any], split: str) -> bool:
     """True if the recorded split is the one that was asked for, however it was spelled."""
     from repsim.data import Split, find_set
 

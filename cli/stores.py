@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repsim.cli.reporting import say
-from repsim.cli.shown import contradicts, shows, tell_apart
+from repsim.cli.shown import contradicts, is_of, shows, tell_apart
 from repsim.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -208,9 +208,11 @@ def _records(network: str, stores: Path) -> dict[Path, dict[str, Any]]:
 
 
 def _fits(imported: bool, about: Mapping[str, Any], split: str, places: Places) -> bool:
-    """True if a store is of a part of an image set; one that was imported is of any part."""
+    """True if a store is of a part of an image set; one that was imported whole is of any part."""
     if imported:
         return not contradicts(about, split, places, known=False)
+    if "imported" in about:
+        return not contradicts(about, split, places, known=False) and is_of(about, split)
     return shows(about, split, places)
 
 
@@ -241,6 +243,30 @@ def open_file(reference: str, target: str = "") -> Iterator[ActivationSource]:
         return
     with open_store(matching(reference), target=target) as store:
         yield store
+
+
+def of_part(file: str, split: str) -> str:
+    """The file itself, or where it says that it is of another part, the one of ``split`` beside it.
+
+    Raises:
+        StoreError: no store of the same network and data set beside it is of that part.
+    """
+    from repsim.activations.store.unfinished import provenance_of
+
+    if not Path(file).is_file() or file.endswith(".npy"):
+        return file
+    about = provenance_of(Path(file))
+    if "split" not in about or is_of(about, split):
+        return file
+    same = ("network", "weights_sha256", "data", "image_size")
+    for path in sorted(Path(file).parent.glob("*.h5")):
+        beside = provenance_of(path)
+        if is_of(beside, split) and all(beside.get(key) == about.get(key) for key in same):
+            return str(path)
+    raise StoreError(
+        f"{file} is of the part {about['split']}, and no store of {split} by the same network is "
+        f"beside it; harvest that too, with --split {shlex.quote(split)}"
+    )
 
 
 def check_file(source: ActivationSource, file: str, split: str, places: Places) -> None:

@@ -314,7 +314,8 @@ def _check_pair(train: Store, test: Store) -> None:
     if common.size:
         raise MismatchError(
             f"{train.path} and {test.path} share {common.size} examples, such as "
-            f"{common[0].decode()}; a probe must be scored on examples it has not seen"
+            f"{common[0].decode()}; a probe must be scored on examples it has not seen: harvest or "
+            "import the training and the test part apart"
         )
 
 

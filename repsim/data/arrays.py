@@ -55,7 +55,14 @@ def load(split: Split, path: Path, wanted: Size | str | None) -> ImageSet:
         images=fit(found.images, size),
         resized=size != DEFAULT_SIZE,
         files=FileList.of([path], path.parent),
+        whole=sum(len(arrays[key]) for key in _whole(arrays)),
     )
+
+
+def _whole(arrays: Arrays) -> list[str]:
+    """The arrays of all images."""
+    parts = [f"x_{base}" for base in ("train", "test") if f"x_{base}" in arrays]
+    return ["images"] if "images" in arrays else parts
 
 
 def _load_single(split: Split, path: Path, arrays: Arrays) -> ImageSet:

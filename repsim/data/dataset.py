@@ -62,7 +62,8 @@ class DataSet(Config, ABC):
         size = self.size(wanted)
         stored = self.read(split.among(self.name, self.sizes), data_dir)
         images = stored.images if size == self.own_size else self.fit(stored.images, size)
-        return replace(stored, images=images, resized=size != self.default_size)
+        whole = sum(self.sizes.values())
+        return replace(stored, images=images, resized=size != self.default_size, whole=whole)
 
     def size(self, wanted: Wanted = None) -> Size:
         """Height and width in pixels of what is asked for."""

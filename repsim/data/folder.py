@@ -47,6 +47,7 @@ class ImageFiles(Labelled):
         size: height and width in pixels to which images are stretched.
         chosen: name of the chosen target; empty for the first.
         files: names and sizes.
+        whole: images of all splits together.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ImageFiles(Labelled):
     size: Size
     chosen: str = ""
     files: FileList | None = field(default=None, repr=False)
+    whole: int = field(default=0, repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -92,6 +94,7 @@ class ImageFiles(Labelled):
             chosen=self.chosen,
             resized=self.size != DEFAULT_SIZE,
             files=self.files,
+            whole=self.whole,
         )
 
 
@@ -140,6 +143,7 @@ def find(split: Split, root: Path, wanted: Size | str | None) -> ImageFiles:
         mode="L" if all(each.grey for each in headers) else "RGB",
         size=_size(wanted, root, paths),
         files=FileList.of(chosen, root),
+        whole=len(paths),
     )
 
 

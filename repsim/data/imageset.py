@@ -75,6 +75,7 @@ class ImageSet(Labelled):
         chosen: name of the chosen target; empty for the first.
         resized: whether the size is another than the default of the set.
         files: names and sizes of the files that the images were read from, if any.
+        whole: images of all splits together; 0 where that is not known.
 
     Raises:
         ShapeError: images of another shape or type, or targets or ids of another length.
@@ -88,6 +89,7 @@ class ImageSet(Labelled):
     chosen: str = ""
     resized: bool = False
     files: FileList | None = field(default=None, repr=False)
+    whole: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         shape = tuple(self.images.shape)

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +76,35 @@ class Split:
         if self.start == 0 and self.stop is None:
             return self.base
         return f"{self.base}[{self.start}:{'' if self.stop is None else self.stop}]"
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a data set that is used, in words: ``12 of 60, test part``.
+
+    Attributes:
+        n: examples of it.
+        whole: examples of all splits; 0 where that is not known.
+        split: canonical text.
+    """
+
+    n: int
+    whole: int
+    split: str
+
+    @classmethod
+    def of(cls, examples: Any) -> Part:
+        """The part that an image set or a set of texts is."""
+        return cls(len(examples), examples.whole, examples.split)
+
+    def __str__(self) -> str:
+        of = f" of {self.whole:,}" if self.whole else ""
+        named = self.split if "[" in self.split or self.split == "all" else f"{self.split} part"
+        return f"{self.n:,}{of}, {named}"
+
+    def counted(self, rows: int) -> str:
+        """The same of a store, whose rows may be others than the examples."""
+        return f"n = {self}" if rows == self.n else f"n = {rows:,} ({self})"
 
 
 def holdout(keys: Sequence[str], labels: np.ndarray) -> np.ndarray:

@@ -41,6 +41,7 @@ class TextSet(Labelled):
         ids: n distinct names, the same in every split: ``NAME/LINE``, counted from 1.
         chosen: name of the chosen target; empty for the first.
         files: name and size of the file.
+        whole: texts of all splits together; 0 where that is not known.
 
     Raises:
         ShapeError: targets or ids of another length.
@@ -53,6 +54,7 @@ class TextSet(Labelled):
     ids: tuple[str, ...] = field(repr=False)
     chosen: str = ""
     files: FileList | None = field(default=None, repr=False)
+    whole: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self):
@@ -104,6 +106,7 @@ def load_texts(path: str | os.PathLike[str], split: str = "all") -> TextSet:
         targets=label_target(torch.from_numpy(labels[members]) if classes else None, classes),
         ids=tuple(ids[member] for member in members),
         files=FileList.of([path], path.parent),
+        whole=len(rows),
     )
 
 

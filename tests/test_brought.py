@@ -1,0 +1,197 @@
+"""Networks that people bring: their names, their parts, their heads, on the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from driving import run_command
+from PIL import Image
+from torch import nn
+
+from repsim.cli.brought import name_of
+from repsim.data import load
+from repsim.data.splits import Part
+
+MODULE = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.ReLU(), nn.Conv2d(6, 8, 3))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.fc(self.pool(self.body(x)).flatten(1))
+
+
+def make(classes=3):
+    return Net(classes)
+"""
+
+MODEL = ("--model", "ournets:make", "--data", "photos")
+
+
+def network() -> nn.Module:
+    """The network of the module, by the same names."""
+    space: dict[str, type[nn.Module]] = {}
+    exec(MODULE, space)
+    return space["Net"]()
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A module, two checkpoints of its network, a folder of photographs, three harvests."""
+    folder = tmp_path_factory.mktemp("brought")
+    rng = np.random.default_rng(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [])
+        Path("ournets.py").write_text(MODULE)
+        for name in ("cat", "dog", "owl"):
+            Path("photos", name).mkdir(parents=True)
+            for k in range(20):
+                pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(f"photos/{name}/{k}.jpg")
+        for k, name in enumerate(("one", "two")):
+            torch.manual_seed(k)
+            torch.save(network().state_dict(), f"{name}.pt")
+            for split in ("test", "train") if k == 0 else ("test",):
+                asked = ("--weights", f"{name}.pt", "--split", split)
+                assert run_command("harvest", *MODEL, *asked) == 0
+    return folder
+
+
+@pytest.fixture
+def inside(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the workspace that a test may change."""
+    folder = tmp_path / "copy"
+    shutil.copytree(workspace, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [])
+    return folder
+
+
+Said = Callable[..., tuple[str, str]]
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def said(inside: Path, capfd: pytest.CaptureFixture[str]) -> Said:
+    """Run a command that ends well; its output and its remarks."""
+
+    def run(*arguments: object) -> tuple[str, str]:
+        capfd.readouterr()
+        assert run_command(*arguments) == 0
+        return capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(inside: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that is refused; the line that says why."""
+
+    def run(*arguments: object) -> str:
+        capfd.readouterr()
+        assert run_command(*arguments) in (1, 2)
+        return capfd.readouterr().err.splitlines()[-1]
+
+    return run
+
+
+# --- names and parts
+
+
+@pytest.mark.parametrize(
+    ("reference", "weights", "name"),
+    [
+        ("nets:make", None, "make"),
+        ("torchvision:resnet18", None, "resnet18"),
+        ("transformers:./vit-tiny/", None, "vit-tiny"),
+        ("nets:make", "runs/a/epoch 3.pt", "epoch-3"),
+        ("nets:make", "runs/a/model.safetensors", "a-model"),
+        ("nets:make", "weights.pth", "{here}-weights"),
+    ],
+)
+def test_names_are_those_of_weights_or_folders(
+    reference: str, weights: str | None, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = "-".join(part for part in tmp_path.name.split() if part)
+    assert name_of(reference, weights) == name.format(here=here)
+
+
+def test_two_checkpoints_of_one_factory_do_not_collide(inside: Path, said: Said) -> None:
+    assert {path.name for path in Path("activations").iterdir()} == {
+        "one.photos-test.h5",
+        "one.photos-train.h5",
+        "two.photos-test.h5",
+    }
+    assert "of one against two, n = 12" in said("cka", "one", "two")[0]
+
+
+def test_the_part_that_is_used_is_said(inside: Path, said: Said) -> None:
+    out, hint = said("harvest", *MODEL, "--weights", "two.pt", "--split", "train[:10]")
+    assert "n = 10 of 60, train[0:10]" in out
+    assert "next: repsim cka two RUN|NETWORK|FILE --split 'train[0:10]'" in hint
+    assert "n = 60 of 60, all" in said("harvest", *MODEL, "--split", "all")[0]
+    rows = said("harvest", *MODEL, "--layers", "body.0", "--pooling", "positions")[0]
+    assert "n = 2,700 (12 of 60, test part)" in rows
+    for command in ("harvest", "cka"):
+        described = said(command, "--help")[0].partition("--split TEXT")[2].partition("--")[0]
+        assert "all as well" in " ".join(described.split())
+
+
+def test_parts_of_named_sets_and_arrays_know_the_whole(tmp_path: Path) -> None:
+    assert str(Part.of(load("digits", "test"))) == "360 of 1,797, test part"
+    images = np.zeros((6, 8, 8), np.uint8)
+    np.savez(tmp_path / "parts.npz", x_train=images, x_test=images[:2])
+    assert str(Part.of(load(tmp_path / "parts.npz", "test"))) == "2 of 8, test part"
+    np.savez(tmp_path / "whole.npz", images=images)
+    assert str(Part.of(load(tmp_path / "whole.npz", "all"))) == "6 of 6, all"
+
+
+# --- probes
+
+
+@pytest.mark.parametrize("name", ["one", "activations/one.photos-test.h5"])
+def test_probes_take_both_parts_of_a_network(inside: Path, said: Said, name: str) -> None:
+    out = said("probe", name, "--layers", "pool,fc")[0]
+    assert "n = 48 + 12" in out
+    (found,) = Path("results").glob("probe-*.json")
+    (about,) = json.loads(found.read_text())["provenance"].values()
+    assert [about[part]["split"] for part in ("train", "test")] == ["train", "test"]
+
+
+def test_a_file_without_its_training_part_is_refused(refused: Refused) -> None:
+    error = refused("probe", "activations/two.photos-test.h5")
+    assert "is of the part test, and no store of train by the same network is beside it" in error
+
+
+def test_imported_parts_are_probed_by_name(said: Said, refused: Refused) -> None:
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 40), ("test", 20)):
+        labels = np.arange(n) % 2
+        layer = np.eye(2)[labels] + 0.1 * rng.standard_normal((n, 2))
+        ids = np.array([f"{split}/{k}" for k in range(n)])
+        np.savez(f"{split}.npz", layer=layer, labels=labels, ids=ids)
+        out = said("import", f"{split}.npz", "--name", "mine", "--split", split)[0]
+        assert f"activations/mine.{split}.h5: 1 layers, n = {n}" in out
+    assert "n = 40 + 20" in said("probe", "mine")[0]
+    assert "--name" in refused("import", "test.npz")
+
+
+def test_one_store_for_both_parts_is_refused_with_the_way(refused: Refused) -> None:
+    np.savez("all.npz", layer=np.eye(8), labels=np.arange(8) % 2)
+    assert run_command("import", "all.npz", "-o", "activations/whole.h5") == 0
+    assert "import the training and the test part apart" in refused("probe", "whole")
