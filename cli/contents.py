@@ -274,14 +274,14 @@ def _within(folder: Path) -> Iterator[dict[str, str]]:
     for path in sorted([*folder.iterdir(), *folder.glob("[!.]*/*")]):
         name = str(path.relative_to(folder))
         if Run(path).exists:
-            yield {"name": name, "kind": "run", "about": _or_fault(_about_run, path)}
+            yield {"name": name, "kind": "run", "about": or_fault(about_run, path)}
         elif path.suffix in (".h5", ".hdf5"):
-            yield {"name": name, "kind": "store", "about": _or_fault(_about_store, path)}
+            yield {"name": name, "kind": "store", "about": or_fault(about_store, path)}
         elif path.suffix == ".json":
             yield from _if_result(path, name)
 
 
-def _or_fault(about: Callable[[Path], str], path: Path) -> str:
+def or_fault(about: Callable[[Path], str], path: Path) -> str:
     """Words on a run or a store; of a damaged one, its fault."""
     try:
         return about(path)
@@ -289,7 +289,7 @@ def _or_fault(about: Callable[[Path], str], path: Path) -> str:
         return str(error)
 
 
-def _about_run(path: Path) -> str:
+def about_run(path: Path) -> str:
     from repsim.training.run import Run
 
     run = Run(path)
@@ -299,7 +299,7 @@ def _about_run(path: Path) -> str:
     return f"{run.describe()['method']}{state}{held_out}"
 
 
-def _about_store(path: Path) -> str:
+def about_store(path: Path) -> str:
     from repsim.activations import ActivationStore
 
     with ActivationStore(path) as store:

@@ -94,4 +94,6 @@ def _of_run(name: str, runs: Path, style: str) -> tuple[Path, dict[str, Figure],
 
     run = find_run(name, runs)
     drawn = {"curves": figures.training_curves(run.metrics(), style=style)}
-    return Path("results") / f"training-{run.name}", drawn, {"run": run.name, **run.describe()}
+    made_of = {"checkpoint_sha256": run.digest()} if run.complete else {}
+    provenance = {"run": run.name, **made_of, **run.describe()}
+    return Path("results") / f"training-{run.name}", drawn, provenance

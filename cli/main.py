@@ -29,6 +29,8 @@ COMMANDS = {
     "reproduce": "Reproduce the figures, tables and claims of a paper.",
     "figure": "Draw the figures of a result, or the curves of a training.",
     "info": "Say what is in a run, a store or a result.",
+    "ls": "List runs, networks, results and figures.",
+    "rm": "Remove one of them, with what hangs on it.",
     "import": "Make a store of activations from elsewhere.",
     "export": "Write the layers of a store as NumPy files.",
     "data": "List and fetch image sets.",

@@ -82,7 +82,7 @@ def identification_table(
         "layer identification",
         records,
         units={"layers identified": "%"},
-        provenance={"a": a.name, "b": b.name},
+        provenance={"a": a.provenance(), "b": b.provenance(), "names": [a.name, b.name]},
     )
 
 
