@@ -17,11 +17,13 @@ from repsim.activations.capture.batches import (
     as_type,
     batch_size,
     head,
+    ids_of,
     inputs_of,
     pick,
     targets_of,
     to_device,
 )
+from repsim.activations.harvesting.features import layer_features
 from repsim.errors import RepsimWarning, UsageError
 
 X = torch.arange(12.0).reshape(4, 3)
@@ -273,3 +275,46 @@ def test_a_batch_without_examples_is_refused() -> None:
         batch_size(torch.tensor(3.0))
     assert batch_size({"scale": torch.tensor(3.0), "x": X}) == 4
     assert inputs_of((X, IDS)) is X
+
+
+TOKENS = torch.arange(12).reshape(4, 3)
+MARKS = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        (TOKENS, MARKS),
+        (TOKENS.int().numpy(), MARKS.numpy() > 0),
+        [TOKENS, MARKS, torch.zeros(4).long()],
+        (TOKENS, torch.zeros(4).long(), MARKS),
+        (TOKENS, TOKENS),
+        (TOKENS, MARKS, MARKS, torch.zeros(4).long()),
+        ({"input_ids": TOKENS}, MARKS),
+    ],
+    ids=["pair", "arrays", "triple", "third", "shifted", "four", "dictionary"],
+)
+def test_a_mask_is_no_label(batch: Any, tmp_path: Path) -> None:
+    """Labels (n, k) of tokens (n, k) would be a chance; a mask beside them is usual."""
+    network = nn.Sequential(nn.Embedding(12, 4))
+    match = r"give \{'input_ids': ..., 'attention_mask': ...\} in one dictionary, or labels by name"
+    with pytest.raises(UsageError, match=match) as error:
+        repsim.harvest(network, [batch], tmp_path / "a.h5", examples=4, pooling="avg")
+    assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match=match):
+        repsim.compare(network, network, [batch], pooling="avg")
+    with pytest.raises(UsageError, match=match):
+        layer_features(network, [batch], ["0"])
+
+
+def test_labels_of_several_classes_are_labels() -> None:
+    told = (TOKENS, {"label": MARKS})
+    assert targets_of(told)["label"].tolist() == MARKS.tolist()
+    for inputs in (X, TOKENS[:, :2], {"input_ids": TOKENS, "attention_mask": MARKS}):
+        assert targets_of((inputs, MARKS))["label"].tolist() == MARKS.tolist()
+    assert targets_of((TOKENS[:, :1], MARKS[:, :1]))["label"].shape == (4, 1)
+
+
+def test_ids_are_one_each() -> None:
+    with pytest.raises(UsageError, match=r"4 examples came with ids of shape \(4, 2\)"):
+        ids_of((X, torch.zeros(4).long(), MARKS[:, :2]))

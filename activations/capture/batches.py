@@ -84,6 +84,7 @@ def _check_one_input(batch: Sequence[Any]) -> None:
         )
     for each in others:
         _check_length(first, each)
+        _check_no_mask(first, each)
     if _are_examples(batch) or any(_is_further(first, each) for each in others):
         raise UsageError(
             f"a batch gave {len(batch)} arrays, the first {tuple(first.shape)}, as a loader of "
@@ -109,6 +110,43 @@ def _check_length(first: Any, other: Any) -> None:
         f"for each of {len(first)}, or --batch-axis {axis} (batch_axis={axis}) if that axis holds "
         "the examples"
     )
+
+
+def _check_no_mask(first: Any, other: Any) -> None:
+    """Raise ``UsageError`` for what may be a mask in the place of labels or ids.
+
+    Rows as long as those of whole numbers may be a mask of tokens, and are none of their labels
+    but by chance. Beside a dictionary with a mask they are no other mask.
+    """
+    if not isinstance(other, (Tensor, np.ndarray)) or other.ndim != 2 or other.shape[1] < 2:
+        return
+    found = next((k for k, v in _numbers(first) if v.shape == other.shape), None)
+    if found is None:
+        return
+    raise UsageError(
+        f"a batch gave whole numbers {tuple(other.shape)} and an array of the same shape behind "
+        "them, as a TensorDataset(input_ids, attention_mask) does; behind inputs come labels and "
+        f"ids: give {{{found!r}: ..., 'attention_mask': ...}} in one dictionary, or labels by "
+        "name, as in (inputs, {'label': labels})"
+    )
+
+
+def _numbers(first: Any) -> list[tuple[str, Tensor | np.ndarray]]:
+    """The inputs of whole numbers by name, if no mask is among them."""
+    entries = first if isinstance(first, Mapping) else {"input_ids": first}
+    if any("mask" in str(name) or str(name).endswith(("lengths", "lens")) for name in entries):
+        return []
+    return [
+        (str(name), value)
+        for name, value in entries.items()
+        if name not in ABOUT and _are_whole(value)
+    ]
+
+
+def _are_whole(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+    return isinstance(value, np.ndarray) and value.dtype.kind in "iu"
 
 
 def _are_examples(batch: Sequence[Any]) -> bool:
@@ -311,6 +349,11 @@ def ids_of(batch: Any) -> list[str] | None:
     given = _beside(batch, 2, _IDS)
     if given is None:
         return None
+    if isinstance(given, (Tensor, np.ndarray)) and given.ndim > 1:
+        raise UsageError(
+            f"a batch of {batch_size(batch)} examples came with ids of shape {tuple(given.shape)}; "
+            "expected one each: batches are (inputs, labels, ids)"
+        )
     ids = [each.decode() if isinstance(each, bytes) else str(each) for each in _listed(given)]
     if len(ids) != batch_size(batch):
         raise UsageError(f"a batch of {batch_size(batch)} examples came with {len(ids)} ids")
