@@ -24,17 +24,21 @@ def bar(description: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
+    console, remaining = Console(stderr=True), Remaining()
+    length = min(30, console.width // 5)
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.fields[share]}"),
-        TextColumn("{task.fields[left]}"),
+        BarColumn(bar_width=length),
+        # Never narrower than their texts: a description or a note gives way.
+        TextColumn("{task.fields[share]}", table_column=Column(min_width=7, no_wrap=True)),
+        TextColumn("{task.fields[left]}", table_column=Column(min_width=12, no_wrap=True)),
         TextColumn("[dim]{task.fields[note]}"),
     )
-    remaining = Remaining()
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(description, total=None, share="loading", left="", note="")
+    called = shorten(description, console.width - length - 23)
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(called, total=None, share="loading", left="", note="")
 
         def report(done: int, total: int, note: str = "") -> None:
             bars.update(
@@ -47,6 +51,14 @@ def bar(description: str) -> Iterator[Progress]:
             )
 
         yield report
+
+
+def shorten(text: str, width: int) -> str:
+    """The text, with its middle left out where it is longer than ``width``."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
 def _lines(description: str, every: float = 5.0) -> Progress:

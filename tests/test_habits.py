@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -188,6 +189,24 @@ def test_a_bar_says_that_something_is_loaded_until_there_is_progress(
     begun = capsys.readouterr().err
     assert "1 %" in begun
     assert "left" not in begun
+
+
+@pytest.mark.parametrize("width", [50, 60, 80])
+def test_a_narrow_bar_shortens_its_name_and_no_number(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    for name, value in (("TERM", "xterm"), ("COLUMNS", str(width)), ("FORCE_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(Remaining, "text", lambda *_: "1:23:45 left")
+    with reporting.bar("harvest vit-of-mine on photographs-224x224-test") as progress:
+        progress(49, 100, "loss 2.113")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert " 49 % " in shown
+    assert "harvest " in shown
+    assert "1:23:45 left" in shown
+    assert reporting.shorten("harvest one", 11) == "harvest one"
+    assert reporting.shorten("harvest one", 7) == "har…one"
 
 
 # Other libraries

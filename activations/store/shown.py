@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from repsim import html
+from repsim.html import box, share, table
 
 
 def layers_as_html(title: str, layers: Sequence[Mapping[str, Any]]) -> str:
@@ -23,8 +23,8 @@ def layers_as_html(title: str, layers: Sequence[Mapping[str, Any]]) -> str:
             "shape": " x ".join(map(str, each["shape"])),
             "dtype": each["dtype"],
             "MB": each["bytes"] / 1e6,
-            "": html.share(each["bytes"], largest),
+            "": share(each["bytes"], largest),
         }
         for each in layers
     ]
-    return html.box(title, html.table(rows))
+    return box(title, table(rows))

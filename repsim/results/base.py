@@ -17,10 +17,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from repsim import html
 from repsim._version import __version__
 from repsim.errors import RepsimError, StoreError, UsageError
 from repsim.files import csv_text, refuse_existing, write_atomic
+from repsim.html import box, picture, table
 from repsim.results.records import plain, read_fields
 from repsim.short import ShortRepr
 
@@ -63,7 +63,7 @@ class Result(ShortRepr):
         return f"{type(self).__name__}({self.headline()})"
 
     def _repr_html_(self) -> str:
-        return html.box(repr(self), self._picture(), html.table(self.preview()))
+        return box(repr(self), self._picture(), table(self.preview()))
 
     def preview(self) -> list[dict[str, Any]]:
         """The records that a notebook shows the first of."""
@@ -79,7 +79,7 @@ class Result(ShortRepr):
                 next(iter(drawn.values())).savefig(stream, format="png", dpi=120)
         except (ImportError, RepsimError, TypeError):  # no matplotlib, or a kind without figures
             return ""
-        return html.picture(stream.getvalue())
+        return picture(stream.getvalue())
 
     def rows(self) -> list[dict[str, Any]]:
         """The numbers as records, one a line of the CSV."""
