@@ -19,6 +19,7 @@ from repsim.activations.capture.differences import differing, rounding, strict
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import Layers, device_of
+from repsim.activations.capture.other_axis import check_examples_first
 from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
 from repsim.devices import default_memory
 from repsim.errors import CaptureError
@@ -143,13 +144,27 @@ def check_function(
 
     Raises:
         CaptureError: a layer is random, keeps a state between calls or depends on its batch, and
-            that is not allowed; or the network does not run twice.
+            that is not allowed; the network does not run twice; or some module takes another axis
+            for the one that holds the examples.
     """
-    if allowed.random and allowed.batch:
-        return
+    if not (allowed.random and allowed.batch):
+        _check_dependence(model, batch, layers, allowed, kept, axes or {}, batch_axis)
+    check_examples_first(model, batch, kept, batch_axis, grad=allowed.grad)
+
+
+def _check_dependence(
+    model: nn.Module,
+    batch: Any,
+    layers: Layers,
+    allowed: Allowed,
+    kept: Unchanged,
+    axes: Mapping[str, int],
+    batch_axis: BatchAxis,
+) -> None:
+    """Raise ``CaptureError`` for a layer that is random, keeps a state or depends on its batch."""
     with same_random_numbers(model), running(model, batch, grad=allowed.grad):
         try:
-            network = _Network(model, layers, allowed, kept, axes or {})
+            network = _Network(model, layers, allowed, kept, axes)
             shown = _shown(network, batch)
             found = _judged(network, shown, strict)
             if found is not None and not _certain(found):
