@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,8 +20,8 @@ from repsim.cli.options import (
 )
 from repsim.cli.reporting import bar, hinting, say, show_json
 from repsim.cli.settings import given, option_of
-from repsim.cli.tables import show_table
-from repsim.errors import RepsimError, UsageError, choices
+from repsim.cli.trainings import absent, finished_at, folders_given, report, stopped
+from repsim.errors import RepsimError, UsageError
 from repsim.progress import silent
 
 if TYPE_CHECKING:
@@ -218,7 +217,7 @@ def _train(
     if resume and overwrite:
         raise UsageError("--resume keeps a run and --overwrite replaces it; pass one of them")
     if resume and not run.exists:
-        raise UsageError(f"{_absent(run.name, runs)}; leave out --resume to begin one")
+        raise UsageError(f"{absent(run.name, runs)}; leave out --resume to begin one")
     config = _settings(method, given(options), config_file, preset, run if resume else None)
     if print_config and as_json:
         show_json(config.model_dump(mode="json"))
@@ -226,11 +225,15 @@ def _train(
     if print_config:
         click.echo(to_toml(config), nl=False)
         return
-    finished = _finished_at(run)
-    leads = is_leader()
+    finished = finished_at(run)
+    leads, where = is_leader(), folders_given(runs, data_dir)
+
+    def hint() -> str:
+        return stopped(run, method, config, finished, where)
+
     try:
         with (
-            hinting(lambda: _stopped(run, method, config, finished, _where(runs, data_dir))),
+            hinting(hint) if leads else nullcontext(),
             bar(f"train {run.name}") if leads else nullcontext(silent) as progress,
         ):
             train(
@@ -255,53 +258,7 @@ def _train(
     if finished is not None and resume:
         say(f"run {run.name!r} was finished already; nothing to do")
     report(run, as_json)
-    say(f"next: repsim harvest {run.name}{_where(runs, data_dir)}")
-
-
-def _where(runs: Path, data_dir: Path | None) -> str:
-    """The options of the folders, for commands that go on with a run."""
-    folders = {"--runs": None if runs == Path("runs") else runs, "--data-dir": data_dir}
-    return "".join(
-        f" {flag} {shlex.quote(str(path))}" for flag, path in folders.items() if path is not None
-    )
-
-
-def _absent(name: str, runs: Path) -> str:
-    """The words for a run that is not there, with the nearest of those that are."""
-    from repsim.training.run import find_runs
-
-    known = [run.name for run in find_runs(runs)]
-    return f"there is no run {name!r} in {runs} to resume; {choices(name, known)}"
-
-
-def _finished_at(run: Run) -> int | None:
-    """The time at which the checkpoint of a run was written; None while there is none."""
-    return run.checkpoint.stat().st_mtime_ns if run.complete else None
-
-
-def _stopped(run: Run, method: str, config: TrainConfig, before: int | None, where: str) -> str:
-    """The state that an interruption leaves, and the way on.
-
-    A run is named as one to resume only if it has the settings of this training: before these are
-    written, its folder is empty or holds the run that was to be replaced.
-
-    Args:
-        run: that was being trained.
-        method: of the training.
-        config: of the training.
-        before: time at which a run that was there was finished.
-        where: options of the folders.
-    """
-    from repsim.training.run_lock import is_begun
-
-    if not run.exists:
-        return "stopped before training began; nothing was kept, the same command begins again"
-    now = _finished_at(run)
-    if not is_begun(run, method, config) or (now is not None and now == before):
-        return f"stopped before training began; run {run.name!r} is as it was"
-    if now is not None:
-        return f"stopped when run {run.name!r} was finished already"
-    return f"stopped; continue with: repsim train {method} --name {run.name}{where} --resume"
+    say(f"next: repsim harvest {run.name}{where}")
 
 
 def _settings(
@@ -330,25 +287,3 @@ def _settings(
         values |= settings
         config = configure(method, values, source)
     return config
-
-
-def report(run: Run, as_json: bool) -> None:
-    """The end of a training: its losses and the scores on held-out images."""
-    state = run.load_state(run.checkpoint)
-    if as_json:
-        show_json(
-            {
-                "path": str(run.path),
-                "method": state["method"],
-                "epoch": state["epoch"],
-                "metrics": run.last_metrics(),
-                "held_out": state["held_out"],
-            }
-        )
-        return
-    rows: list[tuple[str, Any]] = [("method", state["method"]), ("epochs", str(state["epoch"]))]
-    rows += [
-        (f"{key}, last epoch", value) for key, value in run.last_metrics().items() if "." not in key
-    ]
-    rows += [(f"held-out {key}", value) for key, value in state["held_out"].items()]
-    show_table(f"{run.path}", ("", "value"), rows)
