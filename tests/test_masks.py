@@ -444,6 +444,23 @@ def test_lengths_are_masks(listed: bool, tmp_path: Path) -> None:
         (tmp_path / "a.h5").unlink()
 
 
+@pytest.mark.parametrize("masks", [{}, {"masks": "*=lengths"}])
+@pytest.mark.parametrize("lengths", [LENGTHS + 2, LENGTHS - 2])
+@pytest.mark.parametrize("pooling", ["avg", "last", "positions"])
+def test_lengths_beyond_the_positions_are_refused(
+    pooling: str, lengths: Tensor, masks: str | None, tmp_path: Path
+) -> None:
+    batch = {"x": X, "lengths": lengths}
+    match = (
+        rf"holds lengths from {lengths.min()} to {lengths.max()}, and layer 'layer' gives \(8, 6"
+    )
+    with pytest.raises(UsageError, match=match) as error:
+        repsim.harvest(Plain(), [batch], tmp_path / "a.h5", examples=N, pooling=pooling, **masks)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match=match):
+        repsim.compare(Plain(), Plain(), [batch], pooling=pooling, **masks)
+
+
 def test_layers_that_go_backwards_have_no_mask(tmp_path: Path) -> None:
     class Backwards(nn.Module):
         def __init__(self) -> None:

@@ -114,6 +114,23 @@ def test_a_text_of_padding_alone_has_no_average(tmp_path: Path) -> None:
         harvest(language_model("gpt2"), loader, tmp_path / "a.h5", "avg", layers="embed")
 
 
+def test_a_text_of_padding_alone_has_no_rows(tmp_path: Path) -> None:
+    loader, network = batches("right"), language_model("gpt2")
+    loader[1]["attention_mask"][1] = 0
+    with pytest.raises(ShapeError, match="example 1 of batch 2 has no token that counts") as error:
+        harvest(network, loader, tmp_path / "a.h5", "positions", layers="embed")
+    assert "\n" not in str(error.value)
+    with pytest.raises(ShapeError, match="example 1 of the first batch has no token"):
+        repsim.compare(
+            network,
+            network,
+            loader[1:],
+            layers_a="embed",
+            layers_b="embed",
+            pooling="positions",
+        )
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("kind", FAMILIES)

@@ -232,7 +232,7 @@ class LayerMasks:
                 f"{self._at.name} has no mask {mask.name!r} for layer {layer!r}; it has "
                 f"{', '.join(map(str, dictionary_of(self.batch))) or 'no names'}"
             )
-        kept = self._fitted(mask, layer, values, (1, 2))
+        kept = self._fitted(mask, layer, values, (1,) if mask.kind == "lengths" else (1, 2))
         if kept is None:
             raise _unfit(mask, value, layer, values, misread=mask.is_misread(self.batch))
         return kept
@@ -269,9 +269,12 @@ class LayerMasks:
     def _fitting(self, mask: Mask, layer: str, values: Tensor, axes: Sequence[int]) -> Tensor:
         """``_fitted``, or a refusal."""
         kept = self._fitted(mask, layer, values, axes)
-        if kept is None:
-            raise self._refusal(layer, values, [mask])
-        return kept
+        if kept is not None:
+            return kept
+        value = mask.value(self.batch)
+        if mask.kind == "lengths" and value is not None:
+            raise _beyond(mask, value, layer, values)
+        raise self._refusal(layer, values, [mask])
 
     def _fitted(self, mask: Mask, layer: str, values: Tensor, axes: Sequence[int]) -> Tensor | None:
         """The tokens of a mask along one of the axes of a layer, by a rule of the network else."""
@@ -306,6 +309,8 @@ class LayerMasks:
 def _unfit(mask: Mask, value: Tensor, layer: str, values: Tensor, *, misread: bool) -> UsageError:
     """The refusal of a mask that was told for a layer, and is none of its positions."""
     all_of_it = f"or '{layer}={NONE}' to take all"
+    if mask.kind == "lengths":
+        return _beyond(mask, value, layer, values)
     if misread:
         low, high = value.min().item(), value.max().item()
         below = f"say {mask.name}:negative where numbers below 0 mark padding, " if low < 0 else ""
@@ -317,6 +322,16 @@ def _unfit(mask: Mask, value: Tensor, layer: str, values: Tensor, *, misread: bo
         f"mask {mask.name!r} is {tuple(value.shape)}, and layer {layer!r} gives "
         f"{tuple(values.shape)}; expected a mark for each of its positions: give such a mask in "
         f"the batch, {all_of_it}"
+    )
+
+
+def _beyond(mask: Mask, value: Tensor, layer: str, values: Tensor) -> UsageError:
+    """The refusal of lengths that a layer does not have."""
+    low, high = int(value.min()), int(value.max())
+    return UsageError(
+        f"mask {mask.name!r} holds lengths from {low} to {high}, and layer {layer!r} gives "
+        f"{tuple(values.shape)}; expected from 0 to its positions: give the lengths of this layer "
+        f"or a mask of its positions in the batch, or '{layer}={NONE}' to take all"
     )
 
 

@@ -101,7 +101,10 @@ class Mask:
         if value is None or not self.is_known:
             return None
         if self.kind == "lengths":
-            return torch.arange(length, device=value.device) < value.unsqueeze(1)
+            within = bool(((value >= 0) & (value <= length)).all())
+            return (
+                torch.arange(length, device=value.device) < value.unsqueeze(1) if within else None
+            )
         kept = self._kept(value)
         return kept if kept is not None and kept.shape == (len(value), length) else None
 

@@ -34,6 +34,7 @@ class TokenRows:
 
         Raises:
             UsageError: the batch, whose place errors name, has no such mask.
+            ShapeError: an example has no token, and so no row.
         """
         named = [each.cpu() for each in named_masks(batch, self.masks, at).values()]
         padding = self.padding
@@ -41,6 +42,7 @@ class TokenRows:
         kept = real.clone()
         for each in named:
             kept &= each
+        _check_some(kept, at)
         number = real.cumsum(1) - 1
         return [row[chosen].tolist() for row, chosen in zip(number, kept, strict=True)]
 
@@ -57,6 +59,17 @@ class TokenRows:
             )
         found = (self.numbers(batch, At(k)) for k, batch in enumerate(loader, start=1))
         return sum(len(row) for rows in found for row in rows)
+
+
+def _check_some(kept: Tensor, at: At) -> None:
+    """Raise ``ShapeError`` for an example without rows: it would be left out unseen."""
+    some = kept.any(1)
+    if bool(some.all()):
+        return
+    raise ShapeError(
+        f"example {int(some.int().argmin())} of {at.name} has no token that counts, and so no row; "
+        "leave such examples out"
+    )
 
 
 def _tokens(mask: Mask, batch: Any, at: At) -> Tensor:
