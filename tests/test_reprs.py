@@ -13,6 +13,7 @@ from sample_results import curve, report, similarity
 
 import repsim
 from repsim import html
+from repsim.activations import plan_harvest
 from repsim.figures.panels.heatmap import Heatmap
 from repsim.results import FigureData, Result, Table
 from repsim.results.base import KINDS
@@ -88,6 +89,12 @@ def test_records_and_probes_are_short(rng: np.random.Generator) -> None:
     probe = repsim.probe(x[:60], y[:60], test_features=x[60:], test_labels=y[60:])
     assert len(repr(probe)) < 800
     assert "predictions=<20 int64>" in repr(probe)
+
+
+def test_a_plan_is_short() -> None:
+    network = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(12)))
+    plan = plan_harvest(network, [torch.randn(10, 8)], examples=10)
+    assert repr(plan).startswith("HarvestPlan(layers=<12 keys>, n=10, rows_each=1, ")
 
 
 def test_a_notebook_shows_a_table_and_a_figure(rng: np.random.Generator) -> None:

@@ -21,13 +21,14 @@ from repsim.activations.harvesting.token_rows import TokenRows
 from repsim.activations.store.compression import COMPRESSIONS
 from repsim.activations.store.format import LayerSpec
 from repsim.errors import ShapeError, UsageError, choices
+from repsim.short import ShortRepr
 
 #: Number types that a store can be asked to hold.
 DTYPES = {each: getattr(torch, each) for each in ("float32", "float16", "bfloat16")}
 
 
 @dataclass(frozen=True)
-class HarvestPlan:
+class HarvestPlan(ShortRepr):
     """The layers and rows of a store before it is written.
 
     Attributes:
