@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,7 @@ from repsim.figures.papers.engine.estimates import Cost, Estimator, estimate
 from repsim.figures.papers.engine.failures import reason_of
 from repsim.figures.papers.engine.found import Found
 from repsim.figures.papers.engine.log import Log
+from repsim.figures.papers.engine.markdown import table_of
 from repsim.figures.papers.engine.page import write_page
 from repsim.figures.papers.engine.production import Free, Schedule, make_missing
 from repsim.figures.papers.engine.report import collect, publish
@@ -448,3 +450,15 @@ def test_lines_of_pairs_have_bands_over_networks() -> None:
     )
     width = np.subtract(line.high, line.low) / np.subtract(over_pairs.high, over_pairs.low)
     assert width == pytest.approx(np.full(4, 2.0))
+
+
+def test_a_value_and_its_interval_are_one_cell_of_a_page() -> None:
+    rows = [
+        {"removed": 0, "accuracy": 96.021, "accuracy_low": 95.44, "accuracy_high": 96.6},
+        {"removed": 1, "accuracy": 95.9, "accuracy_low": math.nan, "accuracy_high": math.nan},
+        {"removed": 2, "accuracy": None, "accuracy_low": None, "accuracy_high": None},
+    ]
+    lines = table_of(rows).splitlines()
+    assert lines[0] == "| removed | accuracy |"
+    assert lines[2:] == ["| 0 | 96.02 (95.44 to 96.6) |", "| 1 | 95.9 |", "| 2 |  |"]
+    assert table_of([{"classes_low": 3}]).splitlines()[0] == "| classes, low |"

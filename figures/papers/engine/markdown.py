@@ -9,7 +9,8 @@ from repsim.figures.papers.engine.findings import Finding
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Records with the same keys as a table."""
+    """Records with the same keys as a table; a value and the ends of its interval are one cell."""
+    rows = [_with_intervals(row) for row in rows]
     columns = list(rows[0]) if rows else []
     lines = [
         columns,
@@ -19,8 +20,21 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def _with_intervals(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A record in which ``x``, ``x_low`` and ``x_high`` are one text, ``x (low to high)``."""
+    ends = {f"{name}_{end}" for name in row for end in ("low", "high")}
+    shown = {}
+    for name in (name for name in row if name not in ends):
+        low, high = (cell(row.get(f"{name}_{end}", "")) for end in ("low", "high"))
+        value = cell(row[name])
+        shown[name.replace("_", ", ")] = f"{value} ({low} to {high})" if low and high else value
+    return shown
+
+
 def cell(value: Any) -> str:
     """A value as a cell of a table."""
+    if value is None:
+        return ""
     if isinstance(value, float):
         return "" if value != value else f"{value:.4g}"
     return str(value).replace("|", "\\|").replace("\n", " ")
