@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 import repsim
+from repsim.activations import compare_classes, invariance
 from repsim.activations.harvesting.features import layer_features
-from repsim.errors import CaptureError, RepsimWarning
+from repsim.activations.harvesting.loaders import ShuffledLoader
+from repsim.data import load
+from repsim.errors import CaptureError, RepsimWarning, UsageError
 
 #: Four batches of eight sequences, (length, n, features).
 BATCHES = list(torch.randn(4, 5, 8, 6, generator=torch.Generator().manual_seed(0)))
@@ -126,3 +129,42 @@ def test_layers_that_are_not_of_examples_are_no_evidence(
         store = repsim.harvest(make().eval(), [batch], tmp_path / "a.h5", examples=8)
     with store:
         assert list(store.layers) == ["each", "head"]
+
+
+DIGITS = load("digits", "test[:32]", image_size=8)
+
+
+class Rows(nn.Module):
+    """Images as sequences of their rows, along the first axis or behind the images."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[:, 0].movedim(0, self.axis)
+
+
+#: With as many images at a time as they have rows.
+SHOWN: dict[str, Callable[..., Any]] = {
+    "invariance": lambda net, rows, **said: invariance(net, DIGITS, rows, batch_size=8, **said),
+    "compare_classes": lambda net, rows, **said: compare_classes(
+        net, DIGITS, rows, batch_size=8, **said
+    ),
+    "compare": lambda net, rows, **said: repsim.compare(
+        net, net, ShuffledLoader(DIGITS, rows, 8), **said
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_as_many_images_as_rows_are_told_apart(name: str) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(8, 5)).eval()
+    for axis in (0, 1):
+        with pytest.raises(UsageError, match=f"lie along axis {axis} of the inputs.*axis {axis}"):
+            SHOWN[name](network, Rows(axis), batch_axis=1 - axis)
+    with pytest.raises(UsageError, match="lie along axis 1.*say --batch-axis 1 .batch_axis=1."):
+        SHOWN[name](network, Rows(1))
+    want = SHOWN[name](network, Rows(0)).unbiased
+    np.testing.assert_allclose(SHOWN[name](network, Rows(1), batch_axis=1).unbiased, want)

@@ -19,7 +19,7 @@ from torch.nn.functional import one_hot
 from repsim.activations.analyses import base
 from repsim.activations.analyses.augmentation import AUGMENTATIONS, run_shown
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
-from repsim.activations.analyses.minibatch import NetworkSide, about, stream
+from repsim.activations.analyses.minibatch import NetworkSide, about, placed, stream
 from repsim.activations.analyses.tables import map_column, map_notes
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis, BatchAxisLike
 from repsim.activations.capture.faults import At
@@ -117,7 +117,7 @@ def compare_classes(
     shown = Arranged(moved(loader, target), (model,), chosen, grad=allow_grad)
     side = NetworkSide(model, layers, target, name, allowed, shown)
     classes = ClassesSide(len(images.classes), target)
-    pairs = zip(shown, loader.classes(), strict=True)
+    pairs = zip(placed(shown, loader), loader.classes(), strict=True)
     names = [side.name, CLASSES]
     result = stream((side, classes), pairs, len(loader), names, kernel, progress)
     return about(result, "classes", seed=seed)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from repsim.activations.analyses import base
 from repsim.activations.analyses.augmentation import AUGMENTATIONS, run_shown
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
-from repsim.activations.analyses.minibatch import NetworkSide, about, stream
+from repsim.activations.analyses.minibatch import NetworkSide, about, placed, stream
 from repsim.activations.analyses.tables import map_column, map_notes
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis, BatchAxisLike
 from repsim.activations.capture.functions import Allowed
@@ -116,7 +116,7 @@ def invariance(
     ]
     side = NetworkSide(model, layers, target, name, allowed, copies[0])
     names = [side.name, f"{side.name} (other copy)"]
-    pairs = zip(*copies, strict=True)
+    pairs = zip(placed(copies[0], loaders[0]), copies[1], strict=True)
     result = stream((side, side), pairs, len(loaders[0]), names, kernel, progress)
     return about(result, "views", seed=seed)
 

@@ -7,6 +7,7 @@ from collections.abc import (
     Collection,
     Hashable,
     Iterable,
+    Iterator,
     Mapping,
     Sequence,
 )
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import unnamed, warn_of_new, warn_of_unused
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis
-from repsim.activations.capture.batches import ids_of, without
+from repsim.activations.capture.batches import first_of, ids_of, without
 from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, At, running
 from repsim.activations.capture.functions import Allowed, check_function
@@ -30,10 +31,11 @@ from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.reducing import Reducer, reduced_shape
-from repsim.activations.capture.tracing import addresses_of, trace_rows
+from repsim.activations.capture.tracing import addresses_of, calls_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
+from repsim.activations.harvesting.loaders import ShuffledLoader
 from repsim.activations.harvesting.token_rows import TokenRows, token_rows
-from repsim.errors import DegenerateError
+from repsim.errors import DegenerateError, UsageError
 from repsim.measures import MinibatchCKA
 from repsim.measures.kernels import KernelLike
 from repsim.networks.weights import network_digest
@@ -92,6 +94,7 @@ class NetworkSide:
         self._chosen = layers
         self._allowed = allowed
         self._layers: dict[str, str] = {}
+        self._calls: dict[str, int] = {}
         self._axes: dict[str, LayerAxes] = {}
         self._arranged = arranged
         self._pooling, self._masks = pooling or PoolingRules(), masks or MaskRules()
@@ -135,7 +138,7 @@ class NetworkSide:
             with self._axis.fed(self._model), Unchanged(self._model) as kept:
                 with kept.watching():
                     found = trace_rows(self._model, shown, self._chosen, self._axis, grad=grad)
-                self._layers = addresses_of(found)
+                self._layers, self._calls = addresses_of(found), calls_of(found)
                 self._axes = {name: each.axes for name, each in found.items()}
                 first = next(iter(found))
                 self._rows_each = reduced_shape(first, found[first], self._pooling)[1]
@@ -182,11 +185,37 @@ class NetworkSide:
 
         with (
             self._axis.fed(self._model),
-            Capture(self._model, self._layers, reduce=first, grad=grad) as capture,
+            Capture(
+                self._model, self._layers, reduce=first, grad=grad, calls=self._calls
+            ) as capture,
         ):
             with running(self._model, shown, at, grad=grad):
                 capture.run(shown, whole=self._allowed.any)
             return capture.take(self._layers)
+
+
+def placed(arranged: Arranged, loader: Any) -> Iterator[Any]:
+    """Batches with the examples first, of which the first is checked if others are as many.
+
+    Raises:
+        UsageError: a loader of augmented images has them along another axis.
+    """
+    for k, batch in enumerate(arranged):
+        if k == 0 and isinstance(loader, ShuffledLoader):
+            _check_place(loader, batch, arranged.axis)
+        yield batch
+
+
+def _check_place(loader: ShuffledLoader, batch: Any, batch_axis: BatchAxis) -> None:
+    inputs, said = first_of(batch), batch_axis.of_input("")
+    if not isinstance(inputs, Tensor) or len(inputs) not in inputs.shape[1:]:
+        return
+    axis = loader.axis
+    if axis not in (None, said):
+        raise UsageError(
+            f"augmented images lie along axis {axis} of the inputs, not along axis {said}, though "
+            f"both are {len(inputs)} long; say {BatchAxis(axis).option}"
+        )
 
 
 def stream(

@@ -29,6 +29,7 @@ from repsim.activations.harvesting.provenance import data_provenance, extractor_
 from repsim.configuration import setting
 from repsim.devices import find_device
 from repsim.errors import UsageError
+from repsim.layers import select_layers
 from repsim.probes.signal import Signal, measured_signal
 from repsim.probes.splits import check_apart
 from repsim.progress import Progress, notebook_bar
@@ -136,8 +137,13 @@ def _shown(
         for side, each in shown.items()
     ]
     rows = {layer: torch.cat([part[layer] for part in found]) for layer in found[0]}
-    before = torch.cat([rows[layer] for layer in given], 1) if given else None
-    return _Shown(torch.cat([rows[layer] for layer in layers], 1), before, labels)
+    before = _beside(rows, given) if given else None
+    return _Shown(_beside(rows, layers), before, labels)
+
+
+def _beside(rows: Mapping[str, Tensor], layers: Sequence[str]) -> Tensor:
+    """The rows of some layers beside each other."""
+    return torch.cat([rows[layer] for layer in select_layers(rows, layers)], 1)
 
 
 def _names(layers: str) -> list[str]:

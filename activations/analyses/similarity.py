@@ -25,7 +25,7 @@ from repsim.activations.analyses.augmentation import (
     find_augmentation,
 )
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
-from repsim.activations.analyses.minibatch import NetworkSide, stream
+from repsim.activations.analyses.minibatch import NetworkSide, placed, stream
 from repsim.activations.analyses.tables import certainty, map_notes, map_title
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis, BatchAxisLike
 from repsim.activations.capture.functions import Allowed
@@ -189,7 +189,7 @@ def compare(
         for model, layers, name in ((model_a, layers_a, name_a), (model_b, layers_b, name_b))
     )
 
-    pairs = ((batch, batch) for batch in arranged)
+    pairs = ((batch, batch) for batch in placed(arranged, loader))
     total = batches_in(loader) or 0
     return stream((a, b), pairs, total, [a.name, b.name], kernel, progress)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any
@@ -19,6 +19,7 @@ from repsim.activations.capture.modules import (
     Layers,
     check_unscripted,
     choose,
+    makes_logits,
     modules_of,
     unembeddings,
 )
@@ -67,6 +68,7 @@ class Capture:
             it returns is kept in place of the activation. Only at its second call does a module
             prove to be called several times: the first is ``relu`` to ``reduce``, unless ``relu#0``
             was chosen by that name.
+        calls: how often the modules of some layers run, by the names of the layers; see ``take``.
 
     Raises:
         UsageError: an address that the network does not have, a pattern that matches nothing.
@@ -80,6 +82,7 @@ class Capture:
         *,
         reduce: Callable[[str, Tensor], Any] | None = None,
         grad: bool = False,
+        calls: Mapping[str, int] | None = None,
     ) -> None:
         check_unscripted(model)
         self.model = model
@@ -88,6 +91,11 @@ class Capture:
         self._asked = {choice.address._replace(path=None) for choice in self.choices}
         self._reduce = reduce
         self._grad = grad
+        self._expected_calls = calls or {}
+        # Only these are known to make logits at the end, which nothing should wait for.
+        self._ends_early = makes_logits(model) and all(
+            n == 1 for n in self._expected_calls.values()
+        )
         self._exit = ExitStack()
         self._warned = False
         self._whole = True
@@ -128,8 +136,9 @@ class Capture:
 
         Args:
             batch: where the network lies.
-            whole: run all of the network. Otherwise its forward ends when all layers were taken: at
-                once if they have names, else before a language model makes logits.
+            whole: run all of the network. Otherwise the forward of a language model ends when all
+                layers were taken: at once if they have names and run once, else before it makes
+                logits.
         """
         self._whole = whole
         try:
@@ -148,7 +157,8 @@ class Capture:
 
         Raises:
             CaptureError: nothing was captured, a layer that was named was not called or gave no
-                floating-point tensor, or the addresses are not the expected ones.
+                floating-point tensor, the addresses are not the expected ones, or a module ran more
+                or less often than expected.
 
         Warns:
             RepsimWarning: once, of layers that matched a pattern and gave nothing.
@@ -161,6 +171,7 @@ class Capture:
         if idle and not self._warned:
             self._warned = True
             warnings.warn(f"left out: {self._reasons(idle)}", RepsimWarning, stacklevel=2)
+        self._check_calls(self.choices, ended=True)
         taken = {self._final(key): value for key, value in self._taken.items()}
         self._forget()
         if expected is not None and (other := set(expected) ^ set(taken)):
@@ -173,6 +184,23 @@ class Capture:
     def given(self, choice: Choice) -> list[str]:
         """The addresses recorded, since the last ``take``, for one of ``choices``."""
         return [self._final(key) for key in self._given[choice]]
+
+    def calls(self, choice: Choice) -> int:
+        """The number of times that the module of one of ``choices`` ran since the last ``take``."""
+        return self._calls[_site(choice.address)]
+
+    def _check_calls(self, choices: Iterable[Choice], *, ended: bool) -> None:
+        """Raise ``CaptureError`` for a module that ran too often, or at the end, not enough."""
+        for choice in choices:
+            before = self._expected_calls.get(choice.name or str(choice.address))
+            now = self.calls(choice)
+            if before and (now > before or (ended and now < before)):
+                each = str(choice.address._replace(call="0", path=None))
+                raise CaptureError(
+                    "the network does not run the same layers for every batch: "
+                    f"{choice.address.module!r} ran {_times(before)} at first, now {_times(now)}; "
+                    f"choose calls that each batch has, such as {each!r}, or other layers"
+                )
 
     def forwarded(self, modules: Collection[nn.Module]) -> None:
         """Note modules that were run by ``.forward()``, for the reasons why they gave nothing."""
@@ -227,6 +255,7 @@ class Capture:
         """Keep what is chosen of the tensors of one call."""
         call = str(self._calls[site])
         self._calls[site] += 1
+        self._check_calls(choices, ended=False)  # before its values are taken under no known name
         paths = ", ".join(path for path in tensors if path)
         self._seen[site] = f"{seen} with {paths}" if paths else seen
         self._paths[site] = list(tensors)
@@ -237,7 +266,7 @@ class Capture:
                     self._given[choice][key] = None
                     if key not in self._taken:
                         self._taken[key] = self._keep(key, tensors[path])
-        if all(choice.name for choice in self.choices):
+        if self._ends_early and all(choice.name for choice in self.choices):
             self._stop_if_taken()
 
     def _stop_if_taken(self, *unused: object) -> None:
@@ -280,15 +309,30 @@ class Capture:
         if not calls:
             return "was not called by the network's forward"
         if call is not None and not any(path_fits(call, str(k)) for k in range(calls)):
-            return f"was not called: the forward calls it {calls} time{'s' * (calls > 1)}"
+            return f"was not called: the forward calls it {_times(calls)}"
         if (whole := _tensor_above(choice.address, self._paths[site])) is not None:
             return f"gave no such part: it {self._seen[site]}, so {_called(whole)}"
-        return f"gave no floating-point tensor{' there' if path else ''}: it {self._seen[site]}"
+        formless = self._seen[site].startswith(("returns a nested", "returns a sparse"))
+        wanted = "dense" if formless else "floating-point"
+        return f"gave no {wanted} tensor{' there' if path else ''}: it {self._seen[site]}"
 
 
 def _kind(output: Any) -> str:
     """The type of a module's output, in words."""
-    return f"tensor of {output.dtype}" if isinstance(output, Tensor) else type(output).__name__
+    if not isinstance(output, Tensor):
+        return type(output).__name__
+    return " ".join(filter(None, (_form(output), f"tensor of {output.dtype}")))
+
+
+def _form(output: Tensor) -> str:
+    """The form of a tensor that has no rows; empty for a dense one."""
+    if output.is_nested:
+        return "nested"
+    return "sparse" if output.layout != torch.strided else ""
+
+
+def _times(n: int) -> str:
+    return f"{n} time{'s' * (n != 1)}"
 
 
 def _tensor_above(part: Address, paths: Collection[str]) -> Address | None:

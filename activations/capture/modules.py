@@ -100,6 +100,12 @@ def unembeddings(model: nn.Module) -> list[nn.Module]:
     return [module for module in others if _weight_shape(module) in shapes]
 
 
+def makes_logits(model: nn.Module) -> bool:
+    """True for a language model: one that has such a module, or is of transformers."""
+    library = type(model).__module__.partition(".")[0]
+    return library == "transformers" or bool(unembeddings(model))
+
+
 def _weight_shape(module: nn.Module) -> torch.Size | None:
     weight = dict(module.named_parameters(recurse=False)).get("weight")
     return None if weight is None or is_lazy(weight) else weight.shape

@@ -36,12 +36,14 @@ class Traced(NamedTuple):
         shape: with the batch's examples, usually first.
         dtype: a floating-point type.
         address: of a layer that is called by a short name; otherwise empty.
+        calls: of the module; None where one of its calls was asked for.
     """
 
     module: str
     shape: tuple[int, ...]
     dtype: torch.dtype
     address: str = ""
+    calls: int | None = None
 
 
 class TracedRows(NamedTuple):
@@ -52,6 +54,7 @@ class TracedRows(NamedTuple):
         shape: as the layer gives it.
         dtype: a floating-point type.
         address: of a layer that is called by a short name; otherwise empty.
+        calls: of the module; None where one of its calls was asked for.
         axes: of its output.
     """
 
@@ -59,6 +62,7 @@ class TracedRows(NamedTuple):
     shape: tuple[int, ...]
     dtype: torch.dtype
     address: str
+    calls: int | None
     axes: LayerAxes
 
 
@@ -87,6 +91,11 @@ def trace(
 def addresses_of(traced: Mapping[str, Traced] | Mapping[str, TracedRows]) -> dict[str, str]:
     """The addresses of layers by their names, as ``Capture`` takes them."""
     return {name: each.address or name for name, each in traced.items()}
+
+
+def calls_of(traced: Mapping[str, TracedRows]) -> dict[str, int]:
+    """The calls of the modules that were chosen with all their calls, as ``Capture`` takes them."""
+    return {name: each.calls for name, each in traced.items() if each.calls is not None}
 
 
 def trace_rows(
@@ -234,13 +243,19 @@ def _look(
                 run(model, batch)
             capture.forwarded(forwarded)
             groups = [(choice, capture.given(choice)) for choice in capture.choices]
+            calls = {
+                name: capture.calls(choice)
+                for choice, names in groups
+                if choice.address.call is None
+                for name in names
+            }
             taken = capture.take()
     named = {choice.name: str(choice.address) for choice in capture.choices if choice.name}
     traced = {}
     for name, (shape, dtype, _) in taken.items():
         address = named.get(name, "")
         module = capture.modules[Address.parse(address or name, capture.modules).module]
-        traced[name] = Traced(type(module).__name__, shape, dtype, address)
+        traced[name] = Traced(type(module).__name__, shape, dtype, address, calls.get(name))
     return traced, groups, {name: looked for name, (*_, looked) in taken.items()}
 
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 def layer_features(
     network: nn.Module,
     images: Any,
-    layers: Sequence[str],
+    layers: str | Sequence[str],
     *,
     device: torch.device | str | None = None,
     allow_random: bool = False,
@@ -36,12 +36,14 @@ def layer_features(
     batch_axis: BatchAxisLike | None = None,
     progress: Progress = silent,
 ) -> dict[str, Tensor]:
-    """The values of layers for each image, flattened: (n, p) float32 on the CPU, by address.
+    """The values of layers for each image, flattened: (n, p) float32 on the CPU.
+
+    By address: a module that runs several times, or returns several tensors, has several.
 
     Args:
         network: runs in evaluation mode, without gradients.
         images: a loader, such as an ``ImageLoader``, or the images (n, c, h, w) themselves.
-        layers: addresses.
+        layers: addresses or patterns, as for ``repsim.harvest``.
         device: where to run; by default where the network lies.
         allow_random: take a network that is random; otherwise it is refused.
         allow_batch: take a network whose layers depend on the batch of an image, or on batches
@@ -64,7 +66,7 @@ def layer_features(
         device=device,
         progress=progress,
     )
-    return {layer: torch.cat([block[layer] for block in found]) for layer in layers}
+    return {layer: torch.cat([block[layer] for block in found]) for layer in found[0]}
 
 
 def _flattened(layers: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
@@ -74,7 +76,7 @@ def _flattened(layers: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
 def by_batch(
     network: nn.Module,
     images: Any,
-    layers: Sequence[str],
+    layers: str | Sequence[str],
     take: Callable[[dict[str, Tensor], int], T],
     *,
     allowed: Allowed = _NOTHING,
@@ -89,7 +91,7 @@ def by_batch(
     Args:
         network: runs in evaluation mode, without gradients unless these are allowed.
         images: a loader of them, or the images themselves.
-        layers: addresses.
+        layers: addresses or patterns, as for ``repsim.harvest``.
         take: gives the features of a batch from its layers, by address and with the images first,
             and the number of images.
         allowed: as for ``Passes``, and so on.

@@ -350,11 +350,13 @@ def _write(
 
     Unless something is allowed, only as far as the layers need it.
     """
-    at, written, grad = FIRST_BATCH, 0, allowed.grad
+    at, written, grad, plan = FIRST_BATCH, 0, allowed.grad, rows.plan
     names: set[str] = set()
     with (
         Stream(writer, rows.waiting_bytes, device) as stream,
-        Capture(model, rows.plan.addresses, reduce=rows.into(stream), grad=grad) as capture,
+        Capture(
+            model, plan.addresses, reduce=rows.into(stream), grad=grad, calls=plan.calls
+        ) as capture,
     ):
         for batch in batches:
             if not batch_size(batch):
@@ -377,7 +379,7 @@ def _write(
                 shown = rows.shown(to_device(batch, device), at)
                 with running(model, shown, at, grad=grad):
                     capture.run(shown, whole=allowed.any)
-                capture.take(rows.plan.layers)
+                capture.take(plan.layers)
                 stream.commit(examples)
             at, written = at.after(batch), until
             progress(at.begin, n, "")

@@ -174,6 +174,20 @@ class ShuffledLoader:
         return (labels[torch.from_numpy(rows)] for rows in self._batches())
 
     @property
+    def axis(self) -> int | None:
+        """The axis that holds the images in what ``augment`` gives; None where that is unknown.
+
+        Looked for with a number of images that no other axis has.
+        """
+        for k in range(2, min(len(self.dataset), 12) + 1):
+            given = self._images(0, torch.from_numpy(self.order[:k]))
+            if not isinstance(given, Tensor):
+                return None
+            if list(given.shape).count(k) == 1:
+                return list(given.shape).index(k)
+        return None
+
+    @property
     def order(self) -> np.ndarray:
         """The place in the set of each image that is given, int64 (n,)."""
         return np.random.default_rng(self.seed).permutation(len(self.dataset))

@@ -19,8 +19,8 @@ from repsim.activations.capture.batches import batch_size, to_device
 from repsim.activations.capture.faults import FIRST_BATCH, At, running
 from repsim.activations.capture.functions import Allowed, check_function
 from repsim.activations.capture.hooks import Capture
-from repsim.activations.capture.modules import modules_of
-from repsim.activations.capture.tracing import trace_rows
+from repsim.activations.capture.modules import Layers, modules_of
+from repsim.activations.capture.tracing import addresses_of, calls_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.loaders import TensorLoader, examples_in, moved
 from repsim.layers import Address
@@ -43,7 +43,7 @@ class Passes:
     Args:
         network: not wrapped, where it is to run. The caller leaves it as it was.
         images: a loader that gives the same batches each time; or the images themselves.
-        layers: addresses.
+        layers: addresses or patterns.
         device: of the network.
         allowed: dependences of the layers that are no reason to refuse.
         batch_axis: axis of the examples, as for ``repsim.harvest``.
@@ -58,7 +58,7 @@ class Passes:
         self,
         network: nn.Module,
         images: Any,
-        layers: Sequence[str],
+        layers: str | Sequence[str],
         device: torch.device,
         *,
         allowed: Allowed = _NOTHING,
@@ -68,7 +68,9 @@ class Passes:
         every: bool = True,
         names: set[str] | None = None,
     ) -> None:
-        self._network, self._layers, self._device = network, layers, device
+        self._network, self._device = network, device
+        self._layers: Layers = layers
+        self._calls: dict[str, int] = {}
         self._allowed, self._change, self._every = allowed, change, every
         self._chosen = None if batch_axis is None else BatchAxis(batch_axis)
         self.loader = self._batches_of(images, size) if isinstance(images, Tensor) else images
@@ -125,8 +127,10 @@ class Passes:
             kept.restore()
             axis.check(found)
             axes = {name: each.axes.batch for name, each in found.items()}
-            check_function(network, batch, layers, self._allowed, kept, axes, axis)
-        return {**self._of_any_call(axes), **axes}
+            if self._every:
+                self._layers, self._calls = addresses_of(found), calls_of(found)
+            check_function(network, batch, addresses_of(found), self._allowed, kept, axes, axis)
+        return axes if self._every else {**self._of_any_call(axes), **axes}
 
     def _that_run(self, batch: Any) -> list[str]:
         """The layers that run on a batch."""
@@ -149,10 +153,11 @@ class Passes:
         def reduce(layer: str, values: Tensor) -> Any:
             return take(layer, values.movedim(self._axis_of(layer), 0), rows)
 
-        capture = Capture(self._network, self._layers, reduce=reduce, grad=self._allowed.grad)
-        with capture, running(self._network, batch, at, grad=self._allowed.grad):
+        grad, calls = self._allowed.grad, self._calls
+        capture = Capture(self._network, self._layers, reduce=reduce, grad=grad, calls=calls)
+        with capture, running(self._network, batch, at, grad=grad):
             run(self._network, batch)
-            return capture.take() if self._every else {}
+            return capture.take(self._axes) if self._every else {}
 
     def _axis_of(self, layer: str) -> int:
         """The axis of examples of a layer, or of another call of it."""

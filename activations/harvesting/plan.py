@@ -15,7 +15,7 @@ from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
 from repsim.activations.capture.batches import without
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.reducing import reduced_shape
-from repsim.activations.capture.tracing import addresses_of, trace_rows
+from repsim.activations.capture.tracing import addresses_of, calls_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.token_rows import TokenRows
 from repsim.activations.store.compression import COMPRESSIONS
@@ -38,6 +38,7 @@ class HarvestPlan(ShortRepr):
             positions do.
         addresses: of the layers in the network, by their names.
         axes: of what each layer gives.
+        calls: of the modules of layers, but those of which one call was chosen.
         tokens: those that become examples; None where every position does, or none.
         masks: entries of a batch that choose tokens, and are no arguments of the network.
     """
@@ -47,6 +48,7 @@ class HarvestPlan(ShortRepr):
     rows_each: int
     addresses: dict[str, str]
     axes: dict[str, LayerAxes]
+    calls: dict[str, int]
     tokens: TokenRows | None = None
     masks: tuple[str, ...] = ()
 
@@ -122,7 +124,9 @@ def plan_layers(
                 "positions, choose layers of one size, or bring them to one: grid:K+positions"
             )
     axes = {name: traced.axes for name, traced in found.items()}
-    return HarvestPlan(specs, n * rows_each, rows_each, addresses_of(found), axes, masks=masks)
+    calls = calls_of(found)
+    addresses = addresses_of(found)
+    return HarvestPlan(specs, n * rows_each, rows_each, addresses, axes, calls, masks=masks)
 
 
 def check_choices(dtype: str | None, compression: str) -> None:
