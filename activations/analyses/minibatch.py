@@ -30,7 +30,7 @@ from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
-from repsim.activations.capture.reducing import Reducer, reduced_shape
+from repsim.activations.capture.reducing import Reducer, other_size, reduced_shape
 from repsim.activations.capture.tracing import addresses_of, calls_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.loaders import ShuffledLoader
@@ -95,6 +95,7 @@ class NetworkSide:
         self._allowed = allowed
         self._layers: dict[str, str] = {}
         self._calls: dict[str, int] = {}
+        self._shapes: dict[str, torch.Size] = {}
         self._axes: dict[str, LayerAxes] = {}
         self._arranged = arranged
         self._pooling, self._masks = pooling or PoolingRules(), masks or MaskRules()
@@ -181,7 +182,11 @@ class NetworkSide:
             axes = self._axes.get(layer)
             if axes is None:  # one that comes now and then
                 return reduce(layer, x)
-            return reduce(layer, kept(layer, axes.examples_first(x)))
+            reduced = kept(layer, axes.examples_first(x))
+            shape = self._shapes.setdefault(layer, reduced.shape[1:])
+            if reduced.shape[1:] != shape:
+                raise other_size(layer, reduced.shape[1:], shape)
+            return reduce(layer, reduced)
 
         with (
             self._axis.fed(self._model),

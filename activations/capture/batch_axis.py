@@ -234,14 +234,20 @@ class Lengths:
             before = self._totals or [0] * inputs.ndim
             self._totals = [a + b for a, b in zip(before, inputs.shape, strict=False)]
 
-    def refusal(self, problem: str, n: int) -> StoreError:
-        """The error where not n examples came; it names the axis along which so many did."""
+    def refusal(self, problem: str, n: int, otherwise: str) -> StoreError:
+        """The error where not n examples came; it names the axis along which so many did.
+
+        Args:
+            problem: what came.
+            n: examples that were expected.
+            otherwise: the remedy where there is no such axis.
+        """
         if self._axis:
             remedy = f"the axis of examples is {self._axis}: say another --batch-axis (batch_axis)"
             return StoreError(problem, remedy)
         fitting = [k for k, total in enumerate(self._totals) if k and total == n]
         if not fitting:
-            return StoreError(problem)
+            return StoreError(problem, otherwise)
         axis = fitting[0]
         return StoreError(problem, f"along axis {axis} there are {n}: say {BatchAxis(axis).option}")
 

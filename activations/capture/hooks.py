@@ -175,10 +175,7 @@ class Capture:
         taken = {self._final(key): value for key, value in self._taken.items()}
         self._forget()
         if expected is not None and (other := set(expected) ^ set(taken)):
-            raise CaptureError(
-                "the network does not run the same layers for every batch: "
-                f"{listed([repr(name) for name in sorted(other)])} came or went; choose others"
-            )
+            raise _come_and_gone(other)
         return taken
 
     def given(self, choice: Choice) -> list[str]:
@@ -195,12 +192,7 @@ class Capture:
             before = self._expected_calls.get(choice.name or str(choice.address))
             now = self.calls(choice)
             if before and (now > before or (ended and now < before)):
-                each = str(choice.address._replace(call="0", path=None))
-                raise CaptureError(
-                    "the network does not run the same layers for every batch: "
-                    f"{choice.address.module!r} ran {_times(before)} at first, now {_times(now)}; "
-                    f"choose calls that each batch has, such as {each!r}, or other layers"
-                )
+                raise _come_and_gone(_names(choice, before) ^ _names(choice, now))
 
     def forwarded(self, modules: Collection[nn.Module]) -> None:
         """Note modules that were run by ``.forward()``, for the reasons why they gave nothing."""
@@ -315,6 +307,23 @@ class Capture:
         formless = self._seen[site].startswith(("returns a nested", "returns a sparse"))
         wanted = "dense" if formless else "floating-point"
         return f"gave no {wanted} tensor{' there' if path else ''}: it {self._seen[site]}"
+
+
+def _names(choice: Choice, calls: int) -> set[str]:
+    """The names of the calls of a module."""
+    address = choice.address._replace(path=None)
+    if calls == 1:
+        return {str(address)}
+    return {str(address._replace(call=str(k))) for k in range(calls)}
+
+
+def _come_and_gone(names: Collection[str]) -> CaptureError:
+    """The error where layers are not the same for every batch."""
+    return CaptureError(
+        "the network does not run the same layers for every batch: "
+        f"{listed([repr(name) for name in sorted(names)])} came or went; choose others, or calls "
+        "that every batch has, such as layer#0"
+    )
 
 
 def _kind(output: Any) -> str:

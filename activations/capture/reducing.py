@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,17 @@ def reduced_shape(
     given = traced.axes.examples_first(given)
     reduced = pooling.of(layer)(given, axes=traced.axes, layer=layer)
     return tuple(reduced.shape), len(reduced) // len(given)
+
+
+def other_size(
+    layer: str, now: Sequence[int], before: Sequence[int], remedy: str = ""
+) -> ShapeError:
+    """The error where a layer has another shape for the examples of a later batch."""
+    remedy = remedy or "reduce the layer with --pooling avg, cls or last (pooling='avg')"
+    return ShapeError(
+        f"layer {layer!r} gives {tuple(now)} for an example of this batch, {tuple(before)} before; "
+        f"bring the inputs to one size, or {remedy}"
+    )
 
 
 class Reducer:

@@ -36,14 +36,20 @@ class Traced(NamedTuple):
         shape: with the batch's examples, usually first.
         dtype: a floating-point type.
         address: of a layer that is called by a short name; otherwise empty.
-        calls: of the module; None where one of its calls was asked for.
     """
 
     module: str
     shape: tuple[int, ...]
     dtype: torch.dtype
     address: str = ""
-    calls: int | None = None
+
+
+class _Given(NamedTuple):
+    """The layers that a choice gives, and how often its module runs."""
+
+    choice: Choice
+    names: list[str]
+    calls: int
 
 
 class TracedRows(NamedTuple):
@@ -151,22 +157,44 @@ def _trace_rows(
         for name, axes in growing.items()
     }
     odd = {name for name, axis in found.items() if axis is None}
-    lost = [names for choice, names in groups if choice.exact and odd.issuperset(names)]
+    lost = [each.names for each in groups if each.choice.exact and odd.issuperset(each.names)]
     if lost or len(odd) == len(traced) or (odd and every):
         names = lost[0] if lost else [name for name in traced if name in odd]
         proposal = _other_axis([traced[name].shape for name in names], batch, batch_axis)
         others = "choose other layers or another network" if every else "choose others"
         reason = _rowless(names, traced, n, growing, batch_axis)
-        raise CaptureError(f"{reason}; {others}{proposal}")
+        single = "" if proposal or n == 1 else _single(batch, fewer)
+        raise CaptureError(f"{reason}; {others}{proposal}{single}")
     if odd:
         left = [name for name in traced if name in odd]
         reason = _rowless(left, traced, n, growing, batch_axis)
         warnings.warn(f"left out: {reason}", RepsimWarning, stacklevel=3)
+    calls = {
+        name: each.calls
+        for each in groups
+        if each.choice.address.call is None
+        for name in each.names
+    }
     return {
-        name: TracedRows(*traced[name], layer_axes(followed[name], traced[name].module, axis))
+        name: TracedRows(
+            *traced[name],
+            calls.get(name),
+            layer_axes(followed[name], traced[name].module, axis),
+        )
         for name, axis in found.items()
         if axis is not None
     }
+
+
+def _single(batch: Any, fewer: Mapping[str, Traced] | None) -> str:
+    """The remedy for a batch that may be an example: it has one dimension, or can be no shorter."""
+    shape = tuple(getattr(inputs_of(batch), "shape", ()))
+    if not shape or (len(shape) > 1 and fewer is not None):
+        return ""
+    return (
+        f", or where {shape} is one example, give batches of them, as DataLoader(..., "
+        "batch_size=32) makes"
+    )
 
 
 def _fewer(model: nn.Module, batch: Any, layers: Layers, grad: bool) -> dict[str, Traced] | None:
@@ -206,7 +234,7 @@ def _axis_of_examples(
 
 def _followed(
     model: nn.Module, batch: Any, layers: Layers, grad: bool
-) -> tuple[dict[str, Traced], list[tuple[Choice, list[str]]], dict[str, Axes]]:
+) -> tuple[dict[str, Traced], list[_Given], dict[str, Axes]]:
     """The layers that would be recorded, in all and for each choice, and their dimensions."""
     following = Following(unwrap(model))
     try:
@@ -218,7 +246,7 @@ def _followed(
 
 def _trace(
     model: nn.Module, batch: Any, layers: Layers, grad: bool
-) -> tuple[dict[str, Traced], list[tuple[Choice, list[str]]]]:
+) -> tuple[dict[str, Traced], list[_Given]]:
     """The layers that would be recorded, in all and for each choice."""
     traced, groups, _ = _look(model, batch, layers, grad, lambda x: None)
     return traced, groups
@@ -230,7 +258,7 @@ def _look(
     layers: Layers,
     grad: bool,
     look: Callable[[Tensor], Looked],
-) -> tuple[dict[str, Traced], list[tuple[Choice, list[str]]], dict[str, Looked]]:
+) -> tuple[dict[str, Traced], list[_Given], dict[str, Looked]]:
     """``_trace``, with what ``look`` finds of each layer as it comes."""
     model = unwrap(model)
     with same_random_numbers(model):
@@ -242,20 +270,17 @@ def _look(
             with _forwards() as forwarded:
                 run(model, batch)
             capture.forwarded(forwarded)
-            groups = [(choice, capture.given(choice)) for choice in capture.choices]
-            calls = {
-                name: capture.calls(choice)
-                for choice, names in groups
-                if choice.address.call is None
-                for name in names
-            }
+            groups = [
+                _Given(choice, capture.given(choice), capture.calls(choice))
+                for choice in capture.choices
+            ]
             taken = capture.take()
     named = {choice.name: str(choice.address) for choice in capture.choices if choice.name}
     traced = {}
     for name, (shape, dtype, _) in taken.items():
         address = named.get(name, "")
         module = capture.modules[Address.parse(address or name, capture.modules).module]
-        traced[name] = Traced(type(module).__name__, shape, dtype, address, calls.get(name))
+        traced[name] = Traced(type(module).__name__, shape, dtype, address)
     return traced, groups, {name: looked for name, (*_, looked) in taken.items()}
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.batch_axis import BatchAxisLike
 from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.modules import place, unwrap
+from repsim.activations.capture.reducing import other_size
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.passes import BATCH, Passes
 from repsim.activations.harvesting.sampling import check_rows
@@ -55,22 +56,33 @@ def layer_features(
     Raises:
         UsageError: no such layer, or no images.
         CaptureError: the network does not run on the images, or is no function of the image.
+        ShapeError: a layer has another shape for other images.
     """
     found = by_batch(
         network,
         images,
         layers,
-        _flattened,
+        _on_cpu,
         allowed=Allowed(allow_random, allow_batch, allow_grad),
         batch_axis=batch_axis,
         device=device,
         progress=progress,
     )
-    return {layer: torch.cat([block[layer] for block in found]) for layer in found[0]}
+    return {layer: _joined(layer, [block[layer] for block in found]) for layer in found[0]}
 
 
-def _flattened(layers: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
-    return {layer: values.flatten(1).float().cpu() for layer, values in layers.items()}
+def _joined(layer: str, blocks: Sequence[Tensor]) -> Tensor:
+    """The rows of a layer, flattened, that are of one shape in each batch."""
+    first = blocks[0].shape[1:]
+    for each in blocks:
+        if each.shape[1:] != first:
+            remedy = "harvest it with --pooling avg, cls or last (pooling='avg')"
+            raise other_size(layer, each.shape[1:], first, remedy)
+    return torch.cat([each.flatten(1) for each in blocks])
+
+
+def _on_cpu(layers: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
+    return {layer: values.float().cpu() for layer, values in layers.items()}
 
 
 def by_batch(

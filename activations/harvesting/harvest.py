@@ -59,6 +59,11 @@ from repsim.progress import Progress, notebook_bar
 #: Provenance that stores of versions 1 and 2 do not have: they are not asked about it.
 _SINCE_VERSION_3 = ("allowed", "axes", "batch_axis", "files", "image_size", "sampling")
 
+_TOO_MANY = (
+    "pass examples=N with the number that the loader gives, and of one that does not end a part of "
+    "its batches, as itertools.islice(loader, batches) is"
+)
+
 _NO_BATCH = "the loader gave no batch; expected at least one example"
 
 
@@ -364,7 +369,8 @@ def _write(
             lengths.add(batch)
             warn_of_new(model, rows.plan.fed(batch), names)
             if at.begin + batch_size(batch) > n:
-                raise lengths.refusal(f"{writer.path}: more than the {n} examples expected", n)
+                more = f"{writer.path}: more than the {n} examples expected"
+                raise lengths.refusal(more, n, _TOO_MANY)
             ids, digests = rows.ids(batch, at.begin), batch_digests(model, rows.plan.fed(batch))
             until = written + len(ids)
             if until <= writer.begun:
@@ -385,7 +391,8 @@ def _write(
             progress(at.begin, n, "")
     if at.begin < n:
         arrived = f"{writer.path}: {at.begin} of {n} examples arrived; it stays unfinished"
-        raise lengths.refusal(arrived, n)
+        all_of_them = f"if these are all, pass examples={at.begin} and --overwrite (overwrite=True)"
+        raise lengths.refusal(arrived, n, all_of_them if at.begin else "")
 
 
 def _finished(

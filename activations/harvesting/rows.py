@@ -13,12 +13,12 @@ from repsim.activations.capture.batches import batch_size, ids_of, targets_of
 from repsim.activations.capture.faults import At
 from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.pooling import PoolingRules
-from repsim.activations.capture.reducing import Reducer
+from repsim.activations.capture.reducing import Reducer, other_size
 from repsim.activations.harvesting.plan import HarvestPlan
 from repsim.activations.harvesting.stream import WAITING_BYTES
 from repsim.activations.store.format import ExampleRows, ExampleSpec, TargetSpec
 from repsim.data.targets import Labelled, Target
-from repsim.errors import ShapeError, UsageError
+from repsim.errors import UsageError
 
 
 class Sink(Protocol):
@@ -88,11 +88,7 @@ class HarvestRows:
             reduced = reduced.unsqueeze(1) if reduced.ndim == 1 else reduced
             expected = self.plan.layers[layer].shape
             if tuple(reduced.shape[1:]) != expected:
-                raise ShapeError(
-                    f"layer {layer!r} gives {tuple(reduced.shape[1:])} for an example of this "
-                    f"batch, {expected} before; bring the inputs to one size, or reduce the layer "
-                    "with --pooling avg, cls or last"
-                )
+                raise other_size(layer, reduced.shape[1:], expected)
             stream.put(layer, reduced, dtypes[layer])
 
         return take
