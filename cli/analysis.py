@@ -291,10 +291,15 @@ def _run_pair(asked: Request) -> list[Any]:
     with _opened(job, asked) as inputs:
         outlet = asked.outlet.of(job.analysis)
         names = inputs.names if len(inputs.names) > 1 else inputs.names * 2
-        path = outlet.reserve(names)
-        with bar(job.analysis.prefix) as progress:
-            result = job.analysis.run(inputs, replace(asked.context, progress=progress))
+        found = outlet.find(names, [inputs])
+        path = outlet.path(names) if found is not None else outlet.reserve(names)
+        if found is None:
+            with bar(job.analysis.prefix) as progress:
+                result = job.analysis.run(inputs, replace(asked.context, progress=progress))
         note_same(job.networks, inputs.stores)
+    if found is not None:
+        outlet.keep(path)
+        return [found]
     outlet.save(result, path)
     return [result]
 
@@ -304,13 +309,23 @@ def _run_each(asked: Request) -> list[Any]:
     jobs, outlet = _each(asked), asked.outlet
     outlet.check_one_name(len(jobs))
     outlets = [outlet.of(job.analysis) for job in jobs]
-    paths = [each.reserve(job.labels) for each, job in zip(outlets, jobs, strict=True)]
+    paths = [each.path(job.labels) for each, job in zip(outlets, jobs, strict=True)]
     check_paths(paths, [job.networks[0].called for job in jobs])
+    there = [
+        _found([job], asked, each, job.labels) for each, job in zip(outlets, jobs, strict=True)
+    ]
+    if None not in there:
+        for each, path in zip(outlets, paths, strict=True):
+            each.keep(path)
+        return there
     joint = outlet.reserve_joint(asked.names)
     results = []
-    for job, each, path in zip(jobs, outlets, paths, strict=True):
-        results.append(_run_one(job, asked))
-        each.save(results[-1], path)
+    for job, each, path, found in zip(jobs, outlets, paths, there, strict=True):
+        if found is not None:
+            each.keep(path)
+        results.append(_run_one(job, asked) if found is None else found)
+        if found is None:
+            each.save(results[-1], path)
     outlet.save_joint(results, joint)
     return results
 
@@ -318,10 +333,26 @@ def _run_each(asked: Request) -> list[Any]:
 def _run_joined(asked: Request) -> list[Any]:
     """One result of all networks."""
     jobs, outlet = _each(asked), asked.outlet
+    found = _found(jobs, asked, outlet, asked.names)
+    if found is not None:
+        outlet.keep(outlet.path(asked.names))
+        return [found]
     path = outlet.reserve(asked.names)
     result = outlet.analysis.join([_run_one(job, asked) for job in jobs])
     outlet.save(result, path)
     return [result]
+
+
+def _found(jobs: Sequence[Job], asked: Request, outlet: Outlet, names: Sequence[str]) -> Any:
+    """The result of some networks that is there already; None where there is none.
+
+    Inputs are opened only where a file is there, which they are compared with.
+    """
+    if outlet.overwrite or not outlet.path(names).is_file():
+        outlet.reserve(names)
+        return None
+    with ExitStack() as stack:
+        return outlet.find(names, [stack.enter_context(_opened(job, asked)) for job in jobs])
 
 
 def _run_one(job: Job, asked: Request) -> Any:

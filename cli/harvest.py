@@ -25,7 +25,7 @@ from repsim.cli.options import (
     runs_option,
     statistics_option,
 )
-from repsim.cli.reporting import bar, hinting, show_json
+from repsim.cli.reporting import bar, hinting, say, show_json
 from repsim.errors import UsageError
 from repsim.progress import silent
 
@@ -260,7 +260,9 @@ def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> dict[str, A
     """Harvest, and describe the store."""
     from repsim.activations.harvesting.processes import harvest_shard
 
-    title = f"harvest {job.label} on {job.slug}"
+    title, there = f"harvest {job.label} on {job.slug}", job.path.is_file()
+    if there and not what["overwrite"]:
+        what = {**what, "resume": True}
     with bar(title) if processes.rank == 0 else nullcontext(silent) as progress:
         store = harvest_shard(
             job.model,
@@ -271,6 +273,11 @@ def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> dict[str, A
             provenance=job.provenance,
             progress=progress,
             **what,
+        )
+    if there and not what["overwrite"] and processes.rank == 0:
+        say(
+            f"note: {job.path} is there already, from the same inputs; its first batch was run "
+            "again and compared"
         )
     with store:
         return described(job, store)

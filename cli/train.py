@@ -210,8 +210,9 @@ def _train(
     from repsim.cli.names import check_name
     from repsim.configuration import to_toml
     from repsim.launch import is_leader
-    from repsim.training.loop import train
+    from repsim.training.loop import check_trained_on, train
     from repsim.training.run import Run
+    from repsim.training.run_lock import is_begun
 
     run = Run(runs / check_name(method if name is None else name))
     if resume and overwrite:
@@ -227,6 +228,9 @@ def _train(
         return
     finished = finished_at(run)
     leads, where = is_leader(), folders_given(runs, data_dir)
+    if finished is not None and not overwrite and is_begun(run, method, config):
+        check_trained_on(run, data_dir)
+        resume = True
 
     def hint() -> str:
         return stopped(run, method, config, finished, where)
@@ -256,7 +260,7 @@ def _train(
     if not leads:
         return
     if finished is not None and resume:
-        say(f"run {run.name!r} was finished already; nothing to do")
+        say(f"note: run {run.name!r} was finished already, with these settings; nothing to do")
     report(run, as_json)
     say(f"next: repsim harvest {run.name}{where}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,11 @@ from repsim.errors import UsageError
 from repsim.files import refuse_existing
 
 if TYPE_CHECKING:
-    from repsim.activations.analyses.base import Analysis
+    from repsim.activations.analyses.base import Analysis, Inputs
+    from repsim.results import Result
+
+#: The record of a result that tells its inputs from others.
+_PRINT = "inputs_sha256"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,29 @@ class Outlet:
             refuse_existing(file, self.overwrite)
         return path
 
+    def find(self, names: Sequence[str], wanted: Sequence[Inputs]) -> Any:
+        """The result of these inputs, if it is there already; None where there is none.
+
+        Args:
+            names: of the networks.
+            wanted: the inputs of the analysis; of each network where results are joined.
+
+        Raises:
+            UsageError: the file has another result.
+        """
+        from repsim.results import Result
+
+        path = self.path(names)
+        if self.overwrite or not path.is_file():
+            return None
+        found: Result = Result.load(path)
+        prints = {each[_PRINT] for each in mappings(found.provenance) if _PRINT in each}
+        if prints == {self.analysis.fingerprint(each) for each in wanted}:
+            return found
+        differ = list(_differences([self.analysis.identity(each) for each in wanted], found))
+        because = f", made from other inputs ({', '.join(differ[:3])})" if differ else ""
+        raise UsageError(f"{path} exists already{because}; choose another name or pass --overwrite")
+
     def reserve_joint(self, names: Sequence[str]) -> Path:
         """The file whose name the figures of several results take; it is not written itself."""
         path = self.path(names)
@@ -90,6 +117,13 @@ class Outlet:
                 drawn = {self.analysis.figures[0]: drawn[""]}
             known = {key: drawn[key] for key in self.analysis.figures if key in drawn}
             self._draw(known, result, path)
+
+    def keep(self, path: Path) -> None:
+        """Say that a result is there already."""
+        say(
+            f"note: {path} is there already, from the same inputs; nothing was computed or drawn "
+            "(--overwrite does so again)"
+        )
 
     def save_joint(self, results: Sequence[Any], path: Path) -> None:
         """Write the figures of several results together."""
@@ -135,6 +169,33 @@ def check_paths(paths: Sequence[Path], labels: Sequence[str]) -> None:
                 f"{' and '.join(same)} would both be written to {path}; ask for them apart, each "
                 "with an --output of its own"
             )
+
+
+def mappings(value: Any) -> Iterator[Mapping[str, Any]]:
+    """A mapping, and all mappings within it."""
+    if isinstance(value, Mapping):
+        yield value
+    inside = value.values() if isinstance(value, Mapping) else value
+    if isinstance(value, (Mapping, list, tuple)):
+        for each in inside:
+            yield from mappings(each)
+
+
+def _differences(wanted: Sequence[Mapping[str, Any]], found: Result) -> Iterator[str]:
+    """The records of inputs that a result was made without, each with its value."""
+    before = list(mappings(found.provenance))
+    for record in mappings(list(wanted)):
+        for key, value in record.items():
+            if isinstance(value, (str, int, float, bool)):
+                known = [each[key] for each in before if key in each]
+                if known and value not in known:
+                    yield f"{key} {_short(known[0])}, now {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    """A value in a message; a digest by its first digits."""
+    text = str(value)
+    return text if len(text) < 40 else f"{text[:12]}..."
 
 
 def _figures(path: Path, suffixes: Iterable[str]) -> list[Path]:

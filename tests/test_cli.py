@@ -634,7 +634,11 @@ def test_info_shows_the_layers_of_the_networks_of_a_run(inside: Path, run_repsim
         ),
         (["info", "runs/simclr/checkpoint.pt"], 2, ["no store (.h5) or result (.json)"]),
         (["train", "supervised", "--resume", "--overwrite"], 2, ["pass one of them"]),
-        (["harvest", "simclr", "--split", "test[:100]"], 2, ["exists already", "--overwrite"]),
+        (
+            ["harvest", "simclr", "--split", "test[:100]", "--dtype", "float16"],
+            1,
+            ["is of another harvest: dtype differ", "--overwrite"],
+        ),
         (["harvest", "simclr", "--split", "val"], 2, ["no split 'val'"]),
         (["harvest", "simclr", "--batch-size", "0"], 2, ["--batch-size"]),
         (["harvest", "simclr", "mgan", "-o", "x.h5"], 2, ["--output names one file"]),

@@ -135,7 +135,8 @@ def test_resuming_leaves_a_finished_store_alone_if_it_is_the_same(
     same = {"provenance": {"made": "here"}, "resume": True}
     assert repsim.harvest(network(), loader(), store.path, **same).n == N
     assert store.path.read_bytes() == before
-    with pytest.raises(StoreError, match="another harvest: made differ; pass --overwrite"):
+    differs = r"another harvest: made differ \(made was here, now there\); pass --overwrite"
+    with pytest.raises(StoreError, match=differs):
         repsim.harvest(network(), loader(), store.path, provenance={"made": "there"}, resume=True)
     with pytest.raises(StoreError, match="another harvest: layers differ"):
         repsim.harvest(network(), loader(), store.path, layers="odd", **same)

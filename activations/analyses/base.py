@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.common import Common, common_examples
 from repsim.configuration import Config, Setting, settings_of
 from repsim.errors import UsageError
+from repsim.files import sha256
 from repsim.progress import Progress, silent
 from repsim.results import Result
 
@@ -174,7 +177,11 @@ class Analysis(Generic[C]):
 
     def run(self, inputs: Inputs, context: Context) -> Any:
         """The result, with the record of the analysis and its settings."""
-        record: dict[str, Any] = {"analysis": self.name(), "settings": self.config.identity()}
+        record: dict[str, Any] = {
+            "analysis": self.name(),
+            "settings": self.config.identity(),
+            "inputs_sha256": self.fingerprint(inputs),
+        }
         if getattr(self.config, "common", False):
             shared = _common(inputs)
             inputs = replace(inputs, stores=({"compared": shared.a}, {"compared": shared.b}))
@@ -185,6 +192,25 @@ class Analysis(Generic[C]):
         if "target" in self.uses:
             record["target"] = inputs.target
         return replace(result, provenance={**result.provenance, **record})
+
+    def identity(self, inputs: Inputs) -> dict[str, Any]:
+        """Everything that decides the result: the analysis, its settings, networks and images."""
+        read = [
+            {part: store.provenance() for part, store in each.items()} for each in inputs.stores
+        ]
+        return {
+            "analysis": self.name(),
+            "settings": self.config.identity(),
+            "names": inputs.names,
+            "read": read,
+            "run": [extractor_provenance(each) for each in inputs.extractors],
+            "images": {part: data_provenance(each) for part, each in inputs.images.items()},
+            "augmented": inputs.own.label if inputs.own is not None else inputs.data,
+        }
+
+    def fingerprint(self, inputs: Inputs) -> str:
+        """SHA-256 of ``identity``, by which a result is known to be of the same inputs."""
+        return sha256(json.dumps(self.identity(inputs), sort_keys=True, default=str).encode())
 
     def compute(self, inputs: Inputs, context: Context) -> Any:
         """Compute the result, in a subclass."""

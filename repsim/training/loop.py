@@ -257,6 +257,38 @@ def _evaluate(trainer: Trainer, images: ImageSet | ImageFiles) -> dict[str, floa
     return {name: value / len(images) for name, value in sums.items()}
 
 
+def check_trained_on(run: Run, data_dir: str | os.PathLike[str] | None) -> None:
+    """Compare the images that a run was trained on with those that its set has now.
+
+    Runs of earlier versions do not record theirs.
+
+    Raises:
+        UsageError: they are others, or cannot be had.
+    """
+    if "trained_on" not in run.describe():
+        return
+    config = run.config
+    size, target = config.image_size, config.target
+    images = open_images(config.data, config.split, data_dir, image_size=size, target=target)
+    _check_images(run, feed(images, torch.device("cpu"), 0))
+
+
+def _check_images(run: Run, source: Feed) -> None:
+    if run.describe().get("trained_on") != _trained_on(source):
+        images = source.images
+        raise UsageError(
+            f"run {run.name!r} was trained on other images than {images.name} {images.split} has "
+            "now; put those back, or train it anew with --overwrite"
+        )
+
+
+def _trained_on(source: Feed) -> dict[str, Any]:
+    """The record of the images of a training."""
+    images = source.images
+    about = {"data": images.name, "split": images.split, "n": len(images)}
+    return {**about, **source.fingerprint()}
+
+
 def _describe(
     run: Run, method: str, config: TrainConfig, spec: ImageSpec, source: Feed, processes: int
 ) -> None:
@@ -265,13 +297,7 @@ def _describe(
     Raises:
         UsageError: its images are no longer those that it was trained on.
     """
-    images = source.images
-    trained_on = {
-        "data": images.name,
-        "split": images.split,
-        "n": len(images),
-        **source.fingerprint(),
-    }
+    trained_on = _trained_on(source)
     made_with = {
         "repsim": __version__,
         "torch": torch.__version__,
@@ -282,11 +308,7 @@ def _describe(
         run.write_description(method, config, spec, {**made_with, "trained_on": trained_on})
         return
     before = run.describe()
-    if before.get("trained_on") != trained_on:
-        raise UsageError(
-            f"run {run.name!r} was trained on other images than {images.name} {images.split} has "
-            "now; put those back, or train it anew with --overwrite"
-        )
+    _check_images(run, source)
     latest = {**before, **(before.get("resumed") or [{}])[-1]}
     if any(latest.get(key) != value for key, value in made_with.items()):
         state = run.load_state(run.resume_file)

@@ -29,13 +29,17 @@ def check_free(
                 "the link"
             )
         return
+    was, now = _settings_of(run), _settings(method, config)
+    changed = _changed(was, now)
+    key = next(
+        (each for each in ("method", "network") if each in changed), min(changed, default="")
+    )
     if not resume:
         state = "is finished" if run.complete else "was started and is not finished"
+        other = f", with {key} = {was.get(key)!r}, now {now.get(key)!r}" if key else ""
         way = "--overwrite" if run.complete else "--resume or --overwrite"
-        raise UsageError(f"run {run.name!r} exists and {state}; pass {way}, or another name")
-    was, now = _settings_of(run), _settings(method, config)
-    if changed := _changed(was, now):
-        key = next((each for each in ("method", "network") if each in changed), min(changed))
+        raise UsageError(f"run {run.name!r} exists and {state}{other}; pass {way}, or another name")
+    if changed:
         raise UsageError(
             f"run {run.name!r} was started with {key} = {was.get(key)!r}, now it is "
             f"{now.get(key)!r}; resume with the settings of {run.path / 'config.json'}"

@@ -1,0 +1,146 @@
+"""Work that is done is done: the same command again ends well, other inputs are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from driving import run_command
+
+TINY = ("--depth", 10, "--width", 4, "--split", "train[:60]", "--test", "test[:30]", "--epochs", 1)
+TRAIN = ("train", "supervised", *TINY, "--batch-size", 30)
+HARVESTS = [("harvest", "supervised", "--split", split) for split in ("test[:30]", "train[:60]")]
+PARTS = ("--split", "train[:60]", "--test-split", "test[:30]")
+COMMANDS = [
+    ("cka", "supervised", "--split", "test[:30]", "--layers", "head,pooled"),
+    ("probe", "supervised", *PARTS, "--layers", "pooled"),
+    ("classes", "supervised", "--split", "test[:30]"),
+    ("invariance", "supervised", "--split", "test[:30]", "--layers", "head"),
+]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with two harvests, and a result of each command."""
+    folder = tmp_path_factory.mktemp("done")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [])
+        for command in (TRAIN, *HARVESTS, *COMMANDS):
+            assert run_command(*command) == 0
+    return folder
+
+
+@pytest.fixture
+def inside(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy that a test may change."""
+    folder = tmp_path / "copy"
+    shutil.copytree(workspace, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [])
+    return folder
+
+
+Again = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def again(inside: Path, capfd: pytest.CaptureFixture[str]) -> Again:
+    """Run a command; its status, its output and its remarks."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        status = run_command(*arguments)
+        return status, *capfd.readouterr()
+
+    return run
+
+
+def contents() -> dict[Path, tuple[int, bytes]]:
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in Path().rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("command", [TRAIN, HARVESTS[0], *COMMANDS], ids=lambda each: each[0])
+def test_the_same_command_again_says_so_and_changes_nothing(
+    again: Again, command: tuple[object, ...]
+) -> None:
+    before = contents()
+    status, out, remarks = again(*command)
+    assert status == 0
+    assert "already" in remarks
+    assert out  # what it found is shown as before
+    assert contents() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ((*TRAIN, "--seed", 1), ["with seed = 0, now 1", "--overwrite"]),
+        ((*HARVESTS[0], "--dtype", "float16"), ["dtype differ", "--overwrite"]),
+        ((*COMMANDS[0], "-o", "results/probe-supervised.json"), None),
+    ],
+)
+def test_other_inputs_are_refused_with_what_differs(
+    again: Again, command: tuple[object, ...], words: list[str] | None
+) -> None:
+    if words is None:  # a result of another analysis
+        (name,) = (str(path) for path in Path("results").glob("probe-*.json"))
+        command, words = (*command[:-1], name), ["exists already", "analysis probe, now similarity"]
+    before = contents()
+    status, _, error = again(*command)
+    assert status in (1, 2)
+    for each in words:
+        assert each in error
+    assert contents() == before
+
+
+def test_a_result_of_an_earlier_training_is_refused(again: Again) -> None:
+    assert again(*TRAIN, "--seed", 1, "--overwrite")[0] == 0
+    for command in HARVESTS:
+        assert again(*command, "--overwrite")[0] == 0
+    status, _, error = again(*COMMANDS[0])
+    assert (status, "checkpoint_sha256" in error, "exists already" in error) == (2, True, True)
+
+
+def test_a_store_whose_values_are_others_is_refused(again: Again) -> None:
+    import h5py
+
+    with h5py.File("runs/supervised/activations/digits-test.0-30.h5", "r+") as file:
+        layer = next(iter(file["layers"].values()))
+        layer[0] = layer[0] + np.float32(1)
+    status, _, error = again(*HARVESTS[0])
+    assert status == 1
+    assert "other values for the first batch" in error
+
+
+def test_inputs_are_checked_before_outputs(again: Again) -> None:
+    shutil.rmtree("runs/supervised/activations")
+    status, _, error = again(*COMMANDS[0])
+    assert status == 1
+    assert "has no activations of digits test[:30]" in error
+
+
+def test_a_result_that_says_nothing_of_its_inputs_is_not_taken_for_the_same(again: Again) -> None:
+    (path,) = Path("results").glob("cka-*.json")
+    content = json.loads(path.read_text())
+    del content["provenance"]["inputs_sha256"]
+    path.write_text(json.dumps(content))
+    status, _, error = again(*COMMANDS[0])
+    assert (status, "exists already" in error) == (2, True)
+
+
+def test_one_new_network_is_computed_beside_those_that_are_there(again: Again) -> None:
+    assert again("train", "supervised", *TINY, "--epochs", 0, "--name", "untrained")[0] == 0
+    assert again("harvest", "untrained", "--split", "test[:30]")[0] == 0
+    status, _, remarks = again("classes", "supervised", "untrained", "--split", "test[:30]")
+    assert (status, remarks.count("is there already")) == (0, 1)
+    assert len(list(Path("results").glob("classes-*.json"))) == 2
