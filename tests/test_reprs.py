@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 from sample_results import curve, report, similarity
 
 import repsim
@@ -105,6 +106,7 @@ def test_a_notebook_shows_a_table_and_a_figure(rng: np.random.Generator) -> None
         assert len(page) < 400_000
         assert "<b><b>" not in page  # names are text
         assert page.count("<tr>") <= 12
+    assert plt.get_fignums() == []  # what stays open is shown once more below the cell
 
 
 def test_a_map_shows_what_each_layer_is_most_like(rng: np.random.Generator) -> None:

@@ -75,8 +75,12 @@ class Result(ShortRepr):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of a figure that no one asked for
-                drawn = importlib.import_module(_FIGURES).draw(self)
-                next(iter(drawn.values())).savefig(stream, format="png", dpi=120)
+                figures = importlib.import_module(_FIGURES)
+                first = next(iter(figures.figures_of(self).values()))
+                (figure,) = figures.draw(first).values()
+                figure.savefig(stream, format="png", dpi=120)
+                # A notebook would show it once more if it stayed open.
+                importlib.import_module("matplotlib.pyplot").close(figure)
         except (ImportError, RepsimError, TypeError):  # no matplotlib, or a kind without figures
             return ""
         return picture(stream.getvalue())
