@@ -139,6 +139,43 @@ def test_labels_that_a_loss_leaves_out_are_padding_of_the_decoder(tmp_path: Path
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+def test_names_tell_masks_of_one_length_apart(kind: str, tmp_path: Path) -> None:
+    """Labels become inputs of the decoder, which has as many tokens as the encoder."""
+    model = t5("T5ForConditionalGeneration") if kind == "t5" else bart()
+    ends = {
+        "t5": ("encoder.final_layer_norm", "decoder.final_layer_norm"),
+        "bart": ("model.encoder.layers.0", "model.decoder.layers.0"),
+    }
+    labels = IDS_2.masked_fill(OTHER == 0, -100)
+    batch = {"input_ids": IDS, "attention_mask": MASK, "labels": labels}
+    both = {**batch, "decoder_attention_mask": OTHER}
+    check_average(model, both, ends[kind][0], tmp_path, MASK)
+    check_average(model, both, ends[kind][1], tmp_path, OTHER)
+    del both["attention_mask"]
+    both["input_ids"] = torch.where(MASK == 1, IDS, model.config.pad_token_id)
+    why = "decoder_attention_mask, .*, which have one length, and nothing says which"
+    offer = rf"--masks '{ends[kind][1]}=decoder_attention_mask' .* if that is its mask, or"
+    refused(model, both, ends[kind][1], tmp_path, f"{why}.*{offer}")
+    check_average(
+        model, both, ends[kind][1], tmp_path, OTHER, masks="decoder_attention_mask:tokens"
+    )
+
+
+def bart() -> nn.Module:
+    transformers = working_transformers()
+    torch.manual_seed(0)
+    sides = {
+        f"{side}_{name}": size
+        for side in ("encoder", "decoder")
+        for name, size in {"layers": 1, "attention_heads": 2, "ffn_dim": 32}.items()
+    }
+    config = transformers.BartConfig(
+        vocab_size=50, d_model=16, max_position_embeddings=20, forced_eos_token_id=None, **sides
+    )
+    return transformers.BartForConditionalGeneration(config).eval()
+
+
 def bert() -> nn.Module:
     transformers = working_transformers()
     torch.manual_seed(0)

@@ -440,6 +440,89 @@ def test_texts_of_a_plain_network_are_said_too(tmp_path: Path) -> None:
         repsim.compare(network, network, [ids], pooling="avg")
 
 
+def filled(lengths: tuple[int, ...], token: int, side: str = "right") -> dict[str, Tensor]:
+    """Texts of these lengths, filled up to the longest, without a mask."""
+    found = torch.full((len(lengths), max(lengths)), token)
+    generator = torch.Generator().manual_seed(5)
+    for row, length in zip(found, lengths, strict=True):
+        place = slice(0, length) if side == "right" else slice(len(row) - length, len(row))
+        row[place] = torch.randint(4, 50, (length,), generator=generator)
+    return {"input_ids": found}
+
+
+def said_of(network: nn.Module, loader: list[Any], path: Path, **given: Any) -> list[str]:
+    """The warnings of a harvest of the last tokens of eight texts."""
+    given = {"layers": "resid.1", "examples": 8, "overwrite": True, "pooling": "last", **given}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", RepsimWarning)
+        repsim.harvest(network, loader, path, **given).close()
+    return [str(each.message) for each in said]
+
+
+UNSAID = ("gpt2", None), ("llama", 0)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(("kind", "pad"), UNSAID)
+def test_texts_filled_with_their_end_are_refused(
+    kind: str, pad: int | None, side: str, tmp_path: Path
+) -> None:
+    """As by ``tokenizer.pad_token = tokenizer.eos_token``, with the mask left behind."""
+    network = language_model(kind)
+    network.config.pad_token_id = pad
+    first, path = filled((5, 5, 5, 5), 2), tmp_path / "a.h5"
+    loader = [first, filled((3, 5, 2, 4), 2, side)]
+    with pytest.raises(UsageError, match=r"with padding \(input_ids\) in batch 2, and noth"):
+        said_of(network, loader, path)
+    with pytest.raises(UsageError, match=r"with padding \(input_ids\), and nothing says"):
+        repsim.compare(
+            network, network, loader[1:], layers_a="resid.1", layers_b="resid.1", pooling="avg"
+        )
+    assert said_of(network, loader, path, masks="*=none") == []
+    masked = [{**each, "attention_mask": (each["input_ids"] != 2).long()} for each in loader]
+    assert not any("nothing says" in each for each in said_of(network, masked, path))
+    assert any(
+        "kept with the tokens that are padding" in each
+        for each in said_of(network, loader, path, pooling="none")
+    )
+
+
+@pytest.mark.parametrize(("kind", "pad"), UNSAID)
+def test_texts_may_end_in_one_end(kind: str, pad: int | None, tmp_path: Path) -> None:
+    network = language_model(kind)
+    network.config.pad_token_id = pad
+    first, second = filled((5, 5, 5, 5), 2), filled((6, 6, 6, 6), 2)
+    first["input_ids"][:, -1] = second["input_ids"][:2, -1] = 2  # and two texts that were cut
+    said = said_of(network, [first, second], tmp_path / "a.h5")
+    assert len(said) == (pad is None)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("token", [0, 3])
+def test_texts_filled_with_another_token_than_that_of_padding(
+    token: int, side: str, tmp_path: Path
+) -> None:
+    """Zeros of ``pad_sequence``, say, in place of the token that the network has for padding."""
+    network = language_model("opt", pad_token_id=1, bos_token_id=2)
+    path, first = tmp_path / "a.h5", filled((3, 5, 2, 4), token, side)
+    loader = [first, filled((5, 6, 3, 4), token, side)]
+    for pooling in ("last", "avg", "none"):
+        with pytest.raises(UsageError, match="'input_ids' comes in lengths of 5 and 6, filled up"):
+            said_of(network, loader, path, pooling=pooling)
+    (said,) = said_of(network, [filled((5, 5, 5, 5), 2), first], path)
+    assert "nothing says if 'input_ids' has padding" in said
+    assert "texts in it end or begin as if padded, with another token than OPTForCausalLM" in said
+    assert said_of(network, loader, path, masks="*=none") == []
+    plain = [filled((5, 5, 5, 5), 2), filled((6, 6, 6, 6), 2)]
+    assert said_of(network, plain, path) == []
+
+
+def test_one_of_several_ends_is_no_padding_alone(tmp_path: Path) -> None:
+    network = language_model("llama", pad_token_id=3, eos_token_id=[2, 3])
+    (said,) = said_of(network, [filled((5,) * 8, 2)], tmp_path / "a.h5")
+    assert "no token of LlamaForCausalLM stands for padding alone" in said
+
+
 def test_rows_of_tokens_name_the_batch_without_a_mask(tmp_path: Path) -> None:
     network, batch = language_model("gpt2"), padded("right")
     del batch["ids"]

@@ -17,7 +17,13 @@ from repsim.activations.capture.faults import FIRST_BATCH, At
 from repsim.activations.capture.frames import mask_of_frames
 from repsim.activations.capture.lengths import PaddedLengths
 from repsim.activations.capture.mask_rules import NONE, MaskRules
-from repsim.activations.capture.masks import Mask, hints_in, masks_in, unsaid_tokens
+from repsim.activations.capture.masks import (
+    Mask,
+    hints_in,
+    masks_in,
+    padding_token,
+    unsaid_tokens,
+)
 from repsim.activations.capture.modules import modules_of
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.positions import Followers, followers
@@ -67,6 +73,7 @@ class LayerMasks:
         if untold:
             self._find(untold)
         self._unsaid = self._unsaid_tokens() if untold else {}
+        self._asking: list[str] = []
         self._shapes = self._traced()
         self._lengths = PaddedLengths() if untold and self._says_nothing() else None
 
@@ -77,12 +84,20 @@ class LayerMasks:
             UsageError: inputs are padded to the longest of a batch, and nothing says where.
         """
         self.batch, self._at = named_entries(self._model, batch), at
-        if self._lengths is not None:
+        if self._lengths is not None and not self._shows_tokens():
             self._lengths.check(self.batch)
+        if self._asking:
+            self._unsaid = self._unsaid_tokens()
+            self._warn_of_unsaid()
 
     def _says_nothing(self) -> bool:
         """True if no entry of the batch may be a mask."""
-        return not (self._names or self._known or self._hints or self._rules.names)
+        others = [mask for mask, _ in self._hints if mask.kind != "pad"]
+        return not (self._names or self._known or others or self._rules.names)
+
+    def _shows_tokens(self) -> bool:
+        """True if texts of the batch have tokens of padding."""
+        return any(mask.shows_padding(self.batch) for mask, _ in self._hints)
 
     @property
     def used(self) -> set[str]:
@@ -135,7 +150,8 @@ class LayerMasks:
         known = [layer for layer in asking if layer in self._shapes]
         for layer in known:
             self.of(layer, torch.empty((n, *self._shapes[layer]), device="meta"))
-        self._warn_of_unsaid([layer for layer in known if not pooling.of(layer).masks])
+        self._asking = [layer for layer in known if not pooling.of(layer).masks]
+        self._warn_of_unsaid()
 
     def _unsaid_tokens(self) -> dict[str, int]:
         """Texts that may be padded unseen, and have no mask; their lengths."""
@@ -150,28 +166,31 @@ class LayerMasks:
         tokens = unsaid_tokens(self.batch, self._model)
         return {name: length for name, length in tokens.items() if not has_mask(name, length)}
 
-    def _warn_of_unsaid(self, layers: Collection[str]) -> None:
-        """Warn of layers of texts that may be padded, where every position counts."""
+    def _warn_of_unsaid(self) -> None:
+        """Warn once of layers of texts that may be padded, where every position counts."""
         found = {
             layer: name
             for name, length in self._unsaid.items()
-            for layer in layers
+            for layer in self._asking
             if self._is_unsaid(layer) and length in self._shapes[layer][:-1]
         }
         if found:
             layer, name = next(iter(found.items()))
+            network, self._asking = type(self._model).__name__, []
+            alone = f"no token of {network} stands for padding alone"
+            other = f"texts in it end or begin as if padded, with another token than {network} has"
+            why = alone if padding_token(self._model) is None else other
             warnings.warn(
-                f"nothing says if {name!r} has padding, for no mask came with it, and no token of "
-                f"{type(self._model).__name__} stands for padding alone: every position counts, as "
-                f"in layer {layer!r}; if texts are padded, give a mask in the batch, such as "
-                "attention_mask, or else say --masks '*=none' (masks={'*': 'none'})",
+                f"nothing says if {name!r} has padding, for no mask came with it, and {why}: every "
+                f"position counts, as in layer {layer!r}; if texts are padded, give a mask in the "
+                "batch, such as attention_mask, or else say --masks '*=none' (masks={'*': 'none'})",
                 RepsimWarning,
                 stacklevel=2,
             )
 
     def _is_unsaid(self, layer: str) -> bool:
         """True for a layer that no mask, and nothing else that tells of padding, belongs to."""
-        belongs = (*self._known, *self._hints)
+        belongs = [*self._known, *(each for each in self._hints if each[0].kind != "pad")]
         told = any(layer in found.exact or layer in found.other for _, found in belongs)
         return not told and self._rules.of(layer) is None and len(self._shapes[layer]) == 2
 
@@ -299,6 +318,10 @@ class LayerMasks:
         labels = [mask.name for mask in masks if mask.kind == "labels"]
         if labels and Mask(labels[0], "negative").kept(self.batch, shape[1]) is not None:
             offer, why = labels[0], "to leave out positions whose label is below 0"
+        fitting = [m.name for m in masks if m.kept(self.batch, shape[1]) is not None]
+        if len(masks) > 1 and fitting:
+            offer, why = fitting[0], "if that is its mask"
+        where += ", which have one length" if len(masks) > 1 else ""
         return UsageError(
             f"layer {layer!r} gives {shape} of inputs with padding ({names}){where}, and nothing "
             f"says which of its positions that is; pass --masks '{layer}={offer}' "

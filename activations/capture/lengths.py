@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim.activations.capture.batches import batch_size, is_by_example
+from repsim.activations.capture.batches import LABELS, batch_size, is_by_example
+from repsim.activations.capture.fillers import is_filled
+from repsim.activations.capture.masks import NO_TOKENS
 from repsim.errors import UsageError
 
 
 class PaddedLengths:
     """The lengths of inputs from batch to batch, and the padding that evidently fills them.
 
-    Padding is evident where some examples of a batch, but not all, begin or end with positions of
-    zeros only, and have none elsewhere. Sets whose inputs have one length may well look like that,
-    as images of digits do, so that only inputs of several lengths are judged.
+    Padding is evident where ``is_filled`` says so. Sets whose inputs have one length may well look
+    like that, as images of digits do, so that only inputs of several lengths are judged.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,8 @@ class PaddedLengths:
         """
         n = batch_size(entries)
         for name, value in entries.items():
+            if name in LABELS or name.endswith(NO_TOKENS):
+                continue
             if isinstance(value, (Tensor, np.ndarray)) and is_by_example(name, value, n):
                 self._see(name, torch.as_tensor(value))
 
@@ -41,26 +44,15 @@ class PaddedLengths:
         for axis in range(1, value.ndim if value.ndim in (2, 3) else 1):
             place = name, axis
             self._lengths[place].add(value.shape[axis])
-            if _shows_padding(value.movedim(axis, 1)):
+            if is_filled(value.movedim(axis, 1)):
                 self._padded.add(place)
             if len(self._lengths[place]) > 1 and place in self._padded:
                 raise _refusal(name, sorted(self._lengths[place]))
 
 
-def _shows_padding(values: Tensor) -> bool:
-    """True if some of the examples (n, positions, ...), but not all, are evidently padded."""
-    empty = (values == 0).flatten(2).all(2) if values.ndim > 2 else values == 0
-    for at_end in (empty, empty.flip(1)):
-        run = at_end.flip(1).long().cummin(1).values.flip(1).bool()
-        padded = run.any(1)
-        if bool(padded.any()) and not bool(padded.all()) and torch.equal(run, at_end):
-            return True
-    return False
-
-
 def _refusal(name: str, lengths: list[int]) -> UsageError:
     return UsageError(
-        f"{name!r} comes in lengths of {lengths[0]} and {lengths[-1]}, filled with zeros to the "
+        f"{name!r} comes in lengths of {lengths[0]} and {lengths[-1]}, filled up to the "
         "longest of each batch, so that values depend on the batch, and nothing says where padding "
         "is; give a mask or lengths in the batch, examples of one length in each batch, or --masks "
         "'*=none' (masks={'*': 'none'}) to take all"

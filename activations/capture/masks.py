@@ -16,6 +16,7 @@ from repsim.activations.capture.batches import (
     dictionary_of,
     is_by_example,
 )
+from repsim.activations.capture.fillers import is_filled
 
 #: Ways in which a mask says where padding is.
 KINDS = {
@@ -50,6 +51,9 @@ _OTHERS = frozenset(
     }
 )
 
+#: Endings of the names of whole numbers for each token that are none.
+NO_TOKENS = ("type_ids", "position_ids", "mask")
+
 #: Beginnings of the names of lengths of something else than inputs.
 _OTHER_LENGTHS = ("label", "target", "max", "min")
 
@@ -61,13 +65,15 @@ class Mask:
     Attributes:
         name: of the entry.
         kind: one of ``KINDS``; otherwise padding may be there, but not where: ``labels`` below 0,
-            tokens that are the one to ``pad`` with, or a mask that is ``unknown``.
-        pad: the token that a tokenizer pads with.
+            tokens that are there to ``pad`` with, or a mask that is ``unknown``.
+        pad: the token that a tokenizer pads with; None if it may mean something else.
+        ends: tokens at the ends of texts, of which two in a row are padding.
     """
 
     name: str
     kind: str
-    pad: int = 0
+    pad: int | None = None
+    ends: tuple[int, ...] = ()
 
     @property
     def is_input(self) -> bool:
@@ -88,8 +94,8 @@ class Mask:
             return bool((value < 0).any())
         if self.kind == "pad":
             # A decoder may begin with it.
-            places = [-1] if self.name.startswith("decoder") else [0, -1]
-            return bool((value[:, places] == self.pad).any())
+            at = [value.flip(1)] if self.name.startswith("decoder") else [value, value.flip(1)]
+            return any(self._begin_padded(each) for each in at)
         if self.kind == "unknown":
             return bool((value != value.flatten()[0]).any())
         kept = self._kept(value)
@@ -130,6 +136,14 @@ class Mask:
         added = self.kind == "padding" and value.is_floating_point()
         found[:, padded] = -torch.inf if added else self.kind == "padding"
         return found
+
+    def _begin_padded(self, tokens: Tensor) -> bool:
+        """True if texts (n, tokens) begin with a token to pad with, or two of an end."""
+        first, second = tokens[:, 0], tokens[:, 1:2].flatten()
+        if self.pad is not None and bool((first == self.pad).any()):
+            return True
+        twice = first[first == second] if len(second) else second
+        return any(bool((twice == each).any()) for each in self.ends)
 
     def _kept(self, value: Tensor) -> Tensor | None:
         """True where there is a token; None for values that a mask of this kind has not."""
@@ -176,20 +190,24 @@ def kind_of(name: str) -> str:
 def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
     """Entries of a batch that tell of padding, but not in a way that is known."""
     entries = _entries(batch)
-    known, pad = {mask.name for mask in masks_in(batch)}, _padding_token(model)
-    ending = _ending(model)
+    known, pad, ends = {mask.name for mask in masks_in(batch)}, padding_token(model), _ends(model)
+    ending, telling = _ending(model), pad is not None or bool(ends)
     found = {
-        name: _hint(name, value, pad if name.endswith(ending) else None, alone=len(entries) == 1)
+        name: _hint(name, value, telling and name.endswith(ending), alone=len(entries) == 1)
         for name, value in entries
         if name not in known and value.ndim > 1
     }
-    return [Mask(name, kind, pad or 0) for name, kind in found.items() if kind]
+    return [Mask(name, kind, pad, ends) for name, kind in found.items() if kind]
 
 
 def unsaid_tokens(batch: Any, model: nn.Module) -> dict[str, int]:
-    """Texts of a batch that may be padded unseen, for no token is padding alone; their lengths."""
-    if _padding_token(model) is not None or not _has_embedding(model):
+    """Texts of a batch that may be padded unseen; their lengths.
+
+    All, where no token is padding alone; else those that are evidently padded with another one.
+    """
+    if not _has_embedding(model):
         return {}
+    pad = padding_token(model)
     known, ending = {mask.name for mask in masks_in(batch)}, _ending(model)
     return {
         name: value.shape[1]
@@ -197,9 +215,10 @@ def unsaid_tokens(batch: Any, model: nn.Module) -> dict[str, int]:
         if name not in known
         and name not in LABELS
         and name.endswith(ending)
-        and not name.endswith(("type_ids", "position_ids", "mask"))
+        and not name.endswith(NO_TOKENS)
         and _are_tokens(value)
         and value.shape[1] > 1
+        and (pad is None or (not Mask(name, "pad", pad).shows_padding(batch) and is_filled(value)))
     }
 
 
@@ -212,13 +231,13 @@ def _ending(model: nn.Module) -> str:
     return "input_ids" if hasattr(model, "config") else ""
 
 
-def _hint(name: str, value: Tensor, pad: int | None, *, alone: bool) -> str:
+def _hint(name: str, value: Tensor, telling: bool, *, alone: bool) -> str:
     """The kind of an entry that may tell of padding; flags that come alone tell of nothing."""
     if name in LABELS:
         return "labels"
     if name not in _OTHERS and ("mask" in name or (_are_flags(name, value) and not alone)):
         return "unknown"
-    return "pad" if pad is not None and _are_tokens(value) else ""
+    return "pad" if telling and _are_tokens(value) else ""
 
 
 def _are_flags(name: str, value: Tensor) -> bool:
@@ -252,7 +271,7 @@ def _are_lengths(name: Any, value: Any) -> bool:
     return isinstance(value, (list, tuple)) and kind_of(str(name)) == "lengths"
 
 
-def _padding_token(model: nn.Module) -> int | None:
+def padding_token(model: nn.Module) -> int | None:
     """The token that a network is padded with, where it means nothing else.
 
     By the configuration of a network of transformers, or by the ``padding_idx`` of an embedding.
@@ -263,5 +282,18 @@ def _padding_token(model: nn.Module) -> int | None:
         told.discard(None)  # of positions, for instance
         return told.pop() if len(told) == 1 else None
     pad = getattr(config, "pad_token_id", None)
-    ends = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "sep", "cls")]
-    return pad if isinstance(pad, int) and pad not in ends else None
+    return (
+        pad if isinstance(pad, int) and pad not in (*_ends(model), *_told(config, "cls")) else None
+    )
+
+
+def _ends(model: nn.Module) -> tuple[int, ...]:
+    """The tokens by which texts of a network of transformers begin and end."""
+    config: Any = getattr(model, "config", None)
+    return tuple(dict.fromkeys(k for name in ("bos", "eos", "sep") for k in _told(config, name)))
+
+
+def _told(config: Any, name: str) -> list[int]:
+    """The tokens of one meaning in a configuration, which may name several."""
+    told = getattr(config, f"{name}_token_id", None)
+    return [each for each in (told if isinstance(told, list) else [told]) if isinstance(each, int)]

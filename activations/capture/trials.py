@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import arguments, run
 from repsim.activations.capture.batches import (
     ABOUT,
+    LABELS,
     batch_size,
     dictionary_of,
     head,
@@ -93,6 +94,8 @@ class Trials:
             is_lengths = kind_of(name) == "lengths" and is_by_example(name, value, n)
             if name == self.mask.name or not (isinstance(value, Tensor) or is_lengths):
                 continue
+            if not self._is_beside(name):
+                continue
             if is_lengths:
                 found[name] = [()]
                 continue
@@ -101,6 +104,18 @@ class Trials:
             if ways:
                 found[name] = ways if is_by_example(name, value, n) else ways[-1:]
         return found
+
+    def _is_beside(self, name: str) -> bool:
+        """False for an input of the encoder and a mask of the decoder, or the other way round.
+
+        By the names of transformers, where both have a mask: ``decoder_attention_mask``, and
+        labels, which become inputs of the decoder.
+        """
+        config: Any = getattr(self._model, "config", None)
+        sides = {_is_of_decoder(each.name) for each in masks_in(self._entries)}
+        if getattr(config, "is_encoder_decoder", None) is not True or len(sides) < 2:
+            return True
+        return _is_of_decoder(name) == _is_of_decoder(self.mask.name)
 
     def shapes(self, cuts: Mapping[str, Axes]) -> dict[str, Shape] | None:
         """The shapes of layers with some inputs cut in half; None if the network does not run."""
@@ -181,6 +196,10 @@ class Trials:
         for axis in axes:
             value = value.narrow(axis, 0, self.half).contiguous()
         return value
+
+
+def _is_of_decoder(name: str) -> bool:
+    return name.startswith("decoder") or name in LABELS
 
 
 def _like(before: Any, value: Tensor) -> Any:
