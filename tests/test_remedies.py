@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 import repsim
 from repsim.activations.harvesting.features import layer_features
-from repsim.errors import CaptureError, ShapeError, StoreError
+from repsim.errors import CaptureError, ShapeError, StoreError, UsageError
 
 X = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
 LINEAR = nn.Sequential(nn.Linear(6, 3)).eval()
@@ -61,3 +61,15 @@ def test_single_examples_are_no_batches(
         repsim.harvest(network, loader, tmp_path / "a.h5")
     with pytest.raises(CaptureError, match=message):
         repsim.compare(network, network, loader)
+
+
+def test_a_loader_that_does_not_end_is_compared_as_far_as_it_is_asked_for() -> None:
+    def endless() -> Any:
+        while True:
+            yield from X.split(10)
+
+    for most, n in ((40, 40), (45, 40), (10, 10)):
+        assert repsim.compare(LINEAR, LINEAR, endless(), examples=most).n == n
+    assert repsim.compare(LINEAR, LINEAR, endless(), examples=40).unbiased == pytest.approx(1)
+    with pytest.raises(UsageError, match="examples is 0; expected a whole number"):
+        repsim.compare(LINEAR, LINEAR, endless(), examples=0)

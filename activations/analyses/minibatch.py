@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import unnamed, warn_of_new, warn_of_unused
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis
-from repsim.activations.capture.batches import first_of, ids_of, without
+from repsim.activations.capture.batches import batch_size, first_of, ids_of, without
 from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, At, running
 from repsim.activations.capture.functions import Allowed, check_function
@@ -34,6 +34,7 @@ from repsim.activations.capture.reducing import Reducer, other_size, reduced_sha
 from repsim.activations.capture.tracing import addresses_of, calls_of, trace_rows
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.loaders import ShuffledLoader
+from repsim.activations.harvesting.sampling import count_examples
 from repsim.activations.harvesting.token_rows import TokenRows, token_rows
 from repsim.errors import DegenerateError, UsageError
 from repsim.measures import MinibatchCKA
@@ -209,6 +210,23 @@ def placed(arranged: Arranged, loader: Any) -> Iterator[Any]:
         if k == 0 and isinstance(loader, ShuffledLoader):
             _check_place(loader, batch, arranged.axis)
         yield batch
+
+
+def at_most(examples: int | None, batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches before the one that would exceed a number of examples; all without one.
+
+    Raises:
+        UsageError: the number is none from 1.
+    """
+    left = None if examples is None else count_examples(batches, examples)
+    for batch in batches:
+        if left is not None:
+            left -= batch_size(batch)
+            if left < 0:
+                return
+        yield batch
+        if left == 0:
+            return
 
 
 def _check_place(loader: ShuffledLoader, batch: Any, batch_axis: BatchAxis) -> None:

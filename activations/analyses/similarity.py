@@ -25,7 +25,7 @@ from repsim.activations.analyses.augmentation import (
     find_augmentation,
 )
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
-from repsim.activations.analyses.minibatch import NetworkSide, placed, stream
+from repsim.activations.analyses.minibatch import NetworkSide, at_most, placed, stream
 from repsim.activations.analyses.tables import certainty, map_notes, map_title
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis, BatchAxisLike
 from repsim.activations.capture.functions import Allowed
@@ -138,6 +138,7 @@ def compare(
     allow_batch: bool = False,
     allow_grad: bool = False,
     batch_axis: BatchAxisLike | None = None,
+    examples: int | None = None,
     progress: Progress = notebook_bar,
 ) -> SimilarityMap:
     """Minibatch CKA of all pairs of layers (Nguyen et al. 2021), in one pass over the images.
@@ -168,6 +169,8 @@ def compare(
             before it; otherwise it is refused.
         allow_grad: let the networks compute gradients in their forward.
         batch_axis: axis that holds the examples, as for ``repsim.harvest``.
+        examples: so many at most, of a loader that does not end; batches are taken whole, and the
+            first that would exceed it ends the comparison.
         progress: told the batches done, where their number is known.
 
     Raises:
@@ -189,7 +192,7 @@ def compare(
         for model, layers, name in ((model_a, layers_a, name_a), (model_b, layers_b, name_b))
     )
 
-    pairs = ((batch, batch) for batch in placed(arranged, loader))
+    pairs = ((batch, batch) for batch in at_most(examples, placed(arranged, loader)))
     total = batches_in(loader) or 0
     return stream((a, b), pairs, total, [a.name, b.name], kernel, progress)
 
