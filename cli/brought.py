@@ -59,6 +59,7 @@ def jobs_of_model(
     from repsim.activations.harvesting.provenance import data_provenance
     from repsim.cli.examples import image_loaders
     from repsim.cli.names import check_name
+    from repsim.data import find_set
     from repsim.data.size import size_record
     from repsim.data.splits import Part
     from repsim.data.text import SUFFIXES, TextLoader, load_texts, load_tokenizer
@@ -87,10 +88,13 @@ def jobs_of_model(
         shown = {"image_size": size, "normalise": normalise, "channels": channels}
     with bar(f"load {called}"):
         network = load_network(reference, arguments=arguments, weights=weights, seed=seed)
+    if find_set(data) is None:
+        shown["data_path"] = data
     provenance = {"network": called, "model": reference, "model_args": arguments, **shown}
     if weights is not None:
         file, key = split_reference(weights)
         provenance["weights"] = {"file": file.name, "sha256": sha256(file)}
+        provenance["weights_path"] = weights
         if key:
             provenance["weights"]["key"] = key
     return [

@@ -293,6 +293,12 @@ def _jobs_of_runs(
     from repsim.data.splits import Part
 
     chosen = find(references, where)
+    for each in chosen:
+        if each.extractor is None:
+            raise UsageError(
+                f"{each.text!r} is no run; harvest more of a network from elsewhere with --model, "
+                "as it was harvested before"
+            )
     # All parts are read before the first is harvested: a wrong name is no reason to stop half way.
     parts: dict[Any, ImageSet] = {}
     for each, split in product(chosen, dict.fromkeys(splits)):
@@ -311,7 +317,8 @@ def _jobs_of_runs(
         )
         for split in dict.fromkeys(splits)
         for each in chosen
-        for extractor, images in [(each.running(), parts[each.shown(), split])]
+        for extractor, images in [(each.extractor, parts[each.shown(), split])]
+        if extractor is not None
     ]
 
 

@@ -32,6 +32,7 @@ from repsim.cli.stores import (
 from repsim.errors import UsageError, choices
 
 if TYPE_CHECKING:
+    from repsim.activations.harvesting.brought import Brought
     from repsim.data import ImageSet
     from repsim.sources import ActivationSource
     from repsim.training.run import Extractor, Run
@@ -85,17 +86,36 @@ class Named:
         """The name with its layers: ``simclr@even``."""
         return self.label if self.layers is None else f"{self.label}@{self.layers}"
 
-    def running(self) -> Extractor:
-        """The extractor, which can be run.
+    def running(self) -> Extractor | Brought:
+        """The network, which can be run.
 
         Raises:
-            UsageError: the name is one of stored activations.
+            UsageError: the name is one of activations alone.
         """
-        if self.extractor is None:
+        from repsim.activations.harvesting.brought import Brought
+
+        if self.extractor is not None:
+            return self.extractor
+        if self.network is None:
             raise UsageError(
-                f"{self.text} has stored activations only; running the network needs a run"
+                f"{self.text} has stored activations only; running the network needs a run, or the "
+                "name of a network that repsim harvest --model stored"
             )
-        return self.extractor
+        return Brought.of(self.network, self._harvested())
+
+    def _harvested(self) -> Mapping[str, Any]:
+        """The record of a harvest of a network that is no run."""
+        from repsim.activations.store.unfinished import provenance_of
+
+        stores = stores_of(self.network or "", self.places.stores)
+        records = [provenance_of(path) for path in stores]
+        digests = {each.get("weights_sha256") for each in records}
+        if len(digests) > 1:
+            raise UsageError(
+                f"{self.network!r} has stores of different weights; harvest all of it again, with "
+                "--overwrite"
+            )
+        return next((each for each in records if "model" in each), records[0])
 
     @contextmanager
     def open(self, split: str, *, strict: bool = False) -> Iterator[Opened]:
@@ -128,11 +148,20 @@ class Named:
 
     def data(self) -> str:
         """The image set to show it."""
-        return self.places.data or self.running().run.config.data
+        if self.places.data is not None:
+            return self.places.data
+        if self.extractor is not None:
+            return self.extractor.run.config.data
+        about = self._harvested()
+        return str(about.get("data_path") or about["data"])
 
     def shown(self) -> tuple[str, str, str]:
         """The image set, the size of its images and the target of their labels."""
-        run, places = self.running().run, self.places
+        places = self.places
+        if self.extractor is None:
+            size = str(self._harvested().get("image_size") or "")
+            return self.data(), places.image_size or size, places.target
+        run = self.extractor.run
         size = places.image_size or size_of(run)
         return self.data(), size, places.target or ("" if places.data else run.config.target)
 
@@ -144,7 +173,8 @@ class Named:
         from repsim.data import load
 
         data, image_size, target = self.shown()
-        trained = self.running().run.config.split if self.places.data is None else "train"
+        own = self.extractor is not None and self.places.data is None
+        trained = self.extractor.run.config.split if own and self.extractor else "train"
         return load(
             data,
             split or trained,

@@ -15,8 +15,11 @@ from driving import run_command
 from PIL import Image
 from torch import nn
 
+import repsim
+from repsim.activations.harvesting.brought import Prepared
 from repsim.cli.brought import name_of
-from repsim.data import load
+from repsim.data import load, to_input
+from repsim.data.preprocessing import Preprocessing
 from repsim.data.splits import Part
 
 MODULE = """
@@ -195,3 +198,58 @@ def test_one_store_for_both_parts_is_refused_with_the_way(refused: Refused) -> N
     np.savez("all.npz", layer=np.eye(8), labels=np.arange(8) % 2)
     assert run_command("import", "all.npz", "-o", "activations/whole.h5") == 0
     assert "import the training and the test part apart" in refused("probe", "whole")
+
+
+# --- networks that run again
+
+RUNNING = [
+    ("invariance", "one", "--layers", "pool,fc"),
+    ("classes", "one", "--augmentation", "simclr", "--layers", "fc"),
+    ("signal", "one", "--layers", "fc", "--given", "none"),
+    ("layer-nullspace", "one", "--layers", "fc"),
+]
+
+
+@pytest.mark.parametrize("command", RUNNING, ids=lambda each: each[0])
+def test_analyses_run_networks_that_were_harvested(said: Said, command: tuple[str, ...]) -> None:
+    name = command[0]
+    assert "one" in said(*command)[0]
+    (path,) = Path("results").glob(f"{name}-one*.json")
+    assert '"model": "ournets:make"' in path.read_text()
+
+
+def test_the_null_space_of_an_own_network_is_that_of_its_head(said: Said) -> None:
+    said("nullspace", "one", "--no-layers", "--noise", "none", "-o", "null.json")
+    report = json.loads(Path("null.json").read_text())
+    assert (report["rank"], report["dim"]) == (3, 8)
+    assert any(each["control"] is not None for each in report["entries"])  # the untrained one
+
+
+def test_components_are_probed_where_the_input_of_the_head_is_stored(said: Said) -> None:
+    for split in ("test", "train"):
+        asked = ("--weights", "one.pt", "--split", split, "--name", "fed")
+        said("harvest", *MODEL, *asked, "--layers", "pool,fc@input")
+    out = said("probe", "fed", "--component", "full,row,null")[0]
+    assert "fc@input" in out
+
+
+def test_a_network_that_changed_or_has_no_run_is_refused(refused: Refused) -> None:
+    assert "own is how a run was trained" in refused("invariance", "one", "--augmentation", "own")
+    assert "with --model" in refused("harvest", "one", "--split", "train")
+    torch.manual_seed(7)
+    torch.save(network().state_dict(), "one.pt")
+    assert "gives other weights than those" in refused("invariance", "one")
+
+
+@pytest.mark.parametrize("text", ["half", "unit", "imagenet", "0.1,0.2,0.3/0.5,0.6,0.7"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_prepared_as_in_the_harvest(text: str, channels: int) -> None:
+    pixels = torch.randint(0, 256, (4, channels, 5, 6), dtype=torch.uint8)
+    chosen = Preprocessing.parse(text, channels=3)
+    torch.testing.assert_close(Prepared(chosen).prepared(to_input(pixels)), chosen(pixels))
+
+
+def test_a_harvest_of_the_library_names_its_network(tmp_path: Path) -> None:
+    images = torch.rand(8, 3, 32, 32)
+    with repsim.harvest(network(), [images], tmp_path / "a.h5", name="mine", examples=8) as store:
+        assert store.name == "mine"

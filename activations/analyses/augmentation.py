@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.data.augment import flips, standard
 from repsim.devices import find_device
+from repsim.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +26,13 @@ def find_augmentation(name: str, inputs: Inputs) -> nn.Module | None:
     if name == "none":
         return None
     if name == "own":
-        return (inputs.own or inputs.extractors[0]).run.augmentation()
+        run = (inputs.own or inputs.extractors[0]).run
+        if run is None:
+            raise UsageError(
+                f"own is how a run was trained, and {inputs.names[0]!r} is none; say simclr or "
+                "supervised"
+            )
+        return run.augmentation()
     images = inputs.images["compared"]
     height, width = images.images.shape[-2:]
     flip = flips(inputs.data or images.name)

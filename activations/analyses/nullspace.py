@@ -147,7 +147,7 @@ def null_space_of_run(
     trained = _Sided.of(extractor.load)
     head = linear_head(trained.real)  # fails before anything takes long
     networks = {"trained": trained}
-    if control and extractor.run.config.epochs:
+    if control and extractor.trained:
         networks["untrained"] = _Sided.of(extractor.untrained)
     generated = evenly_generated(extractor, len(test), seed, device=device)
     shown = _Shown(train, test, generated, parsed, layer_images if layers else 0, seed, device)
@@ -318,7 +318,7 @@ def _of_layers(networks: _Sided, shown: _Shown) -> list[NullSpaceEntry]:
 def _calls(extractor: Extractor, networks: _Sided, shown: _Shown) -> list[NullSpaceEntry]:
     """Entries on the images that a discriminator calls real, as reported and as trained."""
     run, generated = extractor.run, shown.generated
-    if generated is None or run.judge != extractor.name or not run.has_sides:
+    if run is None or generated is None or run.judge != extractor.name or not run.has_sides:
         return []
     config: Any = run.config
     found = logits_both_ways(
@@ -350,7 +350,7 @@ def _spread(images: Tensor, n: int) -> Tensor:
 
 def _alpha(extractor: Extractor) -> list[Alpha]:
     """α after each epoch up to the epoch of the extractor, where training recorded it."""
-    rows = extractor.run.metrics()
+    rows = [] if extractor.run is None else extractor.run.metrics()
     keys = [f.name for f in fields(Alpha) if f.default is MISSING]
     if not rows or any(key not in rows[0] for key in keys):
         return []

@@ -367,7 +367,8 @@ def _chosen(
     if not spaces:
         raise UsageError(
             f"{store.name} has no linear head in its store; the {' and '.join(parts)} components "
-            "need one (a network whose head is nn.Linear, and head_input the layer that feeds it)"
+            "need one: a network whose head is nn.Linear, with head_input the layer that feeds it, "
+            "or whose input of the head was harvested, as with --layers fc@input"
         )
     chosen = list(spaces) if layers is None else select_layers(store.layers, layers, of=store.name)
     for layer in chosen:

@@ -46,13 +46,14 @@ from repsim.activations.harvesting.sampling import (
 from repsim.activations.harvesting.stream import Stream, ahead
 from repsim.activations.harvesting.token_rows import token_rows
 from repsim.activations.harvesting.verification import check_first_batch
-from repsim.activations.store.format import LayerSpec, part_path
+from repsim.activations.store.format import PLACES, LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore, closed_by_errors
 from repsim.activations.store.unfinished import provenance_of
 from repsim.activations.store.writer import StoreWriter, write_store
 from repsim.ambient import full_precision
 from repsim.errors import StoreError, UsageError
 from repsim.files import refuse_existing
+from repsim.networks.heads import find_head
 from repsim.networks.weights import network_digest
 from repsim.progress import Progress, notebook_bar
 
@@ -104,6 +105,7 @@ def harvest(
     compression: str = "none",
     seed: int = 0,
     examples: int | None = None,
+    name: str | None = None,
     provenance: Mapping[str, Any] | None = None,
     device: torch.device | str | None = None,
     overwrite: bool = False,
@@ -140,6 +142,8 @@ def harvest(
         compression: ``"none"``, ``"lzf"`` or ``"gzip"``.
         seed: of the directions that ``project`` takes.
         examples: how many the loader gives, where ``len(loader.dataset)`` does not say.
+        name: what to call the network in results, tables and figures; by default the name of the
+            file.
         provenance: what to record about the network and the data; JSON values.
         device: where to run; by default where the network lies.
         overwrite: replace an existing store.
@@ -177,7 +181,8 @@ def harvest(
     n = count_examples(loader, examples)
     model = unwrap(model)
     target = place(model, device)
-    recorded = _record(model, loader, choices, seed, target) | dict(provenance or {})
+    named = {} if name is None else {"network": name}
+    recorded = _record(model, loader, choices, seed, target) | named | dict(provenance or {})
     check_repeats(loader)
     with ExitStack() as stack:
         batches = stack.enter_context(closing(ahead(read(loader))))
@@ -424,7 +429,7 @@ def _check_record(
     # Stores of version 3 have been written without a word on padding.
     untold = {*(_SINCE_VERSION_3 if store.version < 3 else ()), *({"padding"} - before.keys())}
     said = {*now, *({"batch_axis"} & before.keys())}
-    changed = sorted(key for key in said - untold if before.get(key) != now.get(key))
+    changed = sorted(key for key in said - untold - PLACES if before.get(key) != now.get(key))
     values = "; ".join(filter(None, (_values(k, before.get(k), now.get(k)) for k in changed)))
     if set(layers) != set(store.layers):
         changed.append("layers")
@@ -448,11 +453,14 @@ def _values(key: str, before: Any, now: Any) -> str:
 
 
 def _linear_heads(model: nn.Module, layers: list[str]) -> dict[str, dict[str, Any]]:
-    """The linear head of a network that says which layer feeds it, for null-space work."""
-    source = getattr(model, "head_input", None)
-    head = getattr(model, "head", None)
-    if source not in layers or not isinstance(head, nn.Linear):
+    """The linear head of a network, where what feeds it is stored, for null-space work."""
+    found = find_head(model)
+    if found is None:
+        return {}
+    name, head = found
+    source = getattr(model, "head_input", f"{name}@input")
+    if source not in layers:
         return {}
     bias = None if head.bias is None else head.bias.detach().cpu().numpy()
     weight = head.weight.detach().cpu().numpy()
-    return {"head": {"weight": weight, "bias": bias, "input": source}}
+    return {name: {"weight": weight, "bias": bias, "input": source}}

@@ -17,9 +17,11 @@ from repsim.ambient import full_precision, settled
 from repsim.data.noise import Noise
 from repsim.devices import find_device
 from repsim.errors import CaptureError, NonFiniteError, UsageError
+from repsim.networks.heads import HEADS, find_head
 from repsim.progress import Progress, notebook_bar
 
 if TYPE_CHECKING:
+    from repsim.activations.harvesting.brought import Brought
     from repsim.training.run import Extractor, Run
 
 #: Images of each generator made at once. What an image is made of depends on it: no option.
@@ -38,20 +40,23 @@ def linear_head(network: nn.Module) -> LinearHead:
     """The linear head of a network.
 
     Raises:
-        UsageError: its ``head`` is not one linear layer.
+        UsageError: none of ``head``, ``fc`` and ``classifier`` is one linear layer.
     """
     network = unwrap(network)
-    head = getattr(network, "head", None)
-    if not isinstance(head, nn.Linear):
+    found = find_head(network)
+    if found is None:
+        head = getattr(network, "head", None)
         none = head is None or isinstance(head, nn.Identity)
-        found = "no head" if none else f"a head of type {type(head).__name__}"
+        has = "no head" if none else f"a head of type {type(head).__name__}"
         raise UsageError(
-            f"{type(network).__name__} has {found}; the features of a linear head need one that is "
-            "nn.Linear, as those of the methods gan, wgan, mgan and supervised are"
+            f"{type(network).__name__} has {has}; the features of a linear head need one that is "
+            f"nn.Linear and is called {' or '.join(HEADS)}, as those of the methods gan, wgan, "
+            "mgan and supervised are"
         )
-    bias = None if head.bias is None else head.bias.detach().cpu()
-    source = getattr(network, "head_input", "head@input")
-    return LinearHead(head.weight.detach().cpu(), bias, source)
+    name, linear = found
+    bias = None if linear.bias is None else linear.bias.detach().cpu()
+    source = getattr(network, "head_input", f"{name}@input")
+    return LinearHead(linear.weight.detach().cpu(), bias, source)
 
 
 @full_precision()
@@ -75,7 +80,7 @@ def head_features(
     memory holds the features alone, twice at the end.
 
     Args:
-        network: one whose ``head`` is ``nn.Linear``.
+        network: one whose ``head``, ``fc`` or ``classifier`` is ``nn.Linear``.
         images: a loader, such as an ``ImageLoader``; or the images (n, c, h, w) themselves,
             floating point, as ``generated_images`` gives them.
         noise: put on the images first, see ``NoisyLoader``; they must be in [-1, 1] then.
@@ -96,10 +101,11 @@ def head_features(
         NonFiniteError: NaN or infinity in the features.
     """
     head, name = linear_head(network), type(unwrap(network)).__name__
+    address, _ = find_head(unwrap(network)) or ("head", None)
     blocks = by_batch(
         network,
         images,
-        ["head@input"],
+        [f"{address}@input"],
         partial(_input_of_head, name, head.weight.shape[1]),
         allowed=Allowed(allow_random, allow_batch, allow_grad),
         batch_axis=batch_axis,
@@ -139,12 +145,14 @@ class Generated(NamedTuple):
 
 
 def evenly_generated(
-    extractor: Extractor, n: int, seed: int = 0, *, device: torch.device | str = "cpu"
+    extractor: Extractor | Brought, n: int, seed: int = 0, *, device: torch.device | str = "cpu"
 ) -> Generated | None:
     """At least ``n`` images of the generators of an extractor's run, as many of each as needed.
 
     The arguments and errors are as for ``generated_images``, at the epoch of the extractor.
     """
+    if extractor.run is None:
+        return None
     make = partial(generated_images, extractor.run, seed=seed, epoch=extractor.epoch, device=device)
     one = make(1)
     return None if one is None else make(-(-n // len(one.images)))

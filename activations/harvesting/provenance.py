@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from repsim.activations.harvesting.brought import Brought
 from repsim.data import ImageSet
 from repsim.data.size import size_record
 from repsim.files import sha256
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from repsim.training.sides import Side
 
 
-def extractor_provenance(extractor: Extractor, shown: Side = "real") -> dict[str, Any]:
+def extractor_provenance(extractor: Extractor | Brought, shown: Side = "real") -> dict[str, Any]:
     """The record of the network that a store was harvested from.
 
     Method and settings stand as in the run's own file, whatever the version that wrote it, so that
@@ -28,6 +29,8 @@ def extractor_provenance(extractor: Extractor, shown: Side = "real") -> dict[str
         extractor: the network.
         shown: the side of the images that it was shown.
     """
+    if isinstance(extractor, Brought):
+        return extractor.provenance()
     run = extractor.run
     written = run.written()
     statistics = extractor.statistics_for(shown)

@@ -13,6 +13,7 @@ import h5py
 from repsim.activations.store.format import (
     DAMAGE,
     FORMAT_VERSION,
+    PLACES,
     ExampleSpec,
     LayerSpec,
     TargetSpec,
@@ -80,7 +81,8 @@ def continues(
             "finish it with the release that began it, or ",
         )
     now = json.loads(json.dumps(provenance))
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    keys = (before.keys() | now.keys()) - PLACES
+    changed = sorted(key for key in keys if before.get(key) != now.get(key))
     if changed:
         key = changed[0]
         raise _other(file, f"with {key} = {before.get(key)!r}, now it is {now.get(key)!r}")

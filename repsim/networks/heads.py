@@ -8,6 +8,18 @@ from torch import nn
 
 from repsim.errors import UsageError
 
+#: Names that networks have for their head.
+HEADS = ("head", "fc", "classifier")
+
+
+def find_head(network: nn.Module) -> tuple[str, nn.Linear] | None:
+    """The linear head of a network, by its usual names, and its name; None where it has none."""
+    for name in HEADS:
+        head = getattr(network, name, None)
+        if isinstance(head, nn.Linear):
+            return name, head
+    return None
+
 
 class ProjectionHead(nn.Sequential):
     """SimCLR's projection head: Linear, BN, ReLU, Linear (Chen et al. 2020, section 4.2).

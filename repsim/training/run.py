@@ -504,6 +504,11 @@ class Extractor:
             return None
         return shown if self.statistics == "own" else self.statistics
 
+    @property
+    def trained(self) -> bool:
+        """True if it is another than before training."""
+        return self.run.config.epochs > 0
+
     def load(self, shown: Side = "real") -> nn.Module:
         """The network for images of a side, in evaluation mode, on the CPU."""
         chosen = self.statistics_for(shown) or "mixed"
