@@ -1,51 +1,163 @@
-"""Layer addresses on an axis: labels that fit, and the groups they fall into."""
+"""Layer addresses on an axis: the groups they fall into, and labels that fit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import groupby, pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from repsim.figures.artists import rc
+from repsim.figures.text import DASH, extent, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
+#: A group with more than this share of the layers is split where the names of its layers vary.
+_MOST = 0.75
 
-def group_of(layer: str) -> str:
-    """The part of an address before its first dot: ``bg1`` of ``bg1.b0.even``."""
-    return layer.split(".", 1)[0]
+#: Height of a label with the space around it, in units of its size.
+_LINE = 1.15
+
+#: Inches that the text of a label may be long.
+_LONGEST = 1.4
 
 
-def spans(layers: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Runs of layers of the same group as (group, first, last + 1)."""
-    found, start = [], 0
-    for group, members in groupby(layers, key=group_of):
-        stop = start + len(list(members))
-        found.append((group, start, stop))
-        start = stop
+@dataclass(frozen=True)
+class Span:
+    """A run of layers under one name.
+
+    Attributes:
+        first: the part of their addresses that they share; of joined runs, of the first one.
+        last: the same of the last one.
+        start: index of the first layer.
+        stop: index after the last.
+    """
+
+    first: str
+    last: str
+    start: int
+    stop: int
+
+    @property
+    def middle(self) -> float:
+        """Its place on the axis."""
+        return (self.start + self.stop - 1) / 2
+
+    @property
+    def size(self) -> int:
+        """The number of its layers."""
+        return self.stop - self.start
+
+    def joined(self, other: Span) -> Span:
+        """This run and the next one as one."""
+        return Span(self.first, other.last, self.start, other.stop)
+
+    def without(self, part: str) -> Span:
+        """The same run, its names without the levels that begin them all."""
+        skipped = len(part) + 1 if part else 0
+        return Span(self.first[skipped:], self.last[skipped:], self.start, self.stop)
+
+    def text(self) -> str:
+        """Its label: the middle of a long name is left out."""
+        most = 72 * _LONGEST / rc("xtick.labelsize")
+        names = dict.fromkeys([self.first, self.last])
+        return f" {DASH} ".join(shortened(name, most / len(names)) for name in names)
+
+
+def spans(layers: Sequence[str]) -> list[Span]:
+    """Runs of layers that share their address up to the first level at which names vary.
+
+    ``bg1.b0.even`` lies in ``bg1``. A run that holds most of the layers is split again, where the
+    names of its own layers vary: ``layers.3.mlp`` of a transformer lies in ``layers.3``.
+    """
+    return _split([layer.split(".") for layer in layers], 0, len(layers))
+
+
+def _split(parts: Sequence[list[str]], start: int, total: int) -> list[Span]:
+    level = len(_common(parts)) + 1
+    found: list[Span] = []
+    for name, run in groupby(parts, key=lambda part: part[:level]):
+        members = list(run)
+        if _MOST * total < len(members) < len(parts):
+            found += _split(members, start, total)
+        else:
+            whole = ".".join(name)
+            found.append(Span(whole, whole, start, start + len(members)))
+        start += len(members)
     return found
+
+
+def _common(parts: Sequence[list[str]]) -> list[str]:
+    """The levels that begin every address."""
+    levels = zip(*parts, strict=False)
+    return [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
 
 
 def boundaries(layers: Sequence[str]) -> list[int]:
     """Positions between two groups, one with several layers: i lies before layer i."""
-    found = spans(layers)
-    several = [stop - start > 1 for _, start, stop in found]
-    return [found[k][1] for k in range(1, len(found)) if several[k - 1] or several[k]]
+    return [two.start for one, two in pairwise(spans(layers)) if max(one.size, two.size) > 1]
+
+
+def common_part(layers: Sequence[str]) -> str:
+    """The levels that begin the addresses of all layers, and are not the whole of one."""
+    parts = [layer.split(".")[:-1] for layer in layers]
+    return ".".join(_common(parts)) if len(layers) > 1 else ""
+
+
+def axis_name(name: str, layers: Sequence[str]) -> str:
+    """The name of an axis of layers, with the part of their addresses that its labels leave out."""
+    part = common_part(layers)
+    return f"{name} in {part}" if part else name
+
+
+def labelled_spans(layers: Sequence[str], inches: float) -> list[tuple[float, Span]]:
+    """The labels of an axis so long with their places: every layer, or groups if they are many.
+
+    Labels of small groups make way for each other by no more than a line; where that is not enough,
+    neighbours have one label, so that each layer lies under one.
+    """
+    part = common_part(layers)
+    gap = len(layers) * line_height() / inches
+    if gap <= 1:
+        return [(k, Span(layer, layer, k, k + 1).without(part)) for k, layer in enumerate(layers)]
+    found = [each.without(part) for each in spans(layers)]
+    while True:
+        middles = [span.middle for span in found]
+        places = _apart(middles, gap)
+        moved = max(abs(p - m) for p, m in zip(places, middles, strict=True))
+        if moved <= gap or len(found) == 1:
+            return list(zip(places, found, strict=True))
+        k = min(range(len(found) - 1), key=lambda k: found[k + 1].middle - found[k].middle)
+        found[k : k + 2] = [found[k].joined(found[k + 1])]
+
+
+def _apart(places: Sequence[float], gap: float) -> list[float]:
+    """Rising places at least ``gap`` apart, as near to the given ones as can be."""
+    blocks: list[tuple[float, int]] = []  # mean of places less their gaps, count; means rise
+    for k, place in enumerate(places):
+        mean, count = place - k * gap, 1
+        while blocks and blocks[-1][0] > mean:
+            other, more = blocks.pop()
+            mean, count = (mean * count + other * more) / (count + more), count + more
+        blocks.append((mean, count))
+    shifts = [mean for mean, count in blocks for _ in range(count)]
+    return [shift + k * gap for k, shift in enumerate(shifts)]
+
+
+def line_height() -> float:
+    """Inches that a label takes along its axis."""
+    return _LINE * rc("xtick.labelsize") / 72
+
+
+def label_room(layers: Sequence[str], inches: float) -> float:
+    """Inches that the labels of an axis so long reach away from it."""
+    widest = max((extent(span.text()) for _, span in labelled_spans(layers, inches)), default=0)
+    return widest * rc("xtick.labelsize") / 72
 
 
 def label_layers(axis: Axis, layers: Sequence[str], *, inches: float, rotation: float = 0) -> None:
-    """Ticks at positions 0, 1, ...: every layer, or the middle of every group if they are many.
-
-    ``inches`` is the length of the axis; labels of every layer must fit beside each other.
-    """
-    fitting = 72 * inches / (1.15 * rc("xtick.labelsize"))
-    if len(layers) <= fitting:
-        axis.set_ticks(range(len(layers)), labels=list(layers), rotation=rotation)
-        return
-    middles = [((start + stop - 1) / 2, group) for group, start, stop in spans(layers)]
-    kept: list[tuple[float, str]] = []
-    for at, group in middles:
-        if not kept or at - kept[-1][0] >= len(layers) / fitting:
-            kept.append((at, group))
-    axis.set_ticks([at for at, _ in kept], labels=[g for _, g in kept], rotation=rotation)
+    """Ticks with names of layers at positions 0, 1, ... of an axis of that many inches."""
+    found = labelled_spans(layers, inches)
+    texts = [span.text() for _, span in found]
+    axis.set_ticks([at for at, _ in found], labels=texts, rotation=rotation)

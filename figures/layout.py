@@ -176,31 +176,41 @@ def _height(title: str, panel: Panel, inches: float, legend: Legend) -> float:
 # --- drawing
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """A panel on its axes."""
+
+    ax: Axes
+    panel: Panel
+    frame: Frame
+
+
 def _draw_panels(
     fig: Figure, grid: GridSpec, plan: _Plan, looks: dict[str, dict[str, Any]]
-) -> list[tuple[Axes, Panel]]:
+) -> list[_Placed]:
     """Every panel on its axes, with a title that stands as high as the others of its row."""
     placed = []
     for i, row in enumerate(plan.rows):
         above = max(own_height(plan.legend.above(panel), row.width) for _, panel in row.panels)
         for j, (title, panel) in enumerate(row.panels):
             ax = fig.add_subplot(grid[i, j if row.width < plan.width else slice(None)])
-            panel.draw(ax, Frame(row.width, row.height, plan.font(type(panel)), looks))
+            frame = Frame(row.width, row.height, plan.font(type(panel)), looks)
+            panel.draw(ax, frame)
             draw_own(ax, plan.legend.above(panel), row.width)
             # The axes have less than all of the width.
             pad = mpl.rcParams["axes.titlepad"] + 72 * above
             ax.set_title(wrapped(title, 0.8 * row.width), pad=pad)
-            placed.append((ax, panel))
+            placed.append(_Placed(ax, panel, frame))
     return placed
 
 
-def _draw_bars(fig: Figure, plan: _Plan, placed: Sequence[tuple[Axes, Panel]]) -> None:
+def _draw_bars(fig: Figure, plan: _Plan, placed: Sequence[_Placed]) -> None:
     """A bar for the colours that the panels of a type share."""
-    for kind in dict.fromkeys(type(panel) for _, panel in placed):
-        axes = [ax for ax, panel in placed if type(panel) is kind]
-        scale = kind.scale([panel for _, panel in placed if type(panel) is kind])
+    for kind in dict.fromkeys(type(each.panel) for each in placed):
+        alike = [each for each in placed if type(each.panel) is kind]
+        scale = kind.scale([each.panel for each in alike])
         if scale is not None:
-            _draw_bar(fig, axes, scale, plan.height_of(kind))
+            _draw_bar(fig, [each.ax for each in alike], scale, plan.height_of(kind))
 
 
 def _draw_bar(fig: Figure, axes: Sequence[Axes], scale: Scale, height: float) -> None:
@@ -231,14 +241,14 @@ def _draw_legend(fig: Figure, grid: GridSpec, plan: _Plan) -> None:
     )
 
 
-def _settle(fig: Figure, placed: Sequence[tuple[Axes, Panel]]) -> None:
+def _settle(fig: Figure, placed: Sequence[_Placed]) -> None:
     """Give axes their shapes in their places, for the layout takes gaps for room; and move a legend
     that is wider than its axes to the left, over the names beside them."""
     fig.draw_without_rendering()
     fig.set_layout_engine("none")
-    for ax, panel in placed:
-        panel.settle(ax)
-        legend = ax.get_legend()
-        if legend is not None and legend.get_window_extent().x1 > ax.bbox.x1:
-            legend.set_bbox_to_anchor((1.0, 1.0), ax.transAxes)
+    for each in placed:
+        each.panel.settle(each.ax, each.frame)
+        legend = each.ax.get_legend()
+        if legend is not None and legend.get_window_extent().x1 > each.ax.bbox.x1:
+            legend.set_bbox_to_anchor((1.0, 1.0), each.ax.transAxes)
             legend.set_loc("lower right")

@@ -49,7 +49,8 @@ def similarity_curves(
 ) -> Figure:
     """For each layer of a: CKA with its counterpart in b, and with the most similar layer of b.
 
-    Of two augmented copies of the images, the same layer only; of classes, CKA with the classes.
+    Of a network with itself, the most similar other layer only; of two augmented copies of the
+    images, the same layer only; of classes, CKA with the classes.
     Bands are 95 % intervals, where the map has standard errors of the values shown: over examples,
     or of an average over networks.
     """
@@ -88,7 +89,8 @@ def heatmap_figure(
         for result, title in zip(results, titles, strict=True)
     ]
     first = results[0]
-    dotted = f" Dots: the most similar {first.name_b} layer of each row." if dots else ""
+    marked = "other" if first.itself else first.name_b
+    dotted = f" Dots: the most similar {marked} layer of each row." if dots else ""
     caption = f"CKA of {first.name_a} and {first.name_b} layers ({estimator}).{dotted}"
     return FigureData("Similarity of layers", caption, [*drawn], first.provenance)
 
@@ -116,6 +118,8 @@ def _columns(result: SimilarityMap, estimator: str) -> dict[str, tuple[int | Non
         return {"CKA with the classes": (0,) * len(rows)}
     if result.comparison == "views":
         return {"two augmented copies, same layer": rows}
+    if result.itself:
+        return {"most similar other layer": result.most_similar(estimator)}
     found = {f"most similar {result.name_b} layer": result.best_match(estimator)}
     return found | ({"same layer": rows} if result.layers_a == result.layers_b else {})
 

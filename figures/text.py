@@ -9,12 +9,24 @@ from repsim.figures.artists import rc
 #: Written where there is no number.
 DASH = "\N{EN DASH}"
 
+#: Written where text is left out.
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+
 
 def extent(text: str) -> float:
     """Width of a line of text in units of its size."""
     from matplotlib.textpath import TextPath
 
     return TextPath((0, 0), text, size=100, usetex=False).get_extents().width / 100 if text else 0
+
+
+def shortened(text: str, most: float) -> str:
+    """A line of at most ``most`` units of its size, an ellipsis for its middle if it is longer."""
+    kept = len(text)
+    while extent(text) > most and kept > 2:
+        kept -= 1
+        text = f"{text[: kept // 2]}{ELLIPSIS}{text[-(kept - kept // 2) :]}"
+    return text
 
 
 def wrapped(text: str, inches: float) -> str:

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,15 @@ from sample_results import number, probed
 
 from repsim import figures
 from repsim.errors import DataError, UsageError
-from repsim.figures.layer_labels import boundaries, group_of, spans
+from repsim.figures.layer_labels import (
+    axis_name,
+    boundaries,
+    common_part,
+    labelled_spans,
+    line_height,
+    spans,
+)
+from repsim.figures.style import styled
 from repsim.networks import Discriminator, ResNet
 from repsim.results import NullSpaceReport, ProbeCurve, SimilarityMap
 
@@ -38,6 +46,16 @@ ADDRESSES = {
     "dcgan": tuple(Discriminator(1, 1, 1).layer_names()),
     "flat": tuple(f"layer{k}" for k in range(60)),
     "one": ("head",),
+    "transformer": (
+        "embeddings.dropout",
+        *(f"layers.{k}.{part}" for k in range(12) for part in ("attention", "mlp", "norm")),
+        "norm",
+    ),
+    "convolutional": (
+        *(f"features.{k}.{part}" for k in range(5) for part in ("conv", "bn")),
+        "flatten",
+        "fc",
+    ),
 }
 
 
@@ -206,12 +224,93 @@ def test_several_maps_share_their_scale_and_their_bar() -> None:
 # --- layers on an axis
 
 
+def runs(layers: tuple[str, ...]) -> list[tuple[str, int, int]]:
+    return [(each.first, each.start, each.stop) for each in spans(layers)]
+
+
 def test_groups_are_runs_of_the_first_part_of_an_address() -> None:
-    assert group_of("bg1.b0.even") == "bg1"
-    assert spans(SMALL) == [("stem", 0, 1), ("bg1", 1, 3), ("bg2", 3, 5), ("pooled", 5, 6)]
+    assert runs(SMALL) == [("stem", 0, 1), ("bg1", 1, 3), ("bg2", 3, 5), ("pooled", 5, 6)]
     assert boundaries(SMALL) == [1, 3, 5]
     assert boundaries(("conv1", "conv2", "conv3")) == []
-    assert spans(()) == []
+    assert runs(()) == []
+    assert runs(("head",)) == [("head", 0, 1)]
+
+
+def test_a_group_of_nearly_all_layers_is_split_where_names_vary() -> None:
+    transformer = ADDRESSES["transformer"]
+    blocks = [(f"layers.{k}", 1 + 3 * k, 4 + 3 * k) for k in range(12)]
+    assert runs(transformer) == [("embeddings", 0, 1), *blocks, ("norm", 37, 38)]
+    assert boundaries(transformer) == [*range(1, 38, 3)]
+    nested = tuple(f"model.{layer}" for layer in transformer)
+    names = [f"model.{name}" for name, _, _ in runs(transformer)]
+    assert [name for name, _, _ in runs(nested)] == names
+        f"model.{name}" for name, _, _ in runs(transformer)
+    ]
+
+
+def test_levels_that_all_layers_share_stand_in_the_name_of_the_axis() -> None:
+    assert common_part(ADDRESSES["transformer"]) == common_part(("head",)) == ""
+    nested = tuple(f"model.encoder.{layer}" for layer in SMALL)
+    assert common_part(nested) == "model.encoder"
+    assert axis_name("mine layer", nested) == "mine layer in model.encoder"
+    assert axis_name("mine layer", SMALL) == "mine layer"
+    ax = figures.heatmap(similarity(nested, SMALL)).axes[0]
+    assert tick_labels(ax, "y") == dict(enumerate(SMALL))
+    assert ax.get_ylabel() == "simclr layer in model.encoder"
+
+
+@pytest.mark.parametrize("network", ADDRESSES)
+@pytest.mark.parametrize("inches", [0.2, 1.0, 2.0, 4.0])
+def test_every_layer_lies_under_one_label_and_labels_have_room(network: str, inches: float) -> None:
+    layers = ADDRESSES[network]
+    with styled("column"):
+        found, line = labelled_spans(layers, inches), line_height()
+    covered = [k for _, span in found for k in range(span.start, span.stop)]
+    assert covered == list(range(len(layers)))
+    places = [place * inches / len(layers) for place, _ in found]
+    assert all(two - one > 0.999 * line for one, two in pairwise(places))
+
+
+def test_a_map_of_a_transformer_and_a_convolutional_network_names_every_layer() -> None:
+    rows, columns = ADDRESSES["transformer"], ADDRESSES["convolutional"]
+    figure = figures.heatmap(similarity(rows, columns), style="column")
+    ax = figure.axes[0]
+    assert tick_labels(ax, "y") == dict(enumerate(rows))
+    assert tick_labels(ax, "x") == dict(enumerate(columns))
+    assert faults(figure) == []
+    flat = figures.heatmap(similarity(columns, rows), style="column")
+    assert flat.get_figheight() < figure.get_figheight()
+    assert tick_labels(flat.axes[0], "y") == dict(enumerate(columns))
+    assert len(tick_labels(flat.axes[0], "x")) == 14  # the blocks, and what stands around them
+
+
+def test_dots_of_many_rows_stay_apart() -> None:
+    many = tuple(f"layers.{k}.{part}" for k in range(12) for part in range(10))
+    for rows in (SMALL, ADDRESSES["transformer"], many):
+        figure = figures.heatmap(similarity(rows, SMALL), style="column")
+        figure.draw_without_rendering()
+        ax = figure.axes[0]
+        (dots,) = (line for line in ax.lines if line.get_marker() == "o")
+        row = 72 * ax.get_window_extent().height / figure.dpi / len(rows)
+        assert dots.get_markersize() <= max(1.1 * row, 0.8)
+
+
+def test_a_network_and_itself_has_dots_and_a_curve_of_other_layers() -> None:
+    values = similarity().unbiased.copy()
+    np.fill_diagonal(values, 1.0)
+    itself = similarity(unbiased=values, name_b="simclr")
+    figure = figures.heatmap(itself)
+    (dots,) = (line for line in figure.axes[0].lines if line.get_marker() == "o")
+    other = np.where(np.eye(6) == 1, -np.inf, values).argmax(1).tolist()
+    assert list(dots.get_xdata()) == other == list(itself.most_similar())
+    assert legend_texts(figure) == ["most similar other layer"]
+    curves = figures.similarity_curves(itself)
+    assert legend_texts(curves) == ["most similar other layer"]
+    (line,) = named_lines(curves.axes[0])
+    assert values_of(line) == pytest.approx(values[range(6), other])
+    # Two networks of one name whose layers differ are two networks.
+    assert similarity(name_b="simclr").itself == {}
+    assert similarity(unbiased=values).itself == {}
 
 
 def test_many_layers_are_labelled_by_the_middle_of_their_group() -> None:
@@ -220,7 +319,7 @@ def test_many_layers_are_labelled_by_the_middle_of_their_group() -> None:
     found = tick_labels(ax, "x")
     assert list(found.values()) == ["stem", "bg1", "bg2", "bg3", "bg4", "pooled"]
     for at, group in found.items():
-        members = [k for k, layer in enumerate(layers) if group_of(layer) == group]
+        members = [k for k, layer in enumerate(layers) if layer.split(".")[0] == group]
         assert at == (members[0] + members[-1]) / 2
 
 

@@ -286,20 +286,18 @@ class Similarity(Analysis[Config]):
     def report(self, result: SimilarityMap) -> Iterator[TextTable | str]:
         estimator = self.config.estimator
         values, diagonal = result.values(estimator), result.diagonal(estimator)
-        columns = [
-            f"{result.name_a} layer",
-            "same layer",
-            f"most similar in {result.name_b}",
-            "CKA",
-        ]
-        best = result.best_match(estimator)
+        best = result.most_similar(estimator)
         further, cells = certainty(result, estimator, best)
         places = {layer: k for k, layer in enumerate(result.layers_b)}
+        # Of other layers, and of a network with itself, there is no counterpart to compare with.
+        known = not result.itself and any(layer in places for layer in result.layers_a)
         rows: list[tuple[Any, ...]] = []
         for i, (layer, j) in enumerate(zip(result.layers_a, best, strict=True)):
             match = ("-", None) if j is None else (result.layers_b[j], float(values[i, j]))
             same = float(values[i, places[layer]]) if layer in places else None
-            rows.append((layer, same, *match, *cells[i]))
+            rows.append((layer, *([same] if known else []), *match, *cells[i]))
+        other = "most similar other layer" if result.itself else f"most similar in {result.name_b}"
+        columns = [f"{result.name_a} layer", *(["same layer"] if known else []), other, "CKA"]
         yield TextTable(map_title(result, estimator), columns + further, rows)
         if diagonal is not None and len(diagonal) > 1 and result.name_a != result.name_b:
             alike = int(identified(values, result.layers_a, result.layers_b).sum())

@@ -10,14 +10,30 @@ import numpy as np
 
 from repsim.figures.artists import COLORMAP, colormap, line_entry, rc
 from repsim.figures.axes import bare, check_table
-from repsim.figures.layer_labels import boundaries, label_layers
+from repsim.figures.layer_labels import axis_name, boundaries, label_layers, label_room, line_height
 from repsim.moved import renamed_parameters
-from repsim.results import SimilarityMap, best_match
+from repsim.results import SimilarityMap, best_match, own_cells
 from repsim.results.figure import Frame, Panel, Scale
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+
+#: Heights of all cells in widths of them: of few rows, and of many that want labels.
+_FLATTEST, _TALLEST = 0.4, 2.5
+
+#: Height of all cells in widths of the panel, at most.
+_HIGHEST = 1.5
+
+#: Width of what stands beside cells and labels, the name of the axis and the bar of colours, in
+#: units of the font's size.
+_BESIDE = 7.5
+
+#: Height of the name of the axis with the gaps around it, in units of the font's size.
+_BELOW = 4.6
+
+#: Diameter of a dot in points, at least.
+_SMALLEST = 0.8
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,8 @@ class Heatmap(Panel):
         high: (layers_a, layers_b) upper ends.
         kernel: ``"linear"`` or ``"rbf:FRACTION"``.
         estimator: of the values.
-        dots: mark the most similar layer of b for each layer of a by a white dot.
+        dots: mark the most similar layer of b for each layer of a by a white dot; of a network
+            that is compared with itself, the most similar other layer.
     """
 
     type: ClassVar[str] = "heatmap"
@@ -108,14 +125,39 @@ class Heatmap(Panel):
                 yield {"layer_a": layer_a, "layer_b": layer_b, **held}
 
     def height(self, width: float) -> float:
-        return 0.88 * width + 2.4 * rc("font.size") / 72
+        across, tall = self._cells(width)
+        return tall + label_room(self.layers_b, across) + _BELOW * rc("font.size") / 72
+
+    def _cells(self, width: float) -> tuple[float, float]:
+        """Inches that all cells are wide and high in a panel of a width.
+
+        As high as labels of all rows need, if they are at most so many times as many as columns;
+        flat where rows are few.
+        """
+        rows, columns = len(self.layers_a), len(self.layers_b)
+        font = rc("font.size") / 72
+        tall = needed = line_height() * rows
+        for _ in range(2):  # the labels follow from the height, the width from the labels
+            across = max(0.3 * width, width - label_room(self.layers_a, tall) - _BESIDE * font)
+            usual = across * min(1.0, max(_FLATTEST, rows / columns))
+            highest = min(_HIGHEST * width, across * min(_TALLEST, max(1.0, rows / columns)))
+            tall = min(max(usual, needed), highest)
+        return across, tall
 
     @classmethod
     def notes(cls, panels: Sequence[Heatmap]) -> list[Artist]:
-        columns = dict.fromkeys(panel.name_b for panel in panels if panel.dots)
-        name = next(iter(columns), "") if len(columns) == 1 else "column"
-        label = f"most similar {name} layer"
-        return [line_entry(color="none", **_dot(), label=label)] if columns else []
+        labels = dict.fromkeys(panel._dotted for panel in panels if panel.dots)
+        name = next(iter(labels)) if len(labels) == 1 else "column layer"
+        return [line_entry(color="none", **_dot(), label=f"most similar {name}")] if labels else []
+
+    @property
+    def _dotted(self) -> str:
+        """The name of the layers that dots mark."""
+        return "other layer" if self._own() else f"{self.name_b} layer"
+
+    def _own(self) -> dict[int, int]:
+        values = np.array(self.values, float)
+        return own_cells(values, self.name_a, self.name_b, self.layers_a, self.layers_b)
 
     @classmethod
     def scale(cls, panels: Sequence[Heatmap]) -> Scale:
@@ -130,21 +172,32 @@ class Heatmap(Panel):
         return f"{name} CKA ({self.estimator})"
 
     def draw(self, ax: Axes, frame: Frame) -> None:
-        values = np.array(self.values, float)
-        self._draw_cells(ax, values)
+        across, tall = self._cells(frame.width)
+        titled = self.height(frame.width) + 1.2 * rc("font.size") / 72
+        squeeze = min(1.0, (frame.height - titled + tall) / tall)
+        self._draw_cells(ax, np.array(self.values, float))
         self._draw_groups(ax)
-        best = [(j, i) for i, j in enumerate(best_match(values)) if j is not None]
-        if self.dots and best:
-            ax.plot(*zip(*best, strict=True), linestyle="none", **_dot())
-        inches = 0.6 * min(frame.width, frame.height)
-        label_layers(ax.xaxis, self.layers_b, inches=inches, rotation=90)
-        label_layers(ax.yaxis, self.layers_a, inches=inches)
-        ax.set_xlabel(f"{self.name_b} layer")
-        ax.set_ylabel(f"{self.name_a} layer")
+        if self.dots:
+            self._draw_dots(ax, squeeze * across, squeeze * tall)
+        label_layers(ax.xaxis, self.layers_b, inches=squeeze * across, rotation=90)
+        label_layers(ax.yaxis, self.layers_a, inches=squeeze * tall)
+        ax.set_xlabel(axis_name(f"{self.name_b} layer", self.layers_b))
+        ax.set_ylabel(axis_name(f"{self.name_a} layer", self.layers_a))
         bare(ax)
 
-    def settle(self, ax: Axes) -> None:
-        ax.set_box_aspect(1)
+    def settle(self, ax: Axes, frame: Frame) -> None:
+        across, tall = self._cells(frame.width)
+        ax.set_box_aspect(tall / across)
+
+    def _draw_dots(self, ax: Axes, across: float, tall: float) -> None:
+        """Dots that are no larger than a cell, so that those of neighbours stay apart."""
+        found = best_match(np.array(self.values, float), self._own())
+        best = [(j, i) for i, j in enumerate(found) if j is not None]
+        cell = 72 * min(across / len(self.layers_b), tall / len(self.layers_a))
+        look = _dot()
+        look["markersize"] = min(look["markersize"], max(_SMALLEST, cell))
+        if best:
+            ax.plot(*zip(*best, strict=True), linestyle="none", **look)
 
     def _draw_cells(self, ax: Axes, values: np.ndarray) -> None:
         ax.imshow(

@@ -146,7 +146,7 @@ class Images(Panel):
         ax.set_ylim(high - _GAP, 0)
         self._name(ax, step)
 
-    def settle(self, ax: Axes) -> None:
+    def settle(self, ax: Axes, frame: Frame) -> None:
         ax.set_aspect("equal")
 
     def _name(self, ax: Axes, step: float) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from repsim.figures.artists import line_entry, rc
 from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits
-from repsim.figures.layer_labels import boundaries, label_layers
+from repsim.figures.layer_labels import axis_name, boundaries, label_layers, label_room
 from repsim.figures.series import Series, SeriesPanel, draw_series, draw_whiskers
 from repsim.results.figure import Frame
 from repsim.results.records import is_finite
@@ -18,6 +18,9 @@ from repsim.results.records import is_finite
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+
+#: Share of its width that the axis takes.
+_LONG = 0.7
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,8 @@ class Lines(SeriesPanel):
         return line_entry(label=series.label, **look)
 
     def height(self, width: float) -> float:
-        longest = max(map(len, self.layers), default=0)
-        named = 0.5 * longest * rc("xtick.labelsize") / 72
-        return super().height(width) + max(0.0, named - 0.3)
+        named = label_room(self.layers, _LONG * width)
+        return super().height(width) + max(0.0, named - 1.5 * rc("xtick.labelsize") / 72)
 
     def draw(self, ax: Axes, frame: Frame) -> None:
         places = np.arange(len(self.layers)) if self.layers else np.array(self._numbers(), float)
@@ -104,7 +106,7 @@ class Lines(SeriesPanel):
             self._draw_line(ax, each, places if each.x is None else np.array(each.x, float), frame)
         self._name_places(ax, frame)
         set_limits(ax, self.ylim, log=self.log)
-        name_axes(ax, self.xlabel, self.ylabel, frame)
+        name_axes(ax, axis_name(self.xlabel, self.layers), self.ylabel, frame)
 
     def _draw_line(self, ax: Axes, line: Line, x: np.ndarray, frame: Frame) -> None:
         look = frame.looks[line.label]
@@ -122,4 +124,4 @@ class Lines(SeriesPanel):
             return
         for position in boundaries(self.layers):
             ax.axvline(position - 0.5, color="0.85", linewidth=0.6, zorder=0)
-        label_layers(ax.xaxis, self.layers, inches=0.7 * frame.width, rotation=90)
+        label_layers(ax.xaxis, self.layers, inches=_LONG * frame.width, rotation=90)

@@ -15,7 +15,7 @@ from repsim.results.nullspace import (
     Verdict,
 )
 from repsim.results.probes import ProbeCurve, ProbeEntry, ProbePoint, ProbeSeries
-from repsim.results.similarity import SimilarityMap, best_match
+from repsim.results.similarity import SimilarityMap, best_match, own_cells
 from repsim.results.table import Cell, Column, Table
 
 __all__ = [
@@ -39,5 +39,6 @@ __all__ = [
     "Verdict",
     "best_match",
     "facts",
+    "own_cells",
     "result_file",
 ]

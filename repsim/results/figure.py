@@ -142,7 +142,7 @@ class Panel(Checked):
     def draw(self, ax: Axes, frame: Frame) -> None:
         """Draw it on axes that have the title already."""
 
-    def settle(self, ax: Axes) -> None:
+    def settle(self, ax: Axes, frame: Frame) -> None:
         """Give the axes the shape that they must have, once the layout has placed them."""
 
     def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:

@@ -14,6 +14,9 @@ from repsim.jackknife import over_networks
 from repsim.results.base import Result
 from repsim.results.earlier_maps import as_of_now
 
+#: Distance from 1 within which a layer is as similar to itself as float32 products show.
+_SAME = 1e-5
+
 
 @dataclass(frozen=True, eq=False)
 class SimilarityMap(Result):
@@ -176,6 +179,15 @@ class SimilarityMap(Result):
         """For each layer of a, the index of the most similar layer of b; None if all are NaN."""
         return best_match(self.values(estimator))
 
+    def most_similar(self, estimator: str = "unbiased") -> tuple[int | None, ...]:
+        """``best_match``, but another layer where a network is compared with itself."""
+        return best_match(self.values(estimator), self.itself)
+
+    @property
+    def itself(self) -> dict[int, int]:
+        """For each layer of a network that is compared with itself its own column, by row."""
+        return own_cells(self.unbiased, self.name_a, self.name_b, self.layers_a, self.layers_b)
+
     def diagonal(self, estimator: str = "unbiased") -> np.ndarray | None:
         """Values of corresponding layers; None unless both sides have the same layers."""
         return self.values(estimator).diagonal() if self.layers_a == self.layers_b else None
@@ -287,6 +299,30 @@ def _check_alike(first: SimilarityMap, other: SimilarityMap) -> None:
             )
 
 
-def best_match(values: np.ndarray) -> tuple[int | None, ...]:
-    """For each row of (a, b) values the column of the largest; None if all are NaN."""
-    return tuple(None if np.isnan(row).all() else int(np.nanargmax(row)) for row in values)
+def best_match(values: np.ndarray, but: Mapping[int, int] | None = None) -> tuple[int | None, ...]:
+    """For each row of (a, b) values the column of the largest; None if all are NaN.
+
+    Args:
+        values: (a, b) numbers.
+        but: a column to pass over, by row.
+    """
+    left = np.array(values, float)
+    for row, column in (but or {}).items():
+        left[row, column] = np.nan
+    return tuple(None if np.isnan(row).all() else int(np.nanargmax(row)) for row in left)
+
+
+def own_cells(
+    values: np.ndarray,
+    name_a: str,
+    name_b: str,
+    layers_a: Sequence[str],
+    layers_b: Sequence[str],
+) -> dict[int, int]:
+    """Columns of the same layer by row, of a network that is compared with itself on the same
+    images: both sides have one name, and a layer they share is as similar to itself as can be."""
+    places = {layer: k for k, layer in enumerate(layers_b)}
+    cells = {i: places[layer] for i, layer in enumerate(layers_a) if layer in places}
+    own = np.array([values[i, j] for i, j in cells.items()], float)
+    same = name_a == name_b and bool(np.all(np.isnan(own) | (np.abs(own - 1) < _SAME)))
+    return cells if same else {}
