@@ -40,11 +40,13 @@ if TYPE_CHECKING:
     from repsim.figures.panels.strips import Strips as Strips
     from repsim.figures.panels.table import PrintedTable as PrintedTable
     from repsim.figures.probes import probe_curves as probe_curves
+    from repsim.figures.renaming import renamed as renamed
     from repsim.figures.series import Series as Series
     from repsim.figures.similarity import heatmap as heatmap
     from repsim.figures.similarity import heatmaps as heatmaps
     from repsim.figures.similarity import similarity_curves as similarity_curves
     from repsim.figures.style import STYLES as STYLES
+    from repsim.figures.style import Style as Style
     from repsim.figures.tables import table_figure as table_figure
     from repsim.figures.training import training_curves as training_curves
     from repsim.results.figure import FigureData as FigureData
@@ -67,6 +69,7 @@ _HOMES = {
     "STYLES": "repsim.figures.style",
     "Scatter": "repsim.figures.panels.scatter",
     "Series": "repsim.figures.series",
+    "Style": "repsim.figures.style",
     "Strips": "repsim.figures.panels.strips",
     "alpha_curves": "repsim.figures.nullspace",
     "draw": "repsim.figures.drawing",
@@ -81,6 +84,7 @@ _HOMES = {
     "null_space_strips": "repsim.figures.nullspace",
     "panels": "repsim.figures.layout",
     "probe_curves": "repsim.figures.probes",
+    "renamed": "repsim.figures.renaming",
     "save": "repsim.figures.drawing",
     "score_histogram": "repsim.figures.nullspace",
     "similarity_curves": "repsim.figures.similarity",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,29 +14,85 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from repsim._version import __version__
+from repsim.errors import UsageError, choices
+from repsim.figures.fonts import without_glyph_warnings
 from repsim.figures.kinds import figures_of, figures_of_all
 from repsim.figures.layout import panels
-from repsim.figures.style import WRITING
+from repsim.figures.renaming import renamed
+from repsim.figures.style import WRITING, Style
 from repsim.files import atomic_path, csv_text, refuse_existing, write_atomic
 from repsim.results import Result, Table, facts
 from repsim.results.figure import FigureData
 
+#: Kinds of files that figures are written as, by the ending.
+FORMATS = ("png", "pdf", "svg")
+
 
 def draw(
-    result: Result, *, style: str = "column", estimator: str = "unbiased"
+    result: Result,
+    *,
+    style: str | Style = "column",
+    estimator: str = "unbiased",
+    names: Mapping[str, str] | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> dict[str, Figure]:
     """The figures that belong to a result, by the suffix of their file names.
 
     The suffix of a figure that is a result by itself, a ``FigureData``, is empty.
+
+    Args:
+        result: of any kind.
+        style: the size and the font.
+        estimator: of the similarities in maps.
+        names: other names for networks and layers, as ``renamed`` takes them; each must be in one
+            of the figures.
+        limits: values at the ends of the colours.
+
+    Raises:
+        TypeError: a kind without figures.
+        UsageError: a name that no figure has, limits without colours, or no such style.
     """
-    found = figures_of(result, estimator=estimator)
-    return {suffix: panels(data, style=style) for suffix, data in found.items()}
+    return _drawn(figures_of(result, estimator=estimator), style, names, limits)
 
 
-def draw_together(results: Sequence[Result], *, style: str = "page") -> dict[str, Figure]:
+def draw_together(
+    results: Sequence[Result],
+    *,
+    style: str | Style = "page",
+    names: Mapping[str, str] | None = None,
+    limits: tuple[float, float] | None = None,
+) -> dict[str, Figure]:
     """The figures that belong to several results of a kind together, as ``draw`` gives them."""
-    found = figures_of_all(results)
-    return {suffix: panels(data, style=style) for suffix, data in found.items()}
+    return _drawn(figures_of_all(results), style, names, limits)
+
+
+def _drawn(
+    found: Mapping[str, FigureData],
+    style: str | Style,
+    names: Mapping[str, str] | None,
+    limits: tuple[float, float] | None,
+) -> dict[str, Figure]:
+    changed = renamed(found, names) if names else dict(found)
+    if limits is not None:
+        changed = _with_colours(changed, limits)
+    return {suffix: panels(data, style=style) for suffix, data in changed.items()}
+
+
+def _with_colours(
+    found: Mapping[str, FigureData], limits: tuple[float, float]
+) -> dict[str, FigureData]:
+    """The figures with other ends of their colours; refused where none has any."""
+    changed = {
+        key: replace(data, panels=[panel.with_colours(limits) for panel in data.panels])
+        for key, data in found.items()
+    }
+    before = [panel for data in found.values() for panel in data.panels]
+    after = [panel for data in changed.values() for panel in data.panels]
+    if all(one is other for one, other in zip(before, after, strict=True)):
+        raise UsageError(
+            "limits of colours arrived for figures without colours; leave them out"
+        )
+    return changed
 
 
 def save(
@@ -44,34 +101,43 @@ def save(
     *,
     provenance: dict[str, Any] | None = None,
     data: FigureData | Table | None = None,
-    style: str = "page",
+    style: str | Style = "page",
+    formats: Sequence[str] = ("png", "pdf"),
     overwrite: bool = False,
 ) -> list[Path]:
     """Write a figure as STEM.png and STEM.pdf, and close it; all paths written are returned.
 
     The provenance goes into the files' metadata; no date does, so that the same figure gives the
-    same file. With ``data``, its numbers go to STEM.csv, its caption and provenance to STEM.txt.
+    same file. The caption and the provenance go to STEM.txt; with ``data``, its numbers to
+    STEM.csv.
 
     Args:
         figure: what to write; a ``FigureData`` is drawn first, and is its own ``data``.
         stem: path without an ending.
         provenance: where the numbers come from; that of ``data`` unless given.
         data: what the figure shows.
-        style: the size of a figure that is drawn here.
+        style: the size and font of a figure that is drawn here.
+        formats: of ``png``, ``pdf`` and ``svg``.
         overwrite: replace files that exist. A STEM.csv of the same numbers, as ``data.save``
-            leaves it, stays in any case.
+            leaves it, and a STEM.txt of the same caption stay in any case.
 
     Raises:
-        UsageError: a file exists; then none is written.
+        UsageError: a file exists, or no such format; then none is written.
     """
+    for each in formats:
+        if each not in FORMATS:
+            raise UsageError(f"figures have no format {each!r}; {choices(each, FORMATS)}")
     if isinstance(figure, FigureData):
         data, figure = figure, panels(figure, style=style)
     name = os.fspath(stem)
-    name = name[:-4] if name.endswith((".png", ".pdf")) else name
+    name = name[:-4] if name.endswith(tuple(f".{each}" for each in FORMATS)) else name
+    shown = data if data is not None else getattr(figure, "data", None)
     if provenance is None:
-        provenance = data.provenance if data is not None else {}
-    texts = {} if data is None else _texts(data, name, provenance)
-    paths = [Path(f"{name}{suffix}") for suffix in (".png", ".pdf")]
+        provenance = shown.provenance if shown is not None else {}
+    texts = {} if data is None else {Path(f"{name}.csv"): csv_text(data.rows())}
+    if shown is not None:
+        texts[Path(f"{name}.txt")] = _caption(shown, provenance)
+    paths = [Path(f"{name}.{each}") for each in formats]
     _refuse(paths, texts, overwrite)
     for path in paths:
         _write(figure, path, provenance)
@@ -94,15 +160,16 @@ def _write(figure: Figure, path: Path, provenance: dict[str, Any]) -> None:
     note = json.dumps(provenance, sort_keys=True)
     described = {
         ".png": {"Software": f"repsim {__version__}", "Description": note},
+        ".svg": {"Creator": f"repsim {__version__}", "Description": note, "Date": None},
         ".pdf": {"Creator": f"repsim {__version__}", "Subject": note, "CreationDate": None},
     }
-    with mpl.rc_context(rc=cast(Any, WRITING)), atomic_path(path) as temporary:
+    writing = mpl.rc_context(rc=cast(Any, WRITING))
+    with writing, without_glyph_warnings(), atomic_path(path) as temporary:
         figure.savefig(temporary, metadata=described[path.suffix])
 
 
-def _texts(data: FigureData | Table, name: str, provenance: dict[str, Any]) -> dict[Path, str]:
-    """The table of the numbers, and the caption with a line for each value of the provenance."""
+def _caption(shown: FigureData | Table, provenance: Mapping[str, Any]) -> str:
+    """The caption, and a line for each value of the provenance."""
     found = facts({"repsim": __version__, **provenance})
-    lines = [f"{data.name}. {data.caption}", "", *(f"{key}: {text}" for key, text in found)]
-    caption = "\n".join(lines) + "\n"
-    return {Path(f"{name}.csv"): csv_text(data.rows()), Path(f"{name}.txt"): caption}
+    lines = [f"{shown.name}. {shown.caption}", "", *(f"{key}: {text}" for key, text in found)]
+    return "\n".join(lines) + "\n"

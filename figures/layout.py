@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
@@ -17,37 +17,63 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import MaxNLocator
 
+from repsim.errors import UsageError
+from repsim.figures.fonts import fonts_for
 from repsim.figures.legends import Legend, draw_own, legend_of, own_height
 from repsim.figures.looks import looks_of
-from repsim.figures.style import is_narrow, styled
+from repsim.figures.style import Style, is_narrow, styled
 from repsim.figures.text import wrapped
 from repsim.results.figure import FigureData, Frame, Panel, Scale
 
 #: Inches that all rows may be high: of a slide, and of a page.
 _SLIDE, _PAGE = 5.0, 8.6
 
+#: Share of a panel that its axes take, of the names and ticks around them the rest.
+_INSIDE = 0.75
 
-def panels(data: FigureData, *, style: str = "page") -> Figure:
+
+class Drawn(Figure):
+    """A figure that knows what it shows, so that its caption is written beside it."""
+
+    def __init__(self, *arguments: Any, data: FigureData, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.data = data
+
+
+def panels(
+    data: FigureData,
+    *,
+    style: str | Style = "page",
+    ax: Axes | Sequence[Axes] | None = None,
+) -> Figure:
     """The panels of a figure: up to three side by side; on a column below each other, or if they
     are many by twos, with diagrams and tables over its width.
 
     Panels of a type share one scale of colours and its bar, all panels a legend where each has an
     entry in common with another: in the place of a missing last panel, or below all. A label has
     one look in the whole figure; looks differ in marker or stroke as well as in colour. Text is
-    drawn as it is, without TeX.
+    drawn as it is, without TeX, by another font of the machine where the first has no such letters.
 
     Args:
         data: what to draw.
         style: the size.
+        ax: axes to draw on, one for each panel; then their figure is returned, and the settings in
+            force hold instead of a style.
 
     Raises:
-        UsageError: no such style.
+        UsageError: no such style, or another number of axes than of panels.
     """
-    with styled(style) as width, mpl.rc_context({"text.parse_math": False}):
+    if ax is not None:
+        return _draw_on(data, [ax] if isinstance(ax, Axes) else list(ax))
+    with styled(style) as width, fonts_for(data):
         looks = looks_of(data.panels)
         legend = legend_of(data.panels, looks)
         plan = _planned(data, width, legend)
-        fig = plt.figure(figsize=(width, plan.height), layout="constrained")
+        fig = plt.figure(
+            figsize=(width, plan.height), layout="constrained", FigureClass=Drawn, data=data
+        )
+        if data.heading:
+            fig.suptitle(wrapped(data.heading, 0.9 * width), fontsize=mpl.rcParams["font.size"])
         heights = [row.height for row in plan.rows]
         grid = fig.add_gridspec(len(plan.rows), plan.across, height_ratios=heights)
         placed = _draw_panels(fig, grid, plan, looks)
@@ -55,6 +81,33 @@ def panels(data: FigureData, *, style: str = "page") -> Figure:
         _draw_legend(fig, grid, plan)
         _settle(fig, placed)
     return fig
+
+
+def _draw_on(data: FigureData, axes: Sequence[Axes]) -> Figure:
+    """The panels on axes that there are already, each with its bar and legend."""
+    if len(axes) != len(data.panels):
+        raise UsageError(
+            f"{len(axes)} axes arrived for {len(data.panels)} panels; expected one each"
+        )
+    with fonts_for(data):
+        looks = looks_of(data.panels)
+        for panel, ax in zip(data.panels, axes, strict=True):
+            _draw_alone(ax, panel, looks)
+    return cast(Figure, axes[0].get_figure(root=True))
+
+
+def _draw_alone(ax: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
+    inside = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
+    across, tall = inside.width / _INSIDE, inside.height / _INSIDE
+    font = panel.font(across, mpl.rcParams["font.size"])
+    panel.draw(ax, Frame(across, tall, font, looks, (inside.width, inside.height)))
+    scale = type(panel).scale([panel])
+    if scale is not None:
+        _draw_bar(cast(Figure, ax.get_figure(root=True)), [ax], scale, tall)
+    handles = [*panel.handles(looks), *type(panel).notes([panel])]
+    draw_own(ax, handles, across)
+    pad = mpl.rcParams["axes.titlepad"] + 72 * own_height(handles, across)
+    ax.set_title(wrapped(panel.title, inside.width), pad=pad)
 
 
 # --- where
@@ -88,12 +141,14 @@ class _Plan:
         rows: from above.
         legend: of the whole figure.
         beside: the legend stands in the place of a missing last panel.
+        heading: inches of the line above all panels.
     """
 
     width: float
     rows: list[_Row]
     legend: Legend
     beside: bool
+    heading: float
 
     @property
     def across(self) -> int:
@@ -104,7 +159,7 @@ class _Plan:
     def height(self) -> float:
         """Inches of the figure."""
         below = 0.0 if self.beside else self.legend.height(self.width)
-        return sum(row.height for row in self.rows) + below + 0.05
+        return self.heading + sum(row.height for row in self.rows) + below + 0.05
 
     def font(self, kind: type[Panel]) -> float:
         """The size of text in panels of a type."""
@@ -119,6 +174,8 @@ class _Plan:
 def _planned(data: FigureData, width: float, legend: Legend) -> _Plan:
     """The plan of a figure, with the legend beside the last panels if it fits there."""
     several = len(data.panels) > 1
+    lines = wrapped(data.heading or "", 0.9 * width).count("\n") + 1
+    heading = 1.4 * lines * mpl.rcParams["font.size"] / 72 if data.heading else 0.0
     titled = [(f"({a}) {p.title}" if several else p.title, p) for a, p in data.lettered()]
     arranged = _arranged(titled, narrow=is_narrow(width))
     across, last = max(map(len, arranged)), arranged[-1]
@@ -126,8 +183,9 @@ def _planned(data: FigureData, width: float, legend: Legend) -> _Plan:
     if legend.shared and len(last) < across and legend.own[id(last[-1][1])]:
         rows = _sized(arranged, [*widths[:-1], width / across], width, legend)
         if legend.fits(width * (1 - len(last) / across), 0.8 * rows[-1].height):
-            return _Plan(width, rows, legend, beside=True)
-    return _Plan(width, _sized(arranged, widths, width, legend), legend, beside=False)
+            return _Plan(width, rows, legend, beside=True, heading=heading)
+    rows = _sized(arranged, widths, width, legend)
+    return _Plan(width, rows, legend, beside=False, heading=heading)
 
 
 def _arranged(
@@ -219,6 +277,7 @@ def _draw_bar(fig: Figure, axes: Sequence[Axes], scale: Scale, height: float) ->
     colours = ScalarMappable(Normalize(scale.low, scale.high), scale.colormap)
     shrink = min(0.8, 2.4 / height)
     look: dict[str, Any] = {"shrink": shrink, "pad": 0.02, "aspect": 22, "ticks": ticks}
+    look["extend"] = scale.beyond
     bar = fig.colorbar(colours, ax=list(axes), **look)
     bar.set_label(wrapped(scale.label, 0.7 * height))
     bar.outline.set_visible(False)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repsim.figures.kinds import figures_of
 from repsim.figures.layout import panels
 from repsim.figures.panels.lines import Line, Lines
+from repsim.figures.shown import counted, images_of
+from repsim.figures.style import Style
 from repsim.results import ProbeCurve, ProbeSeries
 from repsim.results.figure import FigureData, Look
 
 
-def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
+def probe_curves(
+    result: ProbeCurve, *, style: str | Style = "column", ax: Axes | None = None
+) -> Figure:
     """Held-out accuracy of probes at every layer, in per cent, a line for each of its series.
 
     Bands are 95 % intervals over draws of the held-out examples, whiskers standard deviations over
@@ -22,7 +27,7 @@ def probe_curves(result: ProbeCurve, *, style: str = "column") -> Figure:
     where there is one of either, both tell the others apart. Untrained networks are drawn in grey,
     and probes on random labels dotted, as the controls.
     """
-    return panels(probe_figure(result), style=style)
+    return panels(probe_figure(result), style=style, ax=ax)
 
 
 @figures_of.register
@@ -42,11 +47,13 @@ def probe_figure(result: ProbeCurve) -> FigureData:
     name = "layer" if shared else "relative depth (0: first layer, 1: last)"
     chance = _chance(result.classes, len(layers))
     panel = Lines("", name, "probe accuracy (%)", layers, [*lines, chance], ylim=(0, 102))
+    images = images_of(result.provenance)
     caption = (
-        f"Accuracy of probes on {result.n_test:,} held-out examples, trained on "
-        f"{result.n_train:,}. Bands are 95 % intervals over examples."
+        f"Accuracy of probes on {result.n_test:,} held-out examples{images and f' of {images}'}, "
+        f"trained on {result.n_train:,}. Bands are 95 % intervals over examples."
     )
-    return FigureData("Probes", caption, [panel], result.provenance)
+    heading = counted(result.provenance, result.n_test)
+    return FigureData("Probes", caption, [panel], result.provenance, heading)
 
 
 def _line(series: ProbeSeries, *, several: bool, relative: bool) -> Line:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repsim.errors import UsageError
@@ -12,6 +14,8 @@ from repsim.figures.kinds import figures_of
 from repsim.figures.layout import panels
 from repsim.figures.panels.heatmap import Heatmap
 from repsim.figures.panels.lines import Line, Lines
+from repsim.figures.shown import common_heading, counted
+from repsim.figures.style import Style
 from repsim.results import SimilarityMap
 from repsim.results.figure import FigureData
 
@@ -20,16 +24,27 @@ def heatmap(
     result: SimilarityMap,
     *,
     estimator: str = "unbiased",
-    style: str = "column",
+    style: str | Style = "column",
     dots: bool = True,
+    limits: tuple[float, float] | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """CKA of every pair of layers as colour, from 0 to 1.
 
     Rows are layers of a, upwards in order of execution; columns are layers of b. A white dot marks
     the most similar layer of b for each layer of a; lines separate block groups. Undefined cells
     are grey.
+
+    Args:
+        result: layers of a against layers of b.
+        estimator: which of the map's values.
+        style: the size and the font.
+        dots: mark the most similar layers; of a network with itself the most similar other ones.
+        limits: values at the ends of the colours, in place of 0 and 1.
+        ax: axes of a figure of your own to draw on.
     """
-    return heatmaps([result], estimator=estimator, style=style, dots=dots)
+    data = heatmap_figure([result], None, estimator, dots=dots, limits=limits)
+    return panels(data, style=style, ax=ax)
 
 
 def heatmaps(
@@ -37,15 +52,22 @@ def heatmaps(
     *,
     titles: Sequence[str] | None = None,
     estimator: str = "unbiased",
-    style: str = "page",
+    style: str | Style = "page",
     dots: bool = True,
+    limits: tuple[float, float] | None = None,
+    ax: Sequence[Axes] | None = None,
 ) -> Figure:
     """Several maps side by side under one colour scale, as ``heatmap`` draws one."""
-    return panels(heatmap_figure(results, titles, estimator, dots=dots), style=style)
+    data = heatmap_figure(results, titles, estimator, dots=dots, limits=limits)
+    return panels(data, style=style, ax=ax)
 
 
 def similarity_curves(
-    result: SimilarityMap, *, estimator: str = "unbiased", style: str = "column"
+    result: SimilarityMap,
+    *,
+    estimator: str = "unbiased",
+    style: str | Style = "column",
+    ax: Axes | None = None,
 ) -> Figure:
     """For each layer of a: CKA with its counterpart in b, and with the most similar layer of b.
 
@@ -54,7 +76,7 @@ def similarity_curves(
     Bands are 95 % intervals, where the map has standard errors of the values shown: over examples,
     or of an average over networks.
     """
-    return panels(curves_figure(result, estimator), style=style)
+    return panels(curves_figure(result, estimator), style=style, ax=ax)
 
 
 @figures_of.register
@@ -72,6 +94,7 @@ def heatmap_figure(
     estimator: str = "unbiased",
     *,
     dots: bool = True,
+    limits: tuple[float, float] | None = None,
 ) -> FigureData:
     """Maps as the data of a figure; titled by their examples unless titles are given.
 
@@ -80,19 +103,29 @@ def heatmap_figure(
     """
     if not results:
         raise UsageError("no map arrived; expected at least one")
+    heading = None if titles is None else common_heading(results)
     if titles is None:
-        titles = [f"n = {result.n:,}{result.pooled}{result.augmented}" for result in results]
+        titles = [_title(result) for result in results]
     if len(titles) != len(results):
         raise UsageError(f"{len(titles)} titles arrived for {len(results)} maps; expected one each")
     drawn = [
-        Heatmap.of(result, title, estimator=estimator, dots=dots)  # type: ignore[arg-type]
+        replace(
+            Heatmap.of(result, title, estimator=estimator, dots=dots),  # type: ignore[arg-type]
+            limits=limits,
+        )
         for result, title in zip(results, titles, strict=True)
     ]
     first = results[0]
     marked = "other" if first.itself else first.name_b
     dotted = f" Dots: the most similar {marked} layer of each row." if dots else ""
-    caption = f"CKA of {first.name_a} and {first.name_b} layers ({estimator}).{dotted}"
-    return FigureData("Similarity of layers", caption, [*drawn], first.provenance)
+    layers = f"{first.name_a} and {first.name_b} layers ({estimator})"
+    caption = f"CKA of {layers}, {_title(first)}.{dotted}"
+    return FigureData("Similarity of layers", caption, [*drawn], first.provenance, heading)
+
+
+def _title(result: SimilarityMap) -> str:
+    """The images of a map, their number, and what was done to them and to the layers."""
+    return f"{counted(result.provenance, result.n)}{result.pooled}{result.augmented}"
 
 
 def curves_figure(result: SimilarityMap, estimator: str = "unbiased") -> FigureData:
@@ -107,8 +140,9 @@ def curves_figure(result: SimilarityMap, estimator: str = "unbiased") -> FigureD
     panel = Lines("", *axes, result.layers_a, lines, ylim=ends)
     over = "examples" if result.maps == 1 else "networks"
     bands = "" if lines[0].low is None else f" Bands are 95 % intervals over {over}."
-    caption = f"CKA ({estimator}) over the layers of {result.name_a}, n = {result.n:,}.{bands}"
-    return FigureData("Similarity over depth", caption, [panel], result.provenance)
+    shown = _title(result)
+    caption = f"CKA ({estimator}) over the layers of {result.name_a}, {shown}.{bands}"
+    return FigureData("Similarity over depth", caption, [panel], result.provenance, shown)
 
 
 def _columns(result: SimilarityMap, estimator: str) -> dict[str, tuple[int | None, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -11,12 +12,14 @@ import seaborn as sns
 from cycler import cycler
 
 from repsim.errors import UsageError, choices
+from repsim.figures.fonts import check_font
 
 #: Settings that matplotlib reads when it writes a file, after the figure was drawn.
 WRITING: dict[str, Any] = {
     "savefig.dpi": 300,
     "pdf.fonttype": 42,  # TrueType: text stays text, which journals ask for
     "ps.fonttype": 42,
+    "svg.hashsalt": "repsim",  # else ids differ from file to file
 }
 
 _COMMON: dict[str, Any] = {
@@ -59,17 +62,53 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class Style:
+    """A style with another width or font.
+
+    Attributes:
+        base: ``column``, ``page`` or ``slide``.
+        width: of the figure, in inches; None for that of the base.
+        font: family of the text, such as ``serif`` or the name of a font on the machine.
+        size: of the text, in points; labels of ticks and legends have a point less.
+
+    Raises:
+        UsageError: no such style or font, or a width or size that cannot be.
+    """
+
+    base: str = "column"
+    width: float | None = None
+    font: str | None = None
+    size: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.base not in STYLES:
+            raise UsageError(f"unknown style {self.base!r}; {choices(self.base, STYLES)}")
+        if self.width is not None and not 1 <= self.width <= 40:
+            raise UsageError(f"a width of {self.width:g} inches arrived; expected 1 to 40")
+        if self.size is not None and not 3 <= self.size <= 72:
+            raise UsageError(f"a font of {self.size:g} points arrived; expected 3 to 72")
+        if self.font is not None:
+            check_font(self.font)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of matplotlib."""
+        usual = STYLES[self.base]
+        width, size = self.width or usual["figure.figsize"][0], self.size or usual["font.size"]
+        family = {} if self.font is None else {"font.family": self.font}
+        return {**_sized(width, size), **family}
+
+
 @contextmanager
-def styled(style: str) -> Iterator[float]:
+def styled(style: str | Style) -> Iterator[float]:
     """Apply a style within the block; gives its width in inches.
 
     Raises:
         UsageError: no such style.
     """
-    if style not in STYLES:
-        raise UsageError(f"unknown style {style!r}; {choices(style, STYLES)}")
-    with mpl.rc_context(rc=cast(Any, STYLES[style])):  # its stubs want literal keys
-        yield STYLES[style]["figure.figsize"][0]
+    settings = (Style(style) if isinstance(style, str) else style).settings()
+    with mpl.rc_context(rc=cast(Any, settings)):  # its stubs want literal keys
+        yield settings["figure.figsize"][0]
 
 
 def is_narrow(width: float) -> bool:

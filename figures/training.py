@@ -6,11 +6,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repsim.errors import DataError
 from repsim.figures.layout import panels
 from repsim.figures.panels.lines import Line, Lines
+from repsim.figures.style import Style
 from repsim.results.figure import FigureData
 
 #: Columns of ``metrics.csv`` that are no quantities of training.
@@ -18,7 +20,12 @@ _SKIPPED = ("epoch", "images_per_second", "classifier_accuracy")
 _WORDS = {"alpha": "α", "alpha cv": "variation of α", "d": "D", "c accuracy": "accuracy of C"}
 
 
-def training_curves(rows: Sequence[Mapping[str, float]], *, style: str = "column") -> Figure:
+def training_curves(
+    rows: Sequence[Mapping[str, float]],
+    *,
+    style: str | Style = "column",
+    ax: Axes | Sequence[Axes] | None = None,
+) -> Figure:
     """Every quantity of ``metrics.csv`` over epochs, one panel for those of a kind.
 
     What is told for real and generated images shares a panel, and so do the losses. A quantity of
@@ -32,7 +39,7 @@ def training_curves(rows: Sequence[Mapping[str, float]], *, style: str = "column
     Raises:
         DataError: no epoch, or nothing that was measured in one.
     """
-    return panels(training_figure(rows), style=style)
+    return panels(training_figure(rows), style=style, ax=ax)
 
 
 def training_figure(rows: Sequence[Mapping[str, float]]) -> FigureData:

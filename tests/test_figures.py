@@ -244,8 +244,6 @@ def test_a_group_of_nearly_all_layers_is_split_where_names_vary() -> None:
     nested = tuple(f"model.{layer}" for layer in transformer)
     names = [f"model.{name}" for name, _, _ in runs(transformer)]
     assert [name for name, _, _ in runs(nested)] == names
-        f"model.{name}" for name, _, _ in runs(transformer)
-    ]
 
 
 def test_levels_that_all_layers_share_stand_in_the_name_of_the_axis() -> None:

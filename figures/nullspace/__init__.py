@@ -20,6 +20,7 @@ from repsim.figures.nullspace.examples import (
 )
 from repsim.figures.nullspace.layers import layers_figure, null_space_layers
 from repsim.figures.nullspace.noise import noise_curves, noise_figure
+from repsim.figures.style import Style
 from repsim.results import NullSpaceReport
 from repsim.results.figure import FigureData
 
@@ -46,7 +47,9 @@ _FIGURES: dict[str, Callable[[NullSpaceReport], FigureData]] = {
 }
 
 
-def null_space_figures(report: NullSpaceReport, *, style: str = "page") -> dict[str, Figure]:
+def null_space_figures(
+    report: NullSpaceReport, *, style: str | Style = "page"
+) -> dict[str, Figure]:
     """Every figure that a report has numbers for, by name."""
     return draw(report, style=style)
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repsim.figures.layout import panels
 from repsim.figures.nullspace.entries import MissingNumbersError, figure_of
 from repsim.figures.panels.lines import Line, Lines
+from repsim.figures.style import Style
 from repsim.results import NullSpaceReport
 from repsim.results.figure import FigureData
 
 
-def alpha_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
+def alpha_curves(
+    report: NullSpaceReport,
+    *,
+    style: str | Style = "page",
+    ax: Axes | Sequence[Axes] | None = None,
+) -> Figure:
     """α = p_g / p_r as the discriminator saw it after each epoch: mean and variation.
 
     At the optimum without mode collapse it is the same for all real images (Mao et al., Corollaries
     1 to 3), so that its coefficient of variation falls to 0.
     """
-    return panels(alpha_figure(report), style=style)
+    return panels(alpha_figure(report), style=style, ax=ax)
 
 
 def alpha_figure(report: NullSpaceReport) -> FigureData:

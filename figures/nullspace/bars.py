@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repsim.errors import UsageError
@@ -11,12 +12,17 @@ from repsim.figures.layout import panels
 from repsim.figures.nullspace.entries import PARTS, Entries, control_of, numbers_of, series_of
 from repsim.figures.panels.bars import Bars, Mark
 from repsim.figures.series import Series
+from repsim.figures.shown import common_heading
+from repsim.figures.style import Style
 from repsim.results import NullSpaceReport
 from repsim.results.figure import FigureData, Panel
 
 
 def null_space_bars(
-    reports: NullSpaceReport | Sequence[NullSpaceReport], *, style: str = "page"
+    reports: NullSpaceReport | Sequence[NullSpaceReport],
+    *,
+    style: str | Style = "page",
+    ax: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
     """Energy of the features in the null space against chance, and what probes read from each part.
 
@@ -26,7 +32,7 @@ def null_space_bars(
     from generated images, with chance as a line. Whiskers are 95 % intervals, diamonds the
     untrained network, where the report has one.
     """
-    return panels(bars_figure(reports), style=style)
+    return panels(bars_figure(reports), style=style, ax=ax)
 
 
 def bars_figure(reports: NullSpaceReport | Sequence[NullSpaceReport]) -> FigureData:
@@ -48,7 +54,7 @@ def bars_figure(reports: NullSpaceReport | Sequence[NullSpaceReport]) -> FigureD
         "part. Whiskers are 95 % intervals, diamonds the untrained network."
     )
     provenance = {report.name: report.provenance for report in reports}
-    return FigureData("Null space", caption, drawn, provenance)
+    return FigureData("Null space", caption, drawn, provenance, common_heading(reports))
 
 
 def _energies(reports: Sequence[NullSpaceReport]) -> Bars:

@@ -9,6 +9,7 @@ import numpy as np
 
 from repsim.errors import UsageError
 from repsim.figures.panels.lines import Line
+from repsim.figures.shown import counted
 from repsim.results import NullSpaceEntry, NullSpaceReport
 from repsim.results.figure import FigureData, Panel
 
@@ -30,8 +31,8 @@ class MissingNumbersError(UsageError):
 
 def figure_of(report: NullSpaceReport, name: str, caption: str, *drawn: Panel) -> FigureData:
     """Panels as a figure, whose caption ends with the name of the report and its examples."""
-    whole = f"{caption} {report.name}, n = {report.n:,}."
-    return FigureData(name, whole, [*drawn], report.provenance)
+    shown = f"{report.name}, {counted(report.provenance, report.n)}"
+    return FigureData(name, f"{caption} {shown}.", [*drawn], report.provenance, shown)
 
 
 def series_of(kind: type[Any], label: str, entries: Entries, scale: float = 1, *, hue: int) -> Any:

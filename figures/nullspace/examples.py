@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repsim.figures.layout import panels
 from repsim.figures.nullspace.entries import MissingNumbersError, figure_of
 from repsim.figures.panels.histogram import Histogram
 from repsim.figures.panels.strips import Dots, Strips
+from repsim.figures.style import Style
 from repsim.results import NullSpaceReport
 from repsim.results.figure import FigureData
 
 
-def null_space_strips(report: NullSpaceReport, *, style: str = "page") -> Figure:
+def null_space_strips(
+    report: NullSpaceReport,
+    *,
+    style: str | Style = "page",
+    ax: Axes | Sequence[Axes] | None = None,
+) -> Figure:
     """Each of some examples by its class: its share in the null space, and its score.
 
     The score is the logit of a head with one (its scatter is that of log α), and λ of a head with
     several: how far the example lies along the direction that softmax ignores. Generated images
     stand beside the real ones, by the generator that made them.
     """
-    return panels(strips_figure(report), style=style)
+    return panels(strips_figure(report), style=style, ax=ax)
 
 
-def score_histogram(report: NullSpaceReport, *, style: str = "column") -> Figure:
+def score_histogram(
+    report: NullSpaceReport,
+    *,
+    style: str | Style = "column",
+    ax: Axes | Sequence[Axes] | None = None,
+) -> Figure:
     """Distribution of the logit of a head with one, or of λ of a head with several.
 
     Real and generated images apart; ticks below are the medians of classes or generators.
     """
-    return panels(histogram_figure(report), style=style)
+    return panels(histogram_figure(report), style=style, ax=ax)
 
 
 def strips_figure(report: NullSpaceReport) -> FigureData:

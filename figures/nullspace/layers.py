@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repsim.figures.layout import panels
@@ -14,11 +17,17 @@ from repsim.figures.nullspace.entries import (
     series_of,
 )
 from repsim.figures.panels.lines import Line, Lines
+from repsim.figures.style import Style
 from repsim.results import NullSpaceReport
 from repsim.results.figure import FigureData
 
 
-def null_space_layers(report: NullSpaceReport, *, style: str = "column") -> Figure:
+def null_space_layers(
+    report: NullSpaceReport,
+    *,
+    style: str | Style = "column",
+    ax: Axes | Sequence[Axes] | None = None,
+) -> Figure:
     """The part of each layer's input that its weights cannot see.
 
     The null space's share of the energy of the layer's patches, centred, on real and generated
@@ -26,7 +35,7 @@ def null_space_layers(report: NullSpaceReport, *, style: str = "column") -> Figu
 
     Bands are 95 % intervals, grey dashes the untrained network.
     """
-    return panels(layers_figure(report), style=style)
+    return panels(layers_figure(report), style=style, ax=ax)
 
 
 def layers_figure(report: NullSpaceReport) -> FigureData:

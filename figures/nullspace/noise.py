@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repsim.figures.layout import panels
@@ -19,6 +20,7 @@ from repsim.figures.nullspace.entries import (
     series_of,
 )
 from repsim.figures.panels.lines import Line, Lines
+from repsim.figures.style import Style
 from repsim.results import NullSpaceReport
 from repsim.results.figure import FigureData
 
@@ -35,7 +37,12 @@ _CENTRED = "noise_share_centred"
 _CHANCE = ("chance", "chance_low", "chance_high")
 
 
-def noise_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
+def noise_curves(
+    report: NullSpaceReport,
+    *,
+    style: str | Style = "page",
+    ax: Axes | Sequence[Axes] | None = None,
+) -> Figure:
     """The share of a noise's effect on the features that the head sees, and probes under noise.
 
     Above: the row space's share of the energy of the displacement of f, by level of noise, as it is
@@ -45,7 +52,7 @@ def noise_curves(report: NullSpaceReport, *, style: str = "page") -> Figure:
     trained on clean features, on noisy ones. Bands are 95 % intervals, grey dashes the untrained
     network: above as it is, below with all features.
     """
-    return panels(noise_figure(report), style=style)
+    return panels(noise_figure(report), style=style, ax=ax)
 
 
 def noise_figure(report: NullSpaceReport) -> FigureData:

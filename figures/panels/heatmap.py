@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from repsim.figures.artists import COLORMAP, colormap, line_entry, rc
-from repsim.figures.axes import bare, check_table
+from repsim.figures.axes import bare, check_limits, check_table
 from repsim.figures.layer_labels import axis_name, boundaries, label_layers, label_room, line_height
 from repsim.moved import renamed_parameters
 from repsim.results import SimilarityMap, best_match, own_cells
 from repsim.results.figure import Frame, Panel, Scale
+from repsim.results.records import SPARSE
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -31,6 +32,9 @@ _BESIDE = 7.5
 
 #: Height of the name of the axis with the gaps around it, in units of the font's size.
 _BELOW = 4.6
+
+#: Distance by which a layer and itself may lie beside 1.
+_ROUNDING = 1e-6
 
 #: Diameter of a dot in points, at least.
 _SMALLEST = 0.8
@@ -55,6 +59,7 @@ class Heatmap(Panel):
         estimator: of the values.
         dots: mark the most similar layer of b for each layer of a by a white dot; of a network
             that is compared with itself, the most similar other layer.
+        limits: values at the ends of the colours; None for 0 and 1.
     """
 
     type: ClassVar[str] = "heatmap"
@@ -69,6 +74,7 @@ class Heatmap(Panel):
     kernel: str
     estimator: Literal["unbiased", "biased"] = "unbiased"
     dots: bool = True
+    limits: tuple[float, float] | None = field(default=None, metadata=SPARSE)
 
     @classmethod
     @renamed_parameters(map="similarity")
@@ -111,6 +117,7 @@ class Heatmap(Panel):
     def check(self) -> None:
         self.require(bool(self.layers_a and self.layers_b), "layers on both sides")
         self.require((self.low is None) == (self.high is None), "both ends of intervals, or none")
+        check_limits(self, self.limits)
         for name, table in self._tables().items():
             check_table(self, name, table, len(self.layers_a), len(self.layers_b))
 
@@ -162,7 +169,20 @@ class Heatmap(Panel):
     @classmethod
     def scale(cls, panels: Sequence[Heatmap]) -> Scale:
         labels = {panel.meaning for panel in panels}
-        return Scale(labels.pop() if len(labels) == 1 else "CKA", 0.0, 1.0, COLORMAP)
+        label = labels.pop() if len(labels) == 1 else "CKA"
+        ends = np.array([panel.ends for panel in panels])
+        low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
+        found = [value for panel in panels for row in panel.values for value in row]
+        known = [value for value in found if not np.isnan(value)] or [low]
+        return Scale(label, low, high, COLORMAP, _beyond(known, low, high))
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Values at the ends of the colours."""
+        return self.limits or (0.0, 1.0)
+
+    def with_colours(self, limits: tuple[float, float]) -> Heatmap:
+        return replace(self, limits=limits)
 
     @property
     def meaning(self) -> str:
@@ -172,18 +192,23 @@ class Heatmap(Panel):
         return f"{name} CKA ({self.estimator})"
 
     def draw(self, ax: Axes, frame: Frame) -> None:
-        across, tall = self._cells(frame.width)
-        titled = self.height(frame.width) + 1.2 * rc("font.size") / 72
-        squeeze = min(1.0, (frame.height - titled + tall) / tall)
+        across, tall = frame.inside or self._squeezed(frame)
         self._draw_cells(ax, np.array(self.values, float))
         self._draw_groups(ax)
         if self.dots:
-            self._draw_dots(ax, squeeze * across, squeeze * tall)
-        label_layers(ax.xaxis, self.layers_b, inches=squeeze * across, rotation=90)
-        label_layers(ax.yaxis, self.layers_a, inches=squeeze * tall)
+            self._draw_dots(ax, across, tall)
+        label_layers(ax.xaxis, self.layers_b, inches=across, rotation=90)
+        label_layers(ax.yaxis, self.layers_a, inches=tall)
         ax.set_xlabel(axis_name(f"{self.name_b} layer", self.layers_b))
         ax.set_ylabel(axis_name(f"{self.name_a} layer", self.layers_a))
         bare(ax)
+
+    def _squeezed(self, frame: Frame) -> tuple[float, float]:
+        """Width and height of all cells in a frame that may be lower than they need."""
+        across, tall = self._cells(frame.width)
+        needed = self.height(frame.width) + 1.2 * rc("font.size") / 72
+        share = min(1.0, (frame.height - needed + tall) / tall)
+        return share * across, share * tall
 
     def settle(self, ax: Axes, frame: Frame) -> None:
         across, tall = self._cells(frame.width)
@@ -203,8 +228,8 @@ class Heatmap(Panel):
         ax.imshow(
             np.ma.masked_invalid(values),
             origin="lower",
-            vmin=0,
-            vmax=1,
+            vmin=self.ends[0],
+            vmax=self.ends[1],
             cmap=colormap(COLORMAP, bad="0.7"),
             interpolation="nearest",
             aspect="auto",
@@ -215,6 +240,16 @@ class Heatmap(Panel):
             ax.axvline(position - 0.5, color="white", linewidth=0.6)
         for position in boundaries(self.layers_a):
             ax.axhline(position - 0.5, color="white", linewidth=0.6)
+
+
+def _beyond(
+    values: Sequence[float], low: float, high: float
+) -> Literal["neither", "min", "max", "both"]:
+    """The ends of a scale that values lie beyond, by more than rounding."""
+    below, above = min(values) < low - _ROUNDING, max(values) > high + _ROUNDING
+    if below and above:
+        return "both"
+    return "min" if below else "max" if above else "neither"
 
 
 def _dot() -> dict[str, Any]:

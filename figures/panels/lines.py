@@ -122,6 +122,7 @@ class Lines(SeriesPanel):
             whole = all(float(x).is_integer() for x in used)
             ax.xaxis.set_major_locator(few_ticks(frame.width, integer=whole))
             return
+        long = frame.inside[0] if frame.inside else _LONG * frame.width
         for position in boundaries(self.layers):
             ax.axvline(position - 0.5, color="0.85", linewidth=0.6, zorder=0)
-        label_layers(ax.xaxis, self.layers, inches=_LONG * frame.width, rotation=90)
+        label_layers(ax.xaxis, self.layers, inches=long, rotation=90)

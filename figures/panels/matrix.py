@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -69,6 +69,9 @@ class Matrix(Panel):
             for j, column in enumerate(self.columns):
                 remark = {} if self.remarks is None else {"remark": self.remarks[i][j]}
                 yield {"series": row, "x": column, "value": self.values[i][j], **remark}
+
+    def with_colours(self, limits: tuple[float, float]) -> Matrix:
+        return replace(self, limits=limits)
 
     def texts(self) -> list[list[str]]:
         """The numbers as they are written."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from repsim.errors import UsageError, choices, few
 from repsim.results.base import Result
-from repsim.results.records import REQUIRED, Checked
+from repsim.results.records import REQUIRED, SPARSE, Checked
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -61,22 +61,33 @@ class Frame:
         height: of the same, with its title.
         font: size of text inside the panel, in points: the smallest that a panel of its type has.
         looks: colour, marker and stroke by label.
+        inside: width and height of the axes in inches, where they are known before it is drawn.
     """
 
     width: float
     height: float
     font: float
     looks: Mapping[str, Mapping[str, Any]]
+    inside: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Colours of values, which panels share: a bar beside them says what they mean."""
+    """Colours of values, which panels share: a bar beside them says what they mean.
+
+    Attributes:
+        label: what they mean.
+        low: value of the first colour.
+        high: value of the last.
+        colormap: their name.
+        beyond: ends at which values lie beyond the colours.
+    """
 
     label: str
     low: float
     high: float
     colormap: str
+    beyond: Literal["neither", "min", "max", "both"] = "neither"
 
 
 @dataclass(frozen=True)
@@ -153,6 +164,10 @@ class Panel(Checked):
         """The size of text, in points, at most ``largest``, at which it fits."""
         return largest
 
+    def with_colours(self, limits: tuple[float, float]) -> Panel:
+        """The panel with other values at the ends of its colours; itself if it has none."""
+        return self
+
     @classmethod
     def notes(cls, panels: Sequence[Any]) -> list[Artist]:
         """Entries that the legend of a figure has for its panels of this type together."""
@@ -173,6 +188,7 @@ class FigureData(Result):
         caption: the text below it.
         panels: from left to right and from above; lettered from a, at most 26.
         provenance: where the numbers come from.
+        heading: a line above all panels, such as the images and their number.
 
     Raises:
         UsageError: no panel, too many, something else, or a label of two looks or groups.
@@ -184,6 +200,7 @@ class FigureData(Result):
     caption: str
     panels: Sequence[Panel]
     provenance: dict[str, Any] = field(default_factory=dict, metadata=REQUIRED)
+    heading: str | None = field(default=None, metadata=SPARSE)
 
     def __post_init__(self) -> None:
         letters = len(ascii_lowercase)

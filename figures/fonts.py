@@ -1,0 +1,101 @@
+"""Fonts that have the characters of a figure."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import font_manager, ft2font
+
+from repsim.errors import RepsimWarning, UsageError, choices
+from repsim.results.figure import FigureData
+
+#: Families that stand for a list of fonts in the settings of matplotlib.
+_GENERIC = ("serif", "sans-serif", "monospace", "cursive", "fantasy")
+
+#: Fonts whose characters are no letters of a text: boxes for what is missing, parts of formulas.
+_NO_TEXT = ("Last Resort", "STIXNonUnicode", "STIXSize", "cm")
+
+#: Classes of characters that no font draws: controls, marks of direction, spaces.
+_UNDRAWN = ("Cc", "Cf", "Zl", "Zp", "Zs")
+
+#: Text is drawn as it is: no formulas, no TeX.
+_PLAIN: dict[str, Any] = {"text.parse_math": False, "text.usetex": False}
+
+#: Text is set by a library that knows its direction.
+_SHAPED = hasattr(ft2font, "__libraqm_version__")
+
+
+def check_font(family: str) -> None:
+    """Refuse a font that is not on the machine.
+
+    Raises:
+        UsageError: there is no such font.
+    """
+    known = {*font_manager.get_font_names(), *_GENERIC}
+    if family not in known:
+        raise UsageError(f"there is no font {family!r} on this machine; {choices(family, known)}")
+
+
+@contextmanager
+def fonts_for(data: FigureData) -> Iterator[None]:
+    """Have text drawn as it is within the block, by further fonts where the first lacks characters.
+
+    Dollars and underscores mean nothing; a character that no font has is named in a warning.
+    """
+    records = [data.heading, *(panel.record() for panel in data.panels)]
+    text = json.dumps(records, ensure_ascii=False)
+    families, missing = _families_for(text)
+    if missing:
+        _warn(
+            f"no font on this machine has {', '.join(missing)}; boxes stand for them; install a "
+            "font that has them, such as one of Noto"
+        )
+    if not _SHAPED and any(unicodedata.bidirectional(each) in ("R", "AL") for each in text):
+        _warn("this matplotlib orders right-to-left text wrongly; install matplotlib 3.11 or later")
+    settings: dict[Any, Any] = {**_PLAIN, "font.family": families}
+    with mpl.rc_context(settings), without_glyph_warnings():
+        yield
+
+
+@contextmanager
+def without_glyph_warnings() -> Iterator[None]:
+    """Leave out what matplotlib says of a missing character each time it is drawn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RepsimWarning, stacklevel=5)
+
+
+def _families_for(text: str) -> tuple[list[str], list[str]]:
+    """The families of the style and those that add characters, and the characters of none."""
+    families = list(mpl.rcParams["font.family"])
+    left = {each for each in text if unicodedata.category(each) not in _UNDRAWN}
+    left -= _characters(font_manager.findfont(font_manager.FontProperties(family=families)))
+    for family, path in _others() if left else ():
+        if found := left & _characters(path):
+            families.append(family)
+            left -= found
+    return families, sorted(left)
+
+
+def _others() -> Sequence[tuple[str, str]]:
+    """Upright fonts of the machine for text, by name."""
+    upright = (each for each in font_manager.fontManager.ttflist if each.style == "normal")
+    named = {each.name: each.fname for each in upright if not each.name.startswith(_NO_TEXT)}
+    return sorted(named.items())
+
+
+@lru_cache(maxsize=64)
+def _characters(path: str) -> frozenset[str]:
+    """The characters that a font draws."""
+    return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
