@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repsim.cli.completion import complete_networks
+from repsim.cli.drawing import Drawing, figure_options
 from repsim.cli.grouping import Grouped
 from repsim.cli.names import Named, check_distinct, find, find_one, note_same
 from repsim.cli.options import (
@@ -29,7 +30,6 @@ from repsim.cli.options import (
     output_option,
     overwrite_option,
     runs_option,
-    sized,
     statistics_option,
     target_option,
     verify_option,
@@ -103,7 +103,7 @@ def analysis_command(
         chosen = {each.name: options.pop(each.name) for each in settings}
         values = kind.spelled_out({**(fixed or {}), **given(chosen)})
         config = build_config(kind.config_class, values, "options")
-        _run(kind(config), **options)
+        _run(kind(config), drawing=Drawing.taken(options), **options)
 
     made = Grouped(command, callback=run, params=[], help=_help(kind, command))
     shared = (
@@ -131,8 +131,8 @@ def _uses(kind: type[Analysis[Any]]) -> list[Any]:
 
 def _outputs(kind: type[Analysis[Any]], command: str) -> list[Any]:
     usual = f"results/{command}-{'A-B' if kind.networks == 'pair' else 'RUN'}.json"
-    style = [sized(kind.style)] if kind.figures else []
-    return [*style, output_option(usual), overwrite_option, json_option]
+    drawn = figure_options(kind.style, colours="heatmap" in kind.figures) if kind.figures else []
+    return [*drawn, output_option(usual), overwrite_option, json_option]
 
 
 def _inputs(kind: type[Analysis[Any]]) -> list[Any]:
@@ -244,7 +244,7 @@ def _run(
     memory: int | None = None,
     device: str = "auto",
     verify: bool = False,
-    style: str = "column",
+    drawing: Drawing,
     output: Path | None,
     overwrite: bool,
     as_json: bool,
@@ -257,7 +257,7 @@ def _run(
         raise UsageError("--verify is about stores, and here the networks run; leave it out")
     where = Places(runs, data, data_dir, image_size, target, verify=verify, statistics=statistics)
     parts = {part: splits[_split_key(type(analysis), part)] for part in analysis.parts}
-    outlet = Outlet(analysis, parts, where.qualifier, style, output, overwrite)
+    outlet = Outlet(analysis, parts, where.qualifier, drawing, output, overwrite)
     names = references
     if analysis.networks == "pair":
         names = _two(references, a, b)

@@ -14,7 +14,8 @@ _GROUPS = {
     "Layers": "layers layers_a layers_b pooling masks dtype batch_axis",
     "Settings": "",
     "Computing": "device devices memory batch_size jobs workers precision",
-    "Output": "output style estimator page compression dry_run print_config resume overwrite "
+    "Figures": "style width font formats rename limits",
+    "Output": "output estimator page compression dry_run print_config resume overwrite "
     "as_json full",
 }
 

@@ -130,7 +130,6 @@ def sized(default: str) -> Callable[[Any], Any]:
     )
 
 
-style_option = sized("column")
 #: Of commands whose figures have several panels.
 page_style_option = sized("page")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repsim.cli.drawing import Drawing
 from repsim.cli.reporting import say, show_files, show_json
 from repsim.cli.tables import show_table
 from repsim.errors import UsageError
@@ -30,7 +31,7 @@ class Outlet:
         analysis: of which results are.
         splits: the part of the image set, by the name of the part.
         data: the image set, where it is not the networks' own.
-        style: of the figures.
+        drawing: how figures are drawn.
         output: the file that was asked for; None for the usual name.
         overwrite: replace files that exist.
         written: the files so far.
@@ -39,7 +40,7 @@ class Outlet:
     analysis: Analysis[Any]
     splits: Mapping[str, str | None]
     data: str | None
-    style: str
+    drawing: Drawing
     output: Path | None
     overwrite: bool
     written: list[Path] = field(default_factory=list)
@@ -64,7 +65,7 @@ class Outlet:
             UsageError: a file exists.
         """
         path = self.path(names)
-        for file in (path, path.with_suffix(".csv"), *_figures(path, self.analysis.figures)):
+        for file in (path, path.with_suffix(".csv"), *self._files(path, self.analysis.figures)):
             refuse_existing(file, self.overwrite)
         return path
 
@@ -94,9 +95,17 @@ class Outlet:
     def reserve_joint(self, names: Sequence[str]) -> Path:
         """The file whose name the figures of several results take; it is not written itself."""
         path = self.path(names)
-        for file in _figures(path, self.analysis.joint_figures):
+        for file in self._files(path, self.analysis.joint_figures):
             refuse_existing(file, self.overwrite)
         return path
+
+    def _files(self, path: Path, suffixes: Iterable[str]) -> list[Path]:
+        """The files of figures, with their captions."""
+        return [
+            path.with_name(f"{path.stem}-{suffix}.{ending}")
+            for suffix in suffixes
+            for ending in (*self.drawing.formats, "txt")
+        ]
 
     def check_one_name(self, count: int) -> None:
         """Raise ``UsageError`` where one file was named for several results."""
@@ -112,7 +121,9 @@ class Outlet:
 
         self.written.extend(result.save(path, overwrite=self.overwrite))
         if self.analysis.figures:
-            drawn = figures.draw(result, style=self.style, **self.analysis.drawing())
+            drawn = figures.draw(
+                result, **self.drawing.options(), used=self.drawing.used, **self.analysis.drawing()
+            )
             if list(drawn) == [""]:  # the one figure of its kind, which the analysis names
                 drawn = {self.analysis.figures[0]: drawn[""]}
             known = {key: drawn[key] for key in self.analysis.figures if key in drawn}
@@ -130,16 +141,17 @@ class Outlet:
         from repsim import figures
 
         if self.analysis.joint_figures:
-            self._draw(figures.draw_together(results, style=self.style), results[0], path)
+            options: dict[str, Any] = {**self.drawing.options(), "used": self.drawing.used}
+            self._draw(figures.draw_together(results, **options), results[0], path)
 
     def _draw(self, drawn: Mapping[str, Any], result: Any, path: Path) -> None:
         from repsim import figures
 
         for suffix, figure in drawn.items():
             stem = path.with_name(f"{path.stem}-{suffix}")
-            self.written.extend(
-                figures.save(figure, stem, provenance=result.provenance, overwrite=self.overwrite)
-            )
+            options = {"provenance": result.provenance, "overwrite": self.overwrite}
+            written = figures.save(figure, stem, formats=self.drawing.formats, **options)
+            self.written.extend(written)
 
     def show(self, results: Sequence[Any], *, as_json: bool) -> None:
         """Print remarks, then tables or JSON, then the files."""
@@ -148,6 +160,8 @@ class Outlet:
         for result in results:
             for note in self.analysis.remarks(result):
                 say(f"note: {note}")
+        for old in self.drawing.unused() if self.written else ():
+            say(f"note: no figure has a network or layer {old!r}, so that nothing was renamed")
         if as_json:
             show_json(self.analysis.content(results))
         for shown in () if as_json else self.analysis.report_all(results):
@@ -196,11 +210,3 @@ def _short(value: Any) -> str:
     """A value in a message; a digest by its first digits."""
     text = str(value)
     return text if len(text) < 40 else f"{text[:12]}..."
-
-
-def _figures(path: Path, suffixes: Iterable[str]) -> list[Path]:
-    return [
-        path.with_name(f"{path.stem}-{suffix}{ending}")
-        for suffix in suffixes
-        for ending in (".png", ".pdf")
-    ]

@@ -35,6 +35,7 @@ def draw(
     estimator: str = "unbiased",
     names: Mapping[str, str] | None = None,
     limits: tuple[float, float] | None = None,
+    used: set[str] | None = None,
 ) -> dict[str, Figure]:
     """The figures that belong to a result, by the suffix of their file names.
 
@@ -47,12 +48,15 @@ def draw(
         names: other names for networks and layers, as ``renamed`` takes them; each must be in one
             of the figures.
         limits: values at the ends of the colours.
+        used: takes the names that the figures have; then others are left alone, as those of other
+            results.
 
     Raises:
         TypeError: a kind without figures.
         UsageError: a name that no figure has, limits without colours, or no such style.
     """
-    return _drawn(figures_of(result, estimator=estimator), style, names, limits)
+    found = figures_of(result, estimator=estimator)
+    return draw_data(found, style=style, names=names, limits=limits, used=used)
 
 
 def draw_together(
@@ -61,18 +65,23 @@ def draw_together(
     style: str | Style = "page",
     names: Mapping[str, str] | None = None,
     limits: tuple[float, float] | None = None,
+    used: set[str] | None = None,
 ) -> dict[str, Figure]:
     """The figures that belong to several results of a kind together, as ``draw`` gives them."""
-    return _drawn(figures_of_all(results), style, names, limits)
+    found = figures_of_all(results)
+    return draw_data(found, style=style, names=names, limits=limits, used=used)
 
 
-def _drawn(
+def draw_data(
     found: Mapping[str, FigureData],
+    *,
     style: str | Style,
-    names: Mapping[str, str] | None,
-    limits: tuple[float, float] | None,
+    names: Mapping[str, str] | None = None,
+    limits: tuple[float, float] | None = None,
+    used: set[str] | None = None,
 ) -> dict[str, Figure]:
-    changed = renamed(found, names) if names else dict(found)
+    """Figures from their data, by the same keys; the arguments are those of ``draw``."""
+    changed = renamed(found, names, used=used) if names else dict(found)
     if limits is not None:
         changed = _with_colours(changed, limits)
     return {suffix: panels(data, style=style) for suffix, data in changed.items()}
@@ -89,9 +98,7 @@ def _with_colours(
     before = [panel for data in found.values() for panel in data.panels]
     after = [panel for data in changed.values() for panel in data.panels]
     if all(one is other for one, other in zip(before, after, strict=True)):
-        raise UsageError(
-            "limits of colours arrived for figures without colours; leave them out"
-        )
+        raise UsageError("limits of colours arrived for figures without colours; leave them out")
     return changed
 
 

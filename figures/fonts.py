@@ -7,7 +7,7 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import matplotlib as mpl
@@ -72,8 +72,10 @@ def without_glyph_warnings() -> Iterator[None]:
         yield
 
 
+@cache
 def _warn(message: str) -> None:
-    warnings.warn(message, RepsimWarning, stacklevel=5)
+    """Say it once, however many figures it is about."""
+    warnings.warn(message, RepsimWarning, stacklevel=6)
 
 
 def _families_for(text: str) -> tuple[list[str], list[str]]:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 #: A group with more than this share of the layers is split where the names of its layers vary.
-_MOST = 0.75
+_MOST = 0.5
 
 #: Height of a label with the space around it, in units of its size.
 _LINE = 1.15
 
-#: Inches that the text of a label may be long.
-_LONGEST = 1.4
+#: Inches that the text of a label may be long, if nothing else is said.
+LONGEST = 1.4
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Span:
         skipped = len(part) + 1 if part else 0
         return Span(self.first[skipped:], self.last[skipped:], self.start, self.stop)
 
-    def text(self) -> str:
-        """Its label: the middle of a long name is left out."""
-        most = 72 * _LONGEST / rc("xtick.labelsize")
+    def text(self, longest: float) -> str:
+        """Its label, at most so many inches long: the middle of a longer name is left out."""
+        most = 72 * longest / rc("xtick.labelsize")
         names = dict.fromkeys([self.first, self.last])
         return f" {DASH} ".join(shortened(name, most / len(names)) for name in names)
 
@@ -150,14 +150,22 @@ def line_height() -> float:
     return _LINE * rc("xtick.labelsize") / 72
 
 
-def label_room(layers: Sequence[str], inches: float) -> float:
-    """Inches that the labels of an axis so long reach away from it."""
-    widest = max((extent(span.text()) for _, span in labelled_spans(layers, inches)), default=0)
+def label_room(layers: Sequence[str], inches: float, longest: float = LONGEST) -> float:
+    """Inches that the labels of an axis so long reach away from it; at most ``longest``."""
+    found = labelled_spans(layers, inches)
+    widest = max((extent(span.text(longest)) for _, span in found), default=0)
     return widest * rc("xtick.labelsize") / 72
 
 
-def label_layers(axis: Axis, layers: Sequence[str], *, inches: float, rotation: float = 0) -> None:
+def label_layers(
+    axis: Axis,
+    layers: Sequence[str],
+    *,
+    inches: float,
+    rotation: float = 0,
+    longest: float = LONGEST,
+) -> None:
     """Ticks with names of layers at positions 0, 1, ... of an axis of that many inches."""
     found = labelled_spans(layers, inches)
-    texts = [span.text() for _, span in found]
+    texts = [span.text(longest) for _, span in found]
     axis.set_ticks([at for at, _ in found], labels=texts, rotation=rotation)

@@ -301,8 +301,9 @@ def _draw_legend(fig: Figure, grid: GridSpec, plan: _Plan) -> None:
 
 
 def _settle(fig: Figure, placed: Sequence[_Placed]) -> None:
-    """Give axes their shapes in their places, for the layout takes gaps for room; and move a legend
-    that is wider than its axes to the left, over the names beside them."""
+    """Give axes their shapes in their places, for the layout takes gaps for room; and move what is
+    wider than its axes: a legend over the names beside them, a name into the figure.
+    """
     fig.draw_without_rendering()
     fig.set_layout_engine("none")
     for each in placed:
@@ -311,3 +312,7 @@ def _settle(fig: Figure, placed: Sequence[_Placed]) -> None:
         if legend is not None and legend.get_window_extent().x1 > each.ax.bbox.x1:
             legend.set_bbox_to_anchor((1.0, 1.0), each.ax.transAxes)
             legend.set_loc("lower right")
+        name = each.ax.xaxis.label
+        beyond = name.get_window_extent().x1 - fig.bbox.x1
+        if beyond > 0:
+            name.set_x(name.get_position()[0] - beyond / each.ax.bbox.width)

@@ -17,7 +17,9 @@ _KEPT = frozenset({"look", "kernel", "estimator", "images", "id", "arrows"})
 _ADDRESSES = frozenset({"layers_a", "layers_b", "x"})
 
 
-def renamed(figures: Mapping[str, FigureData], names: Mapping[str, str]) -> dict[str, FigureData]:
+def renamed(
+    figures: Mapping[str, FigureData], names: Mapping[str, str], *, used: set[str] | None = None
+) -> dict[str, FigureData]:
     """Figures with other names for networks and layers, in labels, axes and captions.
 
     Args:
@@ -26,14 +28,15 @@ def renamed(figures: Mapping[str, FigureData], names: Mapping[str, str]) -> dict
             by its address, or by the levels that it begins with: ``features`` is that of
             ``features.0.conv``. A ``*`` stands for any part of an address, and in the new name for
             the same part: ``layers.*.mlp`` as ``mlp *``.
+        used: takes the old names that were found; then others are not refused.
 
     Raises:
         UsageError: a name that none of the figures has.
     """
-    used: set[str] = set()
-    found = {key: _figure(data, names, used) for key, data in figures.items()}
-    for old in names:
-        if old not in used:
+    met = set() if used is None else used
+    found = {key: _figure(data, names, met) for key, data in figures.items()}
+    for old in names if used is None else ():
+        if old not in met:
             known = {each for data in figures.values() for each in _known(data)}
             raise UsageError(f"no figure has a network or layer {old!r}; {choices(old, known)}")
     return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from repsim.figures.artists import rc
 from repsim.figures.axes import usual_height
 from repsim.results.figure import Look, Panel
 from repsim.results.records import Checked
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Points of a line that have a marker: of many epochs, some.
 _MARKED = 12
+
+#: Points by which a line is wider than the one that covers it, and its markers larger.
+_WIDER = 2.0
 
 #: Looks whose intervals are whiskers, for there is no line between their values.
 APART = ("points", "published", "level")
@@ -37,8 +41,8 @@ class Series(Checked):
         look: ``line`` with marker; ``points``, markers alone, for what has no order; ``control``
             grey and dashed; ``dotted``, a control in the colour of its group; ``published`` black
             hollow markers; ``chance`` thin and dotted; ``level`` a black stroke at each x;
-            ``reference`` thin, without markers; ``faint`` light grey, behind the others, without an
-            entry in the legend.
+            ``reference`` thin, without markers; ``faint`` light grey, behind the others, with one
+            entry in the legend for all of its group.
         group: series of one group share a colour, and are told apart by their strokes.
         hue: place of the colour in the palette, for the same one in several figures.
     """
@@ -109,19 +113,34 @@ class SeriesPanel(Panel):
             yield from each.rows(self.x_of(each))
 
     def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
-        named = [each for each in self.labelled() if each.label and each.look != "faint"]
-        return [self.symbol(each, looks[each.label]) for each in named]
+        named = {
+            (each.group or "") if each.look == "faint" else each.label: each
+            for each in self.labelled()
+        }
+        found = [self.symbol(each, looks[each.label]) for name, each in named.items() if name]
+        for name, handle in zip(filter(None, named), found, strict=True):
+            handle.set_label(name)
+        return found
 
     def height(self, width: float) -> float:
         return usual_height(width)
 
 
-def draw_series(ax: Axes, x: np.ndarray, series: Series, look: Mapping[str, Any]) -> None:
-    """A line or points over ``x``, with a band or whiskers where there are intervals."""
+def draw_series(
+    ax: Axes, x: np.ndarray, series: Series, look: Mapping[str, Any], *, covered: int = 0
+) -> None:
+    """A line or points over ``x``, with a band or whiskers where there are intervals.
+
+    One that others ``covered`` so often is drawn wider, so that it shows on both sides of them.
+    """
     values = np.array(series.values, float)
     apart = series.look in APART
     marked = _marked(values, all_of_them=apart)
-    ax.plot(x, values, **{"markersize": 3, "label": series.label, "markevery": marked, **look})
+    drawn = {"markersize": 3, "label": series.label, "markevery": marked, **look}
+    if covered:
+        drawn["linewidth"] = drawn.get("linewidth", rc("lines.linewidth")) + _WIDER * covered
+        drawn["markersize"] = drawn["markersize"] + _WIDER * covered
+    ax.plot(x, values, **drawn)
     ends = series.ends()
     if ends is not None and (apart or len(x) == 1):
         draw_whiskers(ax, x, values, ends, ecolor=look["color"])

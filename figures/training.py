@@ -42,8 +42,8 @@ def training_curves(
     return panels(training_figure(rows), style=style, ax=ax)
 
 
-def training_figure(rows: Sequence[Mapping[str, float]]) -> FigureData:
-    """Quantities of training over epochs, as the data of a figure.
+def training_figure(rows: Sequence[Mapping[str, float]], run: str | None = None) -> FigureData:
+    """Quantities of training over epochs, of a run if it has a name, as the data of a figure.
 
     Raises:
         DataError: no epoch, or nothing that was measured in one.
@@ -55,7 +55,9 @@ def training_figure(rows: Sequence[Mapping[str, float]]) -> FigureData:
     if not kinds:
         raise DataError("there are no metrics to draw; a run has them after its first epoch")
     drawn = [_panel(rows, kind, names) for kind, names in kinds.items()]
-    return FigureData("Training", f"Quantities of training over {len(rows)} epochs.", [*drawn])
+    of = f" of {run}" if run else ""
+    caption = f"Quantities of training{of} over {len(rows)} epochs."
+    return FigureData("Training", caption, [*drawn], heading=run)
 
 
 def _kind(name: str) -> str:
@@ -84,7 +86,8 @@ def _finite(value: float) -> float:
 
 def _line(name: str, kind: str, values: Sequence[float], *, alone: bool) -> Line:
     if "." in name:
-        return Line(name, values, look="faint")
+        each = re.sub(r"\d+$", "", name.partition(".")[2])
+        return Line(name, values, look="faint", group=f"each {each}")
     return Line("" if alone else _label(name, kind), values)
 
 

@@ -611,8 +611,13 @@ def save(stem: Path, **options: Any) -> list[Path]:
 def test_a_figure_is_saved_twice_and_closed(tmp_path: Path) -> None:
     figure = figures.heatmap(similarity())
     paths = figures.save(figure, tmp_path / "cka.v1", provenance={"seed": 1})
-    assert [path.name for path in paths] == ["cka.v1.png", "cka.v1.pdf"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cka.v1.pdf", "cka.v1.png"]
+    names = ["cka.v1.png", "cka.v1.pdf", "cka.v1.txt"]
+    assert [path.name for path in paths] == names
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert (
+        paths[2].read_text().startswith("Similarity of layers. CKA of simclr and supervised layers")
+    )
+    assert paths[2].read_text().endswith("\nseed: 1\n")
     assert not plt.fignum_exists(figure.number)
     image = Image.open(paths[0])
     assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
@@ -622,7 +627,7 @@ def test_a_figure_is_saved_twice_and_closed(tmp_path: Path) -> None:
 
 
 def test_fonts_in_a_pdf_are_truetype_and_text_stays_text(tmp_path: Path) -> None:
-    _, pdf = save(tmp_path / "cka")
+    _, pdf, _ = save(tmp_path / "cka")
     content = pdf.read_bytes()
     assert b"/Type3" not in content
     assert b"/CIDFontType2" in content
@@ -659,7 +664,7 @@ def test_the_same_result_gives_the_same_file_in_another_process(tmp_path: Path) 
     for name, figure in figures.draw(SimilarityMap.load(path)).items():
         figures.save(figure, here / name)
     written = [{file.name: file.read_bytes() for file in each.iterdir()} for each in (here, there)]
-    assert len(written[0]) == 4
+    assert len(written[0]) == 6
     assert written[0] == written[1]
 
 
@@ -706,7 +711,8 @@ def test_training_curves_have_a_panel_for_each_kind_of_quantity() -> None:
     assert list(of_all.get_ydata()) == [7, 7, 7]
     assert list(of_one.get_ydata()) == [3, 3, 3]
     assert of_one.get_color() == "0.8"
-    assert panels["classes seen"].get_legend() is None
+    (entry,) = panels["classes seen"].get_legend().get_texts()
+    assert entry.get_text() == "each generator"
     assert {ax.get_xlabel() for ax in figure.axes} == {"epoch"}
 
 

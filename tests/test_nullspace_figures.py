@@ -176,13 +176,17 @@ def test_noise_is_drawn_by_level_with_chance_and_control(one: NullSpaceReport) -
     assert [ax.get_title() for ax in figure.axes[:2]] == ["(a) gaussian", "(b) salt and pepper"]
     levels = [f"gaussian {level}" for level in ("0.25", "0.5", "1")]
     entries = [one.find("noise_share", "row", level) for level in levels]
-    for label, key in (("row space", "value"), ("untrained", "control"), ("chance", "chance")):
+    for label, key in (
+        ("row space", "value"),
+        ("untrained", "control"),
+        ("random subspaces", "chance"),
+    ):
         assert list(drawn(figure, 0, label)) == [getattr(entry, key) for entry in entries if entry]
     probes = [one.find("probe", "null", group) for group in ("clean", *levels)]
     assert drawn(figure, 2, "null space") == pytest.approx([100 * p.value for p in probes if p])
     assert legend(figure) == [
-        *("row space", "row space, centred", "untrained", "chance", "between classes"),
-        *("all features", "null space"),
+        *("row space", "row space, centred", "untrained", "random subspaces", "between classes"),
+        *("all features", "null space", "chance"),
     ]
     centred = [one.value("noise_share_centred", "row", level) for level in levels]
     assert list(drawn(figure, 0, "row space, centred")) == centred

@@ -41,7 +41,7 @@ def score_histogram(
 ) -> Figure:
     """Distribution of the logit of a head with one, or of λ of a head with several.
 
-    Real and generated images apart; ticks below are the medians of classes or generators.
+    Real and generated images apart; ticks above are the medians of classes or generators.
     """
     return panels(histogram_figure(report), style=style, ax=ax)
 
@@ -104,8 +104,10 @@ def histogram_figure(report: NullSpaceReport) -> FigureData:
         for kind, rows in _kinds(report).items()
     }
     shown = {kind: values[rows] for kind, rows in _kinds(report).items()}
-    panel = Histogram.of("", label, shown, bins=40, ticks=ticks)
-    caption = f"Distribution of {label}; ticks below are medians of classes or generators."
+    made = any(label is not None for label in report.examples.label)
+    marked = "medians of classes" if made else "medians"
+    panel = Histogram.of("", label, shown, bins=40, ticks=ticks, marked=marked)
+    caption = f"Distribution of {label}; ticks above are medians of classes or generators."
     return figure_of(report, "Scores", caption, panel)
 
 

@@ -100,7 +100,7 @@ def _shares(report: NullSpaceReport, kind: str, levels: Sequence[str]) -> Lines:
         series_of(Line, label, entries, hue=hue),
         *([series_of(Line, f"{label}, centred", centred, hue=1)] if any(centred) else []),
         *control_of(entries),
-        Line("chance", median, low, high, look="chance"),
+        Line("random subspaces", median, low, high, look="chance"),
     ]
     between = report.find("displacement_share", "row")
     if between is not None:

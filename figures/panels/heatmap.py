@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Heights of all cells in widths of them: of few rows, and of many that want labels.
-_FLATTEST, _TALLEST = 0.4, 2.5
+_FLATTEST, _TALLEST = 0.4, 3.5
 
-#: Height of all cells in widths of the panel, at most.
-_HIGHEST = 1.5
+#: Height of all cells in widths of the panel, at most, and their usual width.
+_HIGHEST, _USUAL = 1.5, 0.45
+
+#: Labels may come so much closer than they usually stand before others are chosen.
+_CLOSER = 0.92
+
+#: Length of labels of rows in widths of the panel, at most.
+_NAMES = 0.38
 
 #: Width of what stands beside cells and labels, the name of the axis and the bar of colours, in
 #: units of the font's size.
@@ -142,13 +148,15 @@ class Heatmap(Panel):
         flat where rows are few.
         """
         rows, columns = len(self.layers_a), len(self.layers_b)
-        font = rc("font.size") / 72
-        tall = needed = line_height() * rows
+        beside = _BESIDE * rc("font.size") / 72
+        needed = line_height() * rows
+        highest = min(_HIGHEST, _USUAL * min(_TALLEST, max(1.0, rows / columns))) * width
+        tall = min(needed, highest)
         for _ in range(2):  # the labels follow from the height, the width from the labels
-            across = max(0.3 * width, width - label_room(self.layers_a, tall) - _BESIDE * font)
+            named = label_room(self.layers_a, tall, _NAMES * width)
+            across = max(0.2 * width, width - named - beside)
             usual = across * min(1.0, max(_FLATTEST, rows / columns))
-            highest = min(_HIGHEST * width, across * min(_TALLEST, max(1.0, rows / columns)))
-            tall = min(max(usual, needed), highest)
+            tall = max(usual, min(needed, highest if rows > columns else across))
         return across, tall
 
     @classmethod
@@ -197,8 +205,7 @@ class Heatmap(Panel):
         self._draw_groups(ax)
         if self.dots:
             self._draw_dots(ax, across, tall)
-        label_layers(ax.xaxis, self.layers_b, inches=across, rotation=90)
-        label_layers(ax.yaxis, self.layers_a, inches=tall)
+        self._name_layers(ax, frame, across, tall)
         ax.set_xlabel(axis_name(f"{self.name_b} layer", self.layers_b))
         ax.set_ylabel(axis_name(f"{self.name_a} layer", self.layers_a))
         bare(ax)
@@ -210,9 +217,17 @@ class Heatmap(Panel):
         share = min(1.0, (frame.height - needed + tall) / tall)
         return share * across, share * tall
 
+    def _name_layers(self, ax: Axes, frame: Frame, across: float, tall: float) -> None:
+        label_layers(ax.xaxis, self.layers_b, inches=across, rotation=90)
+        label_layers(ax.yaxis, self.layers_a, inches=tall, longest=_NAMES * frame.width)
+
     def settle(self, ax: Axes, frame: Frame) -> None:
-        across, tall = self._cells(frame.width)
+        across, tall = self._squeezed(frame)
         ax.set_box_aspect(tall / across)
+        inside = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
+        left = min(inside.width / across, inside.height / tall)
+        if left < _CLOSER:  # other names and the bar took more than was reckoned
+            self._name_layers(ax, frame, left * across, left * tall)
 
     def _draw_dots(self, ax: Axes, across: float, tall: float) -> None:
         """Dots that are no larger than a cell, so that those of neighbours stay apart."""

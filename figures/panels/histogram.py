@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from repsim.figures.artists import patch_entry
+from repsim.figures.artists import line_entry, patch_entry
 from repsim.figures.axes import few_ticks, name_axes, set_limits
 from repsim.figures.series import Series, SeriesPanel
 from repsim.results.figure import Frame
@@ -18,13 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
+#: Share of the axis of densities that marks of a group have above the bins.
+_LANE = 0.07
+
+_MARK: dict[str, Any] = {"marker": "|", "markersize": 5, "linestyle": "none"}
+
 
 @dataclass(frozen=True)
 class Distribution(Series):
     """A distribution: ``values`` are its densities, one for each bin.
 
     Attributes:
-        ticks: numbers that are marked below the axis, such as medians of classes.
+        ticks: numbers that are marked above the bins, such as medians of classes.
     """
 
     noun: ClassVar[str] = "distribution"
@@ -40,6 +45,7 @@ class Histogram(SeriesPanel):
         xlabel: name of the quantity.
         edges: (bins + 1,) rising ends of the bins.
         groups: the distributions, with a label for each.
+        marked: the meaning of the ticks, for the legend.
     """
 
     type: ClassVar[str] = "histogram"
@@ -47,6 +53,7 @@ class Histogram(SeriesPanel):
     xlabel: str
     edges: Sequence[float]
     groups: Sequence[Distribution]
+    marked: str = "medians of classes"
 
     @classmethod
     def of(
@@ -57,6 +64,7 @@ class Histogram(SeriesPanel):
         *,
         bins: int = 40,
         ticks: Mapping[str, Sequence[float]] | None = None,
+        marked: str = "medians of classes",
     ) -> Histogram:
         """Distributions of values over bins that they share; NaN is left out.
 
@@ -65,7 +73,8 @@ class Histogram(SeriesPanel):
             xlabel: name of the quantity.
             values: (examples,) numbers by label of their group.
             bins: how many.
-            ticks: numbers to mark below the axis, by label.
+            ticks: numbers to mark above the bins, by label.
+            marked: their meaning, for the legend.
         """
         finite = {label: each[np.isfinite(each)] for label, each in values.items()}
         edges = np.histogram_bin_edges(np.concatenate(list(finite.values())), bins)
@@ -77,7 +86,7 @@ class Histogram(SeriesPanel):
             )
             for label, each in finite.items()
         ]
-        return cls(title, xlabel, edges.tolist(), groups)
+        return cls(title, xlabel, edges.tolist(), groups, marked)
 
     def check(self) -> None:
         super().check()
@@ -96,29 +105,32 @@ class Histogram(SeriesPanel):
     def symbol(self, series: Distribution, look: Mapping[str, Any]) -> Artist:
         return patch_entry(label=series.label, **_fill(look))
 
+    def handles(self, looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
+        mark = line_entry(label=self.marked, color="black", **_MARK)
+        return [*super().handles(looks), *([mark] if self._lanes() else [])]
+
+    def _lanes(self) -> list[Distribution]:
+        """The groups with ticks, each in a lane of its own."""
+        return [each for each in self.groups if each.ticks]
+
     def draw(self, ax: Axes, frame: Frame) -> None:
-        for k, each in enumerate(self.groups):
+        for each in self.groups:
             look = frame.looks[each.label]
             ax.stairs(each.values, self.edges, fill=True, label=each.label, **_fill(look))
-            if each.ticks:
-                self._draw_ticks(ax, each.ticks, -0.02 - 0.035 * k, look["color"])
         set_limits(ax, None)
         ax.xaxis.set_major_locator(few_ticks(frame.width))
-        ax.set_ylim(bottom=0)
-        if any(each.ticks for each in self.groups):
-            ax.tick_params(axis="x", pad=4 + 3 * len(self.groups))
+        highest = max((value for each in self.groups for value in each.values), default=0.0)
+        free = _LANE * (len(self._lanes()) + 0.5)
+        ax.set_ylim(0, 1.03 * highest / (1 - free) or 1.0)
+        for k, each in enumerate(self._lanes()):
+            self._draw_ticks(
+                ax, each.ticks, 1 - _LANE * (k + 0.5), frame.looks[each.label]["color"]
+            )
         name_axes(ax, self.xlabel, "density", frame)
 
-    def _draw_ticks(self, ax: Axes, ticks: Sequence[float], below: float, color: str) -> None:
-        ax.plot(
-            ticks,
-            np.full(len(ticks), below),
-            "|",
-            color=color,
-            markersize=5,
-            transform=ax.get_xaxis_transform(),
-            clip_on=False,
-        )
+    def _draw_ticks(self, ax: Axes, ticks: Sequence[float], height: float, color: str) -> None:
+        places = np.full(len(ticks), height)
+        ax.plot(ticks, places, color=color, transform=ax.get_xaxis_transform(), **_MARK)
 
 
 def _fill(look: Mapping[str, Any]) -> dict[str, Any]:

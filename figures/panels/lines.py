@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Share of its width that the axis takes.
 _LONG = 0.7
 
+#: Share of the axis of values within which two lines lie on each other.
+_NEAR = 0.015
+
 
 @dataclass(frozen=True)
 class Line(Series):
@@ -102,15 +105,42 @@ class Lines(SeriesPanel):
 
     def draw(self, ax: Axes, frame: Frame) -> None:
         places = np.arange(len(self.layers)) if self.layers else np.array(self._numbers(), float)
-        for each in self.series:
-            self._draw_line(ax, each, places if each.x is None else np.array(each.x, float), frame)
+        covered = self._covered()
+        for each, count in zip(self.series, covered, strict=True):
+            own = places if each.x is None else np.array(each.x, float)
+            self._draw_line(ax, each, own, frame, count)
         self._name_places(ax, frame)
-        set_limits(ax, self.ylim, log=self.log)
+        set_limits(ax, self._limits(), log=self.log)
         name_axes(ax, axis_name(self.xlabel, self.layers), self.ylabel, frame)
 
-    def _draw_line(self, ax: Axes, line: Line, x: np.ndarray, frame: Frame) -> None:
+    def _limits(self) -> tuple[float, float] | None:
+        """Ends of the axis of values: as asked for, or further where values lie beyond them."""
+        if self.ylim is None:
+            return None
+        found = [value for each in self.series for value in each.values if np.isfinite(value)]
+        return min([self.ylim[0], *found]), max([self.ylim[1], *found])
+
+    def _covered(self) -> list[int]:
+        """For each series, the number of later ones that lie on it wherever it is drawn."""
+        tables = [np.array(each.values, float) for each in self.series]
+        if self.log:
+            tables = [np.log(np.where(each > 0, each, np.nan)) for each in tables]
+        known = [each[np.isfinite(each)] for each in tables if np.isfinite(each).any()]
+        ends = np.concatenate(known) if known else np.zeros(1)
+        low, high = self._limits() if self.ylim and not self.log else (ends.min(), ends.max())  # type: ignore[misc]
+        near = _NEAR * max(high - low, np.finfo(float).tiny)
+        return [
+            sum(
+                self.x_of(self.series[k]) == self.x_of(other) and _on(tables[k], tables[j], near)
+                for j, other in enumerate(self.series)
+                if j > k
+            )
+            for k in range(len(self.series))
+        ]
+
+    def _draw_line(self, ax: Axes, line: Line, x: np.ndarray, frame: Frame, covered: int) -> None:
         look = frame.looks[line.label]
-        draw_series(ax, x, line, look)
+        draw_series(ax, x, line, look, covered=covered)
         if line.spread is not None:
             values, spread = np.array(line.values, float), np.array(line.spread, float)
             ends = (values - spread, values + spread)
@@ -126,3 +156,9 @@ class Lines(SeriesPanel):
         for position in boundaries(self.layers):
             ax.axvline(position - 0.5, color="0.85", linewidth=0.6, zorder=0)
         label_layers(ax.xaxis, self.layers, inches=long, rotation=90)
+
+
+def _on(values: np.ndarray, others: np.ndarray, near: float) -> bool:
+    """Tell whether other values lie within ``near`` of all that there are."""
+    there = np.isfinite(values)
+    return bool(there.any()) and bool(np.all(np.abs(values - others)[there] <= near))

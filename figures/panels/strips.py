@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from repsim.figures.artists import line_entry
+from repsim.figures.artists import line_entry, rc
 from repsim.figures.axes import check_limits, name_axes, set_limits
 from repsim.figures.series import Series, SeriesPanel
+from repsim.figures.text import extent
 from repsim.results.figure import Frame
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ _STEP, _HALF = 0.8, 0.14
 
 #: Categories that have their names on the axis, at most.
 _NAMED = 20
+
+#: Share of its width that the axis of categories takes.
+_LONG = 0.7
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Strips(SeriesPanel):
             self._draw_dots(ax, each, shift, rng, frame)
         if self.chance is not None:
             ax.axhline(self.chance, color="black", linewidth=0.7, linestyle=":")
-        self._name_places(ax)
+        self._name_places(ax, frame)
         set_limits(ax, self.ylim)
         name_axes(ax, "" if self._unnamed else self.xlabel, self.ylabel, frame)
 
@@ -123,12 +127,26 @@ class Strips(SeriesPanel):
         """There is one category without a name."""
         return list(self.categories) == [""]
 
-    def _name_places(self, ax: Axes) -> None:
+    def _name_places(self, ax: Axes, frame: Frame) -> None:
         step = -(-len(self.categories) // _NAMED)
         places = [] if self._unnamed else range(0, len(self.categories), step)
-        ax.set_xticks(places, [self.categories[place] for place in places])
+        upright = 90 if self._upright(frame.width) else 0
+        ax.set_xticks(places, [self.categories[place] for place in places], rotation=upright)
+
+    def _upright(self, width: float) -> bool:
+        """Names of categories are wider than their places."""
+        return _widest(self.categories) * len(self.categories) > _LONG * width
+
+    def height(self, width: float) -> float:
+        names = _widest(self.categories) if self._upright(width) else 0.0
+        return super().height(width) + names
 
 
 def _look(look: Mapping[str, Any]) -> dict[str, Any]:
     shape = {"linestyle": "none", "markersize": 2.0, "markeredgewidth": 0.0}
     return {"color": look["color"], "marker": look.get("marker") or "o", **shape}
+
+
+def _widest(names: Sequence[str]) -> float:
+    """Inches of the longest name on an axis, with a gap beside it."""
+    return (max(map(extent, names)) + 0.8) * rc("xtick.labelsize") / 72
