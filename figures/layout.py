@@ -21,7 +21,7 @@ from repsim.errors import UsageError
 from repsim.figures.fonts import fonts_for
 from repsim.figures.legends import Legend, draw_own, legend_of, own_height
 from repsim.figures.looks import looks_of
-from repsim.figures.style import Style, is_narrow, styled
+from repsim.figures.style import Style, in_points, is_narrow, styled
 from repsim.figures.text import wrapped
 from repsim.results.figure import FigureData, Frame, Panel, Scale
 
@@ -89,7 +89,7 @@ def _draw_on(data: FigureData, axes: Sequence[Axes]) -> Figure:
         raise UsageError(
             f"{len(axes)} axes arrived for {len(data.panels)} panels; expected one each"
         )
-    with fonts_for(data):
+    with in_points(), fonts_for(data):
         looks = looks_of(data.panels)
         for panel, ax in zip(data.panels, axes, strict=True):
             _draw_alone(ax, panel, looks)

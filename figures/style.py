@@ -10,6 +10,7 @@ from typing import Any, cast
 import matplotlib as mpl
 import seaborn as sns
 from cycler import cycler
+from matplotlib.font_manager import FontProperties
 
 from repsim.errors import UsageError, choices
 from repsim.figures.fonts import check_font
@@ -62,6 +63,11 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
+_SIZES: tuple[Any, ...] = (
+    *("axes.labelsize", "axes.titlesize", "legend.fontsize", "xtick.labelsize", "ytick.labelsize"),
+)
+
+
 @dataclass(frozen=True)
 class Style:
     """A style with another width or font.
@@ -109,6 +115,14 @@ def styled(style: str | Style) -> Iterator[float]:
     settings = (Style(style) if isinstance(style, str) else style).settings()
     with mpl.rc_context(rc=cast(Any, settings)):  # its stubs want literal keys
         yield settings["figure.figsize"][0]
+
+
+@contextmanager
+def in_points() -> Iterator[None]:
+    """Settings of sizes in points within the block, where they are words such as ``medium``."""
+    sizes = {key: FontProperties(size=mpl.rcParams[key]).get_size_in_points() for key in _SIZES}
+    with mpl.rc_context(rc=cast(Any, sizes)):
+        yield
 
 
 def is_narrow(width: float) -> bool:
