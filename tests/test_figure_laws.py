@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -175,9 +174,10 @@ def test_a_heading_comes_back_from_a_file(tmp_path: Path) -> None:
     data = figures.figures_of(similarity())["curves"]
     path, _ = data.save(tmp_path / "curves.json")
     assert figures.FigureData.load(path).heading == data.heading == "photos test, n = 200"
-    without = replace(data, heading=None)
-    path, _ = without.save(tmp_path / "plain.json")
-    assert "heading" not in json.loads(path.read_text())
+    earlier = json.loads(path.read_text())
+    del earlier["heading"]
+    path.write_text(json.dumps(earlier))
+    assert figures.FigureData.load(path).heading is None
 
 
 def test_networks_and_layers_have_the_names_that_were_asked_for() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from repsim.errors import UsageError, choices, few
 from repsim.results.base import Result
-from repsim.results.records import REQUIRED, SPARSE, Checked
+from repsim.results.records import REQUIRED, Checked
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -200,7 +200,7 @@ class FigureData(Result):
     caption: str
     panels: Sequence[Panel]
     provenance: dict[str, Any] = field(default_factory=dict, metadata=REQUIRED)
-    heading: str | None = field(default=None, metadata=SPARSE)
+    heading: str | None = None
 
     def __post_init__(self) -> None:
         letters = len(ascii_lowercase)
