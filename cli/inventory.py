@@ -36,7 +36,7 @@ _OF_STORE = (
 _OF_NETWORK = ("network", "weights_sha256", "imported")
 
 #: Endings of the files of a figure.
-_DRAWN = (".png", ".pdf")
+_DRAWN = (".png", ".pdf", ".svg")
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,9 @@ def _results() -> Iterator[Thing]:
             stems.setdefault(path.stem, []).append(path)
     for stem, paths in stems.items():
         endings = " and ".join(path.suffix[1:].upper() for path in reversed(paths))
-        yield Thing("figure", stem, tuple(paths), endings)
+        caption = RESULTS / f"{stem}.txt"
+        files = (*paths, *([caption] if caption.is_file() else []))
+        yield Thing("figure", stem, files, endings)
 
 
 def _result(path: Path) -> Thing | None:
