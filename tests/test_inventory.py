@@ -76,7 +76,9 @@ def test_everything_is_listed_by_kind(inside: Path, capsys: pytest.CaptureFixtur
     found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
     run = sum(path.stat().st_size for path in Path("runs").rglob("*") if path.is_file())
     assert found["supervised"]["bytes"] == run
-    assert len(found["cka-one-two"]["paths"]) == 6  # JSON, CSV, two figures in two formats
+    assert (
+        len(found["cka-one-two"]["paths"]) == 8
+    )  # JSON, CSV, two figures in two formats with their captions
 
 
 def test_an_empty_folder_says_where_to_begin(
