@@ -451,7 +451,7 @@ PADDED = {
 def test_padding_to_the_longest_of_a_batch_is_asked_about(name: str, size: int) -> None:
     network, layer, keep, turned = PADDED[name]
     batches = [padded(range(k, k + size), turned) for k in range(0, N, size)]
-    with pytest.raises(RepsimError, match="filled with zeros to the longest of each batch"):
+    with pytest.raises(RepsimError, match="filled up to the longest of each batch"):
         harvested(network(), batches, layer, examples=N, **keep)
     kept = harvested(network(), batches, layer, examples=N, masks="*=none", overwrite=True, **keep)
     assert len(kept) == N
@@ -460,7 +460,7 @@ def test_padding_to_the_longest_of_a_batch_is_asked_about(name: str, size: int) 
 def test_padding_to_the_longest_is_asked_about_by_compare() -> None:
     network = nn.Sequential(nn.Linear(4, 5))
     batches = [padded(range(6)), padded(range(6, N))]
-    with pytest.raises(RepsimError, match="filled with zeros to the longest of each batch"):
+    with pytest.raises(RepsimError, match="filled up to the longest of each batch"):
         repsim.compare(network, network, batches, pooling="avg")
 
 
