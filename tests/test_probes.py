@@ -13,7 +13,14 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from repsim.confidence import wilson
-from repsim.errors import DegenerateError, NonFiniteError, ShapeError, UsageError
+from repsim.errors import (
+    DegenerateError,
+    MismatchError,
+    NonFiniteError,
+    RepsimWarning,
+    ShapeError,
+    UsageError,
+)
 from repsim.probes import SCHEDULES, probe, stratified_split
 from repsim.probes.features import BLOCK, Features
 from repsim.probes.logistic import LADDER, fit_logistic
@@ -314,9 +321,10 @@ def test_probes_by_epochs_have_an_accuracy_after_each(
     assert len(found.history) == SCHEDULES[schedule].epochs
     assert found.history[-1] == found.accuracy
     # Labels with gaps, some of which only the held-out examples have.
-    held = probe(
-        x[:150], 2 * y[:150], test_features=x[150:], test_labels=2 * y[150:] + 2, **options
-    )
+    with pytest.warns(RepsimWarning, match="are of classes that no training example has"):
+        held = probe(
+            x[:150], 2 * y[:150], test_features=x[150:], test_labels=2 * y[150:] + 2, **options
+        )
     assert held.history[-1] == held.accuracy
 
 
@@ -461,3 +469,26 @@ def test_nonsense_gets_one_line(x: Any, y: Any, options: dict, error: Any, messa
 def test_labels_of_any_integer_type_serve(rng: np.random.Generator) -> None:
     x, y = blobs(rng)
     assert probe(x, y.astype(np.uint64)).accuracy == probe(x, y).accuracy
+
+
+def test_test_labels_of_another_coding_are_refused_and_single_classes_said() -> None:
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > 0).long()
+    other = {"test_features": x[40:], "test_labels": y[40:] + 5}
+    with pytest.raises(MismatchError, match="no held-out label is a class .*: 5, 6 against 0, 1;"):
+        probe(x[:40], y[:40], **other)
+    y[50:] = 9
+    with pytest.warns(RepsimWarning, match=r"10 of 20 held-out .* no training example has \(9\)"):
+        found = probe(x[:40], y[:40], test_features=x[40:], test_labels=y[40:])
+    assert found.unseen == 10
+    assert found.accuracy == float(found.correct[:10].sum()) / 20
+    assert probe(x[:40], y[:40], test_features=x[40:50], test_labels=y[40:50]).unseen == 0
+
+
+def test_features_or_classes_that_nothing_can_be_learned_from_are_refused() -> None:
+    y = torch.arange(60) % 2
+    for solver in ("lbfgs", "ridge", "knn"):
+        with pytest.raises(DegenerateError, match="the features are the same for every example;"):
+            probe(torch.ones(60, 3), y, solver=solver)
+    with pytest.raises(DegenerateError, match="each of 60 labels is of a class of its own, so"):
+        probe(torch.randn(60, 4), torch.arange(60))

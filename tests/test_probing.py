@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import repsim
-from repsim.activations.analyses.probe import ProbePlan, probe_layers
-from repsim.errors import MismatchError, UsageError
+from repsim.activations.analyses.probe import Probe, ProbePlan, probe_layers
+from repsim.errors import DegenerateError, MismatchError, RepsimWarning, UsageError
 from repsim.nullspace import row_space
 from repsim.probes import probe
 from repsim.results import ProbeCurve
@@ -288,3 +288,58 @@ def test_stores_that_do_not_fit_are_refused(stores: Any, tmp_path: Path) -> None
     bare = stored(tmp_path / "bare", labelled=False)[0]
     with pytest.raises(UsageError, match="has no labels; probes need them"):
         probe_layers(bare, test)
+
+
+def renamed(tmp_path: Path, count: int, held: int) -> Any:
+    """Parts of other ids, of which ``count`` held-out examples have inputs of the training part."""
+    torch.manual_seed(0)
+    model, (x, y) = Net().eval(), images()
+    shown = torch.cat([x[:count], x[N : N + held - count]])
+    labels = torch.cat([y[:count], y[N : N + held - count]])
+    batches = [(shown, labels, [f"copy{k}" for k in range(held)])]
+    path = tmp_path / "renamed.h5"
+    return repsim.harvest(model, batches, path, layers=["features"], examples=held)
+
+
+def test_the_same_inputs_under_other_ids_are_no_held_out_examples(
+    stores: Any, tmp_path: Path
+) -> None:
+    test = renamed(tmp_path, 30, 100)
+    with pytest.raises(MismatchError, match="30 of 100 examples of .*renamed.h5 have the same inp"):
+        probe_layers(stores[0], test, layers="features")
+    with pytest.raises(MismatchError, match="under other ids, such as copy0 and 0; a probe must"):
+        probe_layers(stores[0], test, layers="features")
+
+
+def test_one_image_twice_in_a_data_set_is_a_warning(stores: Any, tmp_path: Path) -> None:
+    test = renamed(tmp_path, 1, 101)
+    with pytest.warns(RepsimWarning, match="1 of 101 examples of .* same inputs .* held out"):
+        probe_layers(stores[0], test, layers="features")
+
+
+def test_a_layer_that_is_the_same_for_every_example_has_no_probe(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Threshold(1e6, 0.0)).eval()
+    x, made = torch.randn(90, 4), []
+    for name, part in (("train", slice(0, 60)), ("test", slice(60, 90))):
+        ids = [str(k) for k in range(90)[part]]
+        batches = [(x[part], (x[part, 0] > 0).long(), ids)]
+        made.append(repsim.harvest(model, batches, tmp_path / f"{name}.h5", examples=len(ids)))
+    with pytest.warns(RepsimWarning, match="2 of .* is the same for every example, and left out"):
+        curve = probe_layers(*made)
+    assert [entry.layer for entry in curve.entries] == ["0", "1"]
+    with pytest.raises(DegenerateError, match="the same for every example; nothing to learn from"):
+        probe_layers(*made, layers="2")
+
+
+def test_classes_that_no_training_example_has_are_said(stores: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x, y = images()
+    y = torch.where((torch.arange(N + M) >= N) & (y == 2), 7, y)
+    batches = [(x[N:], y[N:], [f"t{k}" for k in range(M)])]
+    test = repsim.harvest(Net().eval(), batches, tmp_path / "seven.h5", examples=M)
+    with pytest.warns(RepsimWarning, match="40 of 120 held-out examples are of classes that no"):
+        curve = probe_layers(stores[0], test, layers="features")
+    assert curve.unseen == 40
+    assert ProbeCurve.join([curve]).unseen == 40
+    assert any("40 of 120 held-out" in str(line) for line in Probe().report(curve))

@@ -9,23 +9,24 @@ the activations of both parts: repsim harvest RUN --split train --split test --p
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 
 from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, TextTable
+from repsim.activations.analyses.held_out import check_held_out
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.pooling import Pooling
 from repsim.activations.store.axes import stored_axes
 from repsim.configuration import setting
 from repsim.data.arrays import MAX_CLASSES
 from repsim.devices import float64_device
-from repsim.errors import MismatchError, UsageError, choices
+from repsim.errors import DegenerateError, MismatchError, RepsimWarning, UsageError, choices
 from repsim.layers import select_layers
 from repsim.nullspace import RowSpace, row_space
 from repsim.probes import Features, ProbeResult, probe
@@ -182,7 +183,14 @@ def probe_layers(
     Raises:
         UsageError: a store without labels, pooled stores where more is asked for, or components of
             a layer that feeds no linear head.
-        MismatchError: the stores share examples, or come from different networks.
+        MismatchError: the stores share examples by id or by input, come from different networks,
+            or have no class in common.
+        DegenerateError: all layers are the same for every training example.
+
+    Warns:
+        RepsimWarning: a few held-out examples have the inputs of training examples, or are of
+            classes that no training example has; a layer is the same for every training example
+            and left out.
     """
     plan = plan or ProbePlan()
     _check_pair(train, test)
@@ -195,17 +203,34 @@ def probe_layers(
     _check_axes(train, axes, chosen, plan.pooling)
     for store in (train, test):
         _check_padding(store, chosen, plan.pooling)
-    total, classes = len(chosen) * len(plan.probes()), 0
+    total, classes, unseen = len(chosen) * len(plan.probes()), 0, 0
     entries: list[ProbeEntry] = []
+    constant: list[str] = []
     for layer in chosen:
         features = [_features(s, layer, plan.pooling, axes[layer], device) for s in (train, test)]
+        if not features[0].varies():
+            constant.append(layer)
+            continue
         for found, about in _probes_of_layer(features, (train, test), plan, spaces.get(layer)):
-            classes, place = found.classes, train.layers.index(layer)
+            classes, unseen = found.classes, found.unseen
+            place = train.layers.index(layer)
             entries.append(
                 probe_entry(found, network=train.name, layer=layer, depth=place, **about)
             )
             progress(len(entries), total, layer)
-    return _curve(entries, classes, train, test, plan)
+    _tell_constant(constant, chosen, train)
+    curve = _curve(entries, classes, train, test, plan)
+    return replace(curve, provenance={**curve.provenance, "unseen": unseen}) if unseen else curve
+
+
+def _tell_constant(constant: Sequence[str], chosen: Sequence[str], train: Store) -> None:
+    """Warn of layers without a probe, which are the same for every example; refuse if all are."""
+    if not constant:
+        return
+    said = f"of {train.path} {'is' if len(constant) == 1 else 'are'} the same for every example"
+    if len(constant) == len(chosen):
+        raise DegenerateError(f"{', '.join(constant)} {said}; nothing to learn from")
+    warnings.warn(f"{', '.join(constant)} {said}, and left out", RepsimWarning, stacklevel=3)
 
 
 def _probes_of_layer(
@@ -310,13 +335,7 @@ def _check_pair(train: Store, test: Store) -> None:
     ]
     if networks[0] != networks[1]:
         raise MismatchError(f"{train.path} and {test.path} come from different networks")
-    common = np.intersect1d(train.example_ids, test.example_ids)
-    if common.size:
-        raise MismatchError(
-            f"{train.path} and {test.path} share {common.size} examples, such as "
-            f"{common[0].decode()}; a probe must be scored on examples it has not seen: harvest or "
-            "import the training and the test part apart"
-        )
+    check_held_out(train, test)
 
 
 def _check_axes(
@@ -483,6 +502,11 @@ class Probe(Analysis[Config]):
             rows,
             "* the solver stopped before it met its tolerance" if stopped else "",
         )
+        if result.unseen:
+            yield (
+                f"{result.unseen:,} of {result.n_test:,} held-out examples are of classes that no "
+                "training example has, and count as wrong"
+            )
 
 
 ANALYSIS = Probe

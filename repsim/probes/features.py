@@ -118,6 +118,15 @@ class Features:
             if stop > start:
                 yield slice(start, stop), self.block(k)
 
+    def varies(self) -> bool:
+        """False where all rows are the same; no block is read after one that differs."""
+        first: Tensor | None = None
+        for _, block in self.blocks():
+            first = block[0] if first is None else first
+            if bool((block != first).any()):
+                return True
+        return False
+
     def map(
         self,
         function: Callable[[Tensor], Tensor],

@@ -19,7 +19,13 @@ from repsim.probes.features import Features
 from repsim.probes.knn import knn_predict
 from repsim.probes.schedules import SCHEDULES
 from repsim.probes.solvers import FITS, Fitted, Options, Trial
-from repsim.probes.splits import check_seed, label_subset, permuted, stratified_split
+from repsim.probes.splits import (
+    check_seed,
+    label_subset,
+    permuted,
+    stratified_split,
+    unseen_classes,
+)
 from repsim.short import ShortRepr
 
 Solver = Literal["lbfgs", "sgd", "mlp", "ridge", "knn"]
@@ -59,6 +65,7 @@ class ProbeResult(ShortRepr):
         columns: their names, the pandas index of a data frame; else None.
         history: accuracy on the held-out examples after each epoch of ``sgd`` or ``mlp``, the last
             one ``accuracy``; empty for the other solvers. Mao et al. (2019), Figure 3, plot it.
+        unseen: held-out examples of classes that no training example has, which count as wrong.
     """
 
     accuracy: float
@@ -79,6 +86,7 @@ class ProbeResult(ShortRepr):
     features: int = 0
     columns: Any = None
     history: tuple[float, ...] = ()
+    unseen: int = 0
 
     @property
     def per_class(self) -> Tensor:
@@ -155,10 +163,15 @@ def probe(
 
     Raises:
         ShapeError: features and labels that do not fit.
-        MismatchError: data frames whose rows or columns have the same names in another order.
+        MismatchError: data frames whose rows or columns have the same names in another order, or
+            test labels none of which is a class of the training labels.
         NonFiniteError: NaN or infinity in the features.
-        DegenerateError: fewer than two classes.
+        DegenerateError: fewer than two classes, no class of two examples to hold one out, or
+            features that are the same for every training example.
         UsageError: an unknown solver, or an option out of its range.
+
+    Warns:
+        RepsimWarning: some held-out examples are of classes that no training example has.
     """
     check_solver(solver, schedule)
     check_seed(seed)
@@ -170,6 +183,11 @@ def probe(
         if test_labels is not None:
             raise ShapeError("test_labels came without test_features")
         train, test = stratified_split(y, fraction=0.2, seed=seed)
+        if not len(test):
+            raise DegenerateError(
+                f"each of {len(y)} labels is of a class of its own, so none can be held out; "
+                "expected classes of several examples, or test_features and test_labels"
+            )
         x, y, x_test, y_test = x.take(train), y[train], x.take(test), y[test]
     elif test_labels is None:
         raise ShapeError("test_features came without test_labels")
@@ -181,6 +199,7 @@ def probe(
             f"features have {x.p} columns, test_features {x_test.p}; "
             "were both reduced in the same way?"
         )
+    unseen = unseen_classes(y, y_test)
     names = torch.cat([y, y_test.to(y.device)]).unique()  # of any size, and with gaps
     y = torch.searchsorted(names, y)
     classes = len(names)
@@ -191,6 +210,8 @@ def probe(
         raise DegenerateError("the training labels hold fewer than two classes")
     if random_labels:
         y = permuted(y, seed=seed)
+    if not x.varies():
+        raise DegenerateError("the features are the same for every example; nothing to learn from")
     held_out = x_test, torch.searchsorted(names, y_test.to(y.device).contiguous())
     options = Options(l2, k, schedule, hidden, dropout, seed, held_out)
     x = x.held()
@@ -204,6 +225,7 @@ def probe(
             predictions = _predict(fitted, x_test)
             found["train_accuracy"] = float((_predict(fitted, x) == y).double().mean())
         found |= {"fitted": fitted, "features": x.p, "columns": columns}
+    found["unseen"] = unseen
     return _scored(names[predictions], y_test.to(names.device), names, x.n, found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from repsim.errors import MismatchError, UsageError
+from repsim.errors import MismatchError, RepsimWarning, UsageError
 
 if TYPE_CHECKING:
     from repsim.data import ImageSet
@@ -61,6 +62,39 @@ def label_subset(labels: Int[Tensor, " n"], *, fraction: float, seed: int) -> In
     kept, held = stratified_split(labels, fraction=fraction, seed=seed)
     missing = ~torch.isin(labels.cpu()[kept], labels.cpu()[held])  # classes of one example
     return torch.cat([held, kept[missing]]).sort().values
+
+
+def unseen_classes(labels: Int[Tensor, " n"], held: Int[Tensor, " m"]) -> int:
+    """The number of held-out examples of classes that no training label is of.
+
+    Raises:
+        MismatchError: that are all of them.
+
+    Warns:
+        RepsimWarning: that are some.
+    """
+    unseen = ~torch.isin(held, labels.to(held.device))
+    count = int(unseen.sum())
+    if not count:
+        return 0
+    if count == len(held):
+        raise MismatchError(
+            f"no held-out label is a class of the training labels: {_some(held)} against "
+            f"{_some(labels)}; expected one numbering of the classes in both"
+        )
+    warnings.warn(
+        f"{count:,} of {len(held):,} held-out examples are of classes that no training example has "
+        f"({_some(held[unseen])}); they count as wrong: leave them out, or train on these classes",
+        RepsimWarning,
+        stacklevel=4,
+    )
+    return count
+
+
+def _some(labels: Int[Tensor, " n"]) -> str:
+    """The first of the classes that occur."""
+    names = labels.unique().tolist()
+    return ", ".join(map(str, names[:5])) + (", ..." if len(names) > 5 else "")
 
 
 def check_seed(seed: Any) -> None:

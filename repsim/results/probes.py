@@ -226,6 +226,12 @@ class ProbeCurve(Result):
         """The entry of a network's most accurate layer."""
         return max(self.of(network), key=lambda entry: entry.accuracy)
 
+    @property
+    def unseen(self) -> int:
+        """Held-out examples of classes that no training example has, which count as wrong."""
+        records = [self.provenance, *self.provenance.values()]
+        return max(int(each.get("unseen", 0)) for each in records if isinstance(each, Mapping))
+
     def series(self) -> list[ProbeSeries]:
         """The probes of the same kind on the same network, layer by layer, averaged over seeds."""
         found: dict[tuple[Any, ...], list[ProbeEntry]] = {}

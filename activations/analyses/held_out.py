@@ -1,0 +1,56 @@
+"""The held-out part of a probe: other examples than those that it learns from."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from repsim.comparable import where
+from repsim.errors import MismatchError, RepsimWarning
+from repsim.sources import ActivationSource
+
+#: Share of the held-out examples that may have the inputs of a training example by chance, as a few
+#: images of real data sets do; where more have, one part is taken from the other.
+BY_CHANCE = 0.01
+
+_REMEDY = (
+    "a probe must be scored on examples it has not seen: harvest or import the training and the "
+    "test part apart"
+)
+
+
+def check_held_out(train: ActivationSource, test: ActivationSource) -> None:
+    """Compare the ids and the inputs of the two parts, as far as they are known.
+
+    Raises:
+        MismatchError: examples in both, by their ids or by their inputs.
+
+    Warns:
+        RepsimWarning: a few held-out examples have the inputs of training examples.
+    """
+    common = np.intersect1d(train.example_ids, test.example_ids)
+    if common.size:
+        raise MismatchError(
+            f"{where(train)} and {where(test)} share {common.size} examples, such as "
+            f"{_text(common[0])}; {_REMEDY}"
+        )
+    known, shown = (getattr(store, "inputs", None) for store in (train, test))
+    if known is None or shown is None:
+        return
+    seen = np.flatnonzero(np.isin(shown, known))
+    if not seen.size:
+        return
+    twin = np.flatnonzero(known == shown[seen[0]])[0]
+    said = (
+        f"{seen.size:,} of {test.n:,} examples of {where(test)} have the same inputs as examples "
+        f"of {where(train)} under other ids, such as {_text(test.example_ids[seen[0]])} and "
+        f"{_text(train.example_ids[twin])}"
+    )
+    if seen.size > BY_CHANCE * test.n:
+        raise MismatchError(f"{said}; {_REMEDY}")
+    warnings.warn(f"{said}; they count as held out", RepsimWarning, stacklevel=3)
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
