@@ -8,11 +8,8 @@ import numpy as np
 
 from repsim.comparable import where
 from repsim.errors import MismatchError, RepsimWarning
+from repsim.repeats import BY_CHANCE
 from repsim.sources import ActivationSource
-
-#: Share of the held-out examples that may have the inputs of a training example by chance, as a few
-#: images of real data sets do; where more have, one part is taken from the other.
-BY_CHANCE = 0.01
 
 _REMEDY = (
     "a probe must be scored on examples it has not seen: harvest or import the training and the "

@@ -377,6 +377,7 @@ def _write(
                 more = f"{writer.path}: more than the {n} examples expected"
                 raise lengths.refusal(more, n, _TOO_MANY)
             ids, digests = rows.ids(batch, at.begin), batch_digests(model, rows.plan.fed(batch))
+            rows.read(digests)
             until = written + len(ids)
             if until <= writer.begun:
                 writer.check(ids, digests.repeat(rows.counts(batch)), written)
@@ -398,6 +399,7 @@ def _write(
         arrived = f"{writer.path}: {at.begin} of {n} examples arrived; it stays unfinished"
         all_of_them = f"if these are all, pass examples={at.begin} and --overwrite (overwrite=True)"
         raise lengths.refusal(arrived, n, all_of_them if at.begin else "")
+    rows.warn_of_repeats()
 
 
 def _finished(

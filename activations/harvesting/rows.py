@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -18,7 +19,8 @@ from repsim.activations.harvesting.plan import HarvestPlan
 from repsim.activations.harvesting.stream import WAITING_BYTES
 from repsim.activations.store.format import ExampleRows, ExampleSpec, TargetSpec
 from repsim.data.targets import Labelled, Target
-from repsim.errors import UsageError
+from repsim.errors import RepsimWarning, UsageError
+from repsim.repeats import are_many
 
 
 class Sink(Protocol):
@@ -70,6 +72,7 @@ class HarvestRows:
             order=order is not None,
         )
         self._seen: set[str] = set()
+        self._digests: list[np.ndarray] = []
 
     def shown(self, batch: Any, at: At) -> Any:
         """The entries for the network of a batch that it is about to run on; masks are taken."""
@@ -106,6 +109,23 @@ class HarvestRows:
             return ids
         numbers = self._numbers(batch)
         return [f"{each}#{k}" for each, row in zip(ids, numbers, strict=True) for k in row]
+
+    def read(self, digests: np.ndarray) -> None:
+        """Take note of the digests of the inputs of a batch."""
+        self._digests.append(digests)
+
+    def warn_of_repeats(self) -> None:
+        """Warn of examples that the loader gave several times, by the digests of their inputs."""
+        digests = np.concatenate(self._digests)
+        n, different = len(digests), len(np.unique(digests))
+        if are_many(n, different):
+            warnings.warn(
+                f"the {n:,} examples of the loader have {different:,} different inputs; does it "
+                "give them several times? Each worker of a DataLoader (num_workers) reads the "
+                "whole of an IterableDataset that does not share itself out (get_worker_info)",
+                RepsimWarning,
+                stacklevel=5,
+            )
 
     def counts(self, batch: Any) -> np.ndarray:
         """The rows that each example of a batch gives."""

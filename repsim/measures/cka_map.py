@@ -27,6 +27,7 @@ from repsim.measures.validity import (
     without_rounding,
 )
 from repsim.progress import Progress, notebook_bar
+from repsim.repeats import examples_of_rows
 from repsim.results import SimilarityMap
 from repsim.results.compared import networks_of
 from repsim.sources import ActivationSource, as_source, check_comparable
@@ -88,6 +89,7 @@ def cka_map(
     _check_counts(memory=memory, permutations=permutations, seed=seed)
     if stderr:
         _check_memory(a.n, networks.pairs, memory)
+    examples = examples_of_rows(*([a] if b is None else [a, b]))
     with full_precision(tf32=tf32):
         layers = _prepare(networks, kernel, target, memory)
         tables: dict[str, np.ndarray] = {}
@@ -96,7 +98,7 @@ def cka_map(
             algebra = choose(layers.a, layers.right, terms=stderr) if algebra is None else algebra
             options: dict[str, Any] = {"memory": memory, "progress": progress}
             sums = pair_sums(layers.a, layers.right, terms=stderr, algebra=algebra, **options)
-            tables = _tables(sums, layers, networks.labels)
+            tables = _tables(sums, layers, networks.labels, examples)
             if permutations:
                 tables["p_value"], tables["p_value_max"] = permutation_test(
                     layers.a, layers.b, permutations=permutations, seed=seed, **options
@@ -109,11 +111,11 @@ def cka_map(
         layers_a=tuple(networks.names_a),
         layers_b=tuple(networks.names_b),
         **cast(dict[str, Any], _with_gaps(tables, wanted, networks, layers)),
-        n=a.n,
+        n=_count(a.n, examples),
         name_a=a.name,
         name_b=networks.b.name,
         kernel=str(kernel),
-        notes=layers.notes,
+        notes={**layers.notes, **_repeats(a.n, examples)},
         provenance={
             **sides,
             "device": str(target),
@@ -232,18 +234,37 @@ def _prepare(networks: _Networks, kernel: Kernel, device: torch.device, memory: 
     return _Layers(sides[0], sides[-1], notes, layers[0].dtype if layers else dtype)
 
 
-def _tables(sums: GramSums, layers: _Layers, labels: tuple[str, str]) -> dict[str, np.ndarray]:
+def _tables(
+    sums: GramSums, layers: _Layers, labels: tuple[str, str], examples: np.ndarray | None
+) -> dict[str, np.ndarray]:
     """The values of a map by the names of its fields; the notes explain NaN and give cautions."""
     hsic, biased = sums.unbiased(), sums.biased()
     unbiased = without_rounding(hsic, layers.a, layers.b, layers.notes, labels).cka()
     tables = {"unbiased": unbiased, "biased": biased.cka()}
     if sums.terms is not None:
-        tables["stderr"] = torch.where(unbiased.isnan(), torch.nan, standard_errors(sums))
-        if sums.n < 5:
-            layers.notes["stderr"] = f"{sums.n} examples arrived; standard errors need at least 5"
+        groups = None if examples is None else torch.from_numpy(examples)
+        tables["stderr"] = torch.where(unbiased.isnan(), torch.nan, standard_errors(sums, groups))
+        if (n := _count(sums.n, examples)) < 5:
+            layers.notes["stderr"] = f"{n} examples arrived; standard errors need at least 5"
     if (floor := float(biased_floors(hsic, biased).max())) > FLOOR:
         layers.notes["biased"] = floor_warning(floor, sums.n)
     return {key: table.cpu().numpy() for key, table in tables.items()}
+
+
+def _count(rows: int, examples: np.ndarray | None) -> int:
+    """The number of different examples."""
+    return rows if examples is None else int(examples.max()) + 1
+
+
+def _repeats(rows: int, examples: np.ndarray | None) -> dict[str, str]:
+    """The note on examples that come several times."""
+    if examples is None:
+        return {}
+    return {
+        "repeats": f"{rows:,} rows are of {_count(rows, examples):,} different examples by their "
+        "inputs, which n and the standard errors count; the values count all rows, and pairs of "
+        "equal ones raise them: leave repeated examples out"
+    }
 
 
 def _with_gaps(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from repsim.devices import in_units
@@ -21,7 +21,9 @@ from repsim.progress import Progress, silent
 ROWS = 512
 
 
-def standard_errors(sums: GramSums) -> Float[Tensor, "a b"]:
+def standard_errors(
+    sums: GramSums, examples: Int[Tensor, " n"] | None = None
+) -> Float[Tensor, "a b"]:
     """Standard error of the unbiased CKA of every pair, over draws of the examples.
 
     The jackknife of Efron and Stein (1981) on CKA itself, whose values without each example are
@@ -31,13 +33,20 @@ def standard_errors(sums: GramSums) -> Float[Tensor, "a b"]:
 
     The bandwidth of an RBF kernel is taken as given, which leaves out a part of the spread near
     CKA 1. NaN below five examples.
+
+    Args:
+        sums: with ``terms``.
+        examples: the number of the example that each row is of, where some are of the same, whose
+            differences from the mean are then summed; to first order, this leaves out all of them.
     """
-    n = sums.n
+    n = sums.n if examples is None else int(examples.max()) + 1
     if n < 5:
         return torch.full_like(sums.inner, torch.nan)
     without = leave_one_out(sums)
-    spread = without.sub_(without.mean(0)).square_().sum(0)
-    return (spread * ((n - 1) / n)).sqrt()
+    each = without.sub_(without.mean(0))
+    if examples is not None:
+        each = each.new_zeros(n, *each.shape[1:]).index_add_(0, examples.to(each.device), each)
+    return (each.square_().sum(0) * ((n - 1) / n)).sqrt()
 
 
 def leave_one_out(sums: GramSums) -> Float[Tensor, "n a b"]:
