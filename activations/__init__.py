@@ -55,4 +55,6 @@ _HOMES = {
 
 __all__ = list(_HOMES)
 
-__getattr__ = lazy.attach(__name__, _HOMES)
+_PARTS = ("analyses", "capture", "harvesting", "store")
+
+__getattr__ = lazy.attach(__name__, _HOMES, _PARTS)

@@ -64,16 +64,30 @@ _HOMES = {
     "signal": "repsim.information",
 }
 
+#: Packages, each an attribute when it is first used.
+_PARTS = (
+    "activations",
+    "data",
+    "errors",
+    "figures",
+    "measures",
+    "networks",
+    "nullspace",
+    "probes",
+    "results",
+    "training",
+)
+
 __all__ = ["__version__", "figures", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "figures":
-        return importlib.import_module("repsim.figures")
+    if name in _PARTS:
+        return importlib.import_module(f"repsim.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'repsim' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_PARTS})

@@ -219,10 +219,10 @@ def test_an_array_that_is_fed_is_not_written_to() -> None:
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        ("text", "a batch gave str as images"),
-        (["text"], "a batch gave str as images"),
-        ([], "a batch gave list as images"),
-        (None, "a batch gave NoneType as images"),
+        ("text", "a batch gave str as inputs"),
+        (["text"], "a batch gave str as inputs"),
+        ([], "a batch gave list as inputs"),
+        (None, "a batch gave NoneType as inputs"),
         (
             {"labels": X, "text": IDS},
             r"it has labels \(Tensor\), text \(\w+\): make tensors",

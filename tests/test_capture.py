@@ -226,7 +226,7 @@ def test_compare_takes_labels_beside_images_and_other_layers_for_each_side() -> 
     )
     assert found.unbiased.shape == (2, 1)
     assert found.kernel == "rbf:0.5"
-    with pytest.raises(UsageError, match="gave str as images"):
+    with pytest.raises(UsageError, match="gave str as inputs"):
         repsim.compare(network(), network(), ["no images"])
 
 

@@ -13,7 +13,7 @@ import torch
 
 from repsim.cli.main import main
 from repsim.errors import DegenerateError, UsageError
-from repsim.measures import MEASURES, MinibatchCKA, cka, cka_map, influence
+from repsim.measures import MEASURES, MinibatchCKA, cka, cka_map, influence, procrustes_distance
 
 N = 200
 
@@ -189,3 +189,16 @@ def test_influence_names_the_examples_that_drive_a_value(
     assert run(monkeypatch, *command) == 2  # the file exists
     assert run(monkeypatch, *command, "--overwrite", "--layer", "z") == 2
     assert "x has no layer 'z'; there is: x" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("factor", "size"), [(1e160, "great"), (1e-170, "small")])
+def test_values_whose_squares_overflow_are_not_called_constant(factor: float, size: str) -> None:
+    x = torch.randn(40, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    said = f"it has values too {size} for their squares in float64; multiply it by a constant"
+    for function in (cka, influence, procrustes_distance):
+        with pytest.raises(DegenerateError, match=said):
+            function(factor * x, x)
+    with pytest.raises(DegenerateError, match=said):
+        cka((factor * x).requires_grad_(), x)
+    assert said in cka_map({"a": factor * x}, {"b": x}).notes["a:a"]
+    assert "is the same" in cka_map({"a": 0 * x + factor}, {"b": x}).notes["a:a"]

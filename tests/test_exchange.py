@@ -169,7 +169,7 @@ class Unsafe:
         ({"..": HEAD}, {}, StoreError, "cannot be called '..'"),
         ({}, {}, UsageError, "no layer"),
         ("absent.npy", {}, StoreError, "there is no file absent.npy"),
-        ("words.txt", {}, UsageError, "unknown kind of file"),
+        ("words.txt", {}, UsageError, "unknown kind of file.*with numpy.save"),
     ],
 )
 def test_what_cannot_be_a_store(

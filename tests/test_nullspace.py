@@ -275,7 +275,7 @@ F, A = np.random.default_rng(0).normal(size=(9, 4)), np.random.default_rng(1).no
         (F * np.nan, A, {}, NonFiniteError, "NaN or infinity in features"),
         (F, A * np.inf, {}, NonFiniteError, "NaN or infinity in weight"),
         (F, A, {"test_features": F * np.nan}, NonFiniteError, "NaN or infinity in test_features"),
-        (0 * F, A, {}, DegenerateError, "the same for every example; nothing to split"),
+        (0 * F, A, {}, DegenerateError, "features: it is the same for every example"),
         (F[:1], A, {}, DegenerateError, "the same for every example"),
     ],
 )

@@ -213,7 +213,7 @@ def test_folders_beside_train_and_test_are_said(tmp_path: Path) -> None:
 
 def test_only_the_first_of_several_frames_is_taken_and_said(tmp_path: Path) -> None:
     root = folder(tmp_path, GREY, "0.gif", save_all=True, append_images=[SHAPE.resize((32, 32))])
-    with pytest.warns(RepsimWarning, match=r"first image was taken of 1 files .* as a/0\.gif"):
+    with pytest.warns(RepsimWarning, match=r"file that holds several, 1 in all, such as a/0\.gif"):
         found = load(root, "all")
     np.testing.assert_array_equal(found.images[0, 0], RAMP)
 
@@ -233,3 +233,14 @@ def test_files_that_are_decoded_when_needed_are_the_same(tmp_path: Path) -> None
     root = folder(tmp_path, Image.fromarray(np.asarray(SHAPE).astype(np.uint16) * 257), exif=exif)
     files = find(Split("all"), root, "own")
     np.testing.assert_array_equal(files.decode(0)[0], np.rot90(SHAPE, -1))
+
+
+def test_a_dead_link_and_a_text_are_not_called_damaged_images(tmp_path: Path) -> None:
+    root = folder(tmp_path / "links", GREY)
+    (root / "a" / "9.png").symlink_to("nowhere.png")
+    with pytest.raises(DataError, match=r"9\.png is a link to nowhere\.png, which is not there"):
+        load(root, "all")
+    root = folder(tmp_path / "texts", GREY)
+    (root / "a" / "9.png").write_text("a text")
+    with pytest.raises(DataError, match=r"9\.png: .*\(no format that Pillow knows\)"):
+        load(root, "all")

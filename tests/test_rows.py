@@ -67,7 +67,7 @@ class Around:
 OTHERWISE: dict[str, Callable[[], Any]] = {
     "SubsetRandomSampler": lambda: DataLoader(DATA, 8, sampler=SubsetRandomSampler(range(N))),
     "WeightedRandomSampler": lambda: DataLoader(
-        DATA, 8, sampler=WeightedRandomSampler(torch.ones(N), N)
+        DATA, 8, sampler=WeightedRandomSampler(torch.ones(N), N, replacement=False)
     ),
     "Reversed": lambda: DataLoader(DATA, 8, sampler=Reversed(DATA)),
     "list": lambda: DataLoader(DATA, 8, sampler=list(reversed(range(N)))),
@@ -113,6 +113,68 @@ def test_rows_without_ids_are_refused_in_an_order_that_is_not_known(
         head_features(Net(), OTHERWISE[order]())
     with pytest.raises(UsageError, match="draws its examples by a"):
         layer_null_spaces(Net(), OTHERWISE[order](), labels=Y)
+
+
+@pytest.mark.parametrize(
+    "sampler", [WeightedRandomSampler(torch.ones(N), N), RandomSampler(range(N), replacement=True)]
+)
+def test_draws_with_replacement_are_refused_with_ids_as_well(tmp_path: Path, sampler: Any) -> None:
+    loader = DataLoader(TensorDataset(X, Y, torch.arange(N)), 8, sampler=sampler)
+    with pytest.raises(UsageError, match=r"Sampler with replacement, which gives some of them twi"):
+        repsim.harvest(Net(), loader, tmp_path / "a.h5", examples=N)
+
+
+def test_the_remedy_for_a_sampler_does_what_it_says(tmp_path: Path) -> None:
+    for shuffle in (None, False):
+        loader = DataLoader(DATA, 8, sampler=SubsetRandomSampler(range(N)), shuffle=shuffle)
+        with pytest.raises(UsageError, match=r"without that sampler \(shuffle=False leaves a"):
+            repsim.harvest(Net(), loader, tmp_path / "a.h5")
+    with pytest.raises(UsageError, match="without shuffle=True and without a RandomSampler"):
+        repsim.harvest(Net(), DataLoader(DATA, 8, shuffle=True), tmp_path / "a.h5")
+    repsim.harvest(Net(), DataLoader(DATA, 8), tmp_path / "a.h5").close()
+
+
+@pytest.mark.parametrize("named", [(True, False), (False, True)])
+def test_ids_come_with_all_batches_or_with_none(tmp_path: Path, named: tuple[bool, bool]) -> None:
+    halves, ids = (X[: N // 2], X[N // 2 :]), [f"x{k}" for k in range(N // 2)]
+    batches = [(x, None, ids) if told else (x, None) for x, told in zip(halves, named, strict=True)]
+    with pytest.raises(UsageError, match="the first batch came with.* ids with all or with none"):
+        repsim.harvest(Net(), batches, tmp_path / "a.h5", examples=N)
+    with pytest.raises(UsageError, match="the first batch came with.* ids with all or with none"):
+        repsim.compare(Net(), Net(), batches)
+
+
+@pytest.mark.parametrize(
+    "ids", [torch.rand(N), np.linspace(0, 1, N), [0.5] * N, [None] * N, [[1]] * N]
+)
+def test_ids_are_texts_or_whole_numbers(tmp_path: Path, ids: Any) -> None:
+    with pytest.raises(UsageError, match="with an id that is a .*; expected a text or a whole num"):
+        repsim.harvest(Net(), [(X, Y, ids)], tmp_path / "a.h5", examples=N)
+    numbers = [torch.tensor(k) for k in range(N)]
+    with repsim.harvest(Net(), [(X, Y, numbers)], tmp_path / "b.h5", examples=N) as store:
+        assert [int(each) for each in store.example_ids] == list(range(N))
+
+
+def test_a_fourth_entry_of_a_batch_is_said_to_be_unread(tmp_path: Path) -> None:
+    batches = [(X, Y, [f"x{k}" for k in range(N)], 3 * Y)]
+    with pytest.warns(RepsimWarning, match="a batch has 4 entries, of which the first three"):
+        repsim.harvest(Net(), batches, tmp_path / "a.h5", examples=N).close()
+    with pytest.warns(RepsimWarning, match="a batch has 4 entries, of which the first three"):
+        repsim.compare(Net(), Net(), batches)
+
+
+def test_labels_of_another_number_than_the_inputs_are_called_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"gave {N} inputs, of shape .*, and 30 labels or ids;"):
+        repsim.harvest(Net(), [(X, Y[:30])], tmp_path / "a.h5", examples=N)
+
+
+def test_empty_batches_before_the_first_example_are_left_out(tmp_path: Path) -> None:
+    batches = [X[:0], X[:8], X[8:]]
+    with repsim.harvest(Net(), batches, tmp_path / "a.h5", examples=N) as store:
+        assert store.n == N
+    assert repsim.compare(Net(), Net(), batches).n == N
+    with pytest.raises(UsageError, match="the loader gave no batch"):
+        repsim.harvest(Net(), [X[:0], X[:0]], tmp_path / "b.h5", examples=N)
 
 
 @pytest.mark.parametrize("order", ORDERS)

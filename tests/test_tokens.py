@@ -17,7 +17,7 @@ import repsim
 from repsim.activations import plan_harvest
 from repsim.activations.analyses.probe import probe_layers
 from repsim.activations.capture.pooling import Pooling, PoolingRules
-from repsim.errors import RepsimWarning, ShapeError, UsageError
+from repsim.errors import MismatchError, RepsimWarning, ShapeError, UsageError
 
 N = len(LENGTHS)
 LAYERS = "embed,resid.0,attn.1,mlp.1,final_norm"
@@ -359,7 +359,8 @@ def test_stored_padding_is_not_averaged_by_probes(tmp_path: Path) -> None:
         assert train.provenance()["padding"] == {"resid.0": "attention_mask"}
         with pytest.raises(UsageError, match="'resid.0' of .* 'attention_mask' may call padding"):
             probe_layers(train, test, layers="resid.0")
-        probe_layers(train, test, layers="resid.1")
+        with pytest.raises(MismatchError, match="have the same inputs as"):  # past the padding
+            probe_layers(train, test, layers="resid.1")
 
 
 # --- networks compared as they run
@@ -429,6 +430,7 @@ def test_texts_that_may_be_padded_unseen_are_said_once(pooling: str, tmp_path: P
     assert unmasked(network, "none", path) == []
 
 
+@pytest.mark.filterwarnings("ignore:the 4 examples of the loader have")
 def test_texts_of_a_plain_network_are_said_too(tmp_path: Path) -> None:
     network, ids = nn.Sequential(nn.Embedding(9, 4), nn.Tanh()), torch.arange(12).view(4, 3) % 9
     given = {"layers": "1", "pooling": "last", "examples": 4}

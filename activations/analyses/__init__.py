@@ -6,8 +6,10 @@ an ``Analysis`` subclass that joins the two; nothing else has to know of it.
 
 from __future__ import annotations
 
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
+from repsim import lazy
 from repsim.discovery import ModuleIndex
 
 if TYPE_CHECKING:
@@ -17,3 +19,5 @@ _ANALYSES: ModuleIndex[type[Analysis[Any]]] = ModuleIndex(__name__, "ANALYSIS", 
 
 analysis_names, analysis_summary = _ANALYSES.names, _ANALYSES.summary
 find_analysis = _ANALYSES.find
+
+__getattr__ = lazy.attach(__name__, {}, [each.name for each in iter_modules(__path__)])

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import unnamed, warn_of_new, warn_of_unused
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis
-from repsim.activations.capture.batches import batch_size, first_of, ids_of, without
+from repsim.activations.capture.batches import Naming, batch_size, first_of, without
 from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, At, running
 from repsim.activations.capture.functions import Allowed, check_function
@@ -105,6 +105,7 @@ class NetworkSide:
         self._tokens: TokenRows | None = None
         self._rows_each = 1
         self._names: set[str] = set()
+        self._naming = Naming()
         self._kept = Unchanged(self._model)
 
     def __enter__(self) -> NetworkSide:
@@ -164,7 +165,7 @@ class NetworkSide:
     def examples_of(self, batch: Any, at: At) -> Sequence[Hashable]:
         """The ids of the rows of a batch; without ids of its examples, digests of their inputs."""
         shown = without(batch, self._beside)
-        ids = ids_of(batch) or batch_digests(self._model, shown).tolist()
+        ids = self._naming.ids(batch) or batch_digests(self._model, shown).tolist()
         if self._tokens is not None:
             rows: Sequence[Sequence[int]] = self._tokens.numbers(batch, at)
         elif self._rows_each > 1:

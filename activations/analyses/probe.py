@@ -203,6 +203,7 @@ def probe_layers(
     _check_axes(train, axes, chosen, plan.pooling)
     for store in (train, test):
         _check_padding(store, chosen, plan.pooling)
+    check_held_out(train, test)
     total, classes, unseen = len(chosen) * len(plan.probes()), 0, 0
     entries: list[ProbeEntry] = []
     constant: list[str] = []
@@ -335,7 +336,6 @@ def _check_pair(train: Store, test: Store) -> None:
     ]
     if networks[0] != networks[1]:
         raise MismatchError(f"{train.path} and {test.path} come from different networks")
-    check_held_out(train, test)
 
 
 def _check_axes(

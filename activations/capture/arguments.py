@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.batches import ABOUT, LABELS, inputs_of, own
+from repsim.activations.capture.batches import ABOUT, LABELS, inputs_of, own, warn_of_further
 from repsim.activations.capture.modules import check_unscripted, unwrap
 from repsim.dense import as_dense
 from repsim.errors import RepsimWarning, UsageError
@@ -79,8 +79,10 @@ def warn_of_unused(model: nn.Module, batch: Any, used: Collection[str] = ()) -> 
         used: names of entries that serve another end.
 
     Warns:
-        RepsimWarning: of entries that forward does not take. Labels and ids are about the rows.
+        RepsimWarning: of entries that forward does not take. Labels and ids are about the rows. Of
+            entries of a tuple or list beyond those, too.
     """
+    warn_of_further(batch)
     entries = _entries(batch)
     if entries is None:
         return

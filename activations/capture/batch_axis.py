@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
-from repsim.activations.capture.batches import ABOUT, first_of, with_inputs
+from repsim.activations.capture.batches import ABOUT, filled, first_of, with_inputs
 from repsim.activations.capture.dimensions import Axes, Role, role_of
 from repsim.activations.capture.following import Following
 from repsim.activations.capture.hooks import Capture
@@ -209,7 +209,7 @@ class Arranged:
         self._models = models if chosen is None else ()
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in self._batches:
+        for batch in filled(self._batches):
             for model in self._models:
                 self.axis = self.axis or seen_batch_axis(unwrap(model), batch, grad=self._grad)
             self._models = ()

@@ -7,7 +7,9 @@ them a tensor or array.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from repsim.data.targets import LABEL
 from repsim.dense import as_dense
-from repsim.errors import UsageError
+from repsim.errors import RepsimWarning, UsageError
 
 #: Keys of a dictionary that are about the examples; arguments only of a network that names them.
 LABELS = ("labels", "label")
@@ -53,7 +55,7 @@ def inputs_of(batch: Any) -> Any:
             "arrays of them"
         )
     raise UsageError(
-        f"a batch gave {type(batch).__name__} as images; expected a tensor or array, a dictionary "
+        f"a batch gave {type(batch).__name__} as inputs; expected a tensor or array, a dictionary "
         "of them by the names of the network's arguments, or a tuple or list that begins with one"
     )
 
@@ -84,6 +86,7 @@ def _check_one_input(batch: Sequence[Any]) -> None:
         )
     for each in others:
         _check_length(first, each)
+        _check_count(first, each)
         _check_no_mask(first, each)
     if _are_examples(batch) or any(_is_further(first, each) for each in others):
         raise UsageError(
@@ -149,6 +152,16 @@ def _are_whole(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind in "iu"
 
 
+def _check_count(first: Any, other: Any) -> None:
+    """Raise ``UsageError`` for a row of labels or ids that has not one for each example."""
+    arrays = all(isinstance(each, (Tensor, np.ndarray)) and each.ndim for each in (first, other))
+    if arrays and first.ndim > 1 and other.ndim == 1 and len(first) != len(other):
+        raise UsageError(
+            f"a batch gave {len(first)} inputs, of shape {tuple(first.shape)}, and {len(other)} "
+            "labels or ids; expected one each: batches are (inputs, labels, ids)"
+        )
+
+
 def _are_examples(batch: Sequence[Any]) -> bool:
     """True for more arrays of one shape than inputs, labels and ids are."""
     arrays = [each for each in batch if isinstance(each, (Tensor, np.ndarray)) and each.ndim]
@@ -178,6 +191,18 @@ def batch_size(batch: Any) -> int:
     told = [_beside(batch, 2, _IDS), _beside(batch, 1, LABELS)]
     counts = [len(each) for each in told if hasattr(each, "__len__") and np.ndim(each)]
     return next((size for size in sizes if size in counts), sizes[0])
+
+
+def filled(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches that have an example, or that are no batches, which their reader refuses."""
+    for batch in batches:
+        empty = False
+        with suppress(UsageError):
+            inputs = inputs_of(batch)
+            arrays = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+            empty = all(0 in each.shape for each in arrays)
+        if not empty:
+            yield batch
 
 
 def head(batch: Any, k: int) -> Any:
@@ -354,10 +379,61 @@ def ids_of(batch: Any) -> list[str] | None:
             f"a batch of {batch_size(batch)} examples came with ids of shape {tuple(given.shape)}; "
             "expected one each: batches are (inputs, labels, ids)"
         )
-    ids = [each.decode() if isinstance(each, bytes) else str(each) for each in _listed(given)]
+    ids = [_id(each) for each in _listed(given)]
     if len(ids) != batch_size(batch):
         raise UsageError(f"a batch of {batch_size(batch)} examples came with {len(ids)} ids")
     return ids
+
+
+def _id(value: Any) -> str:
+    """The name of an example as a text.
+
+    Raises:
+        UsageError: it is no name, such as a fraction that rounding would change.
+    """
+    value = value.item() if isinstance(value, (Tensor, np.ndarray)) and not value.ndim else value
+    if value is None or isinstance(value, (float, complex, Tensor, np.ndarray, list, dict, set)):
+        raise UsageError(
+            f"a batch came with an id that is a {type(value).__name__}, {value!s:.40}; expected "
+            "a text or a whole number each: batches are (inputs, labels, ids)"
+        )
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def warn_of_further(batch: Any) -> None:
+    """Warn of entries of a tuple or list beyond inputs, labels and ids, which are not read."""
+    if not isinstance(batch, (tuple, list)) or len(batch) <= 3:
+        return
+    warnings.warn(
+        f"a batch has {len(batch)} entries, of which the first three are read, as (inputs, labels, "
+        "ids); give further inputs as a dictionary by the names of the network's arguments, and "
+        "further labels as one in place of labels",
+        RepsimWarning,
+        stacklevel=3,
+    )
+
+
+class Naming:
+    """A check over the batches of a pass: all come with ids, or none."""
+
+    def __init__(self) -> None:
+        self._named: bool | None = None
+
+    def ids(self, batch: Any) -> list[str] | None:
+        """The ids of the next batch, as of ``ids_of``.
+
+        Raises:
+            UsageError: it has ids and the first has none, or the reverse.
+        """
+        found = ids_of(batch)
+        self._named = found is not None if self._named is None else self._named
+        if self._named is not (found is not None):
+            said = ("with ids", "without") if self._named else ("without ids", "with them")
+            raise UsageError(
+                f"the first batch came {said[0]} and a later one {said[1]}; expected ids with all "
+                "or with none"
+            )
+        return found
 
 
 def _beside(batch: Any, place: int, keys: tuple[str, ...]) -> Any:

@@ -22,7 +22,7 @@ from repsim.activations.capture.batch_axis import (
     Lengths,
     find_batch_axis,
 )
-from repsim.activations.capture.batches import batch_size, to_device
+from repsim.activations.capture.batches import batch_size, filled, to_device
 from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed, check_function
@@ -333,7 +333,7 @@ def _first(
     Raises:
         UsageError: there is no example, or their order is not known.
     """
-    given = next(batches, None)
+    given = next(filled(batches), None)
     if given is None:
         raise UsageError(_NO_BATCH)
     shown, grad = to_device(given, device), choices.allowed.grad

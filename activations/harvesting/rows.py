@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim.activations.capture.batches import batch_size, ids_of, targets_of
+from repsim.activations.capture.batches import Naming, batch_size, targets_of
 from repsim.activations.capture.faults import At
 from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.pooling import PoolingRules
@@ -72,6 +72,7 @@ class HarvestRows:
             order=order is not None,
         )
         self._seen: set[str] = set()
+        self._naming = Naming()
         self._digests: list[np.ndarray] = []
 
     def shown(self, batch: Any, at: At) -> Any:
@@ -99,11 +100,14 @@ class HarvestRows:
     def ids(self, batch: Any, begin: int) -> list[str]:
         """An id for every row of a batch, whose first example is number ``begin``."""
         count = batch_size(batch)
-        given = ids_of(batch)
+        given = self._naming.ids(batch)
         ids = list(map(str, range(begin, begin + count))) if given is None else given
         for each in ids:
             if each in self._seen:
-                raise UsageError(f"example id {each!r} comes twice; expected an id of its own each")
+                raise UsageError(
+                    f"example id {each!r} comes twice; expected an id of its own each, and each "
+                    "example once: no sampler with replacement, and no loader read twice over"
+                )
             self._seen.add(each)
         if self.plan.rows_each == 1 and self.plan.tokens is None:
             return ids

@@ -6,9 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, Subset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+)
 
 from repsim.activations.capture.batches import ids_of, inputs_of
 from repsim.activations.capture.reading import attribute, measuring, read
@@ -72,12 +78,17 @@ def check_rows(loader: Any, first: Any = None) -> None:
     Raises:
         UsageError: examples without ids come in an order that is not known to be sequential.
     """
+    if (repeating := _repeats(loader)) is not None:
+        raise UsageError(
+            f"the loader draws its examples by a {repeating} with replacement, which gives some of "
+            "them twice and others never; pass one without that sampler"
+        )
     if first is not None and ids_of(first) is not None:
         return
     if (reason := _disorder(loader)) is not None:
         raise UsageError(
-            f"the loader {reason}, so that rows could not be told apart by their number; pass "
-            "shuffle=False, or batches (inputs, labels, ids)"
+            f"the loader {reason[0]}, so that rows could not be told apart by their number; "
+            f"{reason[1]}, or give batches (inputs, labels, ids)"
         )
 
 
@@ -115,15 +126,29 @@ def _equal(a: Any, b: Any) -> bool:
     return np.array_equal(np.asarray(a), np.asarray(b))
 
 
-def _disorder(loader: Any) -> str | None:
-    """The reason why a loader may give its examples in another order; None where it gives none."""
+def _disorder(loader: Any) -> tuple[str, str] | None:
+    """The reason why a loader may give its examples in another order, and the remedy, if any."""
     for each in _loaders(loader):
         for part in _samplers(each):
             if not _is_sequential(part):
-                return f"draws its examples by a {type(part).__name__}"
+                return f"draws its examples by a {type(part).__name__}", _remedy(part)
         if attribute(each, "num_workers") and attribute(each, "in_order") is False:
-            return "takes batches as its workers finish (in_order=False)"
+            return "takes batches as its workers finish (in_order=False)", "pass in_order=True"
     return None
+
+
+def _remedy(sampler: Any) -> str:
+    """The way to a loader in order, from one that draws by a sampler."""
+    if type(sampler) is RandomSampler and not sampler.replacement:
+        return "pass one without shuffle=True and without that sampler"
+    return "pass one without that sampler (shuffle=False leaves a sampler in place)"
+
+
+def _repeats(loader: Any) -> str | None:
+    """The name of a sampler that may draw an example twice; None where there is none."""
+    drawn = [part for each in _loaders(loader) for part in _samplers(each)]
+    found = (part for part in drawn if getattr(part, "replacement", False) is True)
+    return next((type(part).__name__ for part in found), None)
 
 
 def _loaders(loader: Any) -> list[Any]:
@@ -162,10 +187,11 @@ def count_examples(loader: Any, examples: int | None = None) -> int:
 
 def _count(loader: Any) -> int:
     sampler = attribute(loader, "sampler")
-    if isinstance(sampler, torch.utils.data.RandomSampler):
+    if isinstance(sampler, RandomSampler):
         raise UsageError(
             "the loader shuffles, so its rows could not be matched with another harvest's; pass "
-            "shuffle=False, or batches (images, labels, ids) and examples=N"
+            "one without shuffle=True and without a RandomSampler, or batches (inputs, labels, "
+            "ids) and examples=N"
         )
     if attribute(loader, "drop_last"):
         return len(loader) * loader.batch_size

@@ -23,4 +23,4 @@ _HOMES = {
 
 __all__ = list(_HOMES)
 
-__getattr__ = lazy.attach(__name__, _HOMES)
+__getattr__ = lazy.attach(__name__, _HOMES, ("exchange",))

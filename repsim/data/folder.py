@@ -180,8 +180,8 @@ def _warn_of_others(root: Path) -> None:
 def _warn_of_frames(root: Path, paths: list[Path]) -> None:
     if paths:
         warnings.warn(
-            f"{root}: the first image was taken of {len(paths)} files with several, such as "
-            f"{_id(paths[0], root)}",
+            f"{root}: the first image was taken of each file that holds several, {len(paths)} in "
+            f"all, such as {_id(paths[0], root)}",
             RepsimWarning,
             stacklevel=2,
         )
@@ -235,7 +235,7 @@ class _Header:
 
 def _opened(path: Path, read: Callable[[Image], T]) -> T:
     """The result of ``read`` on an image file."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         # From a stream: of a path, Pillow may map the rows of a TIFF and turn them wrongly.
@@ -243,5 +243,19 @@ def _opened(path: Path, read: Callable[[Image], T]) -> T:
             return read(image)
     except DataError:
         raise
+    except UnidentifiedImageError:
+        raise unreadable(path, "an image", ValueError("no format that Pillow knows")) from None
+    except FileNotFoundError:
+        raise _gone(path) from None
     except Exception as error:  # a decoder can raise nearly anything on a damaged file
         raise unreadable(path, "an image", error) from None
+
+
+def _gone(path: Path) -> DataError:
+    """The error for a file that was listed and cannot be found."""
+    if path.is_symlink():
+        target = path.readlink()
+        return DataError(
+            f"{path} is a link to {target}, which is not there; mend the link or take it away"
+        )
+    return DataError(f"{path} is not there any more; read the folder again")

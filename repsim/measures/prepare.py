@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -40,6 +40,9 @@ OUTLYING, NEAR = 1e3, 1e-4
 
 #: A mean whose square is this many times the spread is measured in float64.
 CAREFUL = 1e9
+
+#: Sums of squares below this have lost digits of float64.
+TINY = 1e-290
 
 
 def prepare_layer(
@@ -210,9 +213,40 @@ def _moments(
     spread, magnitude = float(norms.sum()), n * float(mean.double().square().sum())
     if not careful and not (magnitude < CAREFUL * spread and 1e-24 < spread / n < 1e24):
         return None
-    if careful and not varies(spread, magnitude + spread, n):
-        raise DegenerateError("it is the same for every example")
+    if careful:
+        check_varies(spread, magnitude + spread, n, lambda: _equal(block, blocks))
     return mean.double() + total / n, norms
+
+
+def _equal(block: Callable[[int, int], Tensor], blocks: Sequence[tuple[int, int]]) -> bool:
+    """True where all rows of a layer are the same, exactly."""
+    first = block(0, 1)
+    return all(bool((block(start, stop) == first).all()) for start, stop in blocks)
+
+
+def check_varies(
+    squares: float, magnitude: float, n: int, equal: Callable[[], bool], name: str = "it"
+) -> None:
+    """Refuse rows that are the same, or too great or too small to tell.
+
+    Args:
+        squares: Σ|x_i - mean|².
+        magnitude: Σ|x_i|².
+        n: rows.
+        equal: True if all rows are the same, exactly; asked for where the squares do not tell.
+        name: of the rows in the error.
+
+    Raises:
+        DegenerateError: they are.
+    """
+    extreme = "great" if not math.isfinite(squares) else "small" if squares < TINY else ""
+    if extreme and not equal():
+        raise DegenerateError(
+            f"{name} has values too {extreme} for their squares in float64; multiply it by a "
+            "constant, which changes no similarity"
+        )
+    if not varies(squares, magnitude, n):
+        raise DegenerateError(f"{name} is the same for every example")
 
 
 def varies(squares: float, magnitude: float, n: int) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from repsim.ambient import settled
-from repsim.errors import DegenerateError, ShapeError, UsageError
-from repsim.measures.prepare import varies
+from repsim.errors import ShapeError, UsageError
+from repsim.measures.prepare import check_varies
 from repsim.nullspace.chance import by_chance, over
 from repsim.nullspace.entries import (
     EXAMPLES,
@@ -75,8 +75,13 @@ def measure(
     head = read_head(weight, bias, rank_tolerance, seed, draws, resamples)
     check_frames(("features", features), noisy, {"generated": generated})
     f, classes = read_features(head, features, labels, "features", "labels")
-    if not varies(float((f - f.mean(0)).square().sum()), float(f.square().sum()), len(f)):
-        raise DegenerateError("the features are the same for every example; nothing to split")
+    check_varies(
+        float((f - f.mean(0)).square().sum()),
+        float(f.square().sum()),
+        len(f),
+        lambda: bool((f == f[0]).all()),
+        "features: it",
+    )
     if generated is None and generated_labels is not None:
         raise ShapeError("generated_labels came without generated")
     images = {"all": Population.of(f, classes)}

@@ -76,7 +76,10 @@ def _read_file(path: Path, opened: ExitStack) -> Found:
         ".safetensors": _read_safetensors,
     }
     if path.suffix not in readers:
-        raise UsageError(f"{path}: unknown kind of file; {choices(path.suffix, readers)}")
+        raise UsageError(
+            f"{path}: unknown kind of file; {choices(path.suffix, readers)}: save an array "
+            "(n, ...) with numpy.save, or several by name with numpy.savez"
+        )
     try:
         return readers[path.suffix](path, opened)
     except FileNotFoundError:
