@@ -414,6 +414,7 @@ def test_flags_are_masks_whatever_they_are_called(
     check_average(network, batch, "layer", tmp_path, MASK)
 
 
+@pytest.mark.filterwarnings("ignore:the 8 examples of the loader have")
 def test_flags_alone_are_inputs(tmp_path: Path) -> None:
     class Spins(nn.Module):
         def __init__(self) -> None:
