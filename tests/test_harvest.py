@@ -307,7 +307,7 @@ def test_a_network_that_runs_other_layers_later_is_refused(tmp_path: Path) -> No
         repsim.harvest(Moody(), batches[::-1], tmp_path / "a.h5", examples=8)
 
 
-@pytest.mark.filterwarnings("ignore:the 8 examples of the loader have")
+@pytest.mark.filterwarnings("ignore:the 16 examples of the loader have")
 def test_a_failing_forward_keeps_what_is_committed(tmp_path: Path) -> None:
     class Fragile(nn.Module):
         def __init__(self) -> None:
