@@ -29,7 +29,7 @@ def examples_of_rows(*sources: ActivationSource) -> np.ndarray | None:
 
 def are_many(rows: int, different: int) -> bool:
     """True if more rows repeat an example than a data set has by chance."""
-    return rows - different > BY_CHANCE * rows
+    return rows - different > max(1, BY_CHANCE * rows)
 
 
 def _positions(ids: Any) -> np.ndarray:
