@@ -26,10 +26,11 @@ def check_held_out(train: ActivationSource, test: ActivationSource) -> None:
     Warns:
         RepsimWarning: a few held-out examples have the inputs of training examples.
     """
-    common = np.intersect1d(train.example_ids, test.example_ids)
-    if common.size:
+    ids, others = train.example_ids, test.example_ids
+    common = () if ids is None or others is None else tuple(np.intersect1d(ids, others))
+    if common:
         raise MismatchError(
-            f"{where(train)} and {where(test)} share {common.size} examples, such as "
+            f"{where(train)} and {where(test)} share {len(common)} examples, such as "
             f"{_text(common[0])}; {_REMEDY}"
         )
     known, shown = (getattr(store, "inputs", None) for store in (train, test))
@@ -41,12 +42,16 @@ def check_held_out(train: ActivationSource, test: ActivationSource) -> None:
     twin = np.flatnonzero(known == shown[seen[0]])[0]
     said = (
         f"{seen.size:,} of {test.n:,} examples of {where(test)} have the same inputs as examples "
-        f"of {where(train)} under other ids, such as {_text(test.example_ids[seen[0]])} and "
-        f"{_text(train.example_ids[twin])}"
+        f"of {where(train)} under other ids, such as {_name(test, seen[0])} and "
+        f"{_name(train, twin)}"
     )
     if seen.size > BY_CHANCE * test.n:
         raise MismatchError(f"{said}; {_REMEDY}")
     warnings.warn(f"{said}; they count as held out", RepsimWarning, stacklevel=3)
+
+
+def _name(store: ActivationSource, row: int) -> str:
+    return str(row) if store.example_ids is None else _text(store.example_ids[row])
 
 
 def _text(name: bytes | str) -> str:

@@ -45,10 +45,16 @@ class Result(ShortRepr):
 
     Attributes:
         kind: name of the kind in files; each subclass has its own.
+        provenance: where the numbers come from.
     """
 
     kind: ClassVar[str] = ""
     noun: ClassVar[str] = "result"
+
+    if TYPE_CHECKING:  # a field of each subclass, after those that it has of its own
+
+        @property
+        def provenance(self) -> dict[str, Any]: ...
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
