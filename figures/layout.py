@@ -312,7 +312,16 @@ def _settle(fig: Figure, placed: Sequence[_Placed]) -> None:
         if legend is not None and legend.get_window_extent().x1 > each.ax.bbox.x1:
             legend.set_bbox_to_anchor((1.0, 1.0), each.ax.transAxes)
             legend.set_loc("lower right")
-        name = each.ax.xaxis.label
-        beyond = name.get_window_extent().x1 - fig.bbox.x1
-        if beyond > 0:
-            name.set_x(name.get_position()[0] - beyond / each.ax.bbox.width)
+    for ax in fig.axes:
+        _keep_inside(fig, ax)
+
+
+def _keep_inside(fig: Figure, ax: Axes) -> None:
+    """Move the names of axes that are longer than these away from the edge of the figure."""
+    across, upright = ax.xaxis.label, ax.yaxis.label
+    beyond = across.get_window_extent().x1 - fig.bbox.x1
+    if beyond > 0:
+        across.set_x(across.get_position()[0] - beyond / ax.bbox.width)
+    above = upright.get_window_extent().y1 - fig.bbox.y1
+    if above > 0:
+        upright.set_y(upright.get_position()[1] - above / ax.bbox.height)
