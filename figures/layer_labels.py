@@ -61,7 +61,10 @@ class Span:
     def text(self, longest: float) -> str:
         """Its label, at most so many inches long: the middle of a longer name is left out."""
         most = 72 * longest / rc("xtick.labelsize")
-        names = dict.fromkeys([self.first, self.last])
+        shared = len(common_part([self.first, self.last]))
+        names = dict.fromkeys([self.first, self.last[shared:].removeprefix(".")])
+        if self.first == self.last:
+            names = dict.fromkeys([self.first])
         return f" {DASH} ".join(shortened(name, most / len(names)) for name in names)
 
 
