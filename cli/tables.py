@@ -35,7 +35,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
         shown, width = table.turned().drawn(room)
     console = Console(width=width, highlight=False, markup=False)
     if title:  # not the table's own, which would break where the table is narrow
-        console.print(title, style="bold")
+        console.print(title, style="bold", soft_wrap=True)
     console.print(shown)
 
 

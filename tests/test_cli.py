@@ -96,7 +96,8 @@ def test_cka_prints_a_table_and_writes_result_csv_and_figures(
     layers = len(repsim.SimilarityMap.load(result).layers_a)
     assert f"{alike} of {layers} layers are most similar to their counterpart" in done.out
     names = {path.name for path in tmp_path.iterdir()}
-    figures = {f"cka-{kind}.{end}" for kind in ("heatmap", "curves") for end in ("png", "pdf")}
+    ends = ("png", "pdf", "txt")
+    figures = {f"cka-{kind}.{end}" for kind in ("heatmap", "curves") for end in ends}
     assert names == {"cka.json", "cka.csv"} | figures
     loaded = repsim.SimilarityMap.load(result)
     assert loaded.name_a == "simclr"

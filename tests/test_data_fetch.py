@@ -253,15 +253,17 @@ def test_the_list_command_says_what_is_there(mnist: Server, tmp_path: Path) -> N
     fetch("mnist", tmp_path, progress=False)
     (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
     lines = run("list", "--data-dir", str(tmp_path)).stdout.splitlines()
-    sets = {line.split()[0]: line for line in lines if not line.startswith(" ")}
+    rows = [line.split() for line in lines if line.strip()]
+    sets = {row[0]: " ".join(row) for row in rows[2:6]}
     assert list(sets) == ["cifar10", "digits", "mnist", "two-digits"]
     assert "1437 train, 360 test" in sets["digits"]
-    assert any(line.startswith("    noise=0.0") for line in lines)
+    assert any(row[:3] == ["digits", "noise", "0.0"] for row in rows)
     assert f"missing in {tmp_path}: t10k-labels-idx1-ubyte" in sets["mnist"]
     fetch("mnist", tmp_path, progress=False)
     lines = run("list", "--data-dir", str(tmp_path)).stdout.splitlines()
     assert any(
-        line.startswith("mnist") and line.endswith(f"present in {tmp_path}") for line in lines
+        line.split()[:1] == ["mnist"] and line.rstrip().endswith(f"present in {tmp_path}")
+        for line in lines
     )
 
 

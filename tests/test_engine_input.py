@@ -186,7 +186,7 @@ def test_influence_names_the_examples_that_drive_a_value(
     lines = Path("results/influence-x-y-x-y.csv").read_text().splitlines()
     assert lines[0] == "example,influence"
     assert [float(line.split(",")[1]) for line in lines[1:]] == expected.tolist()
-    assert run(monkeypatch, *command) == 2  # the file exists
+    assert run(monkeypatch, *command) == 0  # it is there already, of the same inputs
     assert run(monkeypatch, *command, "--overwrite", "--layer", "z") == 2
     assert "x has no layer 'z'; there is: x" in capsys.readouterr().err
 

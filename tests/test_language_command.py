@@ -44,13 +44,15 @@ def command(*arguments: str) -> None:
     assert not stop.value.code
 
 
-def test_harvest_and_compare(folders: Path) -> None:
+@pytest.mark.filterwarnings("default:the 18 examples")
+def test_harvest_and_compare(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("gpt2", "llama"):
         command(
             *("harvest", "--model", f"transformers:./{kind}", "--data", "pets.tsv"),
             *("--layers", "resid.*,final_norm", "--pooling", "last", "--name", kind),
             *("--max-length", "8", "--batch-size", "8"),
         )
+        assert "18 examples of the loader have 6 different inputs" in capsys.readouterr().err
     with repsim.open_store("activations/llama.pets-all.h5") as store:
         assert tuple(store.layers) == ("resid.0", "resid.1", "final_norm")
         assert store.example_ids[2] == b"pets/3"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,9 @@ from repsim.data.preprocessing import Preprocessing
 from repsim.errors import ShapeError, StoreError, UsageError
 from repsim.networks.external import load_network
 from repsim.networks.weights import network_digest
-from repsim.training.sides import Side
+
+if TYPE_CHECKING:
+    from repsim.training.sides import Side
 
 #: Records of a harvest that say which network ran, and how images were prepared for it.
 _RECORDS = (

@@ -130,6 +130,7 @@ def probe(
     dropout: float = 0.0,
     label_fraction: float = 1.0,
     random_labels: bool = False,
+    allow_constant: bool = False,
     seed: int = 0,
 ) -> ProbeResult:
     """Train a probe on ``features`` and score it on held-out ones.
@@ -159,6 +160,8 @@ def probe(
         random_labels: the control: training labels permuted among the examples. What accuracy is
             left beyond chance does not come from the features; ``train_accuracy`` is what the probe
             can memorise.
+        allow_constant: features that are the same for every example are no error; the probe then
+            says one class of all.
         seed: of held-out split, label fraction, validation split, permutation and initialisation.
 
     Raises:
@@ -167,7 +170,7 @@ def probe(
             test labels none of which is a class of the training labels.
         NonFiniteError: NaN or infinity in the features.
         DegenerateError: fewer than two classes, no class of two examples to hold one out, or
-            features that are the same for every training example.
+            features that are the same for every training example (unless ``allow_constant``).
         UsageError: an unknown solver, or an option out of its range.
 
     Warns:
@@ -210,7 +213,7 @@ def probe(
         raise DegenerateError("the training labels hold fewer than two classes")
     if random_labels:
         y = permuted(y, seed=seed)
-    if not x.varies():
+    if not allow_constant and not x.varies():
         raise DegenerateError("the features are the same for every example; nothing to learn from")
     held_out = x_test, torch.searchsorted(names, y_test.to(y.device).contiguous())
     options = Options(l2, k, schedule, hidden, dropout, seed, held_out)
