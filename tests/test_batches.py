@@ -307,7 +307,24 @@ def test_a_mask_is_no_label(batch: Any, tmp_path: Path) -> None:
         layer_features(network, [batch], ["0"])
 
 
+@pytest.mark.parametrize("end", ["right", "left"])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+def test_a_mask_of_steps_is_no_label(dtype: torch.dtype, end: str, tmp_path: Path) -> None:
+    mask = (torch.arange(5) < torch.tensor([[3], [5], [1], [4]])).to(dtype)
+    mask = mask.flip(1) if end == "left" else mask
+    frames, network = torch.randn(4, 5, 6), nn.Sequential(nn.Linear(6, 2))
+    for batch in ((frames, mask), (frames.numpy(), mask.numpy()), (frames.transpose(0, 1), mask)):
+        with pytest.raises(UsageError, match="as a mask of padding does") as error:
+            repsim.harvest(network, [batch], tmp_path / "a.h5", examples=4, pooling="avg")
+        assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match="as a mask of padding does"):
+        repsim.compare(network, network, [(frames, mask)], pooling="avg")
+
+
 def test_labels_of_several_classes_are_labels() -> None:
+    frames, apart = torch.randn(4, 3, 6), torch.tensor([[1, 0, 1], [0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    assert targets_of((frames, apart))["label"].tolist() == apart.tolist()
+    assert targets_of((frames, torch.ones(4, 3)))["label"].shape == (4, 3)  # masks nothing
     told = (TOKENS, {"label": MARKS})
     assert targets_of(told)["label"].tolist() == MARKS.tolist()
     for inputs in (X, TOKENS[:, :2], {"input_ids": TOKENS, "attention_mask": MARKS}):

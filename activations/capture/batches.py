@@ -125,12 +125,35 @@ def _check_no_mask(first: Any, other: Any) -> None:
         return
     found = next((k for k, v in _numbers(first) if v.shape == other.shape), None)
     if found is None:
+        _check_no_filling(first, other)
         return
     raise UsageError(
         f"a batch gave whole numbers {tuple(other.shape)} and an array of the same shape behind "
         "them, as a TensorDataset(input_ids, attention_mask) does; behind inputs come labels and "
         f"ids: give {{{found!r}: ..., 'attention_mask': ...}} in one dictionary, or labels by "
         "name, as in (inputs, {'label': labels})"
+    )
+
+
+def _check_no_filling(first: Any, other: Tensor | np.ndarray) -> None:
+    """Raise ``UsageError`` for zeros and ones behind inputs (n, steps, d) that mark their steps.
+
+    In a mask of padding, ones stand together at one end of each row. Labels of several classes do
+    so in all rows by chance alone.
+    """
+    if not isinstance(first, (Tensor, np.ndarray)) or first.ndim != 3:
+        return
+    if sorted(other.shape) != sorted(first.shape[:2]):  # examples may come second
+        return
+    marks = torch.as_tensor(other)
+    binary = bool(((marks == 0) | (marks == 1)).all()) and bool((marks == 0).any())
+    if not binary or bool((marks.double().diff(dim=1) != 0).sum(1).gt(1).any()):
+        return
+    raise UsageError(
+        f"a batch gave inputs {tuple(first.shape)} and zeros and ones {tuple(other.shape)} behind "
+        "them, which mark steps as a mask of padding does; behind inputs come labels and ids: give "
+        "both in one dictionary by the names of the network's arguments, or labels by name, as in "
+        "(inputs, {'label': labels})"
     )
 
 
