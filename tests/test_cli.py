@@ -747,7 +747,8 @@ def test_the_fast_demo(tmp_path: Path) -> None:
     assert found["supervised_accuracy"] > 0.85
     assert found["simclr_best_probe"] > 0.85
     for path in found["figures"]:
-        assert (tmp_path / path).stat().st_size > 5_000
+        least = 100 if path.endswith(".txt") else 5_000  # a caption, a picture
+        assert (tmp_path / path).stat().st_size > least
 
     # What exists is not made again.
     runs = tmp_path / "demo-fast" / "runs"

@@ -28,6 +28,7 @@ def interrupt(*_: object, **__: object) -> None:
 @pytest.fixture
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REPSIM_DATA", raising=False)  # hints repeat it
     return tmp_path
 
 
