@@ -1,9 +1,11 @@
-"""Training as tests drive it: stopped at a step, or by the real command."""
+"""Training as tests drive it: stopped at a step, or by the real command in a copied workspace."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +32,12 @@ def run_command(*arguments: object) -> int:
     with pytest.raises(SystemExit) as stop:
         main()
     return int(stop.value.code or 0)
+
+
+def enter_copy(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go into a copy of a workspace that a test may change; its folder."""
+    folder = tmp_path / "copy"
+    shutil.copytree(workspace, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [])  # run_command changes it
+    return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from driving import run_command
+from driving import enter_copy, run_command
 from PIL import Image
 from torch import nn
 
@@ -77,11 +76,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def inside(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the workspace that a test may change."""
-    folder = tmp_path / "copy"
-    shutil.copytree(workspace, folder)
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", [])
-    return folder
+    return enter_copy(workspace, tmp_path, monkeypatch)
 
 
 Said = Callable[..., tuple[str, str]]

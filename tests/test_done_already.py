@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driving import run_command
+from driving import enter_copy, run_command
 
 TINY = ("--depth", 10, "--width", 4, "--split", "train[:60]", "--test", "test[:30]", "--epochs", 1)
 TRAIN = ("train", "supervised", *TINY, "--batch-size", 30)
@@ -39,11 +39,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def inside(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy that a test may change."""
-    folder = tmp_path / "copy"
-    shutil.copytree(workspace, folder)
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", [])
-    return folder
+    return enter_copy(workspace, tmp_path, monkeypatch)
 
 
 Again = Callable[..., tuple[int, str, str]]

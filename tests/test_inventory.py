@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driving import run_command
+from driving import enter_copy, run_command
 
 from repsim.cli.inventory import find_thing, hanging_on, inventory
 from repsim.cli.ls import age_text, size_text
@@ -45,11 +45,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def inside(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy that a test may change."""
-    folder = tmp_path / "copy"
-    shutil.copytree(workspace, folder)
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", [])
-    return folder
+    return enter_copy(workspace, tmp_path, monkeypatch)
 
 
 @pytest.fixture
