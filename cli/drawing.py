@@ -20,76 +20,87 @@ _UNITS = {"": 1.0, "in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
 
 
-class Width(click.ParamType):
+class _Text(click.ParamType):
+    """A value that is read from text; a value that was read before stays as it is.
+
+    Attributes:
+        made: the type of the values.
+        wrong: the rest of the message on other text.
+    """
+
+    made: type
+    wrong: str
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value is None or isinstance(value, self.made):
+            return value
+        found = self.read(str(value))
+        if found is None:
+            self.fail(f"{value!r} {self.wrong}", param, ctx)
+        return found
+
+    def read(self, text: str) -> Any:
+        """The value of a text; None if it has none."""
+        raise NotImplementedError
+
+
+class Width(_Text):
     """A length in inches: 3.3, 8.4cm, 84mm, 240pt as TeX counts points."""
 
-    name = "width"
+    name, made = "width", float
+    wrong = "is no width from 1 to 40 inches; try 3.3 or 8.4cm"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value is None or isinstance(value, float):
-            return value
-        found = re.fullmatch(rf"({_NUMBER})\s*(in|cm|mm|pt|)", str(value).strip())
+    def read(self, text: str) -> float | None:
+        found = re.fullmatch(rf"({_NUMBER})\s*(in|cm|mm|pt|)", text.strip())
         width = float(found[1]) * _UNITS[found[2]] if found else 0.0
-        if not 1 <= width <= 40:
-            self.fail(f"{value!r} is no width from 1 to 40 inches; try 3.3 or 8.4cm", param, ctx)
-        return width
+        return width if 1 <= width <= 40 else None
 
 
-class Font(click.ParamType):
+class Font(_Text):
     """A family, a size in points, or both: serif, 8, Times New Roman 8."""
 
-    name = "font"
+    name, made = "font", tuple
+    wrong = "is no font; try serif, 8, or 'DejaVu Serif 8'"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value is None or isinstance(value, tuple):
-            return value
-        found = re.fullmatch(r"(.*?)\s*(\d+(?:\.\d+)?)?(?:\s*pt)?", str(value).strip())
+    def read(self, text: str) -> tuple[str | None, float | None] | None:
+        found = re.fullmatch(r"(.*?)\s*(\d+(?:\.\d+)?)?(?:\s*pt)?", text.strip())
         if found is None or not any(found.groups()):
-            self.fail(f"{value!r} is no font; try serif, 8, or 'DejaVu Serif 8'", param, ctx)
+            return None
         return found[1] or None, None if found[2] is None else float(found[2])
 
 
-class Formats(click.ParamType):
+class Formats(_Text):
     """Kinds of files: png, pdf, svg, separated by commas."""
 
-    name = "format"
+    name, made = "format", tuple
+    wrong = "is none of png, pdf and svg; try pdf or png,svg"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        found = tuple(dict.fromkeys(each.strip().lower() for each in str(value).split(",")))
-        if not found or any(each not in ("png", "pdf", "svg") for each in found):
-            self.fail(f"{value!r} is none of png, pdf and svg; try pdf or png,svg", param, ctx)
-        return found
+    def read(self, text: str) -> tuple[str, ...] | None:
+        found = tuple(dict.fromkeys(each.strip().lower() for each in text.split(",")))
+        return found if all(each in ("png", "pdf", "svg") for each in found) else None
 
 
-class Renaming(click.ParamType):
+class Renaming(_Text):
     """An old name and a new one: OLD=NEW."""
 
-    name = "renaming"
+    name, made = "renaming", tuple
+    wrong = "is no renaming; try my_cnn=CNN"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        old, sign, new = str(value).partition("=")
-        if not (old and sign and new):
-            self.fail(f"{value!r} is no renaming; try my_cnn=CNN", param, ctx)
-        return old, new
+    def read(self, text: str) -> tuple[str, str] | None:
+        old, sign, new = text.partition("=")
+        return (old, new) if old and sign and new else None
 
 
-class Limits(click.ParamType):
+class Limits(_Text):
     """Two rising numbers: 0.2,0.9."""
 
-    name = "limits"
+    name, made = "limits", tuple
+    wrong = "is not two rising numbers; try 0.2,0.9"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value is None or isinstance(value, tuple):
-            return value
-        found = re.fullmatch(rf"({_NUMBER})\s*,\s*({_NUMBER})", str(value).strip())
+    def read(self, text: str) -> tuple[float, float] | None:
+        found = re.fullmatch(rf"({_NUMBER})\s*,\s*({_NUMBER})", text.strip())
         low, high = (float(found[1]), float(found[2])) if found else (0.0, 0.0)
-        if low >= high:
-            self.fail(f"{value!r} is not two rising numbers; try 0.2,0.9", param, ctx)
-        return low, high
+        return (low, high) if low < high else None
 
 
 def figure_options(default: str, *, colours: bool = True) -> list[Callable[[Any], Any]]:
