@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from repsim.cli.stores import STORES, network_names, stores_of
+from repsim.cli.writing import mappings
 from repsim.errors import RepsimError, UsageError, choices
 
 #: The folder of results and figures.
@@ -106,25 +107,8 @@ def hanging_on(thing: Thing) -> list[Thing]:
 
 def _is_made_of(result: Thing, records: Sequence[Mapping[str, Any]]) -> bool:
     """True if the provenance of a result or a figure has one of the records, whole."""
-    inside = [_plain(each) for each in _mappings(_provenance(result))]
+    inside = list(mappings(_provenance(result)))
     return any(record.items() <= each.items() for record in records for each in inside)
-
-
-def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
-    """A mapping, and all within it."""
-    if isinstance(value, Mapping):
-        yield value
-        for each in value.values():
-            yield from _mappings(each)
-
-
-def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a record that can be compared."""
-    return {key: _value(value) for key, value in record.items()}
-
-
-def _value(value: Any) -> Any:
-    return json.dumps(value, sort_keys=True) if isinstance(value, (list, dict)) else value
 
 
 def _same(a: Path, b: Path) -> bool:
@@ -149,7 +133,7 @@ def _record(store: Path, keys: Sequence[str]) -> dict[str, Any]:
     from repsim.activations.store.unfinished import provenance_of
 
     about = provenance_of(store)
-    return _plain({key: about[key] for key in keys if about.get(key) is not None})
+    return {key: about[key] for key in keys if about.get(key) is not None}
 
 
 def _provenance(made: Thing) -> Mapping[str, Any]:
