@@ -69,26 +69,20 @@ def _epochs(run: Path) -> list[str]:
 
 
 def _networks() -> list[str]:
-    from repsim.cli.stores import STORES
+    from repsim.cli.stores import STORES, network_names
 
-    return [_network_of(path) for path in sorted(STORES.glob("*.h5"))]
-
-
-def _network_of(store: Path) -> str:
-    from repsim.activations.store.unfinished import provenance_of
-
-    return str(provenance_of(store).get("network", store.stem))
+    return network_names(STORES)
 
 
 def _stores(ctx: click.Context, name: str) -> list[Path]:
     """The stores of a run, of a network, or at a path."""
-    from repsim.cli.stores import STORES
+    from repsim.cli.stores import STORES, stores_of
 
     if name.endswith((".h5", ".hdf5")):
         return [Path(name)]
     run = name.partition(":")[0]
     found = sorted((_folder(ctx) / run / "activations").glob("*.h5"))
-    return found or [path for path in sorted(STORES.glob("*.h5")) if _network_of(path) == name]
+    return found or stores_of(name, STORES)
 
 
 def _layers(stores: Iterable[Path]) -> Iterator[str]:

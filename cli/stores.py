@@ -134,14 +134,14 @@ def network_names(stores: Path) -> list[str]:
 
 
 def _network_of(store: Path) -> str:
-    """The network of ``NAME.h5`` or ``NAME.DATA-SPLIT.h5``, as its provenance says."""
-    from repsim.activations import ActivationStore
+    """The network of ``NAME.h5`` or ``NAME.DATA-SPLIT.h5``, as its provenance says.
 
-    try:
-        with ActivationStore(store) as opened:
-            return str(opened.provenance().get("network", store.stem))
-    except StoreError:  # damaged, or still being written: known by its name alone
-        return store.stem
+    The file is not checked: a shell that completes names waits for this. One that cannot be read
+    is known by its own name alone.
+    """
+    from repsim.activations.store.unfinished import provenance_of
+
+    return str(provenance_of(store).get("network", store.stem))
 
 
 def stores_of(network: str, stores: Path) -> list[Path]:
