@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from driving import enter_copy, run_command
@@ -99,6 +100,12 @@ def test_results_hang_on_what_they_were_made_from(
     inside: Path, name: str, hanging: list[str]
 ) -> None:
     assert [each.name for each in hanging_on(find_thing(name, RUNS))] == hanging
+
+
+def test_a_store_that_cannot_be_opened_is_known_by_its_network(inside: Path) -> None:
+    with h5py.File(Path("activations/two.h5").rename("activations/two.test.h5"), "r+") as file:
+        file.attrs["format_version"] = 99
+    assert names("network") == ["one", "two"]
 
 
 def test_results_of_another_network_of_the_name_stay(inside: Path) -> None:
