@@ -278,7 +278,9 @@ def _within(folder: Path) -> Iterator[dict[str, str]]:
         elif path.suffix in (".h5", ".hdf5"):
             yield {"name": name, "kind": "store", "about": or_fault(about_store, path)}
         elif path.suffix == ".json":
-            yield from _if_result(path, name)
+            result = result_in(path)
+            if result is not None:
+                yield {"name": name, "kind": result.kind, "about": result.headline()}
 
 
 def or_fault(about: Callable[[Path], str], path: Path) -> str:
@@ -310,14 +312,14 @@ def about_store(path: Path) -> str:
         )
 
 
-def _if_result(path: Path, name: str) -> Iterator[dict[str, str]]:
+def result_in(path: Path) -> Result | None:
+    """The result in a file; None of other JSON, which is no one's fault."""
     from repsim.results import Result
 
     try:
-        result: Result = Result.load(path)
-    except RepsimError:  # other JSON, which is no one's fault
-        return
-    yield {"name": name, "kind": result.kind, "about": result.headline()}
+        return Result.load(path)
+    except RepsimError:
+        return None
 
 
 # --- tables

@@ -12,7 +12,7 @@ from typing import Any
 
 from repsim.cli.stores import STORES, network_names, stores_of
 from repsim.cli.writing import mappings
-from repsim.errors import RepsimError, UsageError, choices
+from repsim.errors import UsageError, choices
 
 #: The folder of results and figures.
 RESULTS = Path("results")
@@ -205,11 +205,10 @@ def _results() -> Iterator[Thing]:
 
 def _result(path: Path) -> Thing | None:
     """The result in a file, with its table and its figures; None of other JSON."""
-    from repsim.results import Result
+    from repsim.cli.contents import result_in
 
-    try:
-        result: Result = Result.load(path)
-    except RepsimError:
+    result = result_in(path)
+    if result is None:
         return None
     longer = [each.stem for each in RESULTS.glob(f"{path.stem}-*.json")]
     drawn = [
