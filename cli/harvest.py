@@ -260,8 +260,9 @@ def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> dict[str, A
     """Harvest, and describe the store."""
     from repsim.activations.harvesting.processes import harvest_shard
 
-    title, there = f"harvest {job.label} on {job.slug}", job.path.is_file()
-    if there and not what["overwrite"]:
+    title = f"harvest {job.label} on {job.slug}"
+    again = job.path.is_file() and not what["overwrite"]
+    if again:
         what = {**what, "resume": True}
     with bar(title) if processes.rank == 0 else nullcontext(silent) as progress:
         store = harvest_shard(
@@ -274,7 +275,7 @@ def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> dict[str, A
             progress=progress,
             **what,
         )
-    if there and not what["overwrite"] and processes.rank == 0:
+    if again and processes.rank == 0:
         say(
             f"note: {job.path} is there already, from the same inputs; its first batch was run "
             "again and compared"
