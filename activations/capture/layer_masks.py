@@ -21,14 +21,13 @@ from repsim.activations.capture.masks import (
     Mask,
     hints_in,
     masks_in,
-    padding_token,
-    unsaid_tokens,
 )
 from repsim.activations.capture.modules import modules_of
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.positions import Followers, followers
 from repsim.activations.capture.tracing import trace
 from repsim.activations.capture.unchanged import Unchanged
+from repsim.activations.capture.unsaid import UnsaidPadding
 from repsim.errors import RepsimWarning, UsageError
 from repsim.layers import Address
 
@@ -72,9 +71,9 @@ class LayerMasks:
         self._names = {mask.name for mask in masks_in(self.batch)}
         if untold:
             self._find(untold)
-        self._unsaid = self._unsaid_tokens() if untold else {}
-        self._asking: list[str] = []
-        self._shapes = self._traced()
+        self._unsaid = UnsaidPadding(model, [*self._known, *self._hints])
+        unsaid = bool(untold) and self._unsaid.see(self.batch)
+        self._shapes = self._traced() if self._may_have_masks() or unsaid else {}
         self._lengths = PaddedLengths() if untold and self._says_nothing() else None
 
     def show(self, batch: Any, at: At) -> None:
@@ -86,9 +85,11 @@ class LayerMasks:
         self.batch, self._at = named_entries(self._model, batch), at
         if self._lengths is not None and not self._shows_tokens():
             self._lengths.check(self.batch)
-        if self._asking:
-            self._unsaid = self._unsaid_tokens()
-            self._warn_of_unsaid()
+        self._unsaid.show(self.batch)
+
+    def _may_have_masks(self) -> bool:
+        """True if an entry of the batch is, or may be, a mask of a layer."""
+        return bool(self._known or self._hints or self._rules.names)
 
     def _says_nothing(self) -> bool:
         """True if no entry of the batch may be a mask."""
@@ -150,49 +151,10 @@ class LayerMasks:
         known = [layer for layer in asking if layer in self._shapes]
         for layer in known:
             self.of(layer, torch.empty((n, *self._shapes[layer]), device="meta"))
-        self._asking = [layer for layer in known if not pooling.of(layer).masks]
-        self._warn_of_unsaid()
-
-    def _unsaid_tokens(self) -> dict[str, int]:
-        """Texts that may be padded unseen, and have no mask; their lengths."""
-
-        def has_mask(name: str, length: int) -> bool:
-            return any(
-                name in found.inputs
-                or (not found.inputs and mask.kept(self.batch, length) is not None)
-                for mask, found in (*self._known, *self._hints)
-            )
-
-        tokens = unsaid_tokens(self.batch, self._model)
-        return {name: length for name, length in tokens.items() if not has_mask(name, length)}
-
-    def _warn_of_unsaid(self) -> None:
-        """Warn once of layers of texts that may be padded, where every position counts."""
-        found = {
-            layer: name
-            for name, length in self._unsaid.items()
-            for layer in self._asking
-            if self._is_unsaid(layer) and length in self._shapes[layer][:-1]
-        }
-        if found:
-            layer, name = next(iter(found.items()))
-            network, self._asking = type(self._model).__name__, []
-            alone = f"no token of {network} stands for padding alone"
-            other = f"texts in it end or begin as if padded, with another token than {network} has"
-            why = alone if padding_token(self._model) is None else other
-            warnings.warn(
-                f"nothing says if {name!r} has padding, for no mask came with it, and {why}: every "
-                f"position counts, as in layer {layer!r}; if texts are padded, give a mask in the "
-                "batch, such as attention_mask, or else say --masks '*=none' (masks={'*': 'none'})",
-                RepsimWarning,
-                stacklevel=2,
-            )
-
-    def _is_unsaid(self, layer: str) -> bool:
-        """True for a layer that no mask, and nothing else that tells of padding, belongs to."""
-        belongs = [*self._known, *(each for each in self._hints if each[0].kind != "pad")]
-        told = any(layer in found.exact or layer in found.other for _, found in belongs)
-        return not told and self._rules.of(layer) is None and len(self._shapes[layer]) == 2
+        untold = [layer for layer in known if self._rules.of(layer) is None]
+        self._unsaid.watch(
+            {layer: self._shapes[layer] for layer in untold if not pooling.of(layer).masks}
+        )
 
     def shows_padding(self, layer: str, values: Tensor) -> bool:
         """True if some position of a layer is padding, or may be."""
@@ -224,9 +186,7 @@ class LayerMasks:
             )
 
     def _traced(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of an example's layers, if any of them may have a mask."""
-        if not (self._known or self._hints or self._rules.names or self._unsaid):
-            return {}
+        """The shapes of the layers for one example."""
         with warnings.catch_warnings(), Unchanged(self._model) as kept, kept.watching():
             warnings.simplefilter("ignore")
             few = trace(self._model, head(self.batch, 3), self._layers, grad=self._grad)
