@@ -60,15 +60,21 @@ def inputs_of(batch: Any) -> Any:
     )
 
 
+def arrays_of(batch: Any) -> list[Any]:
+    """The inputs of a network in a batch, as a list also where they are one or have names."""
+    inputs = inputs_of(batch)
+    return list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+
+
 def _kinds(entries: Mapping[Any, Any]) -> str:
-    """The entries of a dictionary and what they are, such as ``input_ids (list)``."""
+    """The entries of a dictionary with their types, such as ``input_ids (list)``."""
     return ", ".join(f"{name} ({type(value).__name__})" for name, value in entries.items())
 
 
 def _check_one_input(batch: Sequence[Any]) -> None:
     """Raise ``UsageError`` for a list of examples, or for several inputs: only one would be read.
 
-    A tuple or list is (inputs, labels, ids), so what follows the inputs is no further input.
+    A tuple or list is (inputs, labels, ids), so that no further input can follow the first.
     """
     first, others = batch[0], batch[1:]
     if isinstance(first, (tuple, list)) and len(first) > 1:
@@ -85,7 +91,6 @@ def _check_one_input(batch: Sequence[Any]) -> None:
             "with collate_fn=list does; expected one dictionary of tensors (n, ...)"
         )
     for each in others:
-        _check_length(first, each)
         _check_count(first, each)
         _check_no_mask(first, each)
     if _are_examples(batch) or any(_is_further(first, each) for each in others):
@@ -97,35 +102,44 @@ def _check_one_input(batch: Sequence[Any]) -> None:
         )
 
 
-def _check_length(first: Any, other: Any) -> None:
-    """Raise ``UsageError`` for labels or ids as many as another axis of the inputs is long."""
-    arrays = all(isinstance(each, (Tensor, np.ndarray)) and each.ndim for each in (first, other))
-    if (
-        not arrays
-        or other.ndim > 1
-        or len(other) not in first.shape[1:]
-        or len(other) == len(first)
-    ):
+def _is_array(value: Any) -> bool:
+    """True for a tensor or array with at least one axis."""
+    return isinstance(value, (Tensor, np.ndarray)) and value.ndim > 0
+
+
+def _check_count(first: Any, other: Any) -> None:
+    """Raise ``UsageError`` for a row of labels or ids that has not one for each example."""
+    if not (_is_array(first) and _is_array(other)) or other.ndim > 1 or first.ndim < 2:
         return
-    axis = tuple(first.shape).index(len(other), 1)
+    n, count, shape = len(first), len(other), tuple(first.shape)
+    if count == n:
+        return
+    if count in shape[1:]:
+        axis = shape.index(count, 1)
+        raise UsageError(
+            f"a batch gave inputs {shape} and {count} labels or ids; expected one for each of {n}, "
+            f"or --batch-axis {axis} (batch_axis={axis}) if that axis holds the examples"
+        )
     raise UsageError(
-        f"a batch gave inputs {tuple(first.shape)} and {len(other)} labels or ids; expected one "
-        f"for each of {len(first)}, or --batch-axis {axis} (batch_axis={axis}) if that axis holds "
-        "the examples"
+        f"a batch gave {n} inputs, of shape {shape}, and {count} labels or ids; expected one each: "
+        "batches are (inputs, labels, ids)"
     )
 
 
 def _check_no_mask(first: Any, other: Any) -> None:
-    """Raise ``UsageError`` for what may be a mask in the place of labels or ids.
+    """Raise ``UsageError`` for a possible mask in the place of labels or ids."""
+    if _is_array(other) and other.ndim == 2 and other.shape[1] > 1:
+        _check_no_mask_of_tokens(first, other)
+        _check_no_mask_of_steps(first, other)
 
-    Rows as long as those of whole numbers may be a mask of tokens, and are none of their labels
-    but by chance. Beside a dictionary with a mask they are no other mask.
+
+def _check_no_mask_of_tokens(first: Any, other: Tensor | np.ndarray) -> None:
+    """Raise ``UsageError`` for an array of the same shape as token ids before it.
+
+    Labels of texts have that shape only by chance. A dictionary that has a mask needs no other.
     """
-    if not isinstance(other, (Tensor, np.ndarray)) or other.ndim != 2 or other.shape[1] < 2:
-        return
     found = next((k for k, v in _numbers(first) if v.shape == other.shape), None)
     if found is None:
-        _check_no_filling(first, other)
         return
     raise UsageError(
         f"a batch gave whole numbers {tuple(other.shape)} and an array of the same shape behind "
@@ -135,13 +149,13 @@ def _check_no_mask(first: Any, other: Any) -> None:
     )
 
 
-def _check_no_filling(first: Any, other: Tensor | np.ndarray) -> None:
+def _check_no_mask_of_steps(first: Any, other: Tensor | np.ndarray) -> None:
     """Raise ``UsageError`` for zeros and ones behind inputs (n, steps, d) that mark their steps.
 
     In a mask of padding, ones stand together at one end of each row. Labels of several classes do
     so in all rows by chance alone.
     """
-    if not isinstance(first, (Tensor, np.ndarray)) or first.ndim != 3:
+    if not _is_array(first) or first.ndim != 3:
         return
     if sorted(other.shape) != sorted(first.shape[:2]):  # examples may come second
         return
@@ -175,25 +189,14 @@ def _are_whole(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind in "iu"
 
 
-def _check_count(first: Any, other: Any) -> None:
-    """Raise ``UsageError`` for a row of labels or ids that has not one for each example."""
-    arrays = all(isinstance(each, (Tensor, np.ndarray)) and each.ndim for each in (first, other))
-    if arrays and first.ndim > 1 and other.ndim == 1 and len(first) != len(other):
-        raise UsageError(
-            f"a batch gave {len(first)} inputs, of shape {tuple(first.shape)}, and {len(other)} "
-            "labels or ids; expected one each: batches are (inputs, labels, ids)"
-        )
-
-
 def _are_examples(batch: Sequence[Any]) -> bool:
     """True for more arrays of one shape than inputs, labels and ids are."""
-    arrays = [each for each in batch if isinstance(each, (Tensor, np.ndarray)) and each.ndim]
-    return len(batch) > 3 and len(arrays) == len(batch) and len({a.shape for a in arrays}) == 1
+    return len(batch) > 3 and all(map(_is_array, batch)) and len({a.shape for a in batch}) == 1
 
 
 def _is_further(first: Any, other: Any) -> bool:
-    """True for values that can be no labels or ids of the first: of another length, or as large."""
-    if not all(isinstance(each, (Tensor, np.ndarray)) and each.ndim for each in (first, other)):
+    """True for values that cannot be labels or ids of inputs: of another length, or as large."""
+    if not (_is_array(first) and _is_array(other)):
         return False
     alike = first.ndim > 2 and first.shape == other.shape and first.dtype == other.dtype
     return len(first) != len(other) or alike
@@ -205,10 +208,9 @@ def batch_size(batch: Any) -> int:
     Raises:
         UsageError: no batch, or one without a dimension of examples.
     """
-    inputs = inputs_of(batch)
-    values = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
     # A row of numbers may be of the whole batch, such as a scale for each feature.
-    sizes = [len(each) for each in sorted(values, key=lambda v: v.ndim < 2) if each.ndim]
+    values = sorted(arrays_of(batch), key=lambda v: v.ndim < 2)
+    sizes = [len(each) for each in values if each.ndim]
     if not sizes:
         raise UsageError("a batch gave a single number; expected (n, ...)")
     told = [_beside(batch, 2, _IDS), _beside(batch, 1, LABELS)]
@@ -221,9 +223,7 @@ def filled(batches: Iterable[Any]) -> Iterator[Any]:
     for batch in batches:
         empty = False
         with suppress(UsageError):
-            inputs = inputs_of(batch)
-            arrays = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-            empty = all(0 in each.shape for each in arrays)
+            empty = all(0 in each.shape for each in arrays_of(batch))
         if not empty:
             yield batch
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
-from repsim.activations.capture.batches import as_type, batch_size, inputs_of, pick
+from repsim.activations.capture.batches import arrays_of, as_type, batch_size, pick
 from repsim.activations.capture.differences import differing, rounding, strict
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.hooks import Capture
@@ -348,10 +348,8 @@ _REASONS = {
 
 
 def _other_axis(batch: Any, batch_axis: BatchAxis) -> str:
-    """A remedy for inputs of three dimensions, of which the second may hold the examples."""
-    inputs = inputs_of(batch)
-    values = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-    if all(getattr(each, "ndim", 0) != 3 for each in values):
+    """A remedy for inputs of three dimensions: their second may hold the examples."""
+    if all(each.ndim != 3 for each in arrays_of(batch)):
         return ""
     return f" {batch_axis.elsewhere(1)},"
 

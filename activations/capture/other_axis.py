@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.batch_axis import BatchAxis
-from repsim.activations.capture.batches import batch_size, inputs_of, pick, with_inputs
+from repsim.activations.capture.batches import arrays_of, batch_size, pick, with_inputs
 from repsim.activations.capture.differences import differing, rounding
 from repsim.activations.capture.hooks import Capture, listed
 from repsim.activations.capture.modules import has_modules
@@ -135,9 +135,7 @@ def _told(network: _Network, batch: Any) -> list[str]:
 
 def _along(batch: Any) -> int:
     """The length of axis 1 of the first input that has one."""
-    inputs = inputs_of(batch)
-    values = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-    return next((each.shape[1] for each in values if each.ndim > 1), 0)
+    return next((each.shape[1] for each in arrays_of(batch) if each.ndim > 1), 0)
 
 
 def _without_rows(network: _Network, shown: Any, few: int, size: int) -> list[str]:
