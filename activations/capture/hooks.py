@@ -92,9 +92,11 @@ class Capture:
         self._reduce = reduce
         self._grad = grad
         self._expected_calls = calls or {}
-        # Only these are known to make logits at the end, which nothing should wait for.
-        self._ends_early = makes_logits(model) and all(
-            n == 1 for n in self._expected_calls.values()
+        # Only language models are known to make logits at the end, which nothing should wait for.
+        self._ends_early = (
+            all(choice.name for choice in self.choices)
+            and all(n == 1 for n in self._expected_calls.values())
+            and makes_logits(model)
         )
         self._exit = ExitStack()
         self._warned = False
@@ -258,7 +260,7 @@ class Capture:
                     self._given[choice][key] = None
                     if key not in self._taken:
                         self._taken[key] = self._keep(key, tensors[path])
-        if self._ends_early and all(choice.name for choice in self.choices):
+        if self._ends_early:
             self._stop_if_taken()
 
     def _stop_if_taken(self, *unused: object) -> None:
