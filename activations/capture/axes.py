@@ -27,7 +27,7 @@ class LayerAxes:
         ndim: dimensions, with the examples.
         channels: the places of channels when the examples have come first; None where nothing says.
         batch: the axis of the examples.
-        other: an axis that the network takes for that of the examples, if another.
+        other: another axis that a function of the network takes for the examples, if there is one.
     """
 
     ndim: int
@@ -128,14 +128,9 @@ def layer_axes(followed: dimensions.Axes, module: str, batch: int) -> LayerAxes:
     channels = channels_of(others)
     if channels is None and all(role_of(axis) is None for axis in others):
         channels = by_class(module, len(followed))
-    other = None if channels is not None else _examples_in(followed, batch)
+    others_with_examples = (k for k in dimensions.examples_in(followed) if k != batch)
+    other = next(others_with_examples, None) if channels is None else None
     return LayerAxes(len(followed), channels, batch, other)
-
-
-def _examples_in(axes: dimensions.Axes, batch: int) -> int | None:
-    """Another axis than ``batch`` that a function of the network took for that of examples."""
-    found = [k for k, axis in enumerate(axes) if k != batch and role_of(axis) is Role.EXAMPLE]
-    return found[0] if found else None
 
 
 def channels_of(axes: dimensions.Axes) -> tuple[int, ...] | None:

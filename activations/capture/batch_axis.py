@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.batches import ABOUT, filled, first_of, with_inputs
-from repsim.activations.capture.dimensions import Axes, Role, role_of
+from repsim.activations.capture.dimensions import examples_in
 from repsim.activations.capture.following import Following
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import has_modules, unwrap
@@ -278,7 +278,7 @@ def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> Batc
             following.fed(model) as inputs,
         ):
             run(model, first_of(batch))
-        found = {name: _examples_at(following.axes(x)) for name, x in inputs.items()}
+        found = {name: next(iter(examples_in(following.axes(x))), 0) for name, x in inputs.items()}
         beside = _rows_beside(batch)
         found = {
             f"{INPUT}:{name}" if name else INPUT: axis
@@ -286,11 +286,6 @@ def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> Batc
             if axis and beside in (None, inputs[name].shape[axis])
         }
     return BatchAxis(found)
-
-
-def _examples_at(axes: Axes) -> int:
-    roles = [role_of(axis) for axis in axes]
-    return roles.index(Role.EXAMPLE) if Role.EXAMPLE in roles else 0
 
 
 def _rows_beside(batch: Any) -> int | None:

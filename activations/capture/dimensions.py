@@ -119,6 +119,11 @@ def role_of(axis: Axis) -> Role | None:
     return axis[0].role if axis else None
 
 
+def examples_in(axes: Axes) -> list[int]:
+    """The places of axes that hold examples, as functions of the network take them."""
+    return [k for k, axis in enumerate(axes) if role_of(axis) is Role.EXAMPLE]
+
+
 def suggest(axis: Axis, role: Role) -> None:
     """Give an axis a role, if it has none yet."""
     if axis:

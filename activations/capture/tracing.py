@@ -15,7 +15,7 @@ from repsim.activations.capture.arguments import run
 from repsim.activations.capture.axes import LayerAxes, layer_axes
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
 from repsim.activations.capture.batches import batch_size, head, inputs_of
-from repsim.activations.capture.dimensions import Axes, Role, fresh, role_of
+from repsim.activations.capture.dimensions import Axes, Role, examples_in, fresh, role_of
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.following import Following
 from repsim.activations.capture.hooks import LISTED, Capture, listed
@@ -224,7 +224,7 @@ def _axis_of_examples(
     said = batch_axis.of_layer(layer)
     if said is not None:
         return said if said in growing else None
-    seen = [k for k in growing if role_of(followed[k]) is Role.EXAMPLE]
+    seen = [k for k in examples_in(followed) if k in growing]
     if seen or 0 in growing:
         return seen[0] if seen else 0
     others = batch_axis.of_others
