@@ -70,7 +70,7 @@ class Request:
 
     Attributes:
         names: of the networks, as they were typed.
-        where: to look them up.
+        where: the places to look them up.
         context: of the analysis.
         outlet: of the results; knows the analysis and the part of the images.
     """
@@ -348,7 +348,7 @@ def _run_joined(asked: Request) -> list[Any]:
 def _found(jobs: Sequence[Job], asked: Request, outlet: Outlet, names: Sequence[str]) -> Any:
     """The result of some networks that is there already; None where there is none.
 
-    Inputs are opened only where a file is there, which they are compared with.
+    Inputs are opened only to compare them with a file that is there.
     """
     if outlet.overwrite or not outlet.path(names).is_file():
         outlet.reserve(names)

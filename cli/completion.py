@@ -18,14 +18,14 @@ _PATTERNS = ("all", "odd", "even")
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, word: str) -> list[CompletionItem]:
-    """Names of runs; files where none begins so."""
+    """Names of runs; files if no name begins with the word."""
     return _items(word, _runs(_folder(ctx)))
 
 
 def complete_networks(
     ctx: click.Context, param: click.Parameter, word: str
 ) -> list[CompletionItem]:
-    """Names of runs and stored networks; behind an ``@`` checkpoints and layers of one; files."""
+    """Names of runs and stored networks; after an ``@``, checkpoints and layers; else files."""
     name, at, _ = word.rpartition("@")
     if not at:
         return _items(word, [*_runs(_folder(ctx)), *_networks()])
@@ -35,7 +35,7 @@ def complete_networks(
 
 
 def complete_layers(ctx: click.Context, param: click.Parameter, word: str) -> list[CompletionItem]:
-    """Layers of the networks that the command line names so far, behind those that stand."""
+    """Layers of the networks named on the command line so far, after the layers typed already."""
     before, comma, _ = word.rpartition(",")
     given = ctx.params.get("references") or ctx.params.get("reference") or ctx.args
     names = [given] if isinstance(given, str) else list(given)
@@ -50,7 +50,7 @@ def _items(word: str, names: Iterable[str], *, files: bool = True) -> list[Compl
     return found or ([CompletionItem(word, type="file")] if files else [])
 
 
-# --- what lies in the folders
+# --- contents of the folders
 
 
 def _folder(ctx: click.Context) -> Path:
@@ -86,7 +86,7 @@ def _stores(ctx: click.Context, name: str) -> list[Path]:
 
 
 def _layers(stores: Iterable[Path]) -> Iterator[str]:
-    """The layers of stores; none of one that cannot be read."""
+    """The layers of stores; a store that cannot be read has none."""
     import h5py
 
     from repsim.activations.store.format import DAMAGE, address_of

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 #: Title, columns and rows.
 Shown = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 
-#: Rows of a table, and lines about a run, that fit on a screen with what else is there.
+#: Most rows of a table, and most lines about a run, on a screen with other tables.
 _ROWS, _LINES = 10, 16
 
-#: What tells where activations come from, in words; a digest by its first digits.
+#: Records of the origin of activations, in words; a digest by its first digits.
 _SOURCES = {
     "network": "{}",
     "epoch": "epoch {}",
@@ -113,7 +113,7 @@ def _layers(
 
 
 def _targets(content: Mapping[str, Any]) -> Shown:
-    """The table of a store's targets, with the one that gives the labels marked."""
+    """The table of a store's targets, with a mark on the source of the labels."""
     rows = [
         (
             each["name"],
@@ -213,7 +213,7 @@ def of_run(run: Run, networks: bool) -> Content:
 
 
 def _brief(run: Run, data: Mapping[str, Any], shown: Mapping[str, Any]) -> Shown:
-    """A run in a screenful: its settings as far as they are not the usual ones."""
+    """A run in a screenful: only its unusual settings."""
     from repsim.training.compose import config_for
 
     usual = config_for(data["method"], data["config"].get("network")).model_fields
@@ -326,7 +326,7 @@ def result_in(path: Path) -> Result | None:
 
 
 def _first(title: str, columns: Sequence[str], rows: Sequence[Any]) -> Shown:
-    """The first rows of a table, whose title says of how many."""
+    """The first rows of a table, with the number of all rows in its title."""
     if len(rows) <= _ROWS:
         return title, columns, rows
     of = f"the first {_ROWS} of {len(rows):,}"
@@ -339,7 +339,7 @@ def _few(names: Sequence[str], most: int) -> list[str]:
 
 
 def _sources(provenance: Mapping[str, Any], name: str = "of") -> list[tuple[str, str]]:
-    """Lines on where activations come from; of several networks a line each."""
+    """Lines on the origin of activations, one for each of several networks."""
     words = [
         form.format(provenance[key])
         for key, form in _SOURCES.items()

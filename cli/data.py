@@ -93,7 +93,7 @@ def _state(about: Mapping[str, Any], data_dir: Path) -> str:
 
 
 def _about(name: str, data_dir: Path) -> dict[str, Any]:
-    """A named set: its parts, whether its files are there, and its parameters."""
+    """A named set: its parts, the state of its files, and its parameters."""
     from repsim.configuration import settings_of
     from repsim.data import Split
     from repsim.data.sets import find_kind

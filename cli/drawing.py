@@ -155,8 +155,8 @@ class Drawing:
 
     Attributes:
         base: the style.
-        width: in inches, where it is not the style's.
-        font: family and size of text, where they are not the style's.
+        width: in inches; None for the width of the style.
+        font: family and size of text; None for the font of the style.
         formats: of the files.
         names: new names of networks and layers by old ones.
         limits: values at the ends of colours.

@@ -144,8 +144,8 @@ def _is_prepared(store: ActivationStore) -> bool:
 def _uncompared(store: ActivationStore, shown: Shown) -> str:
     """The remark on a store that is known by its name alone.
 
-    Empty for a named set whose files are unknown to the store, or that has none: its name says
-    which images it holds.
+    Empty for a named set whose files are unknown to the store, or that has none: its name stands
+    for its images.
     """
     from repsim.data import find_set
     from repsim.data.text import SUFFIXES

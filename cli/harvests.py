@@ -1,4 +1,4 @@
-"""Harvests on the command line: jobs, their plans, and reports on what was stored."""
+"""Harvests on the command line: jobs, their plans, and reports on their stores."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Job:
         path: of the store.
         provenance: of the network and the examples.
         part: of the data set.
-        layers: where its name chooses them.
+        layers: patterns that its name ends with, or None.
     """
 
     label: str
@@ -91,12 +91,12 @@ def stopped(jobs: list[Job], overwrite: bool) -> str:
 
 
 def say_next(jobs: list[Job], *, of_runs: bool, usual: bool) -> None:
-    """Name the commands that read what was harvested.
+    """Name the commands that read the harvested activations.
 
     Args:
         jobs: that are done.
-        of_runs: whether the networks are runs.
-        usual: whether the stores have their usual names, so that those of networks do.
+        of_runs: True if the networks are runs.
+        usual: True if the stores have their usual names, by which commands find them.
     """
     if of_runs:
         named = " and ".join(sorted({job.label.partition(":")[0] for job in jobs}))

@@ -1,4 +1,4 @@
-"""The runs, networks, results and figures of a workspace, and the things that hang on each."""
+"""The runs, networks, results and figures of a workspace, and the results made from each."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _same(a: Path, b: Path) -> bool:
 
 
 def _records(thing: Thing) -> list[dict[str, Any]]:
-    """Records of which a result has at least one, whole, if it was made from the thing."""
+    """Records of a thing; a result made from it repeats at least one, whole."""
     from repsim.training.run import Run
 
     if thing.kind == "run":
@@ -137,7 +137,7 @@ def _record(store: Path, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def _provenance(made: Thing) -> Mapping[str, Any]:
-    """Where a result comes from; of a figure by itself, as the metadata of its PNG say."""
+    """The provenance of a result; of a figure by itself, the metadata of its PNG."""
     from PIL import Image
 
     from repsim.results import Result

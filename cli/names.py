@@ -215,7 +215,7 @@ def check_distinct(found: Sequence[Named], *, joined: bool = False) -> None:
 
     Args:
         found: the networks, each with its layers.
-        joined: whether one result holds all, in which layers alone do not tell networks apart.
+        joined: True if one result holds all; layers alone then do not tell networks apart.
     """
     called = [each.label if joined else each.called for each in found]
     for name, first in zip(called, found, strict=True):
@@ -306,7 +306,7 @@ def _find_whole(text: str, places: Places) -> list[Named]:
 
 
 def _check_plain(text: str, places: Places) -> None:
-    """Refuse a choice of statistics for activations that are stored: they have those they have."""
+    """Refuse a choice of statistics for stored activations, whose statistics are fixed."""
     if places.statistics != "own":
         raise UsageError(
             f"{text!r} has stored activations, whose statistics were chosen when they were "

@@ -83,7 +83,7 @@ def say(message: str) -> None:
 
 @contextmanager
 def hinting(hint: Callable[[], str]) -> Iterator[None]:
-    """Say after an interruption what it leaves and how to go on; ``hint`` looks at the files."""
+    """After an interruption, say its state and the way on, which ``hint`` reads off the files."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""``repsim rm``: a run, a network, a store, a result or a figure removed, with what hangs on it."""
+"""``repsim rm``: removes a run, network, store, result or figure, and the results made from it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def rm(target: str, runs: Path, yes: bool, as_json: bool) -> None:
 
 
 def _ask(doomed: list[Thing], as_json: bool) -> None:
-    """Show what would be removed, and ask.
+    """Show the things to be removed, and ask.
 
     Raises:
         UsageError: there is no one to ask, or the answer is no.
@@ -76,7 +76,7 @@ def _remove(thing: Thing) -> list[Path]:
 
 
 def _remove_run(path: Path) -> Path:
-    """Remove what training and harvests put into a run's folder; other files stay.
+    """Remove the files of training and harvests from a run's folder; other files stay.
 
     Raises:
         UsageError: it is a link, or another process trains it.

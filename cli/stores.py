@@ -246,7 +246,7 @@ def open_file(reference: str, target: str = "") -> Iterator[ActivationSource]:
 
 
 def of_part(file: str, split: str) -> str:
-    """The file itself, or where it says that it is of another part, the one of ``split`` beside it.
+    """The file itself; if it is of another part, the store of ``split`` beside it.
 
     Raises:
         StoreError: no store of the same network and data set beside it is of that part.

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal
 
-#: Signs that a name keeps on a line, at least: where there is room for it, and where there is not.
+#: Least signs that a name keeps on a line: with room to spare, and without.
 _ROOMY, _TIGHT = 12, 6
 
 #: A number with its unit, an interval, a shape, a share: text that would mean something else in
-#: parts. Words are those that stand between numbers or behind them.
+#: parts. Its only words stand between numbers or behind them.
 _VALUE = re.compile(r"(?=.*\d)[^A-Za-z]*((to|of|x|e|inf|nan|[kKMGT]i?B|ms|s|min|h|d)\b[^A-Za-z]*)*")
 
 
@@ -45,9 +45,9 @@ class _Table:
 
     Attributes:
         columns: heads.
-        rows: cells, whose lines are broken already where they have to be.
+        rows: cells, with the line breaks that they must have.
         numeric: columns of numbers, which stand to the right.
-        sections: rows before which there is a space.
+        sections: rows with a space above them.
     """
 
     columns: tuple[str, ...]
@@ -106,7 +106,7 @@ class _Table:
         return [cell_len(line) for text in texts for line in text.split("\n")]
 
     def _least(self, names: int) -> list[int]:
-        """Signs that each column needs: its values whole, and ``names`` of what may be folded."""
+        """Signs that each column needs: its values whole, and at least ``names`` of other text."""
         from rich.cells import cell_len
 
         found = []
@@ -132,7 +132,7 @@ def _shrunk(natural: Sequence[int], least: Sequence[int], room: int) -> list[int
 
 
 def _folded(text: str, width: int) -> str:
-    """The text with breaks behind the signs that part names, where a name is too long."""
+    """The text with breaks in names that are too long, behind signs that part them."""
     return re.sub(r"\S+", lambda found: "\n".join(_pieces(found[0], width)), text)
 
 
@@ -150,7 +150,7 @@ def _pieces(name: str, width: int) -> Iterator[str]:
 
 
 def _numeric(rows: Sequence[Sequence[Any]], columns: int) -> tuple[bool, ...]:
-    """For each column, whether it has numbers alone."""
+    """True for each column of numbers alone."""
     return tuple(
         bool(rows) and all(row[at] is None or isinstance(row[at], (int, float)) for row in rows)
         for at in range(columns)

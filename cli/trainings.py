@@ -1,4 +1,4 @@
-"""Reports on trainings: what one ended with, or what an interruption left, and the way on."""
+"""Reports on trainings: final scores, or the state after an interruption and the way on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def folders_given(runs: Path, data_dir: Path | None) -> str:
 
 
 def absent(name: str, runs: Path) -> str:
-    """The words for a run that is not there, with the nearest of those that are."""
+    """The words for a run that is not there, with the names nearest to its own."""
     from repsim.training.run import find_runs
 
     known = [run.name for run in find_runs(runs)]

@@ -1,4 +1,4 @@
-"""The files of a command's results: where they go, and that they are free before work begins."""
+"""The files of a command's results: their paths, checked to be free before work begins."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Outlet:
     """Results of an analysis written to their files, and shown.
 
     Attributes:
-        analysis: of which results are.
+        analysis: makes the results.
         splits: the part of the image set, by the name of the part.
         data: the image set, where it is not the networks' own.
-        drawing: how figures are drawn.
+        drawing: the request for figures.
         output: the file that was asked for; None for the usual name.
         overwrite: replace files that exist.
         written: the files so far.

@@ -97,7 +97,7 @@ def said(inside: Path, capfd: pytest.CaptureFixture[str]) -> Said:
 
 @pytest.fixture
 def refused(inside: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a command that is refused; the line that says why."""
+    """Run a command that is refused; its last line on stderr."""
 
     def run(*arguments: object) -> str:
         capfd.readouterr()

@@ -21,7 +21,7 @@ TINY = ("--depth", 10, "--width", 4, "--split", "train[:60]", "--test", "test[:3
 
 
 def leaves(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
-    """Every command that has no commands below it, with what is typed for it."""
+    """Every command without commands below it, with the words that call it."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -82,7 +82,7 @@ def inside(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def read(inside: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run a command with ``--json``; what it prints, which is JSON alone."""
+    """Run a command with ``--json``; its output, which is JSON alone."""
 
     def run(*arguments: object) -> Any:
         capsys.readouterr()
@@ -136,7 +136,7 @@ def test_json_of_image_sets(read: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def completed(*words: str) -> list[str]:
-    """What a shell offers for the last word."""
+    """Words that a shell offers in place of the last one."""
     *before, word = words
     found = ShellComplete(cli, {}, "repsim", "_REPSIM_COMPLETE").get_completions(before, word)
     return [f"{each.type}:{each.value}" if each.type != "plain" else each.value for each in found]
@@ -164,7 +164,7 @@ def test_layers_and_checkpoints_are_completed(inside: Path) -> None:
     assert completed("export", f"{store}@layer.2") == [f"{store}@layer.2"]
 
 
-# What info shows
+# Content that info shows
 
 
 @pytest.fixture

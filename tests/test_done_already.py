@@ -73,7 +73,7 @@ def test_the_same_command_again_says_so_and_changes_nothing(
     status, out, remarks = again(*command)
     assert status == 0
     assert "already" in remarks
-    assert out  # what it found is shown as before
+    assert out  # the result is shown as before
     assert contents() == before
 
 

@@ -1,4 +1,4 @@
-"""Habits of the terminal: names that stand alone, short options, bars, and what is said."""
+"""Habits of the terminal: names that stand alone, short options, bars, and remarks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a command; what it says on stderr."""
+    """Run a command; its remarks on stderr."""
 
     def run(*arguments: object, status: int = 0) -> str:
         capsys.readouterr()
@@ -164,7 +164,7 @@ def test_no_time_is_left_before_a_twentieth_is_done() -> None:
 def test_work_that_goes_on_is_timed_from_where_it_began_again() -> None:
     clock = Clock()
     left = Remaining(clock)
-    clock.now = 100.0  # what was loaded before the first report does not count
+    clock.now = 100.0  # examples loaded before the first report do not count
     assert left.text(800, 1000) == ""
     clock.now = 101.0
     assert left.text(809, 1000) == ""
@@ -249,7 +249,7 @@ def test_bars_and_retries_of_other_libraries_are_silent_while_they_load(
 
 
 def test_the_switches_of_other_libraries_are_there() -> None:
-    """What they are called in the libraries that are installed."""
+    """Their names in the installed libraries are the expected ones."""
     for switch in quiet._SWITCHES:
         module = pytest.importorskip(switch.module)
         assert switch.is_off(module) in (True, False)

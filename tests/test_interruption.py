@@ -1,4 +1,4 @@
-"""Ctrl-C tells the truth: what it leaves, and a way on that leads where it says."""
+"""Ctrl-C tells the truth: the state that it leaves, and a way on that works."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Run a command that is interrupted as soon as it calls ``at``; what it says on stderr."""
+    """Run a command that is interrupted as soon as it calls ``at``; its remarks on stderr."""
 
     def run(at: str, *arguments: object) -> str:
         with monkeypatch.context() as patch:
@@ -54,7 +54,7 @@ def settings_of(run: Run) -> tuple[Any, ...]:
     return config["depth"], config["width"], config["epochs"]
 
 
-#: The first is before the configuration is written, the second while it is.
+#: Calls before the configuration is written, and while it is written.
 EARLY = ("repsim.training.loop.open_images", "repsim.training.loop._describe")
 
 
@@ -178,7 +178,7 @@ def test_a_harvest_that_was_begun_is_resumed(
     assert run_command(*HARVEST, "--overwrite") == 0
 
 
-# Commands that find again what they made
+# Commands that find their own results again
 
 
 def test_a_demo_continues(inside: Path, told: Callable[..., str]) -> None:

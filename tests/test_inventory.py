@@ -1,4 +1,4 @@
-"""``repsim ls`` and ``repsim rm``: the things in a workspace, and what hangs on each."""
+"""``repsim ls`` and ``repsim rm``: the things in a workspace, and the results made from each."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_a_notebook_shows_a_table_and_a_figure(rng: np.random.Generator) -> None
         assert len(page) < 400_000
         assert "<b><b>" not in page  # names are text
         assert page.count("<tr>") <= 12
-    assert plt.get_fignums() == before  # what stays open is shown once more below the cell
+    assert plt.get_fignums() == before  # a notebook shows an open figure again below the cell
 
 
 def test_a_map_shows_what_each_layer_is_most_like(rng: np.random.Generator) -> None:
