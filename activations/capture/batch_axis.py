@@ -144,11 +144,8 @@ class BatchAxis:
             args = tuple(self._own("" if k == 0 else None, x) for k, x in enumerate(args))
             return args, {name: self._own(name, x) for name, x in kwargs.items()}
 
-        handle = model.register_forward_pre_hook(back, with_kwargs=True, prepend=True)
-        try:
+        with model.register_forward_pre_hook(back, with_kwargs=True, prepend=True):
             yield
-        finally:
-            handle.remove()
 
     def _own(self, name: str | None, x: Any) -> Any:
         axis = 0 if name is None else self.of_input(name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from repsim.activations.capture.batch_axis import BatchAxis
 from repsim.activations.capture.batches import arrays_of, batch_size, pick, with_inputs
 from repsim.activations.capture.differences import differing, rounding
 from repsim.activations.capture.hooks import Capture, listed
-from repsim.activations.capture.modules import has_modules
 from repsim.activations.capture.tensors import tensors_in
 from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
 from repsim.errors import CaptureError
@@ -87,10 +86,9 @@ class _Network:
             for path, values in tensors_in(returned):
                 keep(f"{_OUTPUT}{path}", values)
 
-        inside = "type:Module" if has_modules(self.model) else "*"
-        with warnings.catch_warnings(), _hooked(self.model, output):
+        with warnings.catch_warnings(), self.model.register_forward_hook(output):
             warnings.simplefilter("ignore")
-            capture = Capture(self.model, inside, reduce=keep, grad=self.grad)
+            capture = Capture(self.model, "type:Module", reduce=keep, grad=self.grad)
             try:
                 with self.kept.watching(), capture:
                     run(self.model, batch)
@@ -104,15 +102,6 @@ class _Network:
             batch, lambda name, x: x.clone() if layers is None or name in layers else None
         )
         return {name: x for name, x in found.items() if x is not None}
-
-
-@contextmanager
-def _hooked(model: nn.Module, hook: Callable[..., None]) -> Iterator[None]:
-    handle = model.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _told(network: _Network, batch: Any) -> list[str]:
