@@ -37,7 +37,7 @@ class LayerAxes:
 
     @classmethod
     def usual(cls, ndim: int) -> LayerAxes:
-        """Those of maps (n, c, ...) with two or more positions, and of tokens (n, tokens, d)."""
+        """The axes of maps (n, c, ...) with two or more positions, or of tokens (n, tokens, d)."""
         return cls(ndim, (2,) if ndim == 3 else (1,))
 
     @classmethod
@@ -55,7 +55,7 @@ class LayerAxes:
     def usually_ordered(self, x: Tensor, layer: str) -> Tensor:
         """(n, c, ...) maps, or (n, tokens, d), of activations whose examples come first.
 
-        Several axes of channels, such as heads and what each of them has, become one.
+        Several axes of channels, such as heads and the features of each head, become one.
 
         Raises:
             ShapeError: nothing says where the channels are.

@@ -32,7 +32,6 @@ class BatchAxis:
         chosen: one axis, for the inputs and for layers that do not say; or pairs of pattern and
             axis, as ``"@input:src=1,encoder.*=1"`` or ``{"encoder.*": 1}``. ``@input`` is the
             input, ``@input:NAME`` one of a dictionary.
-
         beside: entries of a batch, other than masks of padding, that a rule for all inputs does not
             mean.
 
@@ -179,7 +178,7 @@ def _called(name: str) -> str:
 def find_batch_axis(
     chosen: BatchAxis | None, model: nn.Module, batch: Any, *, grad: bool = False
 ) -> BatchAxis:
-    """The axes that were chosen, else those that a network shows; see ``seen_batch_axis``."""
+    """The axes that were chosen, else the axes that a network shows; see ``seen_batch_axis``."""
     return seen_batch_axis(model, batch, grad=grad) if chosen is None else chosen
 
 
@@ -188,7 +187,7 @@ class Arranged:
 
     Args:
         batches: as a loader gives them, where the networks lie.
-        models: that are to see them, of which one may say where the examples are.
+        models: that are to see them; one of them may say where the examples are.
         chosen: where the examples are, if that was said.
         grad: as for ``Capture``.
     """
@@ -235,7 +234,7 @@ class Lengths:
         """The error where not n examples came; it names the axis along which so many did.
 
         Args:
-            problem: what came.
+            problem: the examples that came, in words.
             n: examples that were expected.
             otherwise: the remedy where there is no such axis.
         """
@@ -252,7 +251,7 @@ class Lengths:
 def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> BatchAxis:
     """The axes of inputs that a network hands to its modules with the sequence first.
 
-    Those of recurrent layers, attention and transformers with ``batch_first=False`` hold examples
+    Inputs of recurrent layers, attention and transformers with ``batch_first=False`` hold examples
     at axis 1. Labels that come with the batch, one for each example, may decide against it.
 
     Args:

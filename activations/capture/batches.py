@@ -229,7 +229,7 @@ def filled(batches: Iterable[Any]) -> Iterator[Any]:
 
 
 def head(batch: Any, k: int) -> Any:
-    """The first ``k`` examples of a batch; labels and ids too. What has no n rows is left whole."""
+    """The first ``k`` examples of a batch, labels and ids too; other entries stay whole."""
     return pick(batch, range(min(k, batch_size(batch))))
 
 

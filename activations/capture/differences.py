@@ -1,4 +1,4 @@
-"""Differences between the values that a layer gives twice, and those that rounding explains."""
+"""Differences between the values that a layer gives twice, and bounds on their rounding."""
 
 from __future__ import annotations
 

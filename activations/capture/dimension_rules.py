@@ -129,7 +129,7 @@ def _norm_over_second(call: Call, results: list[Tensor]) -> Found:
 
 
 def _normalised(axis: Axes, others: Axes) -> Axes:
-    """An axis of which each place has a scale of its own, as channels do."""
+    """An axis with a scale of its own for each place, as channels have."""
     (one,) = axis
     if _is_position(one, others):
         return ((Dimension(size_of(one), Role.MIXED),),)
@@ -192,7 +192,7 @@ def _recurrent(call: Call, results: list[Tensor]) -> Found:
 
 
 def _along_sequence(axes: Axes, size: int, *, examples: int) -> Axes:
-    """The axes after a layer on sequences of three axes, of which one holds the examples."""
+    """The axes after a layer on sequences of three axes, with the examples at axis 0 or 1."""
     suggest(axes[examples], Role.EXAMPLE)
     suggest(axes[1 - examples], Role.POSITION)
     suggest(axes[2], Role.CHANNEL)

@@ -65,7 +65,7 @@ class Dimension:
             self._role = role
 
     def split(self, first: int) -> tuple[Dimension, Dimension]:
-        """Two dimensions, the slower of which is ``first`` long."""
+        """Two dimensions; the slower one is ``first`` long."""
         if first not in self._parts:
             sizes = first, self.size // first
             self._parts[first] = (
@@ -105,7 +105,7 @@ Axes = tuple[Axis, ...]
 
 
 def fresh(shape: Iterable[int]) -> Axes:
-    """Axes of which nothing is known."""
+    """Axes of unknown roles."""
     return tuple((Dimension(size),) for size in shape)
 
 

@@ -42,7 +42,7 @@ class Evidence:
 
         Positions that the mask marks as padding have no effect on others, which they do have where
         all are tokens. Half of the positions are padding, the first, or else the last. A mask that
-        is not known by its name must also do what leaving the positions out does, for there are
+        is not known by its name must also act as leaving the positions out does, for there are
         masks of tokens that the network is to guess.
         """
         mask, length, half = self.trials.mask, self.trials.length, self.trials.half

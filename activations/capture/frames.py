@@ -32,7 +32,7 @@ def mask_of_frames(
 
 
 def _above(address: str) -> list[str]:
-    """An address and those that it lies in, the network's own last."""
+    """An address, then the addresses of the modules around it, the network's own last."""
     parts = address.split(".") if address else []
     return [".".join(parts[:k]) for k in range(len(parts), -1, -1)]
 

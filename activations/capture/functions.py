@@ -76,7 +76,7 @@ class _Shown:
 
     Attributes:
         examples: three, or the whole batch of a network that does not run on three.
-        places: in ``examples``, of those that make up each further batch.
+        places: of examples in ``examples``, for each further batch.
     """
 
     examples: Any
@@ -102,7 +102,7 @@ class _Network:
     axes: Mapping[str, int]
 
     def see(self, batch: Any) -> dict[str, Tensor]:
-        """The values that the layers give for a batch, of those that run, in order of execution.
+        """The values of the layers that run on a batch, in order of execution.
 
         The examples come first, from the axis where each layer has them.
         """
@@ -314,7 +314,7 @@ def _copy(model: nn.Module, kind: torch.dtype) -> nn.Module:
 
 
 def _culprit(network: _Network, shown: _Shown, found: _Found) -> _Found:
-    """The first of all modules of the network that does what one of the chosen layers does."""
+    """The first of all modules of the network with the same fault as a chosen layer."""
     allowed = Allowed(random=found.kind == "batch", grad=network.allowed.grad)
     every = replace(network, layers=["type:Module"], allowed=allowed)
     with suppress(Exception), warnings.catch_warnings():

@@ -246,7 +246,7 @@ class Capture:
     def _record(
         self, site: Address, choices: list[Choice], tensors: dict[str, Tensor], seen: str
     ) -> None:
-        """Keep what is chosen of the tensors of one call."""
+        """Keep the chosen tensors of one call."""
         call = str(self._calls[site])
         self._calls[site] += 1
         self._check_calls(choices, ended=False)  # before its values are taken under no known name
@@ -355,7 +355,7 @@ def _tensor_above(part: Address, paths: Collection[str]) -> Address | None:
 
 
 def _called(whole: Address) -> str:
-    """The remedy for an address of a part, where it is to be that of a tensor."""
+    """The remedy for the address of a part of a tensor: the address of the whole tensor."""
     text = str(whole)
     return f"say {text!r}" if text else "wrap it, as in nn.Sequential(network), and say '0'"
 

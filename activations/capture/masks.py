@@ -51,7 +51,7 @@ _OTHERS = frozenset(
     }
 )
 
-#: Endings of the names of whole numbers for each token that are none.
+#: Endings of the names of whole numbers that come for each token and are no tokens themselves.
 NO_TOKENS = ("type_ids", "position_ids", "mask")
 
 #: Beginnings of the names of lengths of something else than inputs.
@@ -67,7 +67,7 @@ class Mask:
         kind: one of ``KINDS``; otherwise padding may be there, but not where: ``labels`` below 0,
             tokens that are there to ``pad`` with, or a mask that is ``unknown``.
         pad: the token that a tokenizer pads with; None if it may mean something else.
-        ends: tokens at the ends of texts, of which two in a row are padding.
+        ends: tokens at the ends of texts; two of them in a row are padding.
     """
 
     name: str
@@ -119,7 +119,7 @@ class Mask:
         return next((value for name, value in _arrays(batch) if name == self.name), None)
 
     def is_misread(self, batch: Any) -> bool:
-        """True if a batch has values there that a mask of this kind has not."""
+        """True if the entry of a batch has values that a mask of this kind cannot hold."""
         value = self.value(batch)
         return value is not None and self._kept(value) is None
 
@@ -203,7 +203,7 @@ def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
 def unsaid_tokens(batch: Any, model: nn.Module) -> dict[str, int]:
     """Texts of a batch that may be padded unseen; their lengths.
 
-    All, where no token is padding alone; else those that are evidently padded with another one.
+    All texts, where no token is padding alone; else the texts evidently padded with another one.
     """
     if not _has_embedding(model):
         return {}

@@ -22,7 +22,7 @@ from repsim.errors import CaptureError
 
 _FIRST, _SECOND = BatchAxis(0), BatchAxis(1)
 
-#: The prefix of what the network itself returns.
+#: The prefix of tensors that the network itself returns.
 _OUTPUT = "output "
 
 
@@ -32,8 +32,8 @@ def check_examples_first(
     """Check that no module of a network takes axis 1 of the inputs for the examples.
 
     A few of the elements along axis 0 are shown, then the same with other elements along axis 1. A
-    layer that has no row for each along axis 0, but gives along axis 1 the rows of those that were
-    put there, is such a module; unless another layer gives rows along axis 0 alone.
+    layer that has no row for each along axis 0, and whose rows follow the elements along axis 1,
+    is such a module; unless another layer gives rows along axis 0 alone.
 
     Args:
         model: not wrapped, where it is to run.
@@ -76,7 +76,7 @@ class _Network:
     grad: bool
 
     def see(self, batch: Any, look: Callable[[str, Tensor], Any]) -> dict[str, Any]:
-        """What ``look`` makes of each module that runs, and of the output."""
+        """Values of ``look`` for each module that runs, and for the output of the network."""
         found: dict[str, Any] = {}
 
         def keep(name: str, values: Tensor) -> None:

@@ -23,10 +23,10 @@ _MASK = Mask("attention_mask", "tokens")
 def warn_of_shifted_positions(
     model: nn.Module, batch: Any, layers: Layers, kept: Unchanged, *, grad: bool = False
 ) -> None:
-    """Warn where padding in front of a text changes what a network makes of its tokens.
+    """Warn where padding in front of a text changes the values that a network gives its tokens.
 
     Networks that learn a vector for each position count them from the beginning of the padding,
-    unless ``position_ids`` say otherwise; those that know distances alone give the same values. So
+    unless ``position_ids`` say otherwise; networks that know distances alone give the same. So
     a few examples are shown with and without ``position_ids``.
 
     Args:

@@ -1,4 +1,4 @@
-"""Tokens of a layer, chosen by their number among those that a mask leaves."""
+"""Tokens of a layer, chosen by their number among the tokens that a mask leaves."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def trace_rows(
     grad: bool = False,
     every: bool = False,
 ) -> dict[str, TracedRows]:
-    """``trace``, of those values that have a row for each example, with the axes of each.
+    """``trace``, of the values that have a row for each example, with the axes of each.
 
     Looks at three and at two examples of the batch: the axis that grows with them holds them. It
     looks at the whole batch where the network does not run on three.
@@ -259,7 +259,7 @@ def _look(
     grad: bool,
     look: Callable[[Tensor], Looked],
 ) -> tuple[dict[str, Traced], list[_Given], dict[str, Looked]]:
-    """``_trace``, with what ``look`` finds of each layer as it comes."""
+    """``_trace``, with the values of ``look`` for each layer as it comes."""
     model = unwrap(model)
     with same_random_numbers(model):
         meant = with_short_names(model, batch, layers, grad=grad)
