@@ -25,7 +25,12 @@ from repsim.measures.kernels import (
     squared_distances,
 )
 from repsim.measures.layer import Layer
-from repsim.measures.prepare import check_varies, common_dtype, prepare_layer, prepare_together
+from repsim.measures.prepare import (
+    check_rows_vary,
+    common_dtype,
+    prepare_layer,
+    prepare_together,
+)
 from repsim.measures.registry import EUCLIDEAN, register
 from repsim.measures.tiles import centring
 from repsim.measures.validity import (
@@ -136,14 +141,7 @@ def _differentiable(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) 
             raise NonFiniteError(f"{name}: it holds NaN or infinity")
         rows = rows.to(float64_device(rows.device)).double()
         centred = rows - rows.mean(0)
-        spread = float(centred.detach().square().sum())
-        check_varies(
-            spread,
-            float(rows.detach().square().sum()),
-            len(rows),
-            partial(_all_equal, rows.detach()),
-            f"{name}: it",
-        )
+        spread = check_rows_vary(rows.detach(), centred.detach(), f"{name}: it")
         try:
             # At mean squared norm 1, to which the bound on the noise applies. CKA does not depend
             # on the scale, so the gradient is right if the scale has none.
@@ -154,10 +152,6 @@ def _differentiable(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) 
     hsic = sums.unbiased() if estimator == "unbiased" else sums.biased()
     noise = 8 * torch.finfo(torch.float64).eps
     return check_defined(hsic, [noise**2] * 2).cka().squeeze()
-
-
-def _all_equal(rows: Tensor) -> bool:
-    return bool((rows == rows[0]).all())
 
 
 def _gram(rows: Float[Tensor, "n p"], kernel: Kernel) -> Float[Tensor, "n n"]:

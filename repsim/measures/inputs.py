@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repsim.dense import as_numbers, as_tensor
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError
-from repsim.measures.prepare import check_varies
+from repsim.measures.prepare import check_rows_vary
 from repsim.names import check_rows, row_names
 
 
@@ -88,11 +88,5 @@ def _read(name: str, array: Tensor, centre: bool) -> Activations:
     # Once more, for what rounding the mean left: the same shift in every row, which would count
     # as a direction of its own, shared by x and y.
     centred -= centred.mean(0)
-    check_varies(
-        float(centred.square().sum()),
-        float(values.square().sum()),
-        len(values),
-        lambda: bool((values == values[0]).all()),
-        f"{name}: it",
-    )
+    check_rows_vary(values, centred, f"{name}: it")
     return Activations(name, centred if centre else values, torch.finfo(dtype).eps)

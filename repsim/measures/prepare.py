@@ -249,6 +249,22 @@ def check_varies(
         raise DegenerateError(f"{name} is the same for every example")
 
 
+def check_rows_vary(rows: Tensor, centred: Tensor, name: str) -> float:
+    """Refuse rows in memory as ``check_varies`` does; return Σ|x_i - mean|².
+
+    Args:
+        rows: (n, p) float64.
+        centred: the rows less their mean.
+        name: of the rows in the error.
+
+    Raises:
+        DegenerateError: as from ``check_varies``.
+    """
+    squares, magnitude = float(centred.square().sum()), float(rows.square().sum())
+    check_varies(squares, magnitude, len(rows), lambda: bool((rows == rows[0]).all()), name)
+    return squares
+
+
 def varies(squares: float, magnitude: float, n: int) -> bool:
     """True if ``squares``, Σ|x_i - mean|², is more than rounding of the mean makes of equal rows.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from repsim.ambient import settled
 from repsim.errors import ShapeError, UsageError
-from repsim.measures.prepare import check_varies
+from repsim.measures.prepare import check_rows_vary
 from repsim.nullspace.chance import by_chance, over
 from repsim.nullspace.entries import (
     EXAMPLES,
@@ -75,13 +75,7 @@ def measure(
     head = read_head(weight, bias, rank_tolerance, seed, draws, resamples)
     check_frames(("features", features), noisy, {"generated": generated})
     f, classes = read_features(head, features, labels, "features", "labels")
-    check_varies(
-        float((f - f.mean(0)).square().sum()),
-        float(f.square().sum()),
-        len(f),
-        lambda: bool((f == f[0]).all()),
-        "features: it",
-    )
+    check_rows_vary(f, f - f.mean(0), "features: it")
     if generated is None and generated_labels is not None:
         raise ShapeError("generated_labels came without generated")
     images = {"all": Population.of(f, classes)}
