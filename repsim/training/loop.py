@@ -258,7 +258,7 @@ def _evaluate(trainer: Trainer, images: ImageSet | ImageFiles) -> dict[str, floa
 
 
 def check_trained_on(run: Run, data_dir: str | os.PathLike[str] | None) -> None:
-    """Compare the images that a run was trained on with those that its set has now.
+    """Compare the images that a run was trained on with the images of its set now.
 
     Runs of earlier versions do not record theirs.
 
@@ -270,14 +270,14 @@ def check_trained_on(run: Run, data_dir: str | os.PathLike[str] | None) -> None:
     config = run.config
     size, target = config.image_size, config.target
     images = open_images(config.data, config.split, data_dir, image_size=size, target=target)
-    _check_images(run, feed(images, torch.device("cpu"), 0))
+    _check_images(run, _trained_on(feed(images, torch.device("cpu"), 0)))
 
 
-def _check_images(run: Run, source: Feed) -> None:
-    if run.describe().get("trained_on") != _trained_on(source):
-        images = source.images
+def _check_images(run: Run, now: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` unless the record of a run's images is the one of the images now."""
+    if run.describe().get("trained_on") != now:
         raise UsageError(
-            f"run {run.name!r} was trained on other images than {images.name} {images.split} has "
+            f"run {run.name!r} was trained on other images than {now['data']} {now['split']} has "
             "now; put those back, or train it anew with --overwrite"
         )
 
@@ -308,7 +308,7 @@ def _describe(
         run.write_description(method, config, spec, {**made_with, "trained_on": trained_on})
         return
     before = run.describe()
-    _check_images(run, source)
+    _check_images(run, trained_on)
     latest = {**before, **(before.get("resumed") or [{}])[-1]}
     if any(latest.get(key) != value for key, value in made_with.items()):
         state = run.load_state(run.resume_file)
