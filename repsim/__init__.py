@@ -6,10 +6,9 @@ stays quick.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from repsim import moved
+from repsim import lazy, moved
 from repsim._version import __version__
 
 if TYPE_CHECKING:
@@ -81,12 +80,7 @@ _PARTS = (
 __all__ = ["__version__", "figures", *_HOMES]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PARTS:
-        return importlib.import_module(f"repsim.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'repsim' has no attribute {name!r}")
+__getattr__ = lazy.attach(__name__, _HOMES, _PARTS)
 
 
 def __dir__() -> list[str]:
