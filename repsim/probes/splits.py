@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from repsim.errors import MismatchError, RepsimWarning, UsageError
+from repsim.errors import MismatchError, RepsimWarning, UsageError, few
 
 if TYPE_CHECKING:
     from repsim.data import ImageSet
@@ -93,8 +93,7 @@ def unseen_classes(labels: Int[Tensor, " n"], held: Int[Tensor, " m"]) -> int:
 
 def _some(labels: Int[Tensor, " n"]) -> str:
     """The first of the classes that occur."""
-    names = labels.unique().tolist()
-    return ", ".join(map(str, names[:5])) + (", ..." if len(names) > 5 else "")
+    return few([str(name) for name in labels.unique().tolist()], 5)
 
 
 def check_seed(seed: Any) -> None:
