@@ -53,7 +53,7 @@ from repsim.activations.store.writer import StoreWriter, write_store
 from repsim.ambient import full_precision
 from repsim.errors import StoreError, UsageError
 from repsim.files import refuse_existing
-from repsim.networks.heads import find_head
+from repsim.networks.heads import find_head, head_input
 from repsim.networks.weights import network_digest
 from repsim.progress import Progress, notebook_bar
 
@@ -455,12 +455,12 @@ def _values(key: str, before: Any, now: Any) -> str:
 
 
 def _linear_heads(model: nn.Module, layers: list[str]) -> dict[str, dict[str, Any]]:
-    """The linear head of a network, where what feeds it is stored, for null-space work."""
+    """The linear head of a network, if the layer that feeds it is stored, for null-space work."""
     found = find_head(model)
     if found is None:
         return {}
     name, head = found
-    source = getattr(model, "head_input", f"{name}@input")
+    source = head_input(model, name)
     if source not in layers:
         return {}
     bias = None if head.bias is None else head.bias.detach().cpu().numpy()

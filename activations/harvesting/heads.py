@@ -17,7 +17,7 @@ from repsim.ambient import full_precision, settled
 from repsim.data.noise import Noise
 from repsim.devices import find_device
 from repsim.errors import CaptureError, NonFiniteError, UsageError
-from repsim.networks.heads import HEADS, find_head
+from repsim.networks.heads import HEADS, find_head, head_input
 from repsim.progress import Progress, notebook_bar
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _ROUND = 64
 
 
 class LinearHead(NamedTuple):
-    """A head y = A f + b: A (out, d), b (out,) or None, both on the CPU, and what gives it f."""
+    """A head y = A f + b: A (out, d), b (out,) or None, both on the CPU, and the layer of f."""
 
     weight: Tensor
     bias: Tensor | None
@@ -43,6 +43,13 @@ def linear_head(network: nn.Module) -> LinearHead:
         UsageError: none of ``head``, ``fc`` and ``classifier`` is one linear layer.
     """
     network = unwrap(network)
+    name, linear = _head_of(network)
+    bias = None if linear.bias is None else linear.bias.detach().cpu()
+    return LinearHead(linear.weight.detach().cpu(), bias, head_input(network, name))
+
+
+def _head_of(network: nn.Module) -> tuple[str, nn.Linear]:
+    """The name and the linear head of a network, which is refused without one."""
     found = find_head(network)
     if found is None:
         head = getattr(network, "head", None)
@@ -53,10 +60,7 @@ def linear_head(network: nn.Module) -> LinearHead:
             f"nn.Linear and is called {' or '.join(HEADS)}, as those of the methods gan, wgan, "
             "mgan and supervised are"
         )
-    name, linear = found
-    bias = None if linear.bias is None else linear.bias.detach().cpu()
-    source = getattr(network, "head_input", f"{name}@input")
-    return LinearHead(linear.weight.detach().cpu(), bias, source)
+    return found
 
 
 @full_precision()
@@ -100,13 +104,13 @@ def head_features(
             no function of the image.
         NonFiniteError: NaN or infinity in the features.
     """
-    head, name = linear_head(network), type(unwrap(network)).__name__
-    address, _ = find_head(unwrap(network)) or ("head", None)
+    network = unwrap(network)
+    name, head = _head_of(network)
     blocks = by_batch(
         network,
         images,
-        [f"{address}@input"],
-        partial(_input_of_head, name, head.weight.shape[1]),
+        [f"{name}@input"],
+        partial(_input_of_head, type(network).__name__, head.weight.shape[1]),
         allowed=Allowed(allow_random, allow_batch, allow_grad),
         batch_axis=batch_axis,
         size=batch_size,

@@ -13,12 +13,17 @@ HEADS = ("head", "fc", "classifier")
 
 
 def find_head(network: nn.Module) -> tuple[str, nn.Linear] | None:
-    """The linear head of a network, by its usual names, and its name; None where it has none."""
+    """The name and the linear head of a network, by the usual names; None without one."""
     for name in HEADS:
         head = getattr(network, name, None)
         if isinstance(head, nn.Linear):
             return name, head
     return None
+
+
+def head_input(network: nn.Module, name: str) -> str:
+    """The address of the layer that feeds the head of a network."""
+    return str(getattr(network, "head_input", f"{name}@input"))
 
 
 class ProjectionHead(nn.Sequential):
