@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,7 +42,6 @@ from repsim.errors import UsageError
 
 if TYPE_CHECKING:
     from repsim.activations.analyses.base import Analysis, Context, Inputs
-    from repsim.training.run import Extractor
     from repsim.training.sides import Choice
 
 
@@ -221,8 +220,7 @@ def _running(job: Job, splits: Mapping[str, str | None]) -> Inputs:
     first = job.networks[0]
     return Inputs(
         names=job.labels,
-        # Networks from elsewhere have all that analyses ask of these.
-        extractors=tuple(cast("Extractor", each.running()) for each in job.networks),
+        extractors=tuple(each.running() for each in job.networks),
         images={part: first.images(split) for part, split in splits.items()},
         data=first.data(),
     )

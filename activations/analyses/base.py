@@ -19,6 +19,7 @@ from repsim.progress import Progress, silent
 from repsim.results import Result
 
 if TYPE_CHECKING:
+    from repsim.activations.harvesting.brought import Brought
     from repsim.data import ImageSet
     from repsim.sources import ActivationSource
     from repsim.training.run import Extractor
@@ -86,10 +87,10 @@ class Inputs:
     """
 
     names: tuple[str, ...]
-    extractors: tuple[Extractor, ...] = ()
+    extractors: tuple[Extractor | Brought, ...] = ()
     images: Mapping[str, ImageSet] = field(default_factory=dict)
     stores: tuple[Mapping[str, ActivationSource], ...] = ()
-    own: Extractor | None = None
+    own: Extractor | Brought | None = None
     data: str | None = None
     uncompared: tuple[str, ...] = ()
 

@@ -29,6 +29,7 @@ from repsim.activations.analyses.base import (
     split_slug,
 )
 from repsim.activations.analyses.layer_nullspace import layer_null_spaces
+from repsim.activations.harvesting.brought import Brought
 from repsim.activations.harvesting.calls import logits_both_ways
 from repsim.activations.harvesting.heads import (
     Generated,
@@ -103,7 +104,7 @@ class Config(base.Config):
 
 
 def null_space_of_run(
-    extractor: Extractor,
+    extractor: Extractor | Brought,
     train: ImageSet,
     test: ImageSet,
     *,
@@ -213,10 +214,10 @@ class _Steps:
         self._progress(self._done, self._total, what)
 
 
-def _provenance(extractor: Extractor, shown: _Shown) -> dict[str, Any]:
+def _provenance(extractor: Extractor | Brought, shown: _Shown) -> dict[str, Any]:
     """The record of a report: its network, its images and their noise."""
     record = extractor_provenance(extractor)
-    if "batch_statistics" in record:
+    if "batch_statistics" in record and not isinstance(extractor, Brought):
         record["batch_statistics"] = extractor.statistics
     layer_images = shown.layer_images and min(len(shown.test), _whole(shown.layer_images))
     return {
@@ -315,10 +316,13 @@ def _of_layers(networks: _Sided, shown: _Shown) -> list[NullSpaceEntry]:
     return _by_layer([*found, *(replace(each, group="generated") for each in apart)])
 
 
-def _calls(extractor: Extractor, networks: _Sided, shown: _Shown) -> list[NullSpaceEntry]:
+def _calls(extractor: Extractor | Brought, networks: _Sided, shown: _Shown) -> list[NullSpaceEntry]:
     """Entries on the images that a discriminator calls real, as reported and as trained."""
-    run, generated = extractor.run, shown.generated
-    if run is None or generated is None or run.judge != extractor.name or not run.has_sides:
+    generated = shown.generated
+    if isinstance(extractor, Brought) or generated is None:
+        return []
+    run = extractor.run
+    if run.judge != extractor.name or not run.has_sides:
         return []
     config: Any = run.config
     found = logits_both_ways(
@@ -348,9 +352,11 @@ def _spread(images: Tensor, n: int) -> Tensor:
     return images[:: -(-len(images) // n)]
 
 
-def _alpha(extractor: Extractor) -> list[Alpha]:
+def _alpha(extractor: Extractor | Brought) -> list[Alpha]:
     """α after each epoch up to the epoch of the extractor, where training recorded it."""
-    rows = [] if extractor.run is None else extractor.run.metrics()
+    if isinstance(extractor, Brought):
+        return []
+    rows = extractor.run.metrics()
     keys = [f.name for f in fields(Alpha) if f.default is MISSING]
     if not rows or any(key not in rows[0] for key in keys):
         return []

@@ -36,6 +36,7 @@ from repsim.progress import Progress, notebook_bar
 from repsim.results import Table
 
 if TYPE_CHECKING:
+    from repsim.activations.harvesting.brought import Brought
     from repsim.data import ImageSet
     from repsim.training.run import Extractor
     from repsim.training.sides import Side
@@ -54,7 +55,7 @@ class Config(base.Config):
 
 
 def signal_of_run(
-    extractor: Extractor,
+    extractor: Extractor | Brought,
     train: ImageSet,
     test: ImageSet,
     config: Config | None = None,
@@ -110,7 +111,7 @@ class _Shown:
 
 
 def _shown(
-    extractor: Extractor,
+    extractor: Extractor | Brought,
     images: ImageSet,
     generated: Tensor | None,
     *,
@@ -151,7 +152,10 @@ def _names(layers: str) -> list[str]:
 
 
 def _generated(
-    extractor: Extractor, sizes: Sequence[int], seed: int, device: torch.device | str
+    extractor: Extractor | Brought,
+    sizes: Sequence[int],
+    seed: int,
+    device: torch.device | str,
 ) -> list[Tensor]:
     """Generated images, as many as each part has real ones; of all generators alike."""
     total = sum(sizes)

@@ -36,6 +36,7 @@ class SoftmaxShift(Analysis[ShiftConfig]):
 
     def compute(self, inputs: Inputs, context: Context) -> Table:
         (extractor,) = inputs.extractors
+        assert extractor.run is not None  # a paper trains its networks
         network, loader = extractor.load(), ImageLoader(inputs.images["shown"], 256)
         features = head_features(network, loader, device=context.device, progress=context.progress)
         changes = probability_changes(
