@@ -333,18 +333,18 @@ def _run_each(asked: Request) -> list[Any]:
 def _run_joined(asked: Request) -> list[Any]:
     """One result of all networks."""
     jobs, outlet = _each(asked), asked.outlet
+    path = outlet.path(asked.names)
     found = _found(jobs, asked, outlet, asked.names)
     if found is not None:
-        outlet.keep(outlet.path(asked.names))
+        outlet.keep(path)
         return [found]
-    path = outlet.reserve(asked.names)
     result = outlet.analysis.join([_run_one(job, asked) for job in jobs])
     outlet.save(result, path)
     return [result]
 
 
 def _found(jobs: Sequence[Job], asked: Request, outlet: Outlet, names: Sequence[str]) -> Any:
-    """The result of some networks that is there already; None where there is none.
+    """The result of some networks that is there already; None once its files are reserved.
 
     Inputs are opened only to compare them with a file that is there.
     """
