@@ -62,9 +62,7 @@ def jobs_of_model(
     from repsim.data import find_set
     from repsim.data.size import size_record
     from repsim.data.splits import Part
-    from repsim.data.text import SUFFIXES, TextLoader, load_texts, load_tokenizer
-    from repsim.files import sha256
-    from repsim.networks.checkpoint import split_reference
+    from repsim.data.text import SUFFIXES, TextLoader, load_texts
     from repsim.networks.external import load_network, parse_arguments
 
     if data is None:
@@ -73,13 +71,10 @@ def jobs_of_model(
     called = check_name(name or name_of(reference, weights))
     loaders: list[Any]
     if data.endswith(SUFFIXES):
-        source, _, folder = reference.partition(":")
-        if tokenizer is None and source != "transformers":
-            raise UsageError("texts need the --tokenizer of the network")
-        tokens = load_tokenizer(tokenizer or folder)
+        folder, tokens = _tokenizer(tokenizer, reference)
         sets: list[Any] = [load_texts(data, split) for split in splits or ("all",)]
         loaders = [TextLoader(each, tokens, batch_size, max_length) for each in sets]
-        shown: dict[str, Any] = {"tokenizer": tokenizer or folder, "max_length": max_length}
+        shown: dict[str, Any] = {"tokenizer": folder, "max_length": max_length}
     else:
         sets, loaders = image_loaders(
             data, splits or ("test",), data_dir, batch_size, image_size, normalise, channels
@@ -92,11 +87,7 @@ def jobs_of_model(
         shown["data_path"] = data
     provenance = {"network": called, "model": reference, "model_args": arguments, **shown}
     if weights is not None:
-        file, key = split_reference(weights)
-        provenance["weights"] = {"file": file.name, "sha256": sha256(file)}
-        provenance["weights_path"] = weights
-        if key:
-            provenance["weights"]["key"] = key
+        provenance |= {"weights": _record(weights), "weights_path": weights}
     return [
         Job(
             called,
@@ -109,3 +100,27 @@ def jobs_of_model(
         )
         for each, loader in zip(sets, loaders, strict=True)
     ]
+
+
+def _tokenizer(named: str | None, reference: str) -> tuple[str, Any]:
+    """The folder of the tokenizer of a network, and the tokenizer.
+
+    Raises:
+        UsageError: none is named, and the network has none of its own.
+    """
+    from repsim.data.text import load_tokenizer
+
+    source, _, own = reference.partition(":")
+    if named is None and source != "transformers":
+        raise UsageError("texts need the --tokenizer of the network")
+    folder = named or own
+    return folder, load_tokenizer(folder)
+
+
+def _record(weights: str) -> dict[str, str]:
+    """The record of ``FILE`` or ``FILE:KEY``: the name of the file, its digest, its key."""
+    from repsim.files import sha256
+    from repsim.networks.checkpoint import split_reference
+
+    file, key = split_reference(weights)
+    return {"file": file.name, "sha256": sha256(file), **({"key": key} if key else {})}
