@@ -55,6 +55,12 @@ def bare(ax: Axes) -> None:
         spine.set_visible(False)
 
 
+def inches_of(ax: Axes) -> tuple[float, float]:
+    """Width and height of axes as they are laid out, in inches."""
+    box = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
+    return box.width, box.height
+
+
 def usual_height(width: float) -> float:
     """Inches of a panel of numbers over numbers: flatter where it is wide."""
     size = rc("font.size") / 72

@@ -18,6 +18,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import MaxNLocator
 
 from repsim.errors import UsageError
+from repsim.figures.axes import inches_of
 from repsim.figures.fonts import fonts_for
 from repsim.figures.legends import Legend, draw_own, legend_of, own_height
 from repsim.figures.looks import looks_of
@@ -72,8 +73,8 @@ def panels(
         fig = plt.figure(
             figsize=(width, plan.height), layout="constrained", FigureClass=Drawn, data=data
         )
-        if data.heading:
-            fig.suptitle(wrapped(data.heading, 0.9 * width), fontsize=mpl.rcParams["font.size"])
+        if plan.heading:
+            fig.suptitle(plan.heading, fontsize=mpl.rcParams["font.size"])
         heights = [row.height for row in plan.rows]
         grid = fig.add_gridspec(len(plan.rows), plan.across, height_ratios=heights)
         placed = _draw_panels(fig, grid, plan, looks)
@@ -97,17 +98,16 @@ def _draw_on(data: FigureData, axes: Sequence[Axes]) -> Figure:
 
 
 def _draw_alone(ax: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
-    inside = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
-    across, tall = inside.width / _INSIDE, inside.height / _INSIDE
+    inside = inches_of(ax)
+    across, tall = (each / _INSIDE for each in inside)
     font = panel.font(across, mpl.rcParams["font.size"])
-    panel.draw(ax, Frame(across, tall, font, looks, (inside.width, inside.height)))
+    panel.draw(ax, Frame(across, tall, font, looks, inside))
     scale = type(panel).scale([panel])
     if scale is not None:
         _draw_bar(cast(Figure, ax.get_figure(root=True)), [ax], scale, tall)
     handles = [*panel.handles(looks), *type(panel).notes([panel])]
     draw_own(ax, handles, across)
-    pad = mpl.rcParams["axes.titlepad"] + 72 * own_height(handles, across)
-    ax.set_title(wrapped(panel.title, inside.width), pad=pad)
+    _set_title(ax, panel.title, inside[0], own_height(handles, across))
 
 
 # --- where
@@ -141,14 +141,14 @@ class _Plan:
         rows: from above.
         legend: of the whole figure.
         beside: the legend stands in the place of a missing last panel.
-        heading: inches of the line above all panels.
+        heading: the lines above all panels, empty without any.
     """
 
     width: float
     rows: list[_Row]
     legend: Legend
     beside: bool
-    heading: float
+    heading: str
 
     @property
     def across(self) -> int:
@@ -159,7 +159,9 @@ class _Plan:
     def height(self) -> float:
         """Inches of the figure."""
         below = 0.0 if self.beside else self.legend.height(self.width)
-        return self.heading + sum(row.height for row in self.rows) + below + 0.05
+        lines = self.heading.count("\n") + 1 if self.heading else 0
+        above = 1.4 * lines * mpl.rcParams["font.size"] / 72
+        return above + sum(row.height for row in self.rows) + below + 0.05
 
     def font(self, kind: type[Panel]) -> float:
         """The size of text in panels of a type."""
@@ -174,8 +176,7 @@ class _Plan:
 def _planned(data: FigureData, width: float, legend: Legend) -> _Plan:
     """The plan of a figure, with the legend beside the last panels if it fits there."""
     several = len(data.panels) > 1
-    lines = wrapped(data.heading or "", 0.9 * width).count("\n") + 1
-    heading = 1.4 * lines * mpl.rcParams["font.size"] / 72 if data.heading else 0.0
+    heading = wrapped(data.heading or "", 0.9 * width)
     titled = [(f"({a}) {p.title}" if several else p.title, p) for a, p in data.lettered()]
     arranged = _arranged(titled, narrow=is_narrow(width))
     across, last = max(map(len, arranged)), arranged[-1]
@@ -256,10 +257,14 @@ def _draw_panels(
             panel.draw(ax, frame)
             draw_own(ax, plan.legend.above(panel), row.width)
             # The axes have less than all of the width.
-            pad = mpl.rcParams["axes.titlepad"] + 72 * above
-            ax.set_title(wrapped(title, 0.8 * row.width), pad=pad)
+            _set_title(ax, title, 0.8 * row.width, above)
             placed.append(_Placed(ax, panel, frame))
     return placed
+
+
+def _set_title(ax: Axes, title: str, inches: float, above: float) -> None:
+    """Set a title in lines of a length, as many inches higher as a legend below it needs."""
+    ax.set_title(wrapped(title, inches), pad=mpl.rcParams["axes.titlepad"] + 72 * above)
 
 
 def _draw_bars(fig: Figure, plan: _Plan, placed: Sequence[_Placed]) -> None:

@@ -12,6 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from repsim.figures.axes import inches_of
 from repsim.figures.style import is_narrow
 from repsim.figures.text import extent
 from repsim.results.figure import Panel
@@ -93,8 +94,7 @@ def draw_own(ax: Axes, handles: Sequence[Artist], width: float) -> None:
     if not handles:
         return
     columns = _own_columns(handles, width)
-    inches = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted()).width
-    wide = _width(handles, columns) > inches
+    wide = _width(handles, columns) > inches_of(ax)[0]
     ax.legend(
         handles=list(handles),
         loc="lower right" if wide else "lower center",

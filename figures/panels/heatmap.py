@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from repsim.figures.artists import COLORMAP, colormap, line_entry, rc
-from repsim.figures.axes import bare, check_limits, check_table
+from repsim.figures.axes import bare, check_limits, check_table, inches_of
 from repsim.figures.layer_labels import axis_name, boundaries, label_layers, label_room, line_height
 from repsim.moved import renamed_parameters
 from repsim.results import SimilarityMap, best_match, own_cells
@@ -224,8 +224,8 @@ class Heatmap(Panel):
     def settle(self, ax: Axes, frame: Frame) -> None:
         across, tall = self._squeezed(frame)
         ax.set_box_aspect(tall / across)
-        inside = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
-        left = min(inside.width / across, inside.height / tall)
+        wide, high = inches_of(ax)
+        left = min(wide / across, high / tall)
         if left < _CLOSER:  # other names and the bar took more than was reckoned
             self._name_layers(ax, frame, left * across, left * tall)
 
