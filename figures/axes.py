@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Inches below which labels of five ticks would meet.
 _FEW = 2.2
 
+#: Share of the width of a panel that its horizontal axis takes, about.
+LONG = 0.7
+
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

@@ -61,10 +61,8 @@ class Span:
     def text(self, longest: float) -> str:
         """Its label, at most so many inches long: the middle of a longer name is left out."""
         most = 72 * longest / rc("xtick.labelsize")
-        shared = len(common_part([self.first, self.last]))
-        names = dict.fromkeys([self.first, self.last[shared:].removeprefix(".")])
-        if self.first == self.last:
-            names = dict.fromkeys([self.first])
+        shared = "" if self.first == self.last else common_part([self.first, self.last])
+        names = dict.fromkeys([self.first, self.without(shared).last])
         return f" {DASH} ".join(shortened(name, most / len(names)) for name in names)
 
 

@@ -117,9 +117,12 @@ class SeriesPanel(Panel):
             (each.group or "") if each.look == "faint" else each.label: each
             for each in self.labelled()
         }
-        found = [self.symbol(each, looks[each.label]) for name, each in named.items() if name]
-        for name, handle in zip(filter(None, named), found, strict=True):
+        named.pop("", None)
+        found = []
+        for name, each in named.items():
+            handle = self.symbol(each, looks[each.label])
             handle.set_label(name)
+            found.append(handle)
         return found
 
     def height(self, width: float) -> float:

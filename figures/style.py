@@ -63,8 +63,13 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
+#: Settings that are sizes of text.
 _SIZES: tuple[Any, ...] = (
-    *("axes.labelsize", "axes.titlesize", "legend.fontsize", "xtick.labelsize", "ytick.labelsize"),
+    "axes.labelsize",
+    "axes.titlesize",
+    "legend.fontsize",
+    "xtick.labelsize",
+    "ytick.labelsize",
 )
 
 

@@ -104,8 +104,8 @@ def histogram_figure(report: NullSpaceReport) -> FigureData:
         for kind, rows in _kinds(report).items()
     }
     shown = {kind: values[rows] for kind, rows in _kinds(report).items()}
-    made = any(label is not None for label in report.examples.label)
-    marked = "medians of classes" if made else "medians"
+    labelled = any(each is not None for each in report.examples.label)
+    marked = "medians of classes" if labelled else "medians"
     panel = Histogram.of("", label, shown, bins=40, ticks=ticks, marked=marked)
     caption = f"Distribution of {label}; ticks above are medians of classes or generators."
     return figure_of(report, "Scores", caption, panel)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from repsim.figures.artists import line_entry, rc
-from repsim.figures.axes import check_limits, few_ticks, name_axes, set_limits
+from repsim.figures.axes import LONG, check_limits, few_ticks, name_axes, set_limits
 from repsim.figures.layer_labels import axis_name, boundaries, label_layers, label_room
 from repsim.figures.series import Series, SeriesPanel, draw_series, draw_whiskers
 from repsim.results.figure import Frame
@@ -18,9 +18,6 @@ from repsim.results.records import is_finite
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-
-#: Share of its width that the axis takes.
-_LONG = 0.7
 
 #: Share of the axis of values within which two lines lie on each other.
 _NEAR = 0.015
@@ -100,7 +97,7 @@ class Lines(SeriesPanel):
         return line_entry(label=series.label, **look)
 
     def height(self, width: float) -> float:
-        named = label_room(self.layers, _LONG * width)
+        named = label_room(self.layers, LONG * width)
         return super().height(width) + max(0.0, named - 1.5 * rc("xtick.labelsize") / 72)
 
     def draw(self, ax: Axes, frame: Frame) -> None:
@@ -125,9 +122,8 @@ class Lines(SeriesPanel):
         tables = [np.array(each.values, float) for each in self.series]
         if self.log:
             tables = [np.log(np.where(each > 0, each, np.nan)) for each in tables]
-        known = [each[np.isfinite(each)] for each in tables if np.isfinite(each).any()]
-        ends = np.concatenate(known) if known else np.zeros(1)
-        low, high = self._limits() if self.ylim and not self.log else (ends.min(), ends.max())  # type: ignore[misc]
+        known = [value for each in tables for value in each if np.isfinite(value)] or [0.0]
+        low, high = (None if self.log else self._limits()) or (min(known), max(known))
         near = _NEAR * max(high - low, np.finfo(float).tiny)
         return [
             sum(
@@ -152,7 +148,7 @@ class Lines(SeriesPanel):
             whole = all(float(x).is_integer() for x in used)
             ax.xaxis.set_major_locator(few_ticks(frame.width, integer=whole))
             return
-        long = frame.inside[0] if frame.inside else _LONG * frame.width
+        long = frame.inside[0] if frame.inside else LONG * frame.width
         for position in boundaries(self.layers):
             ax.axvline(position - 0.5, color="0.85", linewidth=0.6, zorder=0)
         label_layers(ax.xaxis, self.layers, inches=long, rotation=90)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from repsim.figures.artists import line_entry, rc
-from repsim.figures.axes import check_limits, name_axes, set_limits
+from repsim.figures.axes import LONG, check_limits, name_axes, set_limits
 from repsim.figures.series import Series, SeriesPanel
 from repsim.figures.text import extent
 from repsim.results.figure import Frame
@@ -23,9 +23,6 @@ _STEP, _HALF = 0.8, 0.14
 
 #: Categories that have their names on the axis, at most.
 _NAMED = 20
-
-#: Share of its width that the axis of categories takes.
-_LONG = 0.7
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ class Strips(SeriesPanel):
 
     def _upright(self, width: float) -> bool:
         """Names of categories are wider than their places."""
-        return _widest(self.categories) * len(self.categories) > _LONG * width
+        return _widest(self.categories) * len(self.categories) > LONG * width
 
     def height(self, width: float) -> float:
         names = _widest(self.categories) if self._upright(width) else 0.0

@@ -106,7 +106,7 @@ def softmax_sees_the_rest(found: Found) -> Values:
 def alike_when_shared(found: Found, head: str) -> Number:
     return Number(
         [abs(gap) for gap in gaps(found, head)[0]],
-        published=_theirs(found, head, "difference", lambda gaps: gaps[0], "g"),
+        published=_theirs(found, head, "difference", lambda row: row[0], "g"),
         note="holds by construction: both are then one network but for their heads",
     )
 
@@ -120,7 +120,7 @@ def alike_when_shared(found: Found, head: str) -> Number:
 def classifier_ahead(found: Found, head: str) -> Number:
     return Number(
         gaps(found, head)[-1],
-        published=_theirs(found, head, "difference", lambda gaps: gaps[-1], "g"),
+        published=_theirs(found, head, "difference", lambda row: row[-1], "g"),
     )
 
 
@@ -174,7 +174,7 @@ def classifier_keeps(found: Found, head: str) -> Number:
 def discriminator_falls(found: Found, head: str) -> Number:
     return Number(
         list(np.diff(by_removed(found, "discriminator", head), axis=0).max(0)),
-        published=_theirs(found, head, "discriminator", lambda each: np.diff(each).max()),
+        published=_theirs(found, head, "discriminator", lambda row: np.diff(row).max()),
     )
 
 
@@ -188,7 +188,7 @@ def least_sharing_is_not_best(found: Found, head: str, extractor: str) -> Number
     ours = by_removed(found, extractor, head)
     return Number(
         list(ours[-1] - ours[:-1].max(0)),
-        published=_theirs(found, head, extractor, lambda each: each[-1] - max(each[:-1])),
+        published=_theirs(found, head, extractor, lambda row: row[-1] - max(row[:-1])),
     )
 
 
