@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from toy_network import Net
 
 import repsim
 from repsim.activations.harvesting.features import layer_features
@@ -123,15 +124,6 @@ def test_features_of_no_layer_are_refused_in_a_line(layers: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
-class Given(nn.Module):
-    def __init__(self, make: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.make = make
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.make(x)
-
-
 @pytest.mark.parametrize(
     ("kind", "make"),
     [
@@ -148,4 +140,4 @@ def test_tensors_without_rows_are_called_by_their_form(
 ) -> None:
     message = f"gave no dense tensor: it returns a {kind} tensor of torch.float32"
     with pytest.raises(CaptureError, match=message):
-        harvested(nn.Sequential(Given(make)), [X], tmp_path / "a.h5", "0")
+        harvested(nn.Sequential(Net(lambda self, x: make(x))), [X], tmp_path / "a.h5", "0")

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from drawn import faults, legends_of, shown_texts
 from driving import run_command
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 from sample_results import probed
 
 from repsim import figures
@@ -68,52 +66,8 @@ def curve(*networks: str, layers: tuple[str, ...] = CONVOLUTIONAL) -> ProbeCurve
     return ProbeCurve(entries, 10, n_train=8, n_test=2, solver="lbfgs")
 
 
-def shown_texts(figure: Figure) -> list[Text]:
-    """Texts that are drawn: no labels of ticks outside their axes, and of hidden axes none."""
-    figure.draw_without_rendering()
-    hidden: set[Text] = set()
-    for ax in figure.axes:
-        for axis in (ax.xaxis, ax.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
-                if not (ax.axison and low - 1e-9 <= tick.get_loc() <= high + 1e-9):
-                    hidden |= {tick.label1, tick.label2}
-    every = figure.findobj(Text)
-    return [each for each in every if each.get_text().strip() and each not in hidden]
-
-
-def meet(one: Bbox, two: Bbox) -> bool:
-    """Tell whether boxes share more than a pixel."""
-    wide, tall = (min(one.max[k], two.max[k]) - max(one.min[k], two.min[k]) for k in (0, 1))
-    return bool(wide > 1 and tall > 1)
-
-
-def faults(figure: Figure) -> list[Any]:
-    """Texts that meet each other, a legend that is not theirs, or the edge of the figure."""
-    boxes = [(text, text.get_window_extent()) for text in shown_texts(figure)]
-    boxes = [(text, box) for text, box in boxes if text.get_visible() and box.width > 0]
-    found: list[Any] = [
-        (one.get_text(), two.get_text())
-        for (one, a), (two, b) in combinations(boxes, 2)
-        if meet(a, b)
-    ]
-    edge = figure.bbox
-    found += [
-        text.get_text()
-        for text, box in boxes
-        if (box.min < -1).any() or (box.max > edge.max + 1).any()
-    ]
-    legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
-    for legend in legends:
-        own = set(legend.get_texts())
-        area = legend.get_window_extent()
-        found += [("legend", t.get_text()) for t, box in boxes if t not in own and meet(area, box)]
-    return found
-
-
 def legend_texts(figure: Figure) -> set[str]:
-    legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
-    return {text.get_text() for legend in legends for text in legend.get_texts()}
+    return {text.get_text() for legend in legends_of(figure) for text in legend.get_texts()}
 
 
 def drawn_labels(figure: Figure) -> set[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+from drawn import leaves, legends_of, meet
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
@@ -333,18 +334,11 @@ def faults(figure: Figure) -> list[Any]:
             for at, label in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=False)
             if label.get_text() and low <= at <= high
         ]
-        for (one, a), (two, b) in combinations(boxes, 2):
-            wide, tall = (min(a.max[k], b.max[k]) - max(a.min[k], b.min[k]) for k in (0, 1))
-            if wide > 1 and tall > 1:
-                found.append((one, two))
+        found += [(one, two) for (one, a), (two, b) in combinations(boxes, 2) if meet(a, b)]
     texts = [t for ax in figure.axes for t in (ax.title, ax.xaxis.label, ax.yaxis.label)]
     named = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text()]
-    legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
-    named += [("legend", legend.get_window_extent()) for legend in legends]
-    for name, box in named:
-        if (box.min < -1).any() or (box.max > figure.bbox.max + 1).any():
-            found.append(name)
-    return found
+    named += [("legend", legend.get_window_extent()) for legend in legends_of(figure)]
+    return found + [name for name, box in named if leaves(figure, box)]
 
 
 @pytest.mark.parametrize("style", STYLES)
