@@ -48,8 +48,8 @@ def draw(
         names: other names for networks and layers, as ``renamed`` takes them; each must be in one
             of the figures.
         limits: values at the ends of the colours.
-        used: takes the names that the figures have; then others are left alone, as those of other
-            results.
+        used: collects the names that the figures have; then other names are no mistake, for they
+            may belong to other results.
 
     Raises:
         TypeError: a kind without figures.
@@ -80,7 +80,7 @@ def draw_data(
     limits: tuple[float, float] | None = None,
     used: set[str] | None = None,
 ) -> dict[str, Figure]:
-    """Figures from their data, by the same keys; the arguments are those of ``draw``."""
+    """Figures from their data, by the same keys; the arguments have their meaning in ``draw``."""
     changed = renamed(found, names, used=used) if names else dict(found)
     if limits is not None:
         changed = _with_colours(changed, limits)
@@ -90,7 +90,7 @@ def draw_data(
 def _with_colours(
     found: Mapping[str, FigureData], limits: tuple[float, float]
 ) -> dict[str, FigureData]:
-    """The figures with other ends of their colours; refused where none has any."""
+    """The figures with other ends of their colours; refused if no figure has colours."""
     changed = {
         key: replace(data, panels=[panel.with_colours(limits) for panel in data.panels])
         for key, data in found.items()
@@ -121,7 +121,7 @@ def save(
     Args:
         figure: what to write; a ``FigureData`` is drawn first, and is its own ``data``.
         stem: path without an ending.
-        provenance: where the numbers come from; that of ``data`` unless given.
+        provenance: the origin of the numbers; by default the provenance of ``data``.
         data: what the figure shows.
         style: the size and font of a figure that is drawn here.
         formats: of ``png``, ``pdf`` and ``svg``.

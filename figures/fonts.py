@@ -19,7 +19,7 @@ from repsim.results.figure import FigureData
 #: Families that stand for a list of fonts in the settings of matplotlib.
 _GENERIC = ("serif", "sans-serif", "monospace", "cursive", "fantasy")
 
-#: Fonts whose characters are no letters of a text: boxes for what is missing, parts of formulas.
+#: Fonts without letters for text: boxes for missing characters, parts of formulas.
 _NO_TEXT = ("Last Resort", "STIXNonUnicode", "STIXSize", "cm")
 
 #: Classes of characters that no font draws: controls, marks of direction, spaces.
@@ -45,7 +45,7 @@ def check_font(family: str) -> None:
 
 @contextmanager
 def fonts_for(data: FigureData) -> Iterator[None]:
-    """Have text drawn as it is within the block, by further fonts where the first lacks characters.
+    """Draw text as it is within the block, with further fonts for characters that the first lacks.
 
     Dollars and underscores mean nothing; a character that no font has is named in a warning.
     """
@@ -66,7 +66,7 @@ def fonts_for(data: FigureData) -> Iterator[None]:
 
 @contextmanager
 def without_glyph_warnings() -> Iterator[None]:
-    """Leave out what matplotlib says of a missing character each time it is drawn."""
+    """Silence the warning that matplotlib repeats each time it draws a missing character."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         yield
@@ -74,12 +74,12 @@ def without_glyph_warnings() -> Iterator[None]:
 
 @cache
 def _warn(message: str) -> None:
-    """Say it once, however many figures it is about."""
+    """Give a warning once, for any number of figures."""
     warnings.warn(message, RepsimWarning, stacklevel=6)
 
 
 def _families_for(text: str) -> tuple[list[str], list[str]]:
-    """The families of the style and those that add characters, and the characters of none."""
+    """The families of the style with further ones for the text, and characters that none has."""
     families = list(mpl.rcParams["font.family"])
     left = {each for each in text if unicodedata.category(each) not in _UNDRAWN}
     left -= _characters(font_manager.findfont(font_manager.FontProperties(family=families)))

@@ -28,8 +28,8 @@ class Span:
     """A run of layers under one name.
 
     Attributes:
-        first: the part of their addresses that they share; of joined runs, of the first one.
-        last: the same of the last one.
+        first: the levels that all addresses begin with; of joined runs, in the first run.
+        last: these levels in the last of joined runs, otherwise the same.
         start: index of the first layer.
         stop: index after the last.
     """
@@ -41,12 +41,12 @@ class Span:
 
     @property
     def middle(self) -> float:
-        """Its place on the axis."""
+        """The place on the axis between the first layer and the last."""
         return (self.start + self.stop - 1) / 2
 
     @property
     def size(self) -> int:
-        """The number of its layers."""
+        """The number of layers."""
         return self.stop - self.start
 
     def joined(self, other: Span) -> Span:
@@ -54,12 +54,12 @@ class Span:
         return Span(self.first, other.last, self.start, other.stop)
 
     def without(self, part: str) -> Span:
-        """The same run, its names without the levels that begin them all."""
+        """The same run, with names that leave out the levels that begin every address."""
         skipped = len(part) + 1 if part else 0
         return Span(self.first[skipped:], self.last[skipped:], self.start, self.stop)
 
     def text(self, longest: float) -> str:
-        """Its label, at most so many inches long: the middle of a longer name is left out."""
+        """The label, at most ``longest`` inches long: the middle of a longer name is left out."""
         most = 72 * longest / rc("xtick.labelsize")
         shared = "" if self.first == self.last else common_part([self.first, self.last])
         names = dict.fromkeys([self.first, self.without(shared).last])
@@ -101,7 +101,7 @@ def boundaries(layers: Sequence[str]) -> list[int]:
 
 
 def common_part(layers: Sequence[str]) -> str:
-    """The levels that begin the addresses of all layers, and are not the whole of one."""
+    """The levels that begin every address, short of a whole address."""
     parts = [layer.split(".")[:-1] for layer in layers]
     return ".".join(_common(parts)) if len(layers) > 1 else ""
 
@@ -113,10 +113,10 @@ def axis_name(name: str, layers: Sequence[str]) -> str:
 
 
 def labelled_spans(layers: Sequence[str], inches: float) -> list[tuple[float, Span]]:
-    """The labels of an axis so long with their places: every layer, or groups if they are many.
+    """The labels of an axis of a length, with their places: every layer, or groups of many layers.
 
-    Labels of small groups make way for each other by no more than a line; where that is not enough,
-    neighbours have one label, so that each layer lies under one.
+    Labels of small groups make way for each other by no more than a line. Neighbours that need more
+    room have one label, so that each layer lies under one.
     """
     part = common_part(layers)
     gap = len(layers) * line_height() / inches
@@ -152,7 +152,7 @@ def line_height() -> float:
 
 
 def label_room(layers: Sequence[str], inches: float, longest: float = LONGEST) -> float:
-    """Inches that the labels of an axis so long reach away from it; at most ``longest``."""
+    """Inches from an axis of a length to the far end of its labels; at most ``longest``."""
     found = labelled_spans(layers, inches)
     widest = max((extent(span.text(longest)) for _, span in found), default=0)
     return widest * rc("xtick.labelsize") / 72

@@ -34,7 +34,7 @@ _INSIDE = 0.75
 
 
 class Drawn(Figure):
-    """A figure that knows what it shows, so that its caption is written beside it."""
+    """A figure that keeps its data, so that its caption can be written beside it."""
 
     def __init__(self, *arguments: Any, data: FigureData, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -53,7 +53,7 @@ def panels(
     Panels of a type share one scale of colours and its bar, all panels a legend where each has an
     entry in common with another: in the place of a missing last panel, or below all. A label has
     one look in the whole figure; looks differ in marker or stroke as well as in colour. Text is
-    drawn as it is, without TeX, by another font of the machine where the first has no such letters.
+    drawn as it is, without TeX; another font of the machine draws letters that the first lacks.
 
     Args:
         data: what to draw.
@@ -85,7 +85,7 @@ def panels(
 
 
 def _draw_on(data: FigureData, axes: Sequence[Axes]) -> Figure:
-    """The panels on axes that there are already, each with its bar and legend."""
+    """Draw the panels on given axes, each with its bar and legend."""
     if len(axes) != len(data.panels):
         raise UsageError(
             f"{len(axes)} axes arrived for {len(data.panels)} panels; expected one each"
@@ -306,8 +306,10 @@ def _draw_legend(fig: Figure, grid: GridSpec, plan: _Plan) -> None:
 
 
 def _settle(fig: Figure, placed: Sequence[_Placed]) -> None:
-    """Give axes their shapes in their places, for the layout takes gaps for room; and move what is
-    wider than its axes: a legend over the names beside them, a name into the figure.
+    """Give axes their shapes in their places, for the layout takes gaps for room.
+
+    Legends that are wider than their axes move over the names beside them, long names of axes into
+    the figure.
     """
     fig.draw_without_rendering()
     fig.set_layout_engine("none")

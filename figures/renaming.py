@@ -25,10 +25,10 @@ def renamed(
     Args:
         figures: by any key.
         names: new names by old ones. A network is found wherever its name stands as a word; a layer
-            by its address, or by the levels that it begins with: ``features`` is that of
+            by its address, or by the first levels of it, such as ``features`` for
             ``features.0.conv``. A ``*`` stands for any part of an address, and in the new name for
             the same part: ``layers.*.mlp`` as ``mlp *``.
-        used: takes the old names that were found; then others are not refused.
+        used: collects the old names that were found; then other names are not refused.
 
     Raises:
         UsageError: a name that none of the figures has.

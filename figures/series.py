@@ -134,7 +134,7 @@ def draw_series(
 ) -> None:
     """A line or points over ``x``, with a band or whiskers where there are intervals.
 
-    One that others ``covered`` so often is drawn wider, so that it shows on both sides of them.
+    A line under ``covered`` others is drawn wider, so that it shows on both sides of them.
     """
     values = np.array(series.values, float)
     apart = series.look in APART

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-#: Parts of a provenance that tell of training, not of the images that numbers are about.
+#: Parts of a provenance on training, not on the images behind the numbers.
 _TRAINING = ("config", "settings", "train")
 
 
 def images_of(provenance: Mapping[str, Any]) -> str:
-    """Image sets and their parts, such as ``mnist test``; empty where they are not recorded."""
+    """Image sets and their parts, such as ``mnist test``; empty if none or many are recorded."""
     found = list(dict.fromkeys(_sets(provenance)))
     return ", ".join(found) if len(found) < 3 else ""
 
@@ -22,7 +22,7 @@ def counted(provenance: Mapping[str, Any], n: int) -> str:
 
 
 def common_heading(results: Sequence[Any]) -> str | None:
-    """The images and their number, where they are the same of all results."""
+    """The images and their number, if they are the same for all results."""
     found = {counted(result.provenance, result.n) for result in results}
     return found.pop() if len(found) == 1 else None
 

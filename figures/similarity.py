@@ -37,7 +37,7 @@ def heatmap(
 
     Args:
         result: layers of a against layers of b.
-        estimator: which of the map's values.
+        estimator: of the map's values.
         style: the size and the font.
         dots: mark the most similar layers; of a network with itself the most similar other ones.
         limits: values at the ends of the colours, in place of 0 and 1.
@@ -124,7 +124,7 @@ def heatmap_figure(
 
 
 def _title(result: SimilarityMap) -> str:
-    """The images of a map, their number, and what was done to them and to the layers."""
+    """The images of a map, their number and augmentations, and the pooling of its layers."""
     return f"{counted(result.provenance, result.n)}{result.pooled}{result.augmented}"
 
 

@@ -79,7 +79,7 @@ class Style:
 
     Attributes:
         base: ``column``, ``page`` or ``slide``.
-        width: of the figure, in inches; None for that of the base.
+        width: of the figure, in inches; None for the width of the base.
         font: family of the text, such as ``serif`` or the name of a font on the machine.
         size: of the text, in points; labels of ticks and legends have a point less.
 
@@ -124,7 +124,7 @@ def styled(style: str | Style) -> Iterator[float]:
 
 @contextmanager
 def in_points() -> Iterator[None]:
-    """Settings of sizes in points within the block, where they are words such as ``medium``."""
+    """Turn sizes of text that are words, such as ``medium``, into points within the block."""
     sizes = {key: FontProperties(size=mpl.rcParams[key]).get_size_in_points() for key in _SIZES}
     with mpl.rc_context(rc=cast(Any, sizes)):
         yield

@@ -386,7 +386,7 @@ class Steps(nn.Module):
 
 
 class StepsSecond(Steps):
-    """The same of inputs with the examples first."""
+    """The same for inputs with the examples first."""
 
     axis = 1
 
@@ -405,7 +405,7 @@ class Rows(nn.Module):
 
 DIGITS = load("digits", "train[:40]", image_size=8)
 
-#: Functions of a network and of where its examples are, which give arrays.
+#: Calls of public functions with a network and the axis of its examples; they give arrays.
 ASKED: dict[str, Callable[..., Any]] = {
     "head_features": lambda net, axis, **more: head_features(
         net, BATCHES if axis else FIRST, **more

@@ -172,7 +172,7 @@ def test_an_untrained_network_stays_a_control_under_another_name() -> None:
 )
 def test_names_are_drawn_as_they_are(name: str, tmp_path: Path) -> None:
     layers = (f"{name}.0", f"{name}.1", "head")
-    with mpl.rc_context({"text.usetex": True}):  # of the user's own, which names do not survive
+    with mpl.rc_context({"text.usetex": True}):  # a setting that breaks such names
         drawn = figures.draw(similarity(layers, layers, name_b=name))
     ax = drawn["heatmap"].axes[0]
     assert [each.get_text() for each in ax.get_yticklabels()] == list(layers)

@@ -280,7 +280,7 @@ def test_a_map_of_a_transformer_and_a_convolutional_network_names_every_layer() 
     flat = figures.heatmap(similarity(columns, rows), style="column")
     assert flat.get_figheight() < figure.get_figheight()
     assert tick_labels(flat.axes[0], "y") == dict(enumerate(columns))
-    assert len(tick_labels(flat.axes[0], "x")) == 14  # the blocks, and what stands around them
+    assert len(tick_labels(flat.axes[0], "x")) == 14  # the blocks, and the layers around them
 
 
 def test_dots_of_many_rows_stay_apart() -> None:

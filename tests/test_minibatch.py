@@ -119,7 +119,7 @@ def test_shuffled_batches_come_near_the_exact_value_and_sorted_ones_do_not(
 def test_small_batches_are_noted_with_their_size_and_one_of_all_is_exact(
     size: int, count: int, rng: np.random.Generator
 ) -> None:
-    """In order, a few are too few to see that they are: the note says what the value is of."""
+    """A few batches cannot show that they are sorted: the note gives their number and size."""
     n = size * count
     of = np.arange(n) // size
     x = rng.normal(size=(n, 6)) + of[:, None] / 2

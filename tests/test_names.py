@@ -95,7 +95,7 @@ def test_activations_are_those_of_the_part(inside: Path) -> None:
             assert (source.name, source.n) == (name, 50)
     with find_one("fresh", PLACES).open("train[0:50]") as (source, _):
         assert source.provenance()["split"] == "train[0:50]"
-    with find_one("brought", PLACES).open("train") as (source, _):  # it has what it has
+    with find_one("brought", PLACES).open("train") as (source, _):  # no images to choose a part of
         assert source.layers == ("layer",)
 
 

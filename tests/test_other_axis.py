@@ -24,7 +24,7 @@ FIRST = [batch.transpose(0, 1).contiguous() for batch in BATCHES]
 
 
 class Own(nn.Module):
-    """The mean over the first axis, which are positions."""
+    """The mean over positions, which lie along the first axis."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Own(nn.Module):
 
 
 class Headless(Own):
-    """Only what the network returns shows it."""
+    """The same without a head, so that the output alone shows the axis of the examples."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(self.each(x)).mean(0)

@@ -291,7 +291,7 @@ def test_stores_that_do_not_fit_are_refused(stores: Any, tmp_path: Path) -> None
 
 
 def renamed(tmp_path: Path, count: int, held: int) -> Any:
-    """Parts of other ids, of which ``count`` held-out examples have inputs of the training part."""
+    """A held-out part under other ids, with the inputs of ``count`` training examples."""
     torch.manual_seed(0)
     model, (x, y) = Net().eval(), images()
     shown = torch.cat([x[:count], x[N : N + held - count]])

@@ -1,4 +1,4 @@
-"""Remedies where a loader gives another number of examples, or inputs of other sizes."""
+"""Remedies for loaders with another number of examples, or with inputs of other sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples that come several times: what a harvest says, and what a map counts."""
+"""Examples that come several times: the warning of a harvest, and the count of a map."""
 
 from __future__ import annotations
 

@@ -469,7 +469,7 @@ UNSAID = ("gpt2", None), ("llama", 0)
 def test_texts_filled_with_their_end_are_refused(
     kind: str, pad: int | None, side: str, tmp_path: Path
 ) -> None:
-    """As by ``tokenizer.pad_token = tokenizer.eos_token``, with the mask left behind."""
+    """Padding of ``tokenizer.pad_token = tokenizer.eos_token``, without the mask."""
     network = language_model(kind)
     network.config.pad_token_id = pad
     first, path = filled((5, 5, 5, 5), 2), tmp_path / "a.h5"
@@ -504,7 +504,7 @@ def test_texts_may_end_in_one_end(kind: str, pad: int | None, tmp_path: Path) ->
 def test_texts_filled_with_another_token_than_that_of_padding(
     token: int, side: str, tmp_path: Path
 ) -> None:
-    """Zeros of ``pad_sequence``, say, in place of the token that the network has for padding."""
+    """Zeros from ``pad_sequence``, for example, instead of the network's token for padding."""
     network = language_model("opt", pad_token_id=1, bos_token_id=2)
     path, first = tmp_path / "a.h5", filled((3, 5, 2, 4), token, side)
     loader = [first, filled((5, 6, 3, 4), token, side)]

@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-#: Heights of all cells in widths of them: of few rows, and of many that want labels.
+#: Height of all cells in units of their width: of few rows, and of many rows with labels.
 _FLATTEST, _TALLEST = 0.4, 3.5
 
 #: Height of all cells in widths of the panel, at most, and their usual width.
 _HIGHEST, _USUAL = 1.5, 0.45
 
-#: Labels may come so much closer than they usually stand before others are chosen.
+#: Share of the expected length of an axis below which its labels are chosen again.
 _CLOSER = 0.92
 
 #: Length of labels of rows in widths of the panel, at most.
 _NAMES = 0.38
 
-#: Width of what stands beside cells and labels, the name of the axis and the bar of colours, in
-#: units of the font's size.
+#: Width of the name of the axis and the bar of colours, beside cells and labels, in units of the
+#: font's size.
 _BESIDE = 7.5
 
 #: Height of the name of the axis with the gaps around it, in units of the font's size.
 _BELOW = 4.6
 
-#: Distance by which a layer and itself may lie beside 1.
+#: Rounding, by which the similarity of a layer to itself may differ from 1.
 _ROUNDING = 1e-6
 
 #: Diameter of a dot in points, at least.
@@ -142,10 +142,10 @@ class Heatmap(Panel):
         return tall + label_room(self.layers_b, across) + _BELOW * rc("font.size") / 72
 
     def _cells(self, width: float) -> tuple[float, float]:
-        """Inches that all cells are wide and high in a panel of a width.
+        """Width and height of all cells in inches, in a panel of a width.
 
-        As high as labels of all rows need, if they are at most so many times as many as columns;
-        flat where rows are few.
+        Cells are as high as labels of all rows need, up to a limit that grows with the number of
+        rows for each column; a map of few rows is flat.
         """
         rows, columns = len(self.layers_a), len(self.layers_b)
         beside = _BESIDE * rc("font.size") / 72
@@ -230,7 +230,7 @@ class Heatmap(Panel):
             self._name_layers(ax, frame, left * across, left * tall)
 
     def _draw_dots(self, ax: Axes, across: float, tall: float) -> None:
-        """Dots that are no larger than a cell, so that those of neighbours stay apart."""
+        """Draw dots no larger than a cell, so that dots of neighbours stay apart."""
         found = best_match(np.array(self.values, float), self._own())
         best = [(j, i) for i, j in enumerate(found) if j is not None]
         cell = 72 * min(across / len(self.layers_b), tall / len(self.layers_a))

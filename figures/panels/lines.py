@@ -111,7 +111,7 @@ class Lines(SeriesPanel):
         name_axes(ax, axis_name(self.xlabel, self.layers), self.ylabel, frame)
 
     def _limits(self) -> tuple[float, float] | None:
-        """Ends of the axis of values: as asked for, or further where values lie beyond them."""
+        """Ends of the axis of values: ``ylim``, or further out for values beyond it."""
         if self.ylim is None:
             return None
         found = [value for each in self.series for value in each.values if np.isfinite(value)]
@@ -155,6 +155,6 @@ class Lines(SeriesPanel):
 
 
 def _on(values: np.ndarray, others: np.ndarray, near: float) -> bool:
-    """Tell whether other values lie within ``near`` of all that there are."""
+    """Test if ``others`` lie within ``near`` of all finite ``values``."""
     there = np.isfinite(values)
     return bool(there.any()) and bool(np.all(np.abs(values - others)[there] <= near))

@@ -131,7 +131,7 @@ class Strips(SeriesPanel):
         ax.set_xticks(places, [self.categories[place] for place in places], rotation=upright)
 
     def _upright(self, width: float) -> bool:
-        """Names of categories are wider than their places."""
+        """True if names of categories are wider than their places."""
         return _widest(self.categories) * len(self.categories) > LONG * width
 
     def height(self, width: float) -> float:

@@ -21,7 +21,7 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _with_intervals(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A record in which ``x``, ``x_low`` and ``x_high`` are one text, ``x (low to high)``."""
+    """A record with ``x``, ``x_low`` and ``x_high`` as one text, ``x (low to high)``."""
     ends = {f"{name}_{end}" for name in row for end in ("low", "high")}
     shown = {}
     for name in (name for name in row if name not in ends):

@@ -24,6 +24,6 @@ def mean_over(values: Any, networks: Networks = ()) -> tuple[np.ndarray, np.ndar
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's; NaN where nothing varies."""
+    """Spearman's rank correlation; NaN if x or y does not vary."""
     varied = len(np.unique(x)) > 1 and len(np.unique(y)) > 1
     return float(spearmanr(x, y)[0]) if varied else math.nan

@@ -19,7 +19,7 @@ def mean_columns(name: str, values: Sequence[float]) -> dict[str, float]:
 def settings_table(
     trainings: Mapping[str, Training], leave: Iterable[str] = ()
 ) -> list[dict[str, Any]]:
-    """The settings of some runs beside each other, but for seeds and where they were trained."""
+    """The settings of some runs beside each other, without seeds and places of training."""
     configs = {name: step.config for name, step in trainings.items()}
     deciding = dict.fromkeys(
         each.name

@@ -205,7 +205,7 @@ def _theirs(
 
 
 def _correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's; 0 of a gap that is the same everywhere."""
+    """Spearman's rank correlation; 0 for a gap that is the same everywhere."""
     return rank_correlation(x, y) if len(set(y)) > 1 else 0.0
 
 

@@ -178,7 +178,7 @@ def _change(name: str, head: str) -> str:
 
 
 def _theirs(head: str, value: float, form: str) -> str:
-    """A published number in a format; the paper's heads are those by SGD."""
+    """A published number in a format; empty unless the head is by SGD, as in the paper."""
     return format(value, form) if head == TEXT[1] else ""
 
 
