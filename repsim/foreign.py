@@ -131,7 +131,7 @@ class Cause:
 def in_one_line(line: Callable[[Exception, Cause], str]) -> Iterator[None]:
     """A block in which errors of foreign code become one line.
 
-    Errors of repsim pass as they are, and so do those that ``line`` has no words for.
+    Errors of repsim pass as they are, and so do errors without a line.
 
     Args:
         line: the line for an error and its cause; empty where the error is not of foreign code.

@@ -12,7 +12,7 @@ from typing import Any
 #: Called with (units done, units in all, a short note such as the current loss).
 Progress = Callable[[int, int, str], None]
 
-#: The share of work after which the time that is left can be told.
+#: Share of the work after which the time left is known.
 _KNOWN_FROM = 0.05
 
 
@@ -60,8 +60,8 @@ def in_clock(seconds: float) -> str:
 def notebook_bar(done: int, total: int, note: str = "") -> None:
     """Draw a bar below the cell of a notebook; elsewhere, report nothing.
 
-    The default of functions that take long. One bar is drawn at a time: what is called by such a
-    function reports to that function's own progress, or to ``silent``.
+    The default of functions that take long. One bar is drawn at a time: a function that calls
+    another passes on its own progress, or ``silent``.
     """
     if in_notebook():
         _BAR.report(done, total, note)
@@ -86,7 +86,7 @@ class _Bar:
         self._done = self._total = 0
 
     def report(self, done: int, total: int, note: str) -> None:
-        """Show a bar for new work, and go on with that of before."""
+        """Show a bar for new work; update the bar of work that goes on."""
         from IPython.display import HTML, display
 
         if self._handle is None or total != self._total or done < self._done:

@@ -18,7 +18,7 @@ class _Switch(NamedTuple):
     on: str
 
 
-#: Of libraries that show bars while they load.
+#: Libraries that show bars while they load.
 _SWITCHES = (
     _Switch(
         "transformers.utils.logging",
@@ -34,15 +34,15 @@ _SWITCHES = (
     ),
 )
 
-#: The logger that tells of each retry; what fails in the end is an error.
+#: The logger that reports each retry; an error is raised when all fail.
 _RETRIES = "huggingface_hub"
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep the progress bars and retries of libraries that are imported from the terminal.
+    """Keep progress bars and retries of imported libraries off the terminal.
 
-    What they say of the weights stays. Afterwards all is as it was.
+    Remarks on weights stay. Afterwards all is as it was.
     """
     with ExitStack() as stack:
         for switch in _SWITCHES:

@@ -13,10 +13,10 @@ BY_CHANCE = 0.01
 
 
 def examples_of_rows(*sources: ActivationSource) -> np.ndarray | None:
-    """The number of the example, from 0, that each row is of by its inputs in all sources, (n,).
+    """Number the examples from 0 by their inputs in all sources: (n,), a number for each row.
 
     None where no source keeps digests of its inputs, or no more rows repeat another than a data set
-    has by chance. Positions of one example, that are rows, are told apart.
+    has by chance. Rows that are positions of one example are told apart.
     """
     known = [found for each in sources if (found := getattr(each, "inputs", None)) is not None]
     if not known:
@@ -33,7 +33,7 @@ def are_many(rows: int, different: int) -> bool:
 
 
 def _positions(ids: Any) -> np.ndarray:
-    """A number for the position that each row is of, from its id ``EXAMPLE#POSITION``."""
+    """Number the positions of rows, as their ids ``EXAMPLE#POSITION`` name them."""
     texts = (each.decode() if isinstance(each, bytes) else str(each) for each in ids)
     positions = [text.rpartition("#")[2] for text in texts]
     return np.unique(positions, return_inverse=True)[1].astype(np.uint64)

@@ -210,7 +210,7 @@ class Analysis(Generic[C]):
         }
 
     def fingerprint(self, inputs: Inputs) -> str:
-        """SHA-256 of ``identity``, by which a result is known to be of the same inputs."""
+        """SHA-256 of ``identity``: results of the same inputs have the same one."""
         return sha256(json.dumps(self.identity(inputs), sort_keys=True, default=str).encode())
 
     def compute(self, inputs: Inputs, context: Context) -> Any:

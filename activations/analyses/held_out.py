@@ -1,4 +1,4 @@
-"""The held-out part of a probe: other examples than those that it learns from."""
+"""The held-out part of a probe: examples that it does not learn from."""
 
 from __future__ import annotations
 

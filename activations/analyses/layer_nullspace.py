@@ -232,7 +232,7 @@ def _show(
     report: Callable[[int], None],
     take: Callable[[str, Tensor, int], None],
 ) -> int:
-    """Make a pass, and ``take`` what layers are given; returns the examples.
+    """Make a pass that gives ``take`` the inputs of layers; return the number of examples.
 
     ``take`` is told the layer, its input as maps, and the number of the batch's first example.
     """

@@ -56,7 +56,7 @@ class Side(Protocol):
     def __exit__(self, *unused: object) -> None: ...
 
     def record(self) -> dict[str, str]:
-        """The record of how batches and layers are read, as far as it is not the usual way."""
+        """The record of pooling, masks and axes, as far as they are not the usual ones."""
 
     def layers_of(self, batch: Any) -> list[str]:
         """The layers that it will give, from the first batch."""
@@ -202,10 +202,10 @@ class NetworkSide:
 
 
 def placed(arranged: Arranged, loader: Any) -> Iterator[Any]:
-    """Batches with the examples first, of which the first is checked if others are as many.
+    """Give batches with the examples first; the first of augmented images is checked.
 
     Raises:
-        UsageError: a loader of augmented images has them along another axis.
+        UsageError: the augmented images lie along another axis.
     """
     for k, batch in enumerate(arranged):
         if k == 0 and isinstance(loader, ShuffledLoader):
@@ -217,7 +217,7 @@ def at_most(examples: int | None, batches: Iterable[Any]) -> Iterator[Any]:
     """The batches before the one that would exceed a number of examples; all without one.
 
     Raises:
-        UsageError: the number is none from 1.
+        UsageError: the number is below 1.
     """
     left = None if examples is None else count_examples(batches, examples)
     for batch in batches:
@@ -250,7 +250,7 @@ def stream(
     kernel: KernelLike,
     progress: Progress,
 ) -> SimilarityMap:
-    """The map of a network and another side, from what each is shown of every batch."""
+    """The map of a network and another side, from pairs of batches, one for each side."""
     with ExitStack() as stack:
         for side in dict.fromkeys(sides):  # both may be one
             stack.enter_context(side)

@@ -192,7 +192,7 @@ class _Shown:
         return 1 + networks * (3 + generated + len(self.noises) + layers)
 
     def labels(self) -> tuple[Tensor | None, Tensor | None]:
-        """The labels of both parts; None of both where one has none."""
+        """The labels of both parts; None for both unless both have labels."""
         train, test = self.train.labels, self.test.labels
         return (None, None) if train is None or test is None else (train, test)
 
@@ -204,7 +204,7 @@ class _Shown:
 
 
 class _Steps:
-    """Progress by steps: each call is one that is done."""
+    """Progress by steps: each call reports one more."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
@@ -301,7 +301,7 @@ def _of_head(networks: _Sided, name: str, shown: _Shown, step: _Steps) -> NullSp
 
 
 def _of_layers(networks: _Sided, shown: _Shown) -> list[NullSpaceEntry]:
-    """Entries on the layers before the head, those of a layer together."""
+    """Entries on the layers before the head, sorted by layer."""
     images, whole = shown.layer_images, _whole(shown.layer_images)
     batch, (_, labels) = min(_BATCH, images), shown.labels()
     some = ImageLoader(shown.test, batch, stop=whole // batch)
@@ -337,7 +337,7 @@ def _calls(extractor: Extractor | Brought, networks: _Sided, shown: _Shown) -> l
 
 
 def _by_layer(entries: Sequence[NullSpaceEntry]) -> list[NullSpaceEntry]:
-    """Entries of several groups, those of a layer together."""
+    """Sort entries of several groups by layer, in the order in which the layers come."""
     layers = list(dict.fromkeys(each.layer for each in entries))
     return sorted(entries, key=lambda each: layers.index(each.layer))
 

@@ -237,12 +237,12 @@ def _tell_constant(constant: Sequence[str], chosen: Sequence[str], train: Store)
 def _probes_of_layer(
     features: Sequence[Features], stores: Sequence[Store], plan: ProbePlan, space: RowSpace | None
 ) -> Iterator[tuple[ProbeResult, dict[str, Any]]]:
-    """The probes of a plan at one layer, each with what was asked of it and its features.
+    """The probes of a plan at one layer, each with its settings and number of features.
 
     Args:
         features: of the training and the held-out part; held while its probes are made.
         stores: of these parts.
-        plan: which probes.
+        plan: of the probes.
         space: of the head that the layer feeds, if any.
     """
     held = [each.held() for each in features]

@@ -146,9 +146,9 @@ def compare(
     Both networks see each batch once, and each layer is reduced to its Gram matrix as it comes, so
     nothing is stored. Shuffle the loader: batches sorted by class are not samples of the whole set,
     and the value would depend on the batch size; the map has a note where they seem to be, and
-    where batches are of fewer than 32 examples, which are too few to see it. The value of all
-    examples at once is that of ``repsim.cka_map`` on stored activations. A ``ShuffledLoader`` shows
-    both networks the same augmented images (Grigg et al. 2021, Figure 5).
+    where batches are of fewer than 32 examples, too few to see it. For the value of all examples at
+    once, store the activations and call ``repsim.cka_map``. A ``ShuffledLoader`` shows both
+    networks the same augmented images (Grigg et al. 2021, Figure 5).
 
     Args:
         model_a: any module that takes the loader's batches.

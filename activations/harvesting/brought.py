@@ -17,7 +17,7 @@ from repsim.networks.weights import network_digest
 if TYPE_CHECKING:
     from repsim.training.sides import Side
 
-#: Records of a harvest that say which network ran, and how images were prepared for it.
+#: Keys in the record of a harvest: of its network, and of the preparation of images.
 _RECORDS = (
     "network",
     "model",
@@ -54,7 +54,7 @@ class Brought:
         """The network of a store.
 
         Raises:
-            UsageError: the store was imported, or does not say how to make its network.
+            UsageError: the store was imported, or lacks the record to make its network again.
         """
         if "model" not in provenance or "normalise" not in provenance:
             raise UsageError(

@@ -72,7 +72,7 @@ def layer_features(
 
 
 def _joined(layer: str, blocks: Sequence[Tensor]) -> Tensor:
-    """The rows of a layer, flattened, that are of one shape in each batch."""
+    """The rows of a layer, flattened; refused unless all batches have them in one shape."""
     first = blocks[0].shape[1:]
     for each in blocks:
         if each.shape[1:] != first:

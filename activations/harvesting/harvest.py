@@ -76,7 +76,7 @@ class _Choices:
         layers: addresses or patterns.
         pooling: of the layers.
         masks: of padding, as far as they are told.
-        dtype: of the stored numbers; None for that of each layer.
+        dtype: of the stored numbers; None for each layer's own.
         allowed: dependences of the network that are no reason to refuse it.
     """
 

@@ -50,8 +50,8 @@ class Passes:
         size: images at a time, where they come as a tensor.
         change: of the batches, once the examples of each input come first.
         every: refuse layers that do not run; otherwise these are passed over.
-        names: of the entries of batches that were shown before, of which nothing is said again.
-            Those of these batches are added.
+        names: of the entries of batches shown before, which warnings leave out. The names in these
+            batches are added.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Passes:
         return examples_in(self.loader)
 
     def batches(self, take: Take) -> Iterator[tuple[range, dict[str, Any]]]:
-        """A pass: of each batch the numbers of its examples, and what ``take`` made of its layers.
+        """Make a pass: for each batch, the numbers of its examples and the results of ``take``.
 
         Raises:
             UsageError: a batch does not fit, or the axis that was chosen.
@@ -104,7 +104,7 @@ class Passes:
             at = at.after(batch)
 
     def _batches_of(self, images: Tensor, size: int) -> TensorLoader:
-        """A loader of images in memory; they lie along the axis that the network reads."""
+        """A loader of images in memory, along the axis that the network reads."""
         if images.ndim < 2:
             return TensorLoader(images, size)  # which refuses them
         shown, grad = to_device(images[:size], self._device), self._allowed.grad
@@ -117,7 +117,7 @@ class Passes:
         network, grad = self._network, self._allowed.grad
         if not self._names:
             warn_of_unused(network, batch)
-        # Of its own, for the caller's knows no network that is fed in another order.
+        # One more, since the caller's does not see the network fed in another order.
         with Unchanged(network) as kept:
             with kept.watching():
                 layers = self._layers if self._every else self._that_run(batch)

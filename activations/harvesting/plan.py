@@ -38,7 +38,7 @@ class HarvestPlan(ShortRepr):
             positions do.
         addresses: of the layers in the network, by their names.
         axes: of what each layer gives.
-        calls: of the modules of layers, but those of which one call was chosen.
+        calls: number of calls of the module of a layer, unless one call was chosen.
         tokens: those that become examples; None where every position does, or none.
         masks: entries of a batch that choose tokens, and are no arguments of the network.
     """

@@ -76,7 +76,7 @@ class HarvestRows:
         self._digests: list[np.ndarray] = []
 
     def shown(self, batch: Any, at: At) -> Any:
-        """The entries for the network of a batch that it is about to run on; masks are taken."""
+        """Take the masks of a batch; return its entries for the network, which runs next."""
         self._reducer.see(batch, at)
         return self.plan.fed(batch)
 

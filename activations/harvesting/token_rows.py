@@ -30,7 +30,7 @@ class TokenRows:
     masks: tuple[str, ...]
 
     def numbers(self, batch: Any, at: At = FIRST_BATCH) -> list[list[int]]:
-        """The number of each row's token among those that are not padding, for each example.
+        """The numbers of the tokens with a row, for each example; padding has no number.
 
         Raises:
             UsageError: the batch, whose place errors name, has no such mask.

@@ -60,7 +60,7 @@ def load(split: Split, path: Path, wanted: Size | str | None) -> ImageSet:
 
 
 def _whole(arrays: Arrays) -> list[str]:
-    """The arrays of all images."""
+    """Names of the arrays that hold all images together."""
     parts = [f"x_{base}" for base in ("train", "test") if f"x_{base}" in arrays]
     return ["images"] if "images" in arrays else parts
 

@@ -103,7 +103,7 @@ class Part:
         return f"{self.n:,}{of}, {named}"
 
     def counted(self, rows: int) -> str:
-        """The same of a store, whose rows may be others than the examples."""
+        """The same for a store, with the number of its rows if that differs."""
         return f"n = {self}" if rows == self.n else f"n = {rows:,} ({self})"
 
 

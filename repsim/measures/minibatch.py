@@ -43,9 +43,8 @@ class MinibatchCKA:
     Sums of HSIC, never a mean of ratios: with shuffled batches each HSIC is unbiased for the whole
     set, and so is their sum, in which a batch counts by its examples. Batches of sorted examples
     are not exchangeable, and give another number; shuffle the loader. The map has a note where the
-    means of the batches differ by more than shuffling explains. Another note says of how many
-    examples small batches are: the value may then be far from that of all examples at once, which
-    one batch of them gives.
+    means of the batches differ by more than shuffling explains. Another note gives the size of
+    small batches: their value may be far from the value of one batch of all examples.
 
     Standard errors are from the spread of the batches, with Student's t. Batches of several passes
     share examples, which are known by their ids; without ids there are no standard errors.

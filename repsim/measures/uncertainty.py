@@ -36,8 +36,9 @@ def standard_errors(
 
     Args:
         sums: with ``terms``.
-        examples: the number of the example that each row is of, where some are of the same, whose
-            differences from the mean are then summed; to first order, this leaves out all of them.
+        examples: number of the example of each row, if examples have several rows. The
+            differences of its rows from the mean are then summed; to first order, this leaves out
+            all of them.
     """
     n = sums.n if examples is None else int(examples.max()) + 1
     if n < 5:

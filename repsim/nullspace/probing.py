@@ -54,7 +54,7 @@ class Known:
             train.labels,
             test_features=None if held is None else held.features,
             test_labels=None if held is None else held.labels,
-            allow_constant=True,  # what is left of a part may be nothing
+            allow_constant=True,  # a part may be zero in all examples
             seed=seed,
         )
 

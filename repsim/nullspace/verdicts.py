@@ -273,7 +273,7 @@ def _verdict(
 ) -> Verdict:
     """The verdict on an interval that has to be below a bound.
 
-    The bound is a number, or an entry with an interval of its own, all of which counts.
+    The bound is a number, or an entry, whose whole interval counts.
     """
     start, stop = (below, below) if isinstance(below, float) else (below.low, below.high)
     outcome: Outcome = "undecided"

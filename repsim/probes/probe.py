@@ -167,7 +167,7 @@ def probe(
     Raises:
         ShapeError: features and labels that do not fit.
         MismatchError: data frames whose rows or columns have the same names in another order, or
-            test labels none of which is a class of the training labels.
+            test labels of no class that the training labels have.
         NonFiniteError: NaN or infinity in the features.
         DegenerateError: fewer than two classes, no class of two examples to hold one out, or
             features that are the same for every training example (unless ``allow_constant``).

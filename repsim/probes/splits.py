@@ -65,13 +65,13 @@ def label_subset(labels: Int[Tensor, " n"], *, fraction: float, seed: int) -> In
 
 
 def unseen_classes(labels: Int[Tensor, " n"], held: Int[Tensor, " m"]) -> int:
-    """The number of held-out examples of classes that no training label is of.
+    """Count the held-out examples of classes without a training label.
 
     Raises:
-        MismatchError: that are all of them.
+        MismatchError: all of them are.
 
     Warns:
-        RepsimWarning: that are some.
+        RepsimWarning: some of them are.
     """
     unseen = ~torch.isin(held, labels.to(held.device))
     count = int(unseen.sum())

@@ -51,7 +51,7 @@ class Result(ShortRepr):
     kind: ClassVar[str] = ""
     noun: ClassVar[str] = "result"
 
-    if TYPE_CHECKING:  # a field of each subclass, after those that it has of its own
+    if TYPE_CHECKING:  # a field of each subclass, after its own fields
 
         @property
         def provenance(self) -> dict[str, Any]: ...
@@ -62,7 +62,7 @@ class Result(ShortRepr):
             KINDS[cls.kind] = cls
 
     def headline(self) -> str:
-        """The result in a line: of which networks, how many numbers, and those that say most."""
+        """The result in a line: its networks, the count of its numbers, and the main ones."""
         return f"{len(self.rows()):,} rows"
 
     def __repr__(self) -> str:
@@ -72,7 +72,7 @@ class Result(ShortRepr):
         return box(repr(self), self._picture(), table(self.preview()))
 
     def preview(self) -> list[dict[str, Any]]:
-        """The records that a notebook shows the first of."""
+        """Records for a notebook, which shows the first of them."""
         return self.rows()
 
     def _picture(self) -> str:

@@ -73,13 +73,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class Scale:
-    """Colours of values, which panels share: a bar beside them says what they mean.
+    """Colours of values, which panels share, with a bar beside them.
 
     Attributes:
-        label: what they mean.
+        label: of the bar: the quantity.
         low: value of the first colour.
         high: value of the last.
-        colormap: their name.
+        colormap: name of the colours.
         beyond: ends at which values lie beyond the colours.
     """
 

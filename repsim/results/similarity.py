@@ -319,8 +319,10 @@ def own_cells(
     layers_a: Sequence[str],
     layers_b: Sequence[str],
 ) -> dict[int, int]:
-    """Columns of the same layer by row, of a network that is compared with itself on the same
-    images: both sides have one name, and a layer they share is as similar to itself as can be."""
+    """The column of the same layer by row, if a network is compared with itself; else none.
+
+    Both sides have one name then, and each shared layer is as similar to itself as can be.
+    """
     places = {layer: k for k, layer in enumerate(layers_b)}
     cells = {i: places[layer] for i, layer in enumerate(layers_a) if layer in places}
     own = np.array([values[i, j] for i, j in cells.items()], float)

@@ -52,7 +52,7 @@ def is_begun(run: Run, method: str, config: TrainConfig) -> bool:
 
 
 def _settings_of(run: Run) -> dict[str, Any]:
-    """Method and settings; those that came with a later version have their defaults."""
+    """Method and settings; settings of later versions have their defaults."""
     return _settings(run.describe()["method"], run.config)
 
 
