@@ -16,7 +16,8 @@ from repsim.activations.capture.batches import batch_size, dictionary_of, head
 from repsim.activations.capture.faults import FIRST_BATCH, At
 from repsim.activations.capture.frames import mask_of_frames
 from repsim.activations.capture.lengths import PaddedLengths
-from repsim.activations.capture.mask_rules import NONE, MaskRules
+from repsim.activations.capture.mask_refusals import beyond, unclear, unfit
+from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.masks import (
     Mask,
     hints_in,
@@ -213,7 +214,7 @@ class LayerMasks:
             )
         kept = self._fitted(mask, layer, values, (1,) if mask.kind == "lengths" else (1, 2))
         if kept is None:
-            raise _unfit(mask, value, layer, values, misread=mask.is_misread(self.batch))
+            raise unfit(mask, value, layer, values, misread=mask.is_misread(self.batch))
         return kept
 
     def _exact(self, layer: str, values: Tensor) -> Tensor:
@@ -229,7 +230,7 @@ class LayerMasks:
                 "expected the same masks in all"
             )
         if any(not torch.equal(each, kept[0]) for each in kept):
-            raise self._refusal(layer, values, given)
+            raise unclear(layer, values, given, self.batch, self._at)
         return kept[0]
 
     def _loose(self, layer: str, values: Tensor) -> Tensor | None:
@@ -242,7 +243,7 @@ class LayerMasks:
         kept = [self._by_rule(mask, layer, values) for mask in showing]
         first = kept[0]
         if first is None or any(each is None or not torch.equal(each, first) for each in kept):
-            raise self._refusal(layer, values, showing)
+            raise unclear(layer, values, showing, self.batch, self._at)
         return first
 
     def _fitting(self, mask: Mask, layer: str, values: Tensor, axes: Sequence[int]) -> Tensor:
@@ -252,8 +253,8 @@ class LayerMasks:
             return kept
         value = mask.value(self.batch)
         if mask.kind == "lengths" and value is not None:
-            raise _beyond(mask, value, layer, values)
-        raise self._refusal(layer, values, [mask])
+            raise beyond(mask, value, layer, values)
+        raise unclear(layer, values, [mask], self.batch, self._at)
 
     def _fitted(self, mask: Mask, layer: str, values: Tensor, axes: Sequence[int]) -> Tensor | None:
         """The tokens of a mask along one of the axes of a layer, by a rule of the network else."""
@@ -270,52 +271,6 @@ class LayerMasks:
             return None
         address = Address.parse(self._layers[layer], self._modules).module
         return mask_of_frames(self._modules, address, values.shape[1:], value)
-
-    def _refusal(self, layer: str, values: Tensor, masks: Sequence[Mask]) -> UsageError:
-        shape, names = tuple(values.shape), ", ".join(mask.name for mask in masks)
-        where = f" in {self._at.name}" if self._at.number > 1 else ""
-        offer, why = "NAME", "with a mask of its positions in the batch"
-        labels = [mask.name for mask in masks if mask.kind == "labels"]
-        if labels and Mask(labels[0], "negative").kept(self.batch, shape[1]) is not None:
-            offer, why = labels[0], "to leave out positions whose label is below 0"
-        fitting = [m.name for m in masks if m.kept(self.batch, shape[1]) is not None]
-        if len(masks) > 1 and fitting:
-            offer, why = fitting[0], "if that is its mask"
-        where += ", which have one length" if len(masks) > 1 else ""
-        return UsageError(
-            f"layer {layer!r} gives {shape} of inputs with padding ({names}){where}, and nothing "
-            f"says which of its positions that is; pass --masks '{layer}={offer}' "
-            f"(masks={{{layer!r}: {offer!r}}}) {why}, or '{layer}={NONE}' to take all"
-        )
-
-
-def _unfit(mask: Mask, value: Tensor, layer: str, values: Tensor, *, misread: bool) -> UsageError:
-    """The refusal of a mask that was told for a layer, and is none of its positions."""
-    all_of_it = f"or '{layer}={NONE}' to take all"
-    if mask.kind == "lengths":
-        return _beyond(mask, value, layer, values)
-    if misread:
-        low, high = value.min().item(), value.max().item()
-        below = f"say {mask.name}:negative where numbers below 0 mark padding, " if low < 0 else ""
-        return UsageError(
-            f"mask {mask.name!r} holds numbers from {low} to {high}; expected zeros and ones, as "
-            f"{mask.name}:{mask.kind} says: {below}give a mask of tokens in the batch, {all_of_it}"
-        )
-    return UsageError(
-        f"mask {mask.name!r} is {tuple(value.shape)}, and layer {layer!r} gives "
-        f"{tuple(values.shape)}; expected a mark for each of its positions: give such a mask in "
-        f"the batch, {all_of_it}"
-    )
-
-
-def _beyond(mask: Mask, value: Tensor, layer: str, values: Tensor) -> UsageError:
-    """The refusal of lengths that a layer does not have."""
-    low, high = int(value.min()), int(value.max())
-    return UsageError(
-        f"mask {mask.name!r} holds lengths from {low} to {high}, and layer {layer!r} gives "
-        f"{tuple(values.shape)}; expected from 0 to its positions: give the lengths of this layer "
-        f"or a mask of its positions in the batch, or '{layer}={NONE}' to take all"
-    )
 
 
 def _as_it_works(mask: Mask, found: Followers) -> Mask:

@@ -1,0 +1,61 @@
+"""Errors of masks that do not fit the positions of a layer, with the ways to say another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from repsim.activations.capture.faults import At
+from repsim.activations.capture.mask_rules import NONE
+from repsim.activations.capture.masks import Mask
+from repsim.errors import UsageError
+
+
+def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: At) -> UsageError:
+    """The error of a layer made of inputs with padding, where no mask is known to fit it."""
+    shape, names = tuple(values.shape), ", ".join(mask.name for mask in masks)
+    where = f" in {at.name}" if at.number > 1 else ""
+    offer, why = "NAME", "with a mask of its positions in the batch"
+    labels = [mask.name for mask in masks if mask.kind == "labels"]
+    if labels and Mask(labels[0], "negative").kept(batch, shape[1]) is not None:
+        offer, why = labels[0], "to leave out positions whose label is below 0"
+    fitting = [m.name for m in masks if m.kept(batch, shape[1]) is not None]
+    if len(masks) > 1 and fitting:
+        offer, why = fitting[0], "if that is its mask"
+    where += ", which have one length" if len(masks) > 1 else ""
+    return UsageError(
+        f"layer {layer!r} gives {shape} of inputs with padding ({names}){where}, and nothing "
+        f"says which of its positions that is; pass --masks '{layer}={offer}' "
+        f"(masks={{{layer!r}: {offer!r}}}) {why}, or '{layer}={NONE}' to take all"
+    )
+
+
+def unfit(mask: Mask, value: Tensor, layer: str, values: Tensor, *, misread: bool) -> UsageError:
+    """The error of a mask that was told for a layer, and is none of its positions."""
+    all_of_it = f"or '{layer}={NONE}' to take all"
+    if mask.kind == "lengths":
+        return beyond(mask, value, layer, values)
+    if misread:
+        low, high = value.min().item(), value.max().item()
+        below = f"say {mask.name}:negative where numbers below 0 mark padding, " if low < 0 else ""
+        return UsageError(
+            f"mask {mask.name!r} holds numbers from {low} to {high}; expected zeros and ones, as "
+            f"{mask.name}:{mask.kind} says: {below}give a mask of tokens in the batch, {all_of_it}"
+        )
+    return UsageError(
+        f"mask {mask.name!r} is {tuple(value.shape)}, and layer {layer!r} gives "
+        f"{tuple(values.shape)}; expected a mark for each of its positions: give such a mask in "
+        f"the batch, {all_of_it}"
+    )
+
+
+def beyond(mask: Mask, value: Tensor, layer: str, values: Tensor) -> UsageError:
+    """The error of lengths that a layer does not have."""
+    low, high = int(value.min()), int(value.max())
+    return UsageError(
+        f"mask {mask.name!r} holds lengths from {low} to {high}, and layer {layer!r} gives "
+        f"{tuple(values.shape)}; expected from 0 to its positions: give the lengths of this layer "
+        f"or a mask of its positions in the batch, or '{layer}={NONE}' to take all"
+    )
