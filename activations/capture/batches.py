@@ -102,14 +102,14 @@ def _check_one_input(batch: Sequence[Any]) -> None:
         )
 
 
-def _is_array(value: Any) -> bool:
+def _has_rows(value: Any) -> bool:
     """True for a tensor or array with at least one axis."""
     return isinstance(value, (Tensor, np.ndarray)) and value.ndim > 0
 
 
 def _check_count(first: Any, other: Any) -> None:
     """Raise ``UsageError`` for a row of labels or ids that has not one for each example."""
-    if not (_is_array(first) and _is_array(other)) or other.ndim > 1 or first.ndim < 2:
+    if not (_has_rows(first) and _has_rows(other)) or other.ndim > 1 or first.ndim < 2:
         return
     n, count, shape = len(first), len(other), tuple(first.shape)
     if count == n:
@@ -128,7 +128,7 @@ def _check_count(first: Any, other: Any) -> None:
 
 def _check_no_mask(first: Any, other: Any) -> None:
     """Raise ``UsageError`` for a possible mask in the place of labels or ids."""
-    if _is_array(other) and other.ndim == 2 and other.shape[1] > 1:
+    if _has_rows(other) and other.ndim == 2 and other.shape[1] > 1:
         _check_no_mask_of_tokens(first, other)
         _check_no_mask_of_steps(first, other)
 
@@ -155,7 +155,7 @@ def _check_no_mask_of_steps(first: Any, other: Tensor | np.ndarray) -> None:
     In a mask of padding, ones stand together at one end of each row. Labels of several classes do
     so in all rows by chance alone.
     """
-    if not _is_array(first) or first.ndim != 3:
+    if not _has_rows(first) or first.ndim != 3:
         return
     if sorted(other.shape) != sorted(first.shape[:2]):  # examples may come second
         return
@@ -191,12 +191,12 @@ def _are_whole(value: Any) -> bool:
 
 def _are_examples(batch: Sequence[Any]) -> bool:
     """True for more arrays of one shape than inputs, labels and ids are."""
-    return len(batch) > 3 and all(map(_is_array, batch)) and len({a.shape for a in batch}) == 1
+    return len(batch) > 3 and all(map(_has_rows, batch)) and len({a.shape for a in batch}) == 1
 
 
 def _is_further(first: Any, other: Any) -> bool:
     """True for values that cannot be labels or ids of inputs: of another length, or as large."""
-    if not (_is_array(first) and _is_array(other)):
+    if not (_has_rows(first) and _has_rows(other)):
         return False
     alike = first.ndim > 2 and first.shape == other.shape and first.dtype == other.dtype
     return len(first) != len(other) or alike
