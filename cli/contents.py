@@ -273,7 +273,7 @@ def _within(folder: Path) -> Iterator[dict[str, str]]:
 
     for path in sorted([*folder.iterdir(), *folder.glob("[!.]*/*")]):
         name = str(path.relative_to(folder))
-        if Run(path).exists:
+        if Run(path).is_run:
             yield {"name": name, "kind": "run", "about": or_fault(about_run, path)}
         elif path.suffix in (".h5", ".hdf5"):
             yield {"name": name, "kind": "store", "about": or_fault(about_store, path)}

@@ -103,9 +103,12 @@ def say_next(jobs: list[Job], *, of_runs: bool, usual: bool) -> None:
         say(f"next: repsim cka, probe or nullspace on {named}")
         return
     name = jobs[0].label if usual else str(jobs[0].path)
-    split = jobs[0].provenance["split"]
-    asked = "" if split == "test" else f" --split {shlex.quote(split)}"
-    say(f"next: repsim cka {name} RUN|NETWORK|FILE{asked}")
+    splits = [str(job.provenance["split"]) for job in jobs]
+    compared = "test" if "test" in splits else splits[0]
+    asked = "" if compared == "test" else f" --split {shlex.quote(compared)}"
+    both = usual and {"train", "test"} <= set(splits)
+    probed = f"; repsim probe {name}" if both else ""
+    say(f"next: repsim cka {name} RUN|NETWORK|FILE{asked}{probed}")
 
 
 def show_plans(jobs: list[Job], device: str, what: Mapping[str, Any], *, as_json: bool) -> None:

@@ -95,7 +95,7 @@ def _of_name(name: str, runs: Path, networks: bool) -> Content:
     from repsim.cli.stores import STORES, stores_of
     from repsim.training.run import Run
 
-    is_run = Run(runs / name).exists or Run(Path(name)).exists
+    is_run = Run(runs / name).is_run or Run(Path(name)).is_run
     stores = [] if is_run else stores_of(name, STORES)
     if stores or (not is_run and Path(name).is_dir()):
         if networks:

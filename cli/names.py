@@ -350,7 +350,7 @@ def _run_at(name: str, runs: Path) -> Run | None:
     from repsim.training.run import Run
 
     for path in (runs / name, Path(name)) if name else ():
-        if Run(path).exists:
+        if Run(path).is_run:
             return Run(path)
     return None
 

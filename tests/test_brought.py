@@ -159,6 +159,25 @@ def test_parts_of_named_sets_and_arrays_know_the_whole(tmp_path: Path) -> None:
     assert str(Part.of(load(tmp_path / "whole.npz", "all"))) == "6 of 6, all"
 
 
+def test_the_folder_that_a_network_came_from_is_no_run(said: Said, refused: Refused) -> None:
+    Path("one").mkdir()  # as save_pretrained of transformers writes it
+    Path("one/config.json").write_text('{"architectures": ["ViTModel"]}')
+    assert "of one against two, n = 12" in said("cka", "one", "two")[0]
+    assert "photos" in said("info", "one")[0]
+    Path("runs").mkdir()
+    Path("one").rename("runs/other")
+    assert "other" not in said("ls")[0]
+    assert "there is no run 'other'" in refused("cka", "other")
+
+
+def test_the_next_command_is_about_the_parts_that_were_harvested(said: Said) -> None:
+    parts = ("--split", "train", "--split", "test")
+    hint = said("harvest", *MODEL, "--weights", "one.pt", *parts, "--layers", "fc", "--name", "n")[
+        1
+    ]
+    assert "next: repsim cka n RUN|NETWORK|FILE; repsim probe n" in hint
+
+
 # --- probes
 
 

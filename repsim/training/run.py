@@ -93,6 +93,19 @@ class Run:
         return (self.path / "config.json").is_file()
 
     @property
+    def is_run(self) -> bool:
+        """True unless the folder has no ``config.json``, or one of another program.
+
+        Models of transformers are saved with a file of that name. A damaged file is a run's, so
+        that reading it says what is wrong.
+        """
+        try:
+            content = json.loads((self.path / "config.json").read_text())
+        except (OSError, ValueError):
+            return self.exists
+        return isinstance(content, dict) and content.get("format") == FORMAT
+
+    @property
     def complete(self) -> bool:
         """True if training is over."""
         return self.checkpoint.is_file()
@@ -557,4 +570,4 @@ def find_runs(folder: str | os.PathLike[str]) -> list[Run]:
     root = Path(folder)
     if not root.is_dir():
         return []
-    return [run for run in (Run(path) for path in sorted(root.iterdir())) if run.exists]
+    return [run for run in (Run(path) for path in sorted(root.iterdir())) if run.is_run]
