@@ -36,17 +36,22 @@ from repsim.training.run import Run
 
 #: Settings that make a family small.
 SMALL: dict[str, dict[str, Any]] = {
+    "alexnet": {"width": 1, "beside": 4},
     "dcgan": {"width": 4},
     "halves": {"width": 2, "features": 3, "generator": 4},
+    "mlp": {"width": 16},
     "resnet": {"depth": 10, "width": 4},
 }
+#: Settings that a method needs for a family, whose critics have fewer layers to share.
+FITTED: dict[tuple[str, str], dict[str, Any]] = {("mgan", "mlp"): {"shared": 2}}
 PAIRS = [(method, network) for method in method_names() for network in networks_for(method)]
 SPECS = [ImageSpec(1, 10, *size, flips=False) for size in ((32, 32), (28, 56), (33, 47))]
 
 
 def small(method: str, network: str, **settings: Any) -> TrainConfig:
     values = {"split": "train[:100]", "test": "test[:20]", "batch_size": 50, "epochs": 1}
-    values |= {"sheet": 4, "coverage": 0, "network": network, **SMALL[network], **settings}
+    values |= {"sheet": 4, "coverage": 0, "network": network, **SMALL[network]}
+    values |= {**FITTED.get((method, network), {}), **settings}
     return configure(method, values, "test")
 
 
@@ -64,8 +69,10 @@ def test_a_family_can_be_what_it_defines() -> None:
     assert find_family("resnet").roles() == ("encoder",)
     assert find_family("dcgan").roles() == ROLES
     assert find_family("halves").roles() == ("encoder", "decoder", "generator", "critic")
-    assert families_for(["encoder"]) == ["dcgan", "halves", "resnet"]
-    assert families_for(["critic", "generator"]) == ["dcgan", "halves"]
+    assert find_family("mlp").roles() == find_family("alexnet").roles() == ROLES
+    assert families_for(["encoder"]) == ["alexnet", "dcgan", "halves", "mlp", "resnet"]
+    assert families_for(["critic", "generator"]) == ["alexnet", "dcgan", "halves", "mlp"]
+    assert families_for(["joint_critic"]) == ["alexnet", "dcgan", "mlp"]
 
 
 # --- roles
@@ -176,6 +183,89 @@ def test_a_joint_critic_looks_at_the_image_and_at_the_code() -> None:
     assert critic.head_input == names[-2]
 
 
+# --- the networks of Donahue et al.
+
+DIGITS = ImageSpec(1, 10, 28, 28, flips=False)
+
+
+def test_the_perceptrons_are_those_of_the_paper() -> None:
+    built = find_family("mlp")(find_family("mlp").settings())
+    encoder, critic = built.encoder(DIGITS, 50), built.joint_critic(DIGITS, 50)
+    generator = built.generator(DIGITS, 50)
+    shapes = {
+        name: {key: tuple(value.shape) for key, value in each.named_parameters()}
+        for name, each in {"e": encoder, "d": critic, "g": generator}.items()
+    }
+    assert shapes["e"] == {
+        "hidden1.0.weight": (1024, 784),
+        "hidden1.0.bias": (1024,),
+        "hidden2.0.weight": (1024, 1024),
+        "code.weight": (50, 1024),
+        "code.bias": (50,),
+    }
+    assert shapes["d"]["hidden2.0.weight"] == (1024, 1024 + 50)
+    assert shapes["d"]["head.weight"] == (1, 1024 + 50)
+    assert shapes["g"] == {
+        "project.0.0.weight": (1024, 50),
+        "hidden2.0.weight": (1024, 1024 + 50),
+        "image.0.weight": (784, 1024 + 50),
+        "image.0.bias": (784,),
+    }
+    assert encoder.layer_names() == ["hidden1", "hidden2", "code"]
+    for weight in (encoder.hidden1[0].weight, generator.image[0].weight):
+        assert float(weight.detach().std()) == pytest.approx(0.02, rel=0.05)
+
+
+def test_perceptrons_see_pixels_in_any_order() -> None:
+    torch.manual_seed(0)
+    network, images = family("mlp").encoder(DIGITS).eval(), torch.rand(3, 1, 28, 28) * 2 - 1
+    order = torch.randperm(784)
+    before = network(images)
+    with torch.no_grad():
+        network.hidden1[0].weight.copy_(network.hidden1[0].weight[:, order])
+    shuffled = images.flatten(1)[:, order].view_as(images)
+    assert torch.allclose(network(shuffled), before, atol=1e-6)
+
+
+def test_a_perceptron_computes_what_is_written_by_hand() -> None:
+    torch.manual_seed(1)
+    critic = family("mlp").joint_critic(DIGITS, 6)
+    x, z = torch.rand(9, 1, 28, 28) * 2 - 1, torch.rand(9, 6) * 2 - 1
+    first, second, last = (
+        layer.weight for layer in (critic.hidden1[0], critic.hidden2[0], critic.head)
+    )
+    h = nn.functional.leaky_relu(((x.flatten(1) + 1) / 2) @ first.T, 0.2)
+    h = h @ second[:, :16].T + z @ second[:, 16:].T
+    h = nn.functional.leaky_relu((h - h.mean(0)) / (h.var(0, correction=0) + 1e-5).sqrt(), 0.2)
+    expected = h @ last[:, :16].T + z @ last[:, 16:].T
+    assert torch.allclose(critic(x, z), expected, atol=1e-5)
+    generator = family("mlp").generator(DIGITS, 6)
+    pixels = (generator(z).detach() + 1) / 2
+    assert 0 <= float(pixels.min()) < float(pixels.max()) <= 1
+
+
+def test_critics_of_perceptrons_share_their_first_layers() -> None:
+    built = family("mlp")
+    first = built.critic(SPECS[1])
+    second = built.critic(SPECS[1], 10, shared=first, share=1)
+    assert second.hidden1 is first.hidden1
+    assert second.hidden2 is not first.hidden2
+    with pytest.raises(UsageError, match="4 layers are to be shared; .* expected 0 to 2"):
+        built.critic(SPECS[1], shared=first, share=4)
+
+
+def test_the_encoder_for_small_images_has_alexnets_proportions() -> None:
+    kind = find_family("alexnet")
+    spec = ImageSpec(3, 10, 32, 32, flips=True)
+    network = kind(kind.settings(width=32)).encoder(spec, 200)
+    convs = [network.get_submodule(f"conv{k}")[0] for k in range(1, 6)]
+    assert [conv.out_channels for conv in convs] == [96, 256, 384, 384, 256]
+    assert [conv.kernel_size for conv in convs] == [(5, 5), (5, 5), (3, 3), (3, 3), (3, 3)]
+    assert network.code.in_features == 256 * 4 * 4
+    names = ["conv1", "conv2", "conv3", "conv4", "features", "code"]
+    assert network.layer_names() == names
+
+
 # --- methods
 
 
@@ -208,7 +298,7 @@ def test_a_method_builds_and_steps_on_images_of_any_size(
 def test_a_family_without_a_role_is_refused_with_those_that_fit() -> None:
     with pytest.raises(UsageError, match="'resnet', which has no critic and no generator for gan"):
         config_for("gan", "resnet")
-    with pytest.raises(UsageError, match="no decoder for autoencoder; expected dcgan or halves"):
+    with pytest.raises(UsageError, match="no decoder for autoencoder; expected alexnet or dc"):
         configure("autoencoder", {"network": "resnet"})
     with pytest.raises(UsageError, match="unknown network 'dcgna'; did you mean 'dcgan'"):
         config_for("gan", "dcgna")
@@ -355,7 +445,7 @@ def test_the_settings_of_the_network_have_a_heading_of_their_own(
     before, own = shown.split("Settings of the network dcgan:")
     assert "--width" in own
     assert "--depth" not in shown
-    assert "dcgan, halves, resnet.  [default: resnet]" in " ".join(before.split()).replace(
+    assert "dcgan, halves, mlp, resnet.  [default: resnet]" in " ".join(before.split()).replace(
         ". [", ".  ["
     )
 
@@ -423,7 +513,14 @@ def test_the_example_is_a_network_by_being_there(
 ) -> None:
     assert added in family_names()
     assert family_summary(added).startswith("A plain")
-    assert networks_for("simclr") == ["dcgan", "halves", "plain", "resnet"]
+    assert networks_for("simclr") == [
+        "alexnet",
+        "dcgan",
+        "halves",
+        "mlp",
+        "plain",
+        "resnet",
+    ]
     size = ("--network", added, "--blocks", 2, "--width", 8, "--batch-size", 50)
     part = ("--split", "train[:200]", "--test", "test[:50]", "--epochs", 2)
     for method in ("supervised", "simclr"):
@@ -435,4 +532,4 @@ def test_the_example_is_a_network_by_being_there(
         assert list(layers) == ["convs.0", "convs.1", "pooled", "head"]
     capsys.readouterr()
     assert train_command("gan", "--network", added) == 2
-    assert "no critic and no generator for gan; expected dcgan or halves" in capsys.readouterr().err
+    assert "no critic and no generator for gan; expected alexnet or" in capsys.readouterr().err

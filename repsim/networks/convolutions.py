@@ -74,10 +74,12 @@ def double(inputs: int, outputs: int, small: Size, large: Size) -> nn.ConvTransp
 
 
 def init_weights(network: nn.Module) -> None:
-    """Weights from N(0, 0.02), scales of norms from N(1, 0.02), as in DCGAN."""
+    """Weights from N(0, 0.02), scales of norms from N(1, 0.02), biases of 0, as in DCGAN."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)
