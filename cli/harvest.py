@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 @runs_option
 @click.option(
     "--model",
-    help="In place of runs: PACKAGE.MODULE:FUNCTION, torchvision:NAME, "
-    "timm:NAME or transformers:NAME_OR_PATH.",
+    help="In place of runs: PACKAGE.MODULE:FUNCTION, torchvision:NAME, timm:NAME, "
+    "transformers:NAME_OR_PATH or, with its head, transformers.CLASS:NAME_OR_PATH.",
 )
 @click.option("--model-args", default="", help="What it is made with: num_classes=10, or JSON.")
 @click.option(
@@ -53,6 +53,12 @@ if TYPE_CHECKING:
 @click.option(
     "--name",
     help="What to call it.  [default: from --weights or the folder of --model, else from --model]",
+)
+@click.option(
+    "--head",
+    metavar="LAYER",
+    help="Address of its linear head.  [default: head, fc or classifier, else the linear layer "
+    "whose output it returns]",
 )
 @click.option(
     "--seed",
@@ -161,6 +167,7 @@ def harvest(
     references: tuple[str, ...],
     runs: Path,
     model: str | None,
+    head: str | None,
     data: str | None,
     data_dir: Path | None,
     splits: tuple[str, ...],
@@ -212,7 +219,7 @@ def harvest(
         shown = (data, splits, data_dir, image_size, batch_size)
         jobs = jobs_of_model(model, *shown, seed, **brought)
     else:
-        _check_unused(brought)
+        _check_unused({"head": head, **brought})
         where = Places(runs, data, data_dir, image_size, statistics=statistics)
         jobs = _jobs_of_runs(references, where, splits or ("test",), batch_size)
     if output is not None:
@@ -232,7 +239,13 @@ def harvest(
         show_plans(jobs, device, what, as_json=as_json)
         return
     processes = start_processes(device, devices)
-    what |= {"compression": compression, "seed": seed, "overwrite": overwrite, "resume": resume}
+    what |= {
+        "head": head,
+        "compression": compression,
+        "seed": seed,
+        "overwrite": overwrite,
+        "resume": resume,
+    }
     first = processes.rank == 0
     done = []
     with hinting(lambda: stopped(jobs, overwrite)) if first else nullcontext():

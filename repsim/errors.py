@@ -76,3 +76,10 @@ def choices(name: str, options: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(known[:30]) + (f" and {len(known) - 30} more" if len(known) > 30 else "")
     return (f"did you mean {near[0]!r}? " if near else "") + f"there is: {listed}"
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """The end of an error about an unknown ``name`` among hundreds: those that are like it."""
+    known = list(options)
+    near = difflib.get_close_matches(name, known, n=5)
+    return f"did you mean {' or '.join(near)}?" if near else choices(name, known)

@@ -239,6 +239,43 @@ def test_the_null_space_of_an_own_network_is_that_of_its_head(said: Said) -> Non
     assert any(each["control"] is not None for each in report["entries"])  # the untrained one
 
 
+UNNAMED = """
+from torch import nn
+
+
+class Unnamed(nn.Module):
+    def __init__(self, probabilities=False):
+        super().__init__()
+        self.pool, self.hidden, self.out = nn.AvgPool2d(8), nn.Linear(48, 6), nn.Linear(6, 3)
+        self.probabilities = probabilities
+
+    def forward(self, x):
+        y = self.out(self.hidden(self.pool(x).flatten(1)).relu())
+        return y.softmax(1) if self.probabilities else y
+"""
+
+
+def test_heads_by_other_names_are_found_or_named(said: Said, refused: Refused) -> None:
+    Path("unnamed.py").write_text(UNNAMED)
+    model = ("--model", "unnamed:Unnamed", "--data", "photos", "--name")
+    asked = ("--no-layers", "--noise", "none")
+    said("harvest", *model, "logits")
+    shown = said("nullspace", "logits", *asked, "-o", "found.json")
+    assert "the head is 'out'" in shown[1]
+    assert json.loads(Path("found.json").read_text())["dim"] == 6
+    soft = (*model, "soft", "--model-args", "probabilities=true")
+    said("harvest", *soft)
+    error = refused("nullspace", "soft", *asked)
+    assert "of its linear layers hidden, out say which is the head, as in --head out" in error
+    assert "there is: hidden, out" in refused("nullspace", "soft", *asked, "--head", "fc")
+    said("nullspace", "soft", *asked, "--head", "out", "-o", "named.json")
+    said("harvest", *soft, "--head", "out", "--overwrite")
+    said("nullspace", "soft", *asked, "-o", "again.json")
+    named, again = (json.loads(Path(f"{name}.json").read_text()) for name in ("named", "again"))
+    assert named["entries"] == again["entries"]
+    assert "--head is about a --model" in refused("harvest", "soft", "--head", "out")
+
+
 def test_components_are_probed_where_the_input_of_the_head_is_stored(said: Said) -> None:
     for split in ("test", "train"):
         asked = ("--weights", "one.pt", "--split", split, "--name", "fed")

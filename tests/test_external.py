@@ -322,6 +322,41 @@ def test_a_folder_of_transformers_is_read_as_it_was_saved(
     assert network_digest(random) == network_digest(network)
 
 
+def test_a_class_of_transformers_has_its_head(transformers: ModuleType, tmp_path: Path) -> None:
+    kind, place = "transformers.ViTForImageClassification", str(tmp_path / "vit")
+    made = load_network(f"{kind}:vit", arguments={**TINY_VIT, "num_labels": 3})
+    made.save_pretrained(place)
+    assert network_digest(load_network(f"{kind}:{place}", seed=5)) == network_digest(made)
+    with pytest.warns(RepsimWarning) as caught:
+        bare = load_network(f"transformers:{place}")
+    assert type(bare).__name__ == "ViTModel"
+    assert str(caught[0].message) == (
+        f"{place} has no weights for pooler.dense.bias, pooler.dense.weight, which are random, and "
+        "has classifier.bias, classifier.weight, which ViTModel leaves out; for the "
+        f"ViTForImageClassification that was saved say {kind}:{place}"
+    )
+    for name, message in (
+        ("ViTForImagClassification", "did you mean ViTForImageClassification"),
+        ("CONFIG_MAPPING", "transformers has no class"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            load_network(f"transformers.{name}:vit")
+
+
+def test_weights_of_transformers_that_are_whole_are_no_remark(
+    transformers: ModuleType,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    load_network("transformers:bert", arguments=TINY_BERT).save_pretrained(tmp_path)
+    verbosity = transformers.utils.logging.get_verbosity()
+    load_network(f"transformers:{tmp_path}")
+    assert not [each for each in recwarn if each.category is RepsimWarning]
+    assert "LOAD REPORT" not in capfd.readouterr().err
+    assert transformers.utils.logging.get_verbosity() == verbosity
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -35,6 +35,7 @@ from repsim.activations.harvesting.heads import (
     Generated,
     evenly_generated,
     head_features,
+    head_of,
     linear_head,
 )
 from repsim.activations.harvesting.loaders import ImageLoader
@@ -44,6 +45,7 @@ from repsim.configuration import setting
 from repsim.data.noise import Noise
 from repsim.devices import find_device
 from repsim.errors import UsageError
+from repsim.networks.heads import HEADS
 from repsim.nullspace import null_space
 from repsim.nullspace.as_trained import calls
 from repsim.nullspace.report import judged, with_layers
@@ -81,6 +83,13 @@ class Config(base.Config):
         metavar="KIND:LEVEL,...",
         unset="four levels of each",
     )
+    head: str | None = setting(
+        None,
+        "address of the linear head",
+        before=None,
+        metavar="LAYER",
+        unset="head, fc or classifier, else the linear layer whose output the network returns",
+    )
     control: bool = setting(True, "compare with the run's own network before training")
     layers: bool = setting(
         True, "report on the convolutions and linear layers before the head, too"
@@ -108,6 +117,7 @@ def null_space_of_run(
     train: ImageSet,
     test: ImageSet,
     *,
+    head: str | None = None,
     noises: Sequence[str] = NOISES,
     control: bool = True,
     layers: bool = True,
@@ -127,9 +137,11 @@ def null_space_of_run(
     images, generated ones included.
 
     Args:
-        extractor: a network of a run, whose ``head`` is one linear layer.
+        extractor: a network of a run, or one from elsewhere, whose head is one linear layer.
         train: images that the probes are trained on.
         test: held-out images, which every number is of.
+        head: the address of the head; by default the one that was named in a harvest, else
+            ``head``, ``fc`` or ``classifier``, else the linear layer whose output is returned.
         noises: as ``Noise.parse`` reads them.
         control: whether to compare with the untrained network; a run without epochs is one, and
             has no other.
@@ -146,12 +158,13 @@ def null_space_of_run(
     check_apart(train, test)
     parsed = [Noise.parse(noise) for noise in noises]
     trained = _Sided.of(extractor.load)
-    head = linear_head(trained.real)  # fails before anything takes long
+    name, linear = _head(extractor, trained.real, head, test)  # fails before anything takes long
     networks = {"trained": trained}
     if control and extractor.trained:
         networks["untrained"] = _Sided.of(extractor.untrained)
     generated = evenly_generated(extractor, len(test), seed, device=device)
-    shown = _Shown(train, test, generated, parsed, layer_images if layers else 0, seed, device)
+    about = (layer_images if layers else 0, seed, device)
+    shown = _Shown(train, test, name, generated, parsed, *about)
     step = _Steps(progress, shown.steps(len(networks)))
     step("generated images")
     reports = {}
@@ -160,8 +173,22 @@ def null_space_of_run(
         called = _calls(extractor, sided, shown)
         reports[name] = replace(report, entries=[*report.entries, *called])
     report = judged(reports["trained"], reports.get("untrained"))
-    alpha = _alpha(extractor) if len(head.weight) == 1 else []
+    alpha = _alpha(extractor) if len(linear.weight) == 1 else []
     return replace(report, alpha=alpha, provenance=_provenance(extractor, shown))
+
+
+def _head(
+    extractor: Extractor | Brought, network: nn.Module, named: str | None, test: ImageSet
+) -> tuple[str, nn.Linear]:
+    """The address of the head of a network, and the head.
+
+    Runs have theirs by one name. Of a network from elsewhere the harvest may have named it, and
+    what it returns for a few images tells it otherwise.
+    """
+    if not isinstance(extractor, Brought):
+        return head_of(network, named)
+    shown = next(iter(ImageLoader(test, min(4, len(test)))))[0]
+    return head_of(network, named or extractor.head, shown)
 
 
 @dataclass(frozen=True)
@@ -171,6 +198,7 @@ class _Shown:
     Attributes:
         train: images that the probes are trained on.
         test: held-out images.
+        head: address of the head of the networks.
         generated: generated images; None of a run that makes none.
         noises: of the held-out images.
         layer_images: images for the layers before the head; 0 leaves these out.
@@ -180,6 +208,7 @@ class _Shown:
 
     train: ImageSet
     test: ImageSet
+    head: str
     generated: Generated | None
     noises: Sequence[Noise]
     layer_images: int
@@ -228,6 +257,7 @@ def _provenance(extractor: Extractor | Brought, shown: _Shown) -> dict[str, Any]
         "generated": 0 if shown.generated is None else len(shown.generated.images),
         "layer_images": layer_images,
         "seed": shown.seed,
+        **({} if shown.head in HEADS else {"head": shown.head}),
     }
 
 
@@ -260,26 +290,24 @@ def _report(networks: _Sided, name: str, shown: _Shown, step: _Steps) -> NullSpa
 
 def _of_head(networks: _Sided, name: str, shown: _Shown, step: _Steps) -> NullSpaceReport:
     """The report on the features that feed the head."""
-    network, seed, device = networks.real, shown.seed, shown.device
+    network, seed = networks.real, shown.seed
+    same: dict[str, Any] = {"head": shown.head, "device": shown.device}
 
     def features(images: Any, what: str, noise: Noise | None = None) -> Tensor:
-        found = head_features(
-            network, images, noise=noise, seed=seed, device=device, progress=silent
-        )
+        found = head_features(network, images, **same, noise=noise, seed=seed, progress=silent)
         step(what)
         return found
 
-    head, loader = linear_head(network), ImageLoader(shown.test, 256)
+    head, loader = linear_head(network, shown.head), ImageLoader(shown.test, 256)
     known = features(ImageLoader(shown.train, 256), "training images")
     held = features(loader, "held-out images")
     noisy = {noise.name: features(loader, noise.name, noise) for noise in shown.noises}
     made = alike = None
     if shown.generated is not None:
-        made = head_features(
-            networks.generated, shown.generated.images, device=device, progress=silent
-        )
+        images = shown.generated.images
+        made = head_features(networks.generated, images, **same, progress=silent)
         if networks.differ:
-            alike = head_features(network, shown.generated.images, device=device, progress=silent)
+            alike = head_features(network, images, **same, progress=silent)
         step("generated images")
     labels, test_labels = shown.labels()
     report = null_space(
@@ -389,6 +417,7 @@ class Nullspace(Analysis[Config]):
             inputs.extractors[0],
             inputs.images["train"],
             inputs.images["test"],
+            head=config.head,
             noises=config.noises,
             control=config.control,
             layers=config.layers,
@@ -428,6 +457,8 @@ class Nullspace(Analysis[Config]):
         under = result.provenance["network"].get("batch_statistics")
         if under is not None:
             yield f"{result.name}: {_UNDER[under]}"
+        if (head := result.provenance.get("head")) is not None:
+            yield f"{result.name}: the head is {head!r}"
         if any(math.isnan(row.alpha_batches) for row in result.alpha):
             yield f"{result.name}: α over training is of mixed batch statistics, at least in part"
 

@@ -26,6 +26,7 @@ _RECORDS = (
     "weights_path",
     "weights_sha256",
     "seed",
+    "head",
     "normalise",
     "channels",
 )
@@ -72,6 +73,12 @@ class Brought:
     def trained(self) -> bool:
         """True if it has weights from a file, so that it can be compared with itself before."""
         return "weights_path" in self.record
+
+    @property
+    def head(self) -> str | None:
+        """The address of its head, where the harvest named it."""
+        named = self.record.get("head")
+        return None if named is None else str(named)
 
     def load(self, shown: Side = "real") -> nn.Module:
         """The network in evaluation mode, on the CPU; it has no sides.

@@ -32,6 +32,7 @@ from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.modules import place, unwrap
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.reading import attribute, read
+from repsim.activations.capture.returned import returned_head
 from repsim.activations.capture.shifted import warn_of_shifted_positions
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.plan import HarvestPlan, check_choices, plan_layers
@@ -53,7 +54,7 @@ from repsim.activations.store.writer import StoreWriter, write_store
 from repsim.ambient import full_precision
 from repsim.errors import StoreError, UsageError
 from repsim.files import refuse_existing
-from repsim.networks.heads import find_head, head_input
+from repsim.networks.heads import find_head, head_input, linear_layers
 from repsim.networks.weights import network_digest
 from repsim.progress import Progress, notebook_bar
 
@@ -106,6 +107,7 @@ def harvest(
     seed: int = 0,
     examples: int | None = None,
     name: str | None = None,
+    head: str | None = None,
     provenance: Mapping[str, Any] | None = None,
     device: torch.device | str | None = None,
     overwrite: bool = False,
@@ -144,6 +146,9 @@ def harvest(
         examples: how many the loader gives, where ``len(loader.dataset)`` does not say.
         name: what to call the network in results, tables and figures; by default the name of the
             file.
+        head: address of the linear head, whose weights are stored where the layer that feeds it is;
+            by default ``head``, ``fc`` or ``classifier``, else the linear layer whose output the
+            network returns.
         provenance: what to record about the network and the data; JSON values.
         device: where to run; by default where the network lies.
         overwrite: replace an existing store.
@@ -181,7 +186,8 @@ def harvest(
     n = count_examples(loader, examples)
     model = unwrap(model)
     target = place(model, device)
-    named = {} if name is None else {"network": name}
+    named = {key: each for key, each in (("network", name), ("head", head)) if each is not None}
+    find_head(model, head)  # a wrong address is refused before anything runs
     recorded = _record(model, loader, choices, seed, target) | named | dict(provenance or {})
     check_repeats(loader)
     with ExitStack() as stack:
@@ -189,7 +195,8 @@ def harvest(
         axis, first = _first(batches, loader, model, target, chosen, choices)
         stack.enter_context(axis.fed(model))
         kept = stack.enter_context(Unchanged(model))
-        plan, padding = _plan(model, to_device(first, target), loader, choices, n, kept, axis)
+        shown = to_device(first, target)
+        plan, padding = _plan(model, shown, loader, choices, n, kept, axis)
         recorded |= {"batch_size": batch_size(first), **_record_of_layers(plan, axis)}
         if padded := padding.unread(plan.layers, choices.pooling):
             recorded["padding"] = padded
@@ -210,7 +217,7 @@ def harvest(
             n=plan.n,
             layers=plan.layers,
             examples=rows.spec,
-            heads=_linear_heads(model, list(plan.layers)),
+            heads=_linear_heads(model, list(plan.layers), head, plan.fed(shown), allowed),
             provenance=recorded,
             resume=resume and not overwrite,
             compression=compression,
@@ -454,9 +461,13 @@ def _values(key: str, before: Any, now: Any) -> str:
     return f"{key} was {before}, now {now}" if short else ""
 
 
-def _linear_heads(model: nn.Module, layers: list[str]) -> dict[str, dict[str, Any]]:
+def _linear_heads(
+    model: nn.Module, layers: list[str], named: str | None, batch: Any, allowed: Allowed
+) -> dict[str, dict[str, Any]]:
     """The linear head of a network, if the layer that feeds it is stored, for null-space work."""
-    found = find_head(model)
+    found = find_head(model, named)
+    if found is None and any(head_input(model, name) in layers for name in linear_layers(model)):
+        found = find_head(model, returned_head(model, batch, grad=allowed.grad))
     if found is None:
         return {}
     name, head = found

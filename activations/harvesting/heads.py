@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from repsim.activations.capture.batch_axis import BatchAxisLike
 from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.modules import unwrap
+from repsim.activations.capture.returned import returned_head
 from repsim.activations.harvesting.features import by_batch
 from repsim.activations.harvesting.loaders import noisy
 from repsim.ambient import full_precision, settled
 from repsim.data.noise import Noise
 from repsim.devices import find_device
-from repsim.errors import CaptureError, NonFiniteError, UsageError
-from repsim.networks.heads import HEADS, find_head, head_input
+from repsim.errors import CaptureError, NonFiniteError, UsageError, few
+from repsim.networks.heads import HEADS, find_head, head_input, linear_layers
 from repsim.progress import Progress, notebook_bar
 
 if TYPE_CHECKING:
@@ -36,31 +37,62 @@ class LinearHead(NamedTuple):
     input: str
 
 
-def linear_head(network: nn.Module) -> LinearHead:
+def linear_head(network: nn.Module, head: str | None = None) -> LinearHead:
     """The linear head of a network.
 
+    Args:
+        network: any module.
+        head: the address of its head; by default ``head``, ``fc`` or ``classifier``.
+
     Raises:
-        UsageError: none of ``head``, ``fc`` and ``classifier`` is one linear layer.
+        UsageError: the address is no linear layer, or none of these three is one.
     """
     network = unwrap(network)
-    name, linear = _head_of(network)
+    name, linear = head_of(network, head)
     bias = None if linear.bias is None else linear.bias.detach().cpu()
     return LinearHead(linear.weight.detach().cpu(), bias, head_input(network, name))
 
 
-def _head_of(network: nn.Module) -> tuple[str, nn.Linear]:
-    """The name and the linear head of a network, which is refused without one."""
-    found = find_head(network)
+def head_of(
+    network: nn.Module, named: str | None = None, images: Tensor | None = None
+) -> tuple[str, nn.Linear]:
+    """The address of the head of a network, and the head.
+
+    Args:
+        network: not wrapped.
+        named: the address; by default ``head``, ``fc`` or ``classifier``.
+        images: a few that the network is shown where it has none of these names: the head is the
+            linear layer whose output it returns.
+
+    Raises:
+        UsageError: the network has no linear head by its name or these images; the linear layers
+            that it has are listed.
+    """
+    found = find_head(network, named)
+    if found is None and images is not None:
+        found = find_head(network, returned_head(network, images))
     if found is None:
-        head = getattr(network, "head", None)
-        none = head is None or isinstance(head, nn.Identity)
-        has = "no head" if none else f"a head of type {type(head).__name__}"
-        raise UsageError(
-            f"{type(network).__name__} has {has}; the features of a linear head need one that is "
-            f"nn.Linear and is called {' or '.join(HEADS)}, as those of the methods gan, wgan, "
-            "mgan and supervised are"
-        )
+        raise _no_head(network)
     return found
+
+
+def _no_head(network: nn.Module) -> UsageError:
+    """The error about a network without a known head, with the candidates that it has."""
+    head = getattr(network, "head", None)
+    none = head is None or isinstance(head, nn.Identity)
+    has = "no head" if none else f"a head of type {type(head).__name__}"
+    linear = list(linear_layers(network))
+    remedy = (
+        f"; of its linear layers {few(linear, 12)} say which is the head, as in --head "
+        f"{linear[-1]} (head={linear[-1]!r})"
+        if linear
+        else ""
+    )
+    return UsageError(
+        f"{type(network).__name__} has {has}; the features of a linear head need one that is "
+        f"nn.Linear and is called {' or '.join(HEADS)}, as those of the methods gan, wgan, "
+        f"mgan and supervised are{remedy}"
+    )
 
 
 @full_precision()
@@ -68,6 +100,7 @@ def head_features(
     network: nn.Module,
     images: Any,
     *,
+    head: str | None = None,
     noise: Noise | None = None,
     seed: int = 0,
     batch_size: int = 256,
@@ -84,9 +117,10 @@ def head_features(
     memory holds the features alone, twice at the end.
 
     Args:
-        network: one whose ``head``, ``fc`` or ``classifier`` is ``nn.Linear``.
+        network: one whose head is ``nn.Linear``.
         images: a loader, such as an ``ImageLoader``; or the images (n, c, h, w) themselves,
             floating point, as ``generated_images`` gives them.
+        head: the address of the head; by default ``head``, ``fc`` or ``classifier``.
         noise: put on the images first, see ``NoisyLoader``; they must be in [-1, 1] then.
         seed: of the noise.
         batch_size: images at a time, where they come as a tensor.
@@ -105,12 +139,12 @@ def head_features(
         NonFiniteError: NaN or infinity in the features.
     """
     network = unwrap(network)
-    name, head = _head_of(network)
+    name, linear = head_of(network, head)
     blocks = by_batch(
         network,
         images,
         [f"{name}@input"],
-        partial(_input_of_head, type(network).__name__, head.weight.shape[1]),
+        partial(_input_of_head, type(network).__name__, linear.weight.shape[1]),
         allowed=Allowed(allow_random, allow_batch, allow_grad),
         batch_axis=batch_axis,
         size=batch_size,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
@@ -20,15 +19,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from repsim.errors import UsageError, choices
+from repsim.errors import UsageError, nearest
 from repsim.foreign import Cause, cause_of
+from repsim.networks.of_transformers import of_transformers
 from repsim.networks.weights import load_weights
 from repsim.optional import optional
 from repsim.quiet import quietly
 
 Maker = Callable[..., Any]
 
-FORMS = "PACKAGE.MODULE:FUNCTION, torchvision:NAME, timm:NAME or transformers:NAME"
+FORMS = (
+    "PACKAGE.MODULE:FUNCTION, torchvision:NAME, timm:NAME, transformers:NAME or "
+    "transformers.CLASS:NAME"
+)
 WORDS = {"True": True, "False": False, "None": None}
 
 
@@ -50,7 +53,9 @@ def load_network(
     - ``transformers:TYPE``, such as ``bert``: randomly initialised, with ``arguments`` as values of
       its configuration.
     - ``transformers:PATH`` or ``transformers:OWNER/NAME``: a pretrained model in a folder (written
-      ``./bert`` where there is a type of that name), or of the hub.
+      ``./bert`` where there is a type of that name), or of the hub. Heads are left out;
+      ``transformers.CLASS:PATH``, such as ``transformers.ViTForImageClassification:./vit``, has
+      what that class has.
 
     Args:
         reference: which network.
@@ -70,7 +75,7 @@ def load_network(
     if not (source and colon and name):
         raise UsageError(f"network {reference!r} cannot be read; write {FORMS}")
     with _seeded(seed):  # a module that is imported may draw too
-        make = LIBRARIES[source](name) if source in LIBRARIES else _own(source, name)
+        make = _maker(source, name)
     with _seeded(seed):
         network = _call(reference, make, arguments or {})
     if not isinstance(network, nn.Module):
@@ -78,6 +83,14 @@ def load_network(
     if weights is not None:
         load_weights(network, weights)
     return network.eval()
+
+
+def _maker(source: str, name: str) -> Maker:
+    """The function that makes a network of a library, or the user's own."""
+    library, _, kind = source.partition(".")
+    if library == "transformers" and kind[:1].isupper():  # a class; modules have small letters
+        return of_transformers(name, kind)
+    return LIBRARIES[source](name) if source in LIBRARIES else _own(source, name)
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
@@ -131,7 +144,7 @@ def _own(module: str, path: str) -> Maker:
         factory = attrgetter(path)(found)
     except AttributeError:
         raise UsageError(
-            f"module {module} has no {path!r}; {_nearest(path, _factories(found))}"
+            f"module {module} has no {path!r}; {nearest(path, _factories(found))}"
         ) from None
     if isinstance(factory, nn.Module) or not callable(factory):
         raise UsageError(
@@ -183,29 +196,11 @@ def _timm(name: str) -> Maker:
     return partial(timm.create_model, name, pretrained=False)
 
 
-def _transformers(name: str) -> Maker:
-    transformers = optional("transformers")
-    if name in transformers.CONFIG_MAPPING:
-        return lambda **values: transformers.AutoModel.from_config(
-            transformers.AutoConfig.for_model(name, **values)
-        )
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return lambda **options: transformers.AutoModel.from_pretrained(
-            str(folder), local_files_only=True, **options
-        )
-    if name[0] in "./~" or name.count("/") > 1:
-        raise UsageError(f"{name}: no such folder; expected one that save_pretrained wrote")
-    if "/" not in name:  # the hub's names are OWNER/NAME
-        _among("transformers", name, list(transformers.CONFIG_MAPPING))
-    return lambda **options: transformers.AutoModel.from_pretrained(name, **options)
-
-
 #: Functions that find the networks of a library, by its name.
 LIBRARIES: dict[str, Callable[[str], Maker]] = {
     "torchvision": _torchvision,
     "timm": _timm,
-    "transformers": _transformers,
+    "transformers": of_transformers,
 }
 
 
@@ -248,13 +243,7 @@ def _taken(make: Maker) -> str:
 
 def _among(library: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
-        raise UsageError(f"{library} has no network {name!r}; {_nearest(name, known)}")
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    """The end of an error about an unknown ``name`` among hundreds."""
-    near = difflib.get_close_matches(name, known, n=5)
-    return f"did you mean {' or '.join(near)}?" if near else choices(name, known)
+        raise UsageError(f"{library} has no network {name!r}; {nearest(name, known)}")
 
 
 def _kind(value: Any) -> str:

@@ -5,25 +5,54 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from repsim.errors import UsageError
+from repsim.errors import UsageError, choices
 
 #: Names that networks have for their head.
 HEADS = ("head", "fc", "classifier")
 
 
-def find_head(network: nn.Module) -> tuple[str, nn.Linear] | None:
-    """The name and the linear head of a network, by the usual names; None without one."""
-    for name in HEADS:
-        head = getattr(network, name, None)
-        if isinstance(head, nn.Linear):
-            return name, head
-    return None
+def find_head(network: nn.Module, named: str | None = None) -> tuple[str, nn.Linear] | None:
+    """The address and the linear head of a network.
+
+    Args:
+        network: not wrapped.
+        named: the address of the head; by default one of the usual names.
+
+    Returns:
+        None where no name was given, and no usual one is a linear layer.
+
+    Raises:
+        UsageError: the address that was given is no linear layer; those that are, are listed.
+    """
+    linear = linear_layers(network)
+    if named is None:
+        found = [name for name in HEADS if isinstance(getattr(network, name, None), nn.Linear)]
+        return (found[0], getattr(network, found[0])) if found else None
+    if named not in linear:
+        raise UsageError(
+            f"{named!r} is no linear layer of {type(network).__name__}; {choices(named, linear)}"
+        )
+    return named, linear[named]
+
+
+def linear_layers(network: nn.Module) -> dict[str, nn.Linear]:
+    """The linear layers of a network by address, in order of definition: candidates for a head.
+
+    The last layer of attention is none: its weights are read, and it is never called.
+    """
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and not isinstance(module, NonDynamicallyQuantizableLinear)
+    }
 
 
 def head_input(network: nn.Module, name: str) -> str:
     """The address of the layer that feeds the head of a network."""
-    return str(getattr(network, "head_input", f"{name}@input"))
+    usual = f"{name}@input"
+    return str(getattr(network, "head_input", usual)) if name in HEADS else usual
 
 
 class ProjectionHead(nn.Sequential):
