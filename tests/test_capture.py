@@ -382,6 +382,27 @@ def test_what_has_no_rows_to_read_is_no_tensor() -> None:
     assert list(take(model)) == ["m:0"]
 
 
+def test_modules_within_vmap_are_left_out_and_those_within_grad_are_read() -> None:
+    each, end = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def mapped(x: Tensor) -> Tensor:
+        return torch.vmap(lambda row: each(row).tanh())(x)
+
+    def forces(x: Tensor) -> Tensor:
+        return torch.func.grad(lambda rows: each(rows).tanh().sum())(x)
+
+    x = torch.randn(8, 4)
+    inside = nn.Sequential(OrderedDict(m=Returns(mapped), end=end))
+    inside.m.each = each
+    with pytest.warns(RepsimWarning, match="'m.each' gave no dense tensor: it returns a vmapped"):
+        taken = take(inside, "m.*,end", x)
+    assert list(taken) == ["end"]
+    assert torch.equal(taken["end"], end(mapped(x)))
+    inside = nn.Sequential(OrderedDict(m=Returns(forces)))
+    inside.m.each = each
+    assert torch.equal(take(inside, ["m.each"], x)["m.each"], each(x))
+
+
 @pytest.mark.parametrize("layers", ["end,m#[5]", "end,m:x*", "end,*:x"])
 def test_a_glob_for_a_call_or_path_that_is_not_there_is_no_error(layers: str) -> None:
     model = nn.Sequential(OrderedDict(m=Returns(lambda x: (X, X)), end=Returns(lambda x: X)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import repsim
 from repsim.activations import compare, head_features, layer_null_spaces, plan_harvest
 from repsim.activations.analyses.classes import compare_classes
 from repsim.activations.analyses.invariance import invariance
+from repsim.activations.capture.differences import thinned
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.data import ImageSet, Target
 from repsim.errors import CaptureError, UsageError
@@ -150,6 +152,59 @@ def harvested(net: nn.Module, path: Path, **options: Any) -> np.ndarray:
         return store[store.layers[-1]][:]
 
 
+class OfLargeBatches(Net):
+    """Centred by the batch, but not with three examples or fewer."""
+
+    def between(self, x: Tensor) -> Tensor:
+        return x - x.mean(0) if len(x) > 3 else x
+
+
+class Full(Net):
+    """Two experts, each with room for three fifths of the batch."""
+
+    def between(self, x: Tensor) -> Tensor:
+        found = torch.zeros_like(x)
+        for expert in range(2):
+            rows = (x[:, 0] > x[:, 1]).eq(expert).nonzero()[: -(-3 * len(x) // 5), 0]
+            found[rows] = x[rows] * (1 + expert)
+        return found
+
+
+class Leaving(Net):
+    """Goes on unless all of the batch is sure."""
+
+    def between(self, x: Tensor) -> Tensor:
+        return x if x.amax(1).min() > 0.5 else 2 * x
+
+
+class Converging(Net):
+    """Stops when all of the batch has converged."""
+
+    def between(self, x: Tensor) -> Tensor:
+        found = x
+        while (found - x.tanh()).norm() > 0.2:
+            found = found / 2 + x.tanh() / 2
+        return found
+
+
+class Cut(Net):
+    """Sequences cut to the longest of the batch, and averaged."""
+
+    def between(self, x: Tensor) -> Tensor:
+        longest = (x > 0).sum(1).max()
+        return x.sort(1, descending=True)[0][:, :longest].mean(1, keepdim=True).expand_as(x)
+
+
+class Packed(Net):
+    """Padded to the longest of the batch by packing, and averaged."""
+
+    def between(self, x: Tensor) -> Tensor:
+        lengths = 1 + (x > 0).sum(1) // 2
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, True, enforce_sorted=False)
+        values = nn.utils.rnn.pad_packed_sequence(packed, True)[0]
+        return values.mean(1, keepdim=True).expand_as(x)
+
+
 @pytest.mark.parametrize("kind", RANDOM)
 def test_a_random_network_is_refused_unless_that_is_allowed(
     tmp_path: Path, kind: Callable[[], nn.Module]
@@ -180,6 +235,47 @@ def test_a_state_between_calls_is_refused_unless_that_is_allowed(
     with pytest.raises(CaptureError, match="layer '(b|cell)' .*keeps a state from one batch"):
         harvested(kind().eval(), tmp_path)
     harvested(kind().eval(), tmp_path, allow_batch=True)
+
+
+OF_WHOLE_BATCHES = [OfLargeBatches, Full, Leaving, Converging, Cut, Packed]
+
+
+@pytest.mark.parametrize("kind", OF_WHOLE_BATCHES)
+def test_a_batch_is_refused_or_each_of_its_rows_is_that_of_the_example_alone(
+    tmp_path: Path, kind: Callable[[], nn.Module]
+) -> None:
+    net, found = kind().eval(), []
+    for seed in range(20):
+        x = torch.randn(16, 6, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            alone = torch.cat([net(each[None]) for each in x])
+        found.append(rows_or_none(net, x, tmp_path / f"{seed}.h5"))
+        if found[-1] is not None:
+            np.testing.assert_allclose(found[-1], alone, atol=1e-5)
+    assert any(each is None for each in found)
+
+
+def rows_or_none(net: nn.Module, x: Tensor, path: Path) -> np.ndarray | None:
+    """The layer ``b`` of a batch; None where the network is refused for what it does to it."""
+    with suppress(CaptureError), repsim.harvest(net, [x], path, layers="b", examples=16) as store:
+        return store["b"][:]
+    return None
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 0), (5, 2000), (5, 700, 33), (5, 64, 56, 56)])
+def test_a_part_of_a_layer_is_its_first_values_and_some_of_all_others(
+    shape: tuple[int, ...],
+) -> None:
+    x = torch.arange(float(np.prod(shape))).reshape(shape)
+    part = thinned(x)
+    assert len(part) == 5
+    assert part[0].numel() < 4096
+    assert torch.equal(part.flatten()[:1], x.flatten()[:1])
+    for axis in range(1, x.ndim):  # the same places of a shorter one
+        size = x.shape[axis] // 2
+        cut = thinned(x.narrow(axis, 0, size))
+        assert torch.equal(cut, part.narrow(axis, 0, cut.shape[axis]))
+        assert 2 * part.shape[axis] >= x.shape[axis] or part.shape[axis] > cut.shape[axis]
 
 
 def test_what_is_allowed_is_recorded(tmp_path: Path) -> None:

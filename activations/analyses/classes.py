@@ -112,7 +112,7 @@ def compare_classes(
     """
     checked_labels(images.labels, len(images), images.name)
     target, allowed = place(model, device), Allowed(allow_random, allow_batch, allow_grad)
-    chosen = None if batch_axis is None else BatchAxis(batch_axis)
+    chosen = BatchAxis.said(batch_axis)
     loader = ShuffledLoader(images, augment, batch_size, seed, device=target)
     shown = Arranged(moved(loader, target), (model,), chosen, grad=allow_grad)
     side = NetworkSide(model, layers, target, name, allowed, shown)

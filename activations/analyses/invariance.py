@@ -109,7 +109,7 @@ def invariance(
         DegenerateError: fewer than four images.
     """
     target, allowed = place(model, device), Allowed(allow_random, allow_batch, allow_grad)
-    chosen = None if batch_axis is None else BatchAxis(batch_axis)
+    chosen = BatchAxis.said(batch_axis)
     loaders = [ShuffledLoader(images, augment, batch_size, seed, view, target) for view in (0, 1)]
     copies = [
         Arranged(moved(loader, target), (model,), chosen, grad=allow_grad) for loader in loaders

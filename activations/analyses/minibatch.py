@@ -22,16 +22,17 @@ from repsim.activations.capture.arguments import unnamed, warn_of_new, warn_of_u
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis
 from repsim.activations.capture.batches import Naming, batch_size, first_of, without
+from repsim.activations.capture.checked import checked_rows
 from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, At, running
-from repsim.activations.capture.functions import Allowed, check_function
+from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.modules import unwrap
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.reducing import Reducer, other_size, reduced_shape
-from repsim.activations.capture.tracing import addresses_of, calls_of, trace_rows
+from repsim.activations.capture.tracing import TracedRows, addresses_of, calls_of
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.loaders import ShuffledLoader
 from repsim.activations.harvesting.sampling import count_examples
@@ -136,25 +137,25 @@ class NetworkSide:
 
     def layers_of(self, batch: Any) -> list[str]:
         if not self._layers:
-            grad, shown = self._allowed.grad, without(batch, self._beside)
-            # Of its own, for the outer one knows no network that is fed in another order.
-            with self._axis.fed(self._model), Unchanged(self._model) as kept:
-                with kept.watching():
-                    found = trace_rows(self._model, shown, self._chosen, self._axis, grad=grad)
+            shown, axis = without(batch, self._beside), self._axis
+            with axis.fed(self._model):
+                found = checked_rows(
+                    self._model, shown, self._chosen, axis, self._allowed, fits=self._reduced
+                )
                 self._layers, self._calls = addresses_of(found), calls_of(found)
                 self._axes = {name: each.axes for name, each in found.items()}
-                first = next(iter(found))
-                self._rows_each = reduced_shape(first, found[first], self._pooling)[1]
-                axes = {name: each.batch for name, each in self._axes.items()}
-                allowed, layers = self._allowed, self._layers
-                check_function(self._model, shown, layers, allowed, kept, axes, self._axis)
-                kept.restore()
-                self._reducer = self._reduction(shown, axes)
+                self._reducer = self._reduction(shown)
         return list(self._layers)
 
-    def _reduction(self, shown: Any, axes: Mapping[str, int]) -> Reducer:
+    def _reduced(self, found: Mapping[str, TracedRows]) -> None:
+        """Note the rows that an example gives, or raise for pooling that does not fit."""
+        first, traced = next(iter(found.items()))
+        self._rows_each = reduced_shape(first, traced, self._pooling)[1]
+
+    def _reduction(self, shown: Any) -> Reducer:
         """The pooling of the layers; where padding may be in it, and nothing says, is refused."""
         told = self._masks.among(self._layers)
+        axes = {name: each.batch for name, each in self._axes.items()}
         masks = LayerMasks(self._model, shown, self._layers, told, axes, grad=self._allowed.grad)
         warn_of_unused(self._model, shown, masks.used)
         masks.check(self._layers, self._pooling)

@@ -184,7 +184,7 @@ def compare(
     """
     target, allowed = place(model_a, device), Allowed(allow_random, allow_batch, allow_grad)
     reduce, told = PoolingRules(pooling), MaskRules(masks)
-    chosen = None if batch_axis is None else BatchAxis(batch_axis, {*reduce.masks, *told.names})
+    chosen = BatchAxis.said(batch_axis, {*reduce.masks, *told.names})
     models = (model_a, model_b)
     arranged = Arranged(moved(loader, target), models, chosen, grad=allow_grad)
     a, b = (

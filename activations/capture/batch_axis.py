@@ -45,6 +45,13 @@ class BatchAxis:
         self._rules = dict(_pairs(chosen))
         self._beside = frozenset(beside)
 
+    @classmethod
+    def said(
+        cls, chosen: BatchAxisLike | None, beside: Collection[str] = frozenset()
+    ) -> BatchAxis | None:
+        """The axis that was said; None without, where it is to be found."""
+        return None if chosen is None else cls(chosen, beside)
+
     def beside(self, names: Collection[str]) -> BatchAxis:
         """The same with entries that a rule for all inputs does not mean."""
         return BatchAxis(self._rules, names)

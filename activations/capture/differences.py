@@ -13,6 +13,9 @@ ROUNDING = 1e-4
 #: Units in the last place by which rounding alone may change a layer, where nothing wider can tell.
 _UNITS = 16
 
+#: About so many values of an example are compared where a whole batch is.
+_MOST = 1024
+
 
 def differing(
     a: Mapping[str, Tensor], b: Mapping[str, Tensor], tolerance: Callable[[Tensor], float]
@@ -36,6 +39,22 @@ def differing(
 def _corner(x: Tensor, like: Tensor) -> Tensor:
     sizes = (min(pair) for pair in zip(x.shape, like.shape, strict=False))
     return x[tuple(slice(size) for size in sizes)]
+
+
+def thinned(x: Tensor) -> Tensor:
+    """About a thousand values of each example (n, ...), which memory holds for a whole batch.
+
+    From each axis the first elements, and then one at every doubling: the same places however long
+    the axis is.
+    """
+    if x.ndim < 2:
+        return x.clone()
+    dense = round(_MOST ** (1 / (x.ndim - 1)))
+    for axis, size in enumerate(x.shape[1:], start=1):
+        doubled = (dense << k for k in range(size.bit_length()) if dense << k < size)
+        places = [*range(min(dense, size)), *doubled]
+        x = x.index_select(axis, torch.tensor(places, dtype=torch.long, device=x.device))
+    return x
 
 
 def largest_difference(x: Tensor, y: Tensor) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
 from repsim.activations.capture.batches import arrays_of, as_type, batch_size, pick
-from repsim.activations.capture.differences import differing, rounding, strict
+from repsim.activations.capture.differences import differing, rounding, strict, thinned
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import Layers, device_of
@@ -75,12 +75,14 @@ class _Shown:
     """Examples of a batch, and some of them once more among others.
 
     Attributes:
-        examples: three, or the whole batch of a network that does not run on three.
+        examples: three, or the whole batch.
         places: of examples in ``examples``, for each further batch.
+        look: the part that is compared of the values of a layer.
     """
 
     examples: Any
     places: Sequence[Sequence[int]]
+    look: Callable[[Tensor], Tensor] = torch.clone
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,15 @@ class _Network:
     kept: Unchanged
     axes: Mapping[str, int]
 
-    def see(self, batch: Any) -> dict[str, Tensor]:
-        """The values of the layers that run on a batch, in order of execution.
+    def see(self, batch: Any, look: Callable[[Tensor], Tensor] = torch.clone) -> dict[str, Tensor]:
+        """The values of the layers that run on a batch, or a part of them, as they run.
 
         The examples come first, from the axis where each layer has them.
         """
         found: dict[str, Tensor] = {}
 
         def keep(layer: str, values: Tensor) -> None:
-            found[layer] = values.movedim(self.axes.get(layer, 0), 0).clone()
+            found[layer] = look(values.movedim(self.axes.get(layer, 0), 0))
 
         capture = Capture(self.model, self.layers, reduce=keep, grad=self.allowed.grad)
         with self.kept.watching(), capture:
@@ -129,9 +131,10 @@ def check_function(
     """Check that the layers of a network are functions of the example.
 
     The network sees three examples of the batch twice, then two of them in other places, then the
-    third alone. Values that differ by more than rounding are a refusal, which names the first
-    module of the network where they do. Where the type of the numbers leaves room for doubt, a copy
-    of the network in a wider one decides.
+    third alone; after that the whole batch, its halves, and pieces of about four. Values that
+    differ by more than rounding are a refusal, which names the first module of the network where
+    they do. Where the type of the numbers leaves room for doubt, a copy of the network in a wider
+    one decides.
 
     Args:
         model: not wrapped, where it is to run.
@@ -165,13 +168,13 @@ def _check_dependence(
     with same_random_numbers(model), running(model, batch, grad=allowed.grad):
         try:
             network = _Network(model, layers, allowed, kept, axes)
-            shown = _shown(network, batch)
-            found = _judged(network, shown, strict)
-            if found is not None and not _certain(found):
-                found = _judged_in_wider(network, shown)
-            if found is not None:
-                axis = _other_axis(batch, batch_axis) if found.kind == "batch" else ""
-                raise _refusal(_culprit(network, shown, found), axis)
+            for shown in (_few(network, batch), *_all(batch, allowed)):
+                found = _judged(network, shown, strict)
+                if found is not None and not _certain(found):
+                    found = _judged_in_wider(network, shown)
+                if found is not None:
+                    axis = _other_axis(batch, batch_axis) if found.kind == "batch" else ""
+                    raise _refusal(_culprit(network, shown, found), axis)
         finally:
             kept.restore()
 
@@ -179,7 +182,8 @@ def _check_dependence(
 # --- examples that are shown
 
 
-def _shown(network: _Network, batch: Any) -> _Shown:
+def _few(network: _Network, batch: Any) -> _Shown:
+    """Three examples; the whole batch of a network that does not run on three."""
     n = batch_size(batch)
     if n > 3:
         three = pick(batch, (0, n // 2, n - 1))
@@ -201,6 +205,19 @@ def _among(examples: Any, n: int) -> _Shown:
     return _Shown(examples, ((n - 1, *(0,) * (n - 1)), (n // 2,) * n))
 
 
+def _all(batch: Any, allowed: Allowed) -> Iterator[_Shown]:
+    """The whole batch, its halves, and pieces of about four examples.
+
+    What three examples do not show: an expert that is full, a network that stops when all of a
+    batch is sure, a cut to the longest text, statistics that only larger batches are given.
+    """
+    n = batch_size(batch)
+    if n > 3 and not allowed.batch:
+        counts = dict.fromkeys((2, -(-n // 4)))
+        pieces = [range(k, n, count) for count in counts if count > 1 for k in range(count)]
+        yield _Shown(batch, pieces, thinned)
+
+
 # --- passes
 
 
@@ -209,11 +226,11 @@ def _judged(
 ) -> _Found | None:
     """The first layer that is no function of the example, and is not allowed to be none."""
     network.kept.restore()
-    first = network.see(shown.examples)
-    again = differing(first, network.see(shown.examples), tolerance)
+    first = network.see(shown.examples, shown.look)
+    again = differing(first, network.see(shown.examples, shown.look), tolerance)
     network.kept.restore()
     if again is not None:
-        anew = differing(first, network.see(shown.examples), tolerance)
+        anew = differing(first, network.see(shown.examples, shown.look), tolerance)
         return _changing(again, anew, network.allowed)
     return None if network.allowed.batch else _among_others(network, shown, first, tolerance)
 
@@ -241,7 +258,7 @@ def _among_others(
 ) -> _Found | None:
     """The first layer that depends on the other examples of a batch."""
     for places in shown.places:
-        others = _seen_or_none(network, pick(shown.examples, places))
+        others = _seen_or_none(network, pick(shown.examples, places), shown.look)
         network.kept.restore()
         found = others and _depends(first, others, places, batch_size(shown.examples), tolerance)
         if found:
@@ -249,10 +266,12 @@ def _among_others(
     return None
 
 
-def _seen_or_none(network: _Network, batch: Any) -> dict[str, Tensor] | None:
+def _seen_or_none(
+    network: _Network, batch: Any, look: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor] | None:
     """The values of a batch; None where the network does not run on so few examples."""
     try:
-        return network.see(batch)
+        return network.see(batch, look)
     except Exception:
         return None
 

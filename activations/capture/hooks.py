@@ -23,12 +23,15 @@ from repsim.activations.capture.modules import (
     modules_of,
     unembeddings,
 )
-from repsim.activations.capture.tensors import owned, tensors_in
+from repsim.activations.capture.tensors import form_of, owned, tensors_in
 from repsim.errors import CaptureError, RepsimWarning
 from repsim.layers import Address, path_fits
 
 #: So many names an error or warning lists.
 LISTED = 10
+
+#: Outputs that are tensors, but have no rows that could be read.
+_FORMLESS = ("returns a nested", "returns a sparse", "returns a vmapped")
 
 #: A tensor that was taken: its name, if it was given one, or where it was.
 _Key = Address | str
@@ -306,7 +309,7 @@ class Capture:
             return f"was not called: the forward calls it {_times(calls)}"
         if (whole := _tensor_above(choice.address, self._paths[site])) is not None:
             return f"gave no such part: it {self._seen[site]}, so {_called(whole)}"
-        formless = self._seen[site].startswith(("returns a nested", "returns a sparse"))
+        formless = self._seen[site].startswith(_FORMLESS)
         wanted = "dense" if formless else "floating-point"
         return f"gave no {wanted} tensor{' there' if path else ''}: it {self._seen[site]}"
 
@@ -332,14 +335,7 @@ def _kind(output: Any) -> str:
     """The type of a module's output, in words."""
     if not isinstance(output, Tensor):
         return type(output).__name__
-    return " ".join(filter(None, (_form(output), f"tensor of {output.dtype}")))
-
-
-def _form(output: Tensor) -> str:
-    """The form of a tensor that has no rows; empty for a dense one."""
-    if output.is_nested:
-        return "nested"
-    return "sparse" if output.layout != torch.strided else ""
+    return " ".join(filter(None, (form_of(output), f"tensor of {output.dtype}")))
 
 
 def _times(n: int) -> str:

@@ -14,12 +14,30 @@ from torch import Tensor
 def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """The floating-point tensors in tuples, lists, dictionaries and dataclasses, by their paths."""
     if isinstance(value, Tensor):
-        # Nested and sparse tensors have no rows that could be read.
-        if value.is_floating_point() and value.layout == torch.strided and not value.is_nested:
+        if value.is_floating_point() and not form_of(value):
             yield path, value
         return
     for key, each in _items(value):
         yield from tensors_in(each, f"{path}.{key}" if path else str(key))
+
+
+def form_of(tensor: Tensor) -> str:
+    """The form of a tensor whose rows cannot be read: nested, sparse, vmapped; else empty."""
+    if tensor.is_nested:
+        return "nested"
+    if tensor.layout != torch.strided:
+        return "sparse"
+    return "vmapped" if _is_vmapped(tensor) else ""
+
+
+def _is_vmapped(tensor: Tensor) -> bool:
+    """True within ``torch.vmap``, where a tensor hides an axis and is not valid any more after."""
+    functorch = torch._C._functorch  # torch has no public name for it
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False
 
 
 def _items(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -25,7 +25,7 @@ from repsim.activations.capture.batch_axis import (
 from repsim.activations.capture.batches import batch_size, filled, to_device
 from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, running
-from repsim.activations.capture.functions import Allowed, check_function
+from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.mask_rules import MaskRules
@@ -251,7 +251,7 @@ def plan_harvest(
     allowed = Allowed(allow_random, allow_batch, allow_grad)
     choices = _Choices(layers, PoolingRules(pooling), MaskRules(masks), dtype, allowed)
     n = count_examples(loader, examples)
-    chosen = None if batch_axis is None else BatchAxis(batch_axis)
+    chosen = BatchAxis.said(batch_axis)
     model = unwrap(model)
     target = place(model, device)
     axis, first = _first(read(loader), loader, model, target, chosen, choices)
@@ -270,14 +270,13 @@ def _plan(
     axis: BatchAxis,
 ) -> tuple[HarvestPlan, LayerMasks]:
     """The layers and rows of a harvest, and its padding; networks are refused here."""
-    reduce, grad = choices.pooling, choices.allowed.grad
-    plan = plan_layers(
-        model, batch, choices.layers, reduce, choices.dtype, n, kept, axis, grad=grad
-    )
+    reduce, dtype, allowed = choices.pooling, choices.dtype, choices.allowed
+    plan = plan_layers(model, batch, choices.layers, reduce, dtype, n, allowed, axis)
     shown = plan.fed(batch)
-    check_function(model, shown, plan.addresses, choices.allowed, kept, plan.batch_axes, axis)
-    warn_of_shifted_positions(model, shown, plan.addresses, kept, grad=grad)
-    masks = LayerMasks(model, shown, plan.addresses, choices.masks, plan.batch_axes, grad=grad)
+    warn_of_shifted_positions(model, shown, plan.addresses, kept, grad=allowed.grad)
+    masks = LayerMasks(
+        model, shown, plan.addresses, choices.masks, plan.batch_axes, grad=allowed.grad
+    )
     warn_of_unused(model, shown, masks.used)
     masks.check(plan.layers, reduce)
     tokens = token_rows(plan.layers, reduce, masks)
@@ -315,7 +314,7 @@ def _chosen_axis(path: Path, chosen: BatchAxisLike | None, resume: bool) -> Batc
     Raises:
         StoreError: others were said then.
     """
-    said = None if chosen is None else BatchAxis(chosen)
+    said = BatchAxis.said(chosen)
     if not resume or not (provenance := provenance_of(path)):
         return said
     before = provenance.get("batch_axis")

@@ -16,11 +16,12 @@ from repsim.activations.capture.batch_axis import (
     find_batch_axis,
 )
 from repsim.activations.capture.batches import batch_size, to_device
+from repsim.activations.capture.checked import checked_rows
 from repsim.activations.capture.faults import FIRST_BATCH, At, running
-from repsim.activations.capture.functions import Allowed, check_function
+from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import Layers, modules_of
-from repsim.activations.capture.tracing import addresses_of, calls_of, trace_rows
+from repsim.activations.capture.tracing import addresses_of, calls_of
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.loaders import TensorLoader, examples_in, moved
 from repsim.layers import Address
@@ -72,7 +73,7 @@ class Passes:
         self._layers: Layers = layers
         self._calls: dict[str, int] = {}
         self._allowed, self._change, self._every = allowed, change, every
-        self._chosen = None if batch_axis is None else BatchAxis(batch_axis)
+        self._chosen = BatchAxis.said(batch_axis)
         self.loader = self._batches_of(images, size) if isinstance(images, Tensor) else images
         self._axes: Mapping[str, int] | None = None
         self._names: set[str] = set() if names is None else names
@@ -114,28 +115,24 @@ class Passes:
 
     def _checked(self, batch: Any, axis: BatchAxis) -> dict[str, int]:
         """The axis of examples of each layer; networks and layers are refused here."""
-        network, grad = self._network, self._allowed.grad
         if not self._names:
-            warn_of_unused(network, batch)
-        # One more, since the caller's does not see the network fed in another order.
-        with Unchanged(network) as kept:
-            with kept.watching():
-                layers = self._layers if self._every else self._that_run(batch)
-                if not layers:
-                    return {}
-                found = trace_rows(network, batch, layers, axis, grad=grad, every=True)
-            kept.restore()
-            axis.check(found)
-            axes = {name: each.axes.batch for name, each in found.items()}
-            if self._every:
-                self._layers, self._calls = addresses_of(found), calls_of(found)
-            check_function(network, batch, addresses_of(found), self._allowed, kept, axes, axis)
-        return axes if self._every else {**self._of_any_call(axes), **axes}
+            warn_of_unused(self._network, batch)
+        layers = self._layers if self._every else self._that_run(batch)
+        if not layers:
+            return {}
+        found = checked_rows(self._network, batch, layers, axis, self._allowed, every=True)
+        axis.check(found)
+        axes = {name: each.axes.batch for name, each in found.items()}
+        if not self._every:
+            return {**self._of_any_call(axes), **axes}
+        self._layers, self._calls = addresses_of(found), calls_of(found)
+        return axes
 
     def _that_run(self, batch: Any) -> list[str]:
-        """The layers that run on a batch."""
+        """The layers that run on a batch. The network is left as it was."""
         capture = Capture(self._network, self._layers, reduce=_nothing, grad=self._allowed.grad)
-        with capture, running(self._network, batch, grad=self._allowed.grad):
+        running_once = running(self._network, batch, grad=self._allowed.grad)
+        with Unchanged(self._network) as kept, kept.watching(), capture, running_once:
             run(self._network, batch)
             return [str(each.address) for each in capture.choices if capture.given(each)]
 

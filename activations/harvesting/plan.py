@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,13 @@ from torch import nn
 
 from repsim.activations.capture.arguments import unnamed
 from repsim.activations.capture.axes import LayerAxes
-from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
+from repsim.activations.capture.batch_axis import BatchAxis
 from repsim.activations.capture.batches import without
+from repsim.activations.capture.checked import checked_rows
+from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.reducing import reduced_shape
-from repsim.activations.capture.tracing import addresses_of, calls_of, trace_rows
-from repsim.activations.capture.unchanged import Unchanged
+from repsim.activations.capture.tracing import TracedRows, addresses_of, calls_of
 from repsim.activations.harvesting.token_rows import TokenRows
 from repsim.activations.store.compression import COMPRESSIONS
 from repsim.activations.store.format import LayerSpec
@@ -93,27 +94,29 @@ def plan_layers(
     pooling: PoolingRules,
     dtype: str | None,
     n: int,
-    kept: Unchanged,
-    batch_axis: BatchAxis = EXAMPLES_FIRST,
-    *,
-    grad: bool = False,
+    allowed: Allowed,
+    batch_axis: BatchAxis,
 ) -> HarvestPlan:
     """The layers that a network gives for a batch, as they will be stored.
 
-    The network is brought back to the state that was kept.
+    Networks that are no functions of the example are refused, as ``checked_rows`` does.
     """
     specs: dict[str, LayerSpec] = {}
     rows: dict[str, int] = {}
+    reduced: dict[str, tuple[int, ...]] = {}
+
+    def reduce(traced: Mapping[str, TracedRows]) -> None:
+        batch_axis.check(traced)
+        pooling.check(traced)
+        for name, each in traced.items():
+            reduced[name], rows[name] = reduced_shape(name, each, pooling)
+
     masks = unnamed(model, pooling.masks)
-    with kept.watching():
-        found = trace_rows(model, without(batch, masks), layers, batch_axis, grad=grad)
-    kept.restore()
-    batch_axis.check(found)
-    pooling.check(found)
+    shown = without(batch, masks)
+    found = checked_rows(model, shown, layers, batch_axis, allowed, fits=reduce)
     for name, traced in found.items():
-        reduced, rows[name] = reduced_shape(name, traced, pooling)
         stored = dtype or str(traced.dtype).removeprefix("torch.")
-        shape = (reduced[0], *(reduced[1:] or (1,)))
+        shape = (reduced[name][0], *(reduced[name][1:] or (1,)))
         names = pooling.of(name).names_of_axes(traced.axes, shape)
         specs[name] = LayerSpec(traced.module, shape[1:], stored, names)
     (first, rows_each), *others = rows.items()
