@@ -445,6 +445,30 @@ RUNS = {
 }
 
 
+class Initialising(Images):
+    """The first batch decides a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__(self.shifted)
+        self.shift = nn.Parameter(torch.zeros(4, 1, 1))
+        self.register_buffer("ready", torch.tensor(False))
+
+    def shifted(self, x: Tensor) -> Tensor:
+        if not self.ready:
+            self.shift.data.copy_(x.mean((0, 2, 3))[:, None, None])
+            self.ready.fill_(True)
+        return x - self.shift
+
+
+@pytest.mark.parametrize("where", RUNS)
+def test_every_place_where_a_network_runs_leaves_it_as_it_was(where: str) -> None:
+    net = Initialising().eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    RUNS[where](net, allow_batch=True)
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 @pytest.mark.parametrize("where", RUNS)
 def test_every_place_where_a_network_runs_refuses(where: str) -> None:
     run = RUNS[where]

@@ -35,13 +35,18 @@ _PLAIN: tuple[type, ...] = (
 
 _CONTAINERS = (MutableMapping, list, tuple, set, deque)
 
+#: In order of entry. All of them see a write, for a later one may bring back no more than its own
+#: block has changed.
+_ENTERED: list[Unchanged] = []
+
 
 class Unchanged:
     """The state of a network at the beginning of a ``with`` block, which its end brings back.
 
     Attributes of modules are kept, with the lists, dictionaries, arrays, generators and plain
     objects that they hold. Tensors are copied only as an operation is about to write into them, and
-    only in a block of ``watching``; a network that writes nothing costs no memory.
+    only in a block of ``watching``, of this one or of another within; a network that writes nothing
+    costs no memory.
 
     Args:
         model: any module.
@@ -60,9 +65,11 @@ class Unchanged:
                 self._watch(value)
             elif (restore := _kept(value)) is not None:
                 self._held.append(restore)
+        _ENTERED.append(self)
         return self
 
     def __exit__(self, *unused: object) -> None:
+        _ENTERED.remove(self)
         self.restore()
         self._held, self._watched, self._copies = [], {}, {}
 
@@ -77,7 +84,7 @@ class Unchanged:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Copy what the operations of the block write into, before they do."""
-        with _Writes(self._before_write):
+        with _Writes():
             yield
 
     def _watch(self, tensor: Tensor) -> None:
@@ -92,11 +99,7 @@ class Unchanged:
 
 
 class _Writes(TorchDispatchMode):
-    """Tells of every tensor that an operation is about to write into."""
-
-    def __init__(self, tell: Callable[[Tensor], None]) -> None:
-        super().__init__()
-        self._tell = tell
+    """Tells those that are entered of every tensor that an operation is about to write into."""
 
     def __torch_dispatch__(
         self, func: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -105,7 +108,8 @@ class _Writes(TorchDispatchMode):
         for value in _written(func, args, kwargs):
             for each in value if isinstance(value, (list, tuple)) else (value,):
                 if isinstance(each, Tensor):
-                    self._tell(each)
+                    for entered in tuple(_ENTERED):
+                        entered._before_write(each)
         return func(*args, **kwargs)
 
 
