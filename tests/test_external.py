@@ -343,6 +343,17 @@ def test_a_class_of_transformers_has_its_head(transformers: ModuleType, tmp_path
             load_network(f"transformers.{name}:vit")
 
 
+def test_a_type_with_the_name_of_a_folder_is_told(
+    transformers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved = load_network("transformers:bert", arguments=TINY_BERT)
+    saved.save_pretrained("bert")
+    with pytest.warns(RepsimWarning, match=r"^bert is a type .* say \./bert$"):
+        load_network("transformers:bert", arguments=TINY_BERT, seed=5)
+    assert network_digest(load_network("transformers:./bert")) == network_digest(saved)
+
+
 def test_weights_of_transformers_that_are_whole_are_no_remark(
     transformers: ModuleType,
     tmp_path: Path,

@@ -31,6 +31,7 @@ def of_transformers(name: str, kind: str = USUAL) -> Callable[..., nn.Module]:
     transformers = optional("transformers")
     made_by = _class(transformers, kind)
     if name in transformers.CONFIG_MAPPING:
+        _tell_of_folder(name)
         return lambda **values: _of_type(transformers, made_by, name, values)
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -43,6 +44,17 @@ def of_transformers(name: str, kind: str = USUAL) -> Callable[..., nn.Module]:
         near = nearest(name, list(transformers.CONFIG_MAPPING))
         raise UsageError(f"transformers has no network {name!r}; {near}")
     return lambda **options: _saved(transformers, made_by, name, options)
+
+
+def _tell_of_folder(name: str) -> None:
+    """Warn where a type that is made anew has the name of a network that was saved here."""
+    if Path(name, "config.json").is_file():
+        warnings.warn(
+            f"{name} is a type of network, made with random weights; for the folder of that name "
+            f"say ./{name}",
+            RepsimWarning,
+            stacklevel=2,
+        )
 
 
 def _class(transformers: ModuleType, kind: str) -> Any:
