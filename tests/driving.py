@@ -6,10 +6,13 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from repsim.cli.main import main
+from repsim.training.compose import configure, settings_of_family
+from repsim.training.loop import train
 
 
 class Stop(Exception):
@@ -32,6 +35,18 @@ def run_command(*arguments: object) -> int:
     with pytest.raises(SystemExit) as stop:
         main()
     return int(stop.value.code or 0)
+
+
+def train_before(method: str, config: Any, folder: Path, epochs: int = 0) -> None:
+    """Train the run that a latent regressor of some settings begins from; nothing of others."""
+    if method != "latent_regressor":
+        return
+    same = ("network", "latent", "noise", "data", "split", "test", "image_size")
+    names = (*same, *settings_of_family(config.network))
+    values = {name: getattr(config, name) for name in names}
+    values |= {"epochs": epochs, "batch_size": 50, "sheet": 0, "coverage": 0}
+    values["statistics_batches"] = 2
+    train("gan", configure("gan", values), folder / config.gan)
 
 
 def enter_copy(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

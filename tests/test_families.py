@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from driving import run_command
+from driving import run_command, train_before
 from pydantic import Field
 from torch import nn
 
@@ -273,6 +273,7 @@ def test_the_encoder_for_small_images_has_alexnets_proportions() -> None:
 def test_a_method_trains_any_family_with_its_roles(
     method: str, network: str, tmp_path: Path
 ) -> None:
+    train_before(method, small(method, network), tmp_path)
     run = train(method, small(method, network), tmp_path / "run")
     assert Run(run.path).config == small(method, network)
     assert run.describe()["config"]["network"] == network

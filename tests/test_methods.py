@@ -31,6 +31,9 @@ from repsim.training.methods import find_method, method_names, method_summary
 
 SPEC = ImageSpec(channels=1, classes=10, height=32, width=32, flips=False)
 SMALL: dict[str, dict[str, Any]] = {
+    "bigan": {"width": 16, "batch_size": 40},
+    "joint_latent_regressor": {"width": 16},
+    "latent_regressor": {"width": 16},
     "supervised": {"depth": 10, "width": 4, "representation": 6},
     "simclr": {"depth": 10, "width": 4},
     "gan": {"width": 4},
@@ -313,17 +316,28 @@ def test_an_autoencoder_takes_the_error_it_is_told_to(loss: str) -> None:
 # --- pictures
 
 #: What a method has to show: pictures by each generator, or what it makes of images.
-SHOWN = {"gan": 1, "wgan": 1, "mgan": 10}
+SHOWN = {
+    "bigan": 1,
+    "gan": 1,
+    "joint_latent_regressor": 1,
+    "latent_regressor": 1,
+    "mgan": 10,
+    "wgan": 1,
+}
+#: Those that make images of images.
+RECONSTRUCTING = {"autoencoder", "bigan", "joint_latent_regressor", "latent_regressor"}
 
 
 @pytest.mark.parametrize("method", SMALL)
 @pytest.mark.parametrize("n", [1, 13])
 def test_generators_make_as_many_pictures_as_asked_for(method: str, n: int) -> None:
     built = make(method)
+    for network in built.networks.values():
+        network.eval()
     torch.manual_seed(0)
     with torch.no_grad():
         found = built.samples(n)
-        assert (built.reconstructions(batch(n).images) is None) == (method != "autoencoder")
+        assert (built.reconstructions(batch(n).images) is None) == (method not in RECONSTRUCTING)
     if method not in SHOWN:
         assert found is None
         return

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from driving import Stop, run_command, stop_at
+from driving import Stop, run_command, stop_at, train_before
 
 from repsim.configuration import read_toml
 from repsim.errors import StoreError, TrainingError, UsageError
@@ -23,8 +23,12 @@ from repsim.training.methods import find_method, method_names, method_summary
 from repsim.training.run import Run
 from repsim.training.schedules import constant_exponential, warmup_cosine, warmup_steps
 
+INVERTING: dict[str, Any] = {"width": 16, "batch_size": 50, "coverage": 0, "sheet": 16}
 #: Settings that make each method run in a second or two.
 TINY: dict[str, dict[str, Any]] = {
+    "bigan": {**INVERTING},
+    "joint_latent_regressor": {**INVERTING},
+    "latent_regressor": {**INVERTING},
     "supervised": {"depth": 10, "width": 4, "batch_size": 25},
     "simclr": {"depth": 10, "width": 4, "batch_size": 50},
     "gan": {"width": 4, "batch_size": 50, "coverage": 0, "sheet": 16},
@@ -51,6 +55,7 @@ def test_every_method_is_tested_here() -> None:
 
 @pytest.mark.parametrize("method", TINY)
 def test_a_method_trains_and_its_extractors_load(method: str, tmp_path: Path) -> None:
+    train_before(method, settings(method), tmp_path)
     run = train(method, settings(method), tmp_path / "run")
     assert run.complete
     assert not run.resume_file.exists()
@@ -70,13 +75,14 @@ def test_a_method_trains_and_its_extractors_load(method: str, tmp_path: Path) ->
         assert any(not torch.equal(v, trained[k]) for k, v in network.state_dict().items())
 
 
-@pytest.mark.parametrize("method", ["supervised", "simclr", "mgan"])
+@pytest.mark.parametrize("method", ["supervised", "simclr", "mgan", "bigan", "latent_regressor"])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mode_collapse, "_STEPS", 5)
     # The classifier that counts classes is trained anew by who resumes.
     config = settings(method, **({"coverage": 20} if method == "mgan" else {}))
+    train_before(method, config, tmp_path)
     expected = whole(train(method, config, tmp_path / "a"))
     with pytest.raises(Stop):
         train(method, config, tmp_path / "b", progress=stop_at(5))
@@ -115,6 +121,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tmp_path: P
 
 @pytest.mark.parametrize("method", TINY)
 def test_a_run_without_epochs_is_where_a_longer_one_began(method: str, tmp_path: Path) -> None:
+    train_before(method, settings(method), tmp_path)
     control = train(method, settings(method, epochs=0), tmp_path / "untrained")
     assert not (control.path / "metrics.csv").exists()
     trained = train(method, settings(method, epochs=1, save_every=(0,)), tmp_path / "trained")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from driving import Stop, run_command, stop_at
+from driving import Stop, run_command, stop_at, train_before
 from PIL import Image
 
 from repsim.cli.main import main
@@ -348,6 +348,7 @@ def test_the_options_of_any_run_come_before_those_of_the_method() -> None:
 def test_the_tiny_preset_runs(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [])
     monkeypatch.setattr(mode_collapse, "_STEPS", 5)  # how well it counts is tested by itself
+    train_before(method, configure(method, read_preset(method, "tiny"), "tiny"), tmp_path)
     assert run_command("train", method, "--preset", "tiny", "--runs", tmp_path) == 0
     assert Run(tmp_path / method).complete
 

@@ -1,4 +1,4 @@
-"""Settings, noise and passes of the adversarial methods."""
+"""Settings, noise and passes of the methods that have generators."""
 
 from __future__ import annotations
 
@@ -11,11 +11,33 @@ from torch import Tensor, nn
 
 from repsim.training.config import WHERE, TrainConfig
 
-#: Numbers of noise that a generated image is made from (Mao et al. 2019, Table 1).
-LATENT = 128
+#: A batch of images and the codes that belong to them.
+Pairs = tuple[Tensor, Tensor]
 
 
-class AdversarialConfig(TrainConfig):
+class GeneratorConfig(TrainConfig):
+    """Settings of every method with generators: what these make images from."""
+
+    latent: int = Field(
+        128,
+        ge=1,
+        description="numbers of noise that an image is made from",
+        json_schema_extra={"before": 128},
+    )
+    noise: Literal["normal", "uniform"] = Field(
+        "normal",
+        description="standard normal numbers, or uniform ones in (-1, 1)",
+        json_schema_extra={"before": "normal"},
+    )
+    statistics_batches: int = Field(
+        100,
+        ge=1,
+        description="batches of each side that statistics of batch normalisation are taken over",
+        json_schema_extra=WHERE,
+    )
+
+
+class AdversarialConfig(GeneratorConfig):
     """Settings of every method that sets networks against generators."""
 
     passes: Literal["apart", "together"] = Field(
@@ -23,12 +45,6 @@ class AdversarialConfig(TrainConfig):
         description="real and generated images pass through a critic apart, each kind with batch "
         "statistics of its own, or together",
         json_schema_extra={"before": "apart"},
-    )
-    statistics_batches: int = Field(
-        100,
-        ge=1,
-        description="batches of each side that statistics of batch normalisation are taken over",
-        json_schema_extra=WHERE,
     )
 
 
@@ -41,14 +57,16 @@ class GANConfig(AdversarialConfig):
     beta1: float = Field(0.5, ge=0, lt=1, description="first momentum of Adam")
 
 
-def noise_for(images: Tensor) -> Tensor:
-    """Noise (n, ``LATENT``) for as many images as there are real ones, on their device."""
-    return torch.randn(len(images), LATENT, device=images.device)
+def noise_for(config: GeneratorConfig, n: int, device: torch.device | str | None = None) -> Tensor:
+    """Noise (n, ``config.latent``) of the kind that a configuration names."""
+    if config.noise == "uniform":
+        return torch.rand(n, config.latent, device=device) * 2 - 1
+    return torch.randn(n, config.latent, device=device)
 
 
-def draw(generator: nn.Module, n: int) -> Tensor:
+def draw(config: GeneratorConfig, generator: nn.Module, n: int) -> Tensor:
     """Generate ``n`` images, from noise that is drawn on the CPU whatever the device."""
-    z = torch.randn(n, LATENT)
+    z = noise_for(config, n)
     images: Tensor = generator(z.to(next(generator.parameters()).device))
     return images
 
@@ -70,6 +88,17 @@ def of_generated(
     if config.passes == "apart":
         return critic(fake)
     return critic(torch.cat([real, fake]))[len(real) :]
+
+
+def of_pairs(
+    config: AdversarialConfig, critic: Callable[..., Tensor], encoded: Pairs, generated: Pairs
+) -> tuple[Tensor, Tensor]:
+    """Outputs of a joint critic for pairs of the encoder and of the generator, as ``of_both``."""
+    if config.passes == "apart":
+        return critic(*encoded), critic(*generated)
+    images, codes = (torch.cat(each) for each in zip(encoded, generated, strict=True))
+    on_encoded, on_generated = critic(images, codes).split([len(encoded[0]), len(generated[0])])
+    return on_encoded, on_generated
 
 
 def shown(config: AdversarialConfig, real: Tensor, fake: Tensor) -> Mapping[str, Tensor]:

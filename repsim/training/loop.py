@@ -92,6 +92,9 @@ def train(
     spec = spec_of(images, config.data)
     torch.manual_seed(config.seed_for("initialisation"))
     built = kind(config, spec)
+    # A run that goes on has what it began with in its own state.
+    goes_on = resume and run.resume_file.is_file()
+    begun_with = {} if goes_on else built.begin(run.path.parent)
     # Before hours of training rather than after them.
     held_out = _open_held_out(built, data_dir)
     trains = bool(built.optimizers()) and config.epochs > 0
@@ -111,7 +114,7 @@ def train(
             if resume and run.complete:
                 return False
             stack.enter_context(set_aside(run, overwrite))
-            _describe(run, method, config, spec, source, fabric.world_size)
+            _describe(run, method, config, spec, source, fabric.world_size, begun_with)
             return True
 
         if parallel.agree(fabric, enter):
@@ -290,7 +293,13 @@ def _trained_on(source: Feed) -> dict[str, Any]:
 
 
 def _describe(
-    run: Run, method: str, config: TrainConfig, spec: ImageSpec, source: Feed, processes: int
+    run: Run,
+    method: str,
+    config: TrainConfig,
+    spec: ImageSpec,
+    source: Feed,
+    processes: int,
+    begun_with: Mapping[str, Any],
 ) -> None:
     """Write ``config.json``; of a run that goes on, only what it is resumed with if that differs.
 
@@ -305,7 +314,9 @@ def _describe(
         "processes": processes,
     }
     if not run.resume_file.is_file():
-        run.write_description(method, config, spec, {**made_with, "trained_on": trained_on})
+        taken = {"begun_with": dict(begun_with)} if begun_with else {}
+        extra = {**made_with, "trained_on": trained_on, **taken}
+        run.write_description(method, config, spec, extra)
         return
     before = run.describe()
     _check_images(run, trained_on)
@@ -313,5 +324,6 @@ def _describe(
     if any(latest.get(key) != value for key, value in made_with.items()):
         state = run.load_state(run.resume_file)
         resumed = [*before.get("resumed", []), {"epoch": state["epoch"], **made_with}]
-        extra = {key: before[key] for key in (*made_with, "trained_on") if key in before}
+        kept = (*made_with, "trained_on", "begun_with")
+        extra = {key: before[key] for key in kept if key in before}
         run.write_description(method, config, spec, {**extra, "resumed": resumed})

@@ -64,3 +64,8 @@ def reconstruction_error(images: Tensor, found: Tensor, norm: str) -> Tensor:
     """Mean over images and pixels of |x - x̂| for ``l1``, or of (x - x̂)² for ``l2``."""
     difference = images - found.float()
     return difference.abs().mean() if norm == "l1" else difference.square().mean()
+
+
+def reconstruction_scores(images: Tensor, found: Tensor) -> dict[str, Tensor]:
+    """Sums over images of both errors, by the names of their norms."""
+    return {norm: len(found) * reconstruction_error(images, found, norm) for norm in ("l1", "l2")}

@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -80,12 +81,21 @@ class StepContext:
         Other parameters that the loss depends on get no gradient: where generators learn from a
         discriminator, nobody waits for the discriminator's.
         """
-        steppers = [self.optimizers[name] for name in names]
+        self.descend_at_once({names: loss})
+
+    def descend_at_once(self, losses: Mapping[tuple[str, ...], Tensor]) -> None:
+        """One step of several optimisers, each on the loss that its name stands by.
+
+        All gradients are taken before any weight moves. No optimiser is named twice, and the
+        losses come from passes of their own.
+        """
+        steppers = [self.optimizers[name] for names in losses for name in names]
         for stepper in steppers:
             stepper.zero_grad()
-        groups = [group for stepper in steppers for group in stepper.param_groups]
-        weights = (weight for group in groups for weight in group["params"])
-        self.backward(loss, inputs=[weight for weight in weights if weight.requires_grad])
+        for names, loss in losses.items():
+            groups = [group for name in names for group in self.optimizers[name].param_groups]
+            weights = (weight for group in groups for weight in group["params"])
+            self.backward(loss, inputs=[weight for weight in weights if weight.requires_grad])
         for stepper in steppers:
             stepper.step()
         self.settle()
@@ -154,6 +164,17 @@ class Method(ABC):
 
         Losses are means over the batch, and optimisers step by ``context.descend``.
         """
+
+    def begin(self, folder: Path) -> dict[str, Any]:
+        """Take from other runs what training starts from, before its first step.
+
+        Args:
+            folder: the one that the run lies in, with the others.
+
+        Returns:
+            The record of what was taken, for ``config.json``; JSON values.
+        """
+        return {}
 
     def lr_factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
         """Factor of the base learning rates at ``step`` of ``steps``."""

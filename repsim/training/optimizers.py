@@ -1,13 +1,43 @@
-"""Optimisers that step once a batch, whatever parts and processes share it."""
+"""Optimisers of the methods, which step once a batch whatever parts and processes share it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
-from torch import Tensor
-from torch.optim import Optimizer
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
 
 from repsim.training.parallel import average
+
+
+class AdamSettings(Protocol):
+    """Settings of Adam with weight decay."""
+
+    @property
+    def lr(self) -> float: ...
+
+    @property
+    def beta1(self) -> float: ...
+
+    @property
+    def weight_decay(self) -> float: ...
+
+
+def adam(settings: AdamSettings, network: nn.Module) -> Adam:
+    """Adam of a network, whose gradients have the weight decay times the weights added.
+
+    Biases and the parameters of normalisation have none, as in the authors' code of Donahue et al.
+    (2017).
+    """
+    s, own = settings, list(network.parameters())
+    betas = (s.beta1, 0.999)
+    if not s.weight_decay:
+        return Adam(own, s.lr, betas)
+    groups = [
+        {"params": [p for p in own if p.ndim > 1], "weight_decay": s.weight_decay},
+        {"params": [p for p in own if p.ndim <= 1]},
+    ]
+    return Adam([group for group in groups if group["params"]], s.lr, betas)
 
 
 class Stepper:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from repsim.ambient import full_precision
 from repsim.batch_statistics import BatchMeans, Statistics
-from repsim.training.adversarial import AdversarialConfig
+from repsim.training.adversarial import GeneratorConfig
 from repsim.training.loaders import Feed
 from repsim.training.method import Method
 
@@ -59,7 +59,7 @@ def measure_sides(method: Method, feed: Feed, names: Iterable[str] | None = None
     return {name: _of_sides(found) for name, found in means.items()}
 
 
-def _rows(images: int, config: AdversarialConfig) -> Tensor:
+def _rows(images: int, config: GeneratorConfig) -> Tensor:
     """Batches of indices, (batches, size): passes over shuffled images, as in training."""
     size = min(config.batch_size // config.accumulate, images)
     each = images // size

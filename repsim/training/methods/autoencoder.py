@@ -10,7 +10,7 @@ from torch.optim import Adam, Optimizer
 
 from repsim.networks.image_spec import ImageSpec
 from repsim.training.config import TrainConfig
-from repsim.training.losses import reconstruction_error
+from repsim.training.losses import reconstruction_error, reconstruction_scores
 from repsim.training.method import Batch, Method, StepContext
 from repsim.training.schedules import constant_exponential
 
@@ -58,11 +58,7 @@ class Autoencoder(Method):
         return {"loss": loss.detach()}
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        found = self.reconstructions(batch.images)
-        return {
-            norm: len(found) * reconstruction_error(batch.images, found, norm)
-            for norm in ("l1", "l2")
-        }
+        return reconstruction_scores(batch.images, self.reconstructions(batch.images))
 
     def reconstructions(self, images: Tensor) -> Tensor:
         return self.networks["decoder"](self.networks["encoder"](images))

@@ -14,9 +14,9 @@ from torch.optim import Adam, Optimizer
 from repsim.errors import UsageError
 from repsim.networks.image_spec import ImageSpec
 from repsim.training.adversarial import (
-    LATENT,
     GANConfig,
     draw,
+    noise_for,
     of_both,
     of_generated,
     shown,
@@ -71,7 +71,7 @@ class MGAN(Method):
                 f"{config.generators} generators"
             )
         discriminator = self.family.critic(spec)
-        self.generator = self.family.generator(spec, LATENT, config.generators)
+        self.generator = self.family.generator(spec, config.latent, config.generators)
         self.networks = {
             "generator": self.generator,
             "discriminator": discriminator,
@@ -92,7 +92,7 @@ class MGAN(Method):
         k, each = self.config.generators, len(batch.images) // self.config.generators
         generator, discriminator, classifier = (context.networks[n] for n in self.networks)
         device = batch.images.device
-        fake = generator(torch.randn(k * each, LATENT, device=device))
+        fake = generator(noise_for(self.config, k * each, device))
         source = torch.arange(k, device=device).repeat_interleave(each)
 
         on_real, on_fake = of_both(self.config, discriminator, batch.images, fake.detach())
@@ -122,12 +122,13 @@ class MGAN(Method):
         }
 
     def samples(self, n: int) -> dict[str, Tensor]:
-        parts = draw(self.generator, self.config.generators * n).split(n)
+        parts = draw(self.config, self.generator, self.config.generators * n).split(n)
         return {f"generator{i}": images for i, images in enumerate(parts)}
 
     def shown(self, images: Tensor) -> Mapping[str, Tensor]:
         each = max(1, len(images) // self.config.generators)
-        return shown(self.config, images, draw(self.generator, self.config.generators * each))
+        fake = draw(self.config, self.generator, self.config.generators * each)
+        return shown(self.config, images, fake)
 
 
 METHOD = MGAN

@@ -14,7 +14,6 @@ from repsim.errors import UsageError
 from repsim.networks.family import Norm
 from repsim.networks.image_spec import ImageSpec
 from repsim.training.adversarial import (
-    LATENT,
     AdversarialConfig,
     draw,
     noise_for,
@@ -63,7 +62,7 @@ class WGAN(Method):
             )
         # BN would let images change each other's slopes.
         norm: Norm = "layer" if config.constraint == "penalty" else "batch"
-        self.generator = self.family.generator(spec, LATENT)
+        self.generator = self.family.generator(spec, config.latent)
         self.networks = {
             "generator": self.generator,
             "critic": self.family.critic(spec, norm=norm),
@@ -81,7 +80,7 @@ class WGAN(Method):
         losses = {name: torch.stack([each[name] for each in rounds]).mean() for name in rounds[0]}
 
         generator, critic = (context.networks[name] for name in self.networks)
-        fake = generator(noise_for(parts[0]))
+        fake = generator(noise_for(self.config, len(parts[0]), parts[0].device))
         loss_g = -of_generated(self.config, critic, parts[0], fake).float().mean()
         context.descend(loss_g, "generator")
         return {**losses, "loss_g": loss_g.detach()}
@@ -89,7 +88,7 @@ class WGAN(Method):
     def _critic_step(self, real: Tensor, context: StepContext) -> dict[str, Tensor]:
         generator, critic = (context.networks[name] for name in self.networks)
         with torch.no_grad():
-            fake = generator(noise_for(real)).float()
+            fake = generator(noise_for(self.config, len(real), real.device)).float()
         losses = {"gap": critic_gap(*of_both(self.config, critic, real, fake))}
         loss = -losses["gap"]
         if self.config.constraint == "penalty":
@@ -107,11 +106,11 @@ class WGAN(Method):
             weight.clamp_(-self.config.clip, self.config.clip)
 
     def samples(self, n: int) -> Tensor:
-        return draw(self.generator, n)
+        return draw(self.config, self.generator, n)
 
     def shown(self, images: Tensor) -> Mapping[str, Tensor]:
         some = images.chunk(self.config.critic_steps)[0]
-        return shown(self.config, some, draw(self.generator, len(some)))
+        return shown(self.config, some, draw(self.config, self.generator, len(some)))
 
     @classmethod
     def has_sides(cls, config: Config) -> bool:
