@@ -65,6 +65,11 @@ class PaperCommand(Grouped):
     help="Also write a page for people, such as docs/mao2022.md, with its images beside it.",
 )
 @click.option("--dry-run", is_flag=True, help="List what is missing, with time and disk; no more.")
+@click.option(
+    "--no-training",
+    is_flag=True,
+    help="Train nothing: show how far the networks get that are trained.",
+)
 @device_option
 @page_style_option
 @json_option
@@ -78,6 +83,7 @@ def reproduce(
     output: Path | None,
     page: Path | None,
     dry_run: bool,
+    no_training: bool,
     device: str,
     style: str,
     as_json: bool,
@@ -89,7 +95,8 @@ def reproduce(
     Train what a paper needs, compute its results, draw its figures and tables, and say of each of
     its claims whether the numbers support it. What exists is found again by a hash of its settings,
     so an interrupted reproduction continues, and another --style only draws. A run or result that
-    fails is reported at the end, and all that does not need it is made.
+    fails is reported at the end, and all that does not need it is made; --no-training does the same
+    with networks that are not trained yet.
     """
     from repsim.figures.papers import find_paper
     from repsim.figures.papers.engine import Folder, Reproduction
@@ -105,13 +112,17 @@ def reproduce(
     reproduction = Reproduction(asked, folder, scale, data, seeds)
     if dry_run:
         steps = len(reproduction.steps)
-        show_estimate(estimate(reproduction.missing()), steps, folder.path, as_json)
+        missing = reproduction.missing(train=not no_training)
+        show_estimate(estimate(missing), steps, folder.path, as_json)
         return
     if page:
         check_text(asked)
     with reproduction.lock(), hinting(lambda: "stopped; the same command continues"):
         with bar(f"reproduce {paper}") as progress:
-            failed = make_missing(reproduction, jobs=jobs, progress=progress)
+            failed = make_missing(reproduction, jobs=jobs, train=not no_training, progress=progress)
+        if no_training and (missing := len(reproduction.missing())):
+            of = len(reproduction.steps)
+            say(f"{missing} of {of} runs and results are not there; claims that need them wait")
         say("draw the figures")
         findings = collect(reproduction, {step.name: error for step, error in failed.items()})
         show_findings(findings, publish(findings, style=style), as_json)

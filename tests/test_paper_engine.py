@@ -296,6 +296,36 @@ def test_a_bug_in_a_figure_table_or_claim_loses_no_other(tmp_path: Path) -> None
         assert "Traceback" in file.read_text()
 
 
+def test_without_training_what_the_trained_networks_give_is_made(tmp_path: Path) -> None:
+    trained = Run("supervised", "trained", epochs=1)
+    waiting = analysis(Count)(trained, on={"counted": "held_out"}, name="waiting")
+
+    @over_seeds("2: waits", "b", "c", above=50.0)
+    def waits(found: Any) -> list[float]:
+        return [float(each.unbiased[0, 0]) for each in found[waiting]]
+
+    def drawn(found: Any) -> FigureData:
+        raise AssertionError(f"{found[waiting]} are there")
+
+    declared = {"runs": (NETWORK, trained), "claims": (many, waits), "figures": (plain, drawn)}
+    reproduction = toy(tmp_path, COUNT, waiting, **declared)
+    assert make_missing(reproduction, train=False) == {}
+    assert [step.name for step in reproduction.missing()] == [
+        "trained-0",
+        "trained-1",
+        "waiting-trained-0",
+        "waiting-trained-1",
+    ]
+    findings = collect(reproduction)
+    needs = "it needs the result waiting-trained-0, which was not made"
+    assert [each.value for each in findings.claims][:1] == [80.0]
+    assert findings.claims[1].note == needs
+    assert findings.failures == {}
+    assert findings.left == {"figure drawn": needs}
+    publish(findings)
+    assert ". 4 of 8 runs and results; added up, they took " in (tmp_path / "report.md").read_text()
+
+
 def test_the_page_says_what_was_not_made_in_its_place(tmp_path: Path) -> None:
     text = "{{claims}}\n\n{{figures}}\n\n{{table bad}}\n\n{{table good}}\n\n{{value none}}"
     (tmp_path / "page.md").write_text(text)

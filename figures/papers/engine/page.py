@@ -71,7 +71,7 @@ def _filled(text: str, findings: Findings, prefix: str) -> str:
         place = match[1]
         if place in places:
             return places[place]()
-        if place.startswith(_OF_RESULTS) and findings.failures:
+        if place.startswith(_OF_RESULTS) and (findings.failures or findings.left):
             return _not_made(place, findings)
         raise UsageError(f"the page has {{{{{place}}}}}; {choices(place, places)}")
 
@@ -80,7 +80,8 @@ def _filled(text: str, findings: Findings, prefix: str) -> str:
 
 def _not_made(name: str, findings: Findings) -> str:
     """The line in the place of something that could not be made, with the reason if it has one."""
-    reasons = {each.lower(): reason for each, reason in findings.failures.items()}
+    known = {**findings.left, **findings.failures}
+    reasons = {each.lower(): reason for each, reason in known.items()}
     reason = reasons.get(name.lower(), "a result that it needs was not made")
     return f"(Not made: {name}: {reason}.)"
 
@@ -88,7 +89,8 @@ def _not_made(name: str, findings: Findings) -> str:
 def _figures(findings: Findings, prefix: str) -> str:
     """All figures that could be made, and a line for each that could not."""
     made = [figure_of(each, "images", prefix) for each in findings.figures]
-    failed = [name for name in findings.failures if name.startswith("figure ")]
+    lacking = [*findings.failures, *findings.left]
+    failed = [name for name in lacking if name.startswith("figure ")]
     return "\n\n".join([*made, *(_not_made(name, findings) for name in failed)])
 
 
@@ -127,7 +129,7 @@ def _words(findings: Findings) -> dict[str, str]:
         "seeds": ", ".join(map(str, reproduction.seeds)),
         "time": in_time(effort.seconds),
         "hardware": effort.machines,
-        "steps": str(effort.steps),
+        "steps": effort.steps,
         "version": __version__,
         "differences": "\n".join(f"- {each}" for each in reproduction.paper.differences),
         "counts": _counts(findings.claims),

@@ -183,9 +183,19 @@ class Reproduction:
         trained = [step for steps in self.trainings.values() for step in steps]
         return [*trained, *(step for steps in self.computations.values() for step in steps)]
 
-    def missing(self) -> list[Step]:
-        """The steps that are still to be made."""
-        return [step for step in self.steps if not step.done]
+    def missing(self, *, train: bool = True) -> list[Step]:
+        """The steps that are still to be made.
+
+        Args:
+            train: also those that train a network, and those that need it.
+        """
+        missing = [step for step in self.steps if not step.done]
+        left: set[Step] = set()
+        for step in missing if not train else ():
+            untrained = isinstance(step, Training) and step.config.epochs > 0
+            if untrained or not left.isdisjoint(step.needs):
+                left.add(step)
+        return [step for step in missing if step not in left]
 
     @property
     def command(self) -> str:

@@ -23,19 +23,24 @@ Failures = dict[Step, str]
 
 
 def make_missing(
-    reproduction: Reproduction, *, jobs: int = 1, progress: Progress = silent
+    reproduction: Reproduction,
+    *,
+    jobs: int = 1,
+    train: bool = True,
+    progress: Progress = silent,
 ) -> Failures:
     """Make every step that is missing, up to ``jobs`` at a time.
 
     A step that fails is noted, with those that need it, and all others are made. Progress counts
-    seconds over all steps, as they were estimated before.
+    seconds over all steps, as they were estimated before. Without ``train``, only what the
+    networks that are trained give is made.
 
     Raises:
         DataError: the image set is not there.
     """
     log = Log(reproduction.folder)
     log.add_unnoted(reproduction.steps)
-    missing = reproduction.missing()
+    missing = reproduction.missing(train=train)
     if not missing:
         return {}
     reproduction.folder.images(reproduction.data, reproduction.splits["held_out"])

@@ -33,6 +33,7 @@ class Findings:
         tables: by name, the same.
         claims: all of them.
         failures: error lines by what was not made.
+        left: the same, of what only lacks something else that was not made.
     """
 
     reproduction: Reproduction
@@ -40,6 +41,7 @@ class Findings:
     tables: Mapping[str, Rows]
     claims: Sequence[Finding]
     failures: Mapping[str, str] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
 
 
 def collect(reproduction: Reproduction, failures: Mapping[str, str] | None = None) -> Findings:
@@ -62,6 +64,7 @@ def collect(reproduction: Reproduction, failures: Mapping[str, str] | None = Non
         },
         [finding for claim in paper.claims for finding in attempts.judged(claim)],
         attempts.failures,
+        attempts.left,
     )
 
 
@@ -71,11 +74,15 @@ class _Attempts:
 
     found: Found
     failures: dict[str, str]
+    left: dict[str, str] = field(default_factory=dict)
 
     def made(self, name: str, make: Callable[[Found], T]) -> list[T]:
         """A figure or a table; nothing where it fails."""
         try:
             return [make(self.found)]
+        except Missing as error:  # the step that was not made is told of once
+            self.left[name] = str(error)
+            return []
         except Exception as error:
             self.failures[name] = self._reason(error, name)
             return []
@@ -151,12 +158,12 @@ class Effort:
     """The time that a reproduction took, and the machines.
 
     Attributes:
-        steps: runs and results.
+        steps: number of runs and results; "7 of 60" where some are not there yet.
         seconds: of all of them, added up.
         machines: in words.
     """
 
-    steps: int
+    steps: str
     seconds: float
     machines: str
 
@@ -166,7 +173,9 @@ class Effort:
         rows = Log(reproduction.folder).of(reproduction.steps)
         machines = ", and ".join(dict.fromkeys(row["machine"] for row in rows))
         seconds = sum(float(row["seconds"]) for row in rows)
-        return cls(len(reproduction.steps), seconds, machines)
+        total, missing = len(reproduction.steps), len(reproduction.missing())
+        steps = f"{total - missing} of {total}" if missing else str(total)
+        return cls(steps, seconds, machines)
 
 
 def report_of(findings: Findings) -> str:
