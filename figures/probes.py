@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from repsim.figures.kinds import figures_of
 from repsim.figures.layout import panels
 from repsim.figures.panels.lines import Line, Lines
-from repsim.figures.shown import counted, images_of
 from repsim.figures.style import Style
 from repsim.results import ProbeCurve, ProbeSeries
 from repsim.results.figure import FigureData, Look
+from repsim.results.images import counted, images_of, told_apart
 
 
 def probe_curves(
@@ -48,9 +48,10 @@ def probe_figure(result: ProbeCurve) -> FigureData:
     chance = _chance(result.classes, len(layers))
     panel = Lines("", name, "probe accuracy (%)", layers, [*lines, chance], ylim=(0, 102))
     images = images_of(result.provenance)
+    apart = told_apart(result.provenance, result.n_train, result.n_test)
     caption = (
         f"Accuracy of probes on {result.n_test:,} held-out examples{images and f' of {images}'}, "
-        f"trained on {result.n_train:,}. Bands are 95 % intervals over examples."
+        f"trained on {result.n_train:,} ({apart}). Bands are 95 % intervals over examples."
     )
     heading = counted(result.provenance, result.n_test)
     return FigureData("Probes", caption, [panel], result.provenance, heading)

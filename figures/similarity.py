@@ -14,10 +14,10 @@ from repsim.figures.kinds import figures_of
 from repsim.figures.layout import panels
 from repsim.figures.panels.heatmap import Heatmap
 from repsim.figures.panels.lines import Line, Lines
-from repsim.figures.shown import common_heading, counted
 from repsim.figures.style import Style
 from repsim.results import SimilarityMap
 from repsim.results.figure import FigureData
+from repsim.results.images import common_heading, counted
 
 
 def heatmap(

@@ -135,7 +135,10 @@ def test_two_checkpoints_of_one_factory_do_not_collide(inside: Path, said: Said)
         "one.photos-train.h5",
         "two.photos-test.h5",
     }
-    assert "of one against two, n = 12" in said("cka", "one", "two")[0]
+    assert "of one against two, n = 12 of 60, photos test" in said("cka", "one", "two")[0]
+    for figure in ("heatmap", "curves"):
+        caption = Path(f"results/cka-one-two-{figure}.txt").read_text().splitlines()[0]
+        assert "photos test, n = 12 of 60" in caption
 
 
 def test_the_part_that_is_used_is_said(inside: Path, said: Said) -> None:
@@ -184,7 +187,9 @@ def test_the_next_command_is_about_the_parts_that_were_harvested(said: Said) -> 
 @pytest.mark.parametrize("name", ["one", "activations/one.photos-test.h5"])
 def test_probes_take_both_parts_of_a_network(inside: Path, said: Said, name: str) -> None:
     out = said("probe", name, "--layers", "pool,fc")[0]
-    assert "n = 48 + 12" in out
+    assert "n = 48 + 12 of 60, photos train, photos test" in out
+    (caption,) = Path("results").glob("probe-*-curves.txt")
+    assert "n = 48 + 12 of 60" in caption.read_text().splitlines()[0]
     (found,) = Path("results").glob("probe-*.json")
     (about,) = json.loads(found.read_text())["provenance"].values()
     assert [about[part]["split"] for part in ("train", "test")] == ["train", "test"]

@@ -20,8 +20,8 @@ from sample_results import probed
 from repsim import figures
 from repsim.errors import RepsimWarning, UsageError
 from repsim.figures import fonts
-from repsim.figures.shown import images_of
 from repsim.results import ProbeCurve, Result, SimilarityMap
+from repsim.results.images import images_of
 
 STORED = sorted((Path(__file__).parent / "results").glob("*.json"))
 BLOCKS = ("attention.o_proj", "mlp.fc2", "layernorm_after")

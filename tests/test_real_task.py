@@ -213,6 +213,7 @@ def test_figures_are_as_wide_as_a_column(task: Done, stem: str) -> None:
     assert float(box[1]) == pytest.approx(72 * 3.3, abs=0.5)
     caption = (task.folder / f"results/{stem}.txt").read_text().splitlines()[0]
     assert "photos test" in caption
+    assert "of 620" in caption
 
 
 def test_the_heads_of_both_are_found(task: Done) -> None:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
+from repsim.activations.store.format import INCIDENTAL
 from repsim.common import Common, common_examples
 from repsim.configuration import Config, Setting, settings_of
 from repsim.errors import UsageError
@@ -197,15 +198,18 @@ class Analysis(Generic[C]):
     def identity(self, inputs: Inputs) -> dict[str, Any]:
         """Everything that decides the result: the analysis, its settings, networks and images."""
         read = [
-            {part: store.provenance() for part, store in each.items()} for each in inputs.stores
+            {part: _decisive(store.provenance()) for part, store in each.items()}
+            for each in inputs.stores
         ]
         return {
             "analysis": self.name(),
             "settings": self.config.identity(),
             "names": inputs.names,
             "read": read,
-            "run": [extractor_provenance(each) for each in inputs.extractors],
-            "images": {part: data_provenance(each) for part, each in inputs.images.items()},
+            "run": [_decisive(extractor_provenance(each)) for each in inputs.extractors],
+            "images": {
+                part: _decisive(data_provenance(each)) for part, each in inputs.images.items()
+            },
             "augmented": inputs.own.label if inputs.own is not None else inputs.data,
         }
 
@@ -330,6 +334,11 @@ class Analysis(Generic[C]):
         named = zip(self.layer_settings, patterns, strict=False)
         changed = {key: pattern for key, pattern in named if pattern}
         return type(self)(replace(self.config, **changed)) if changed else self
+
+
+def _decisive(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without the entries on which no result depends."""
+    return {key: each for key, each in record.items() if key not in INCIDENTAL}
 
 
 def tag(setting: Setting, value: Any) -> str:

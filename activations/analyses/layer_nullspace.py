@@ -45,6 +45,7 @@ from repsim.nullspace.shares import share
 from repsim.nullspace.windows import Window
 from repsim.progress import Progress, notebook_bar
 from repsim.results import NullSpaceEntry, Table
+from repsim.results.images import told
 
 #: Images at a time: their patches are many.
 _BATCH = 50
@@ -464,7 +465,8 @@ class LayerNullspace(Analysis[Config]):
             for row in result.rows()
             if (row["group"], row["quantity"]) == ("all", "layer_energy_centred")
         ]
-        title = f"{result.name}: centred energy, n = {result.provenance['images']:,}"
+        shown = told(result.provenance, result.provenance["images"])
+        title = f"{result.name}: centred energy, {shown}"
         yield TextTable(title, ("layer", "rank", "null space", "95 % interval", "chance"), rows)
 
 

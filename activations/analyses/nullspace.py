@@ -52,6 +52,7 @@ from repsim.nullspace.report import judged, with_layers
 from repsim.probes.splits import check_apart
 from repsim.progress import Progress, notebook_bar, silent
 from repsim.results import Alpha, NullSpaceReport
+from repsim.results.images import told
 
 if TYPE_CHECKING:
     from repsim.data import ImageSet
@@ -481,7 +482,9 @@ def _summary(reports: Sequence[NullSpaceReport]) -> TextTable:
         if any(name in each for each in summaries):
             rows.append((name, *(cell for each in summaries for cell in _cells(each.get(name)))))
     columns = [title for report in reports for title in (report.name, "chance", "untrained")]
-    title = f"row space and null space, n = {reports[0].n:,}"
+    shown = {told(report.provenance, report.n) for report in reports}
+    of = f", {shown.pop()}" if len(shown) == 1 else ""
+    title = f"row space and null space{of}"
     return TextTable(title, ("", *columns), rows)
 
 

@@ -34,6 +34,7 @@ from repsim.probes.probe import check_solver
 from repsim.probes.splits import check_fraction
 from repsim.progress import Progress, notebook_bar
 from repsim.results import ProbeCurve, ProbeEntry
+from repsim.results.images import told_apart
 
 if TYPE_CHECKING:
     from repsim.activations.store.parts import JoinedStore
@@ -495,9 +496,9 @@ class Probe(Analysis[Config]):
             rows.append(row if seeds > 1 else row[:-1])
         columns = ("network", "layer", "features", "train accuracy", "accuracy", "95 % interval")
         yield TextTable(
-            f"held-out accuracy of {result.solver} probes, n = {result.n_train:,} + "
-            f"{result.n_test:,}, chance {1 / result.classes:.2f}"
-            + (f", mean of {seeds} seeds" if seeds > 1 else ""),
+            f"held-out accuracy of {result.solver} probes, "
+            f"{told_apart(result.provenance, result.n_train, result.n_test)}, "
+            f"chance {1 / result.classes:.2f}" + (f", mean of {seeds} seeds" if seeds > 1 else ""),
             (*columns, "sd") if seeds > 1 else columns,
             rows,
             "* the solver stopped before it met its tolerance" if stopped else "",

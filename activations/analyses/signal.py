@@ -34,6 +34,7 @@ from repsim.probes.signal import Signal, measured_signal
 from repsim.probes.splits import check_apart
 from repsim.progress import Progress, notebook_bar
 from repsim.results import Table
+from repsim.results.images import told_apart
 
 if TYPE_CHECKING:
     from repsim.activations.harvesting.brought import Brought
@@ -213,7 +214,7 @@ class SignalOf(Analysis[Config]):
         of = "labels" if self.config.of == "labels" else "real and generated images"
         yield TextTable(
             f"bits about {of} that {self.config.layers} adds to {self.config.given}, "
-            f"n = {row['n_train']:,} + {row['n_test']:,}",
+            f"{told_apart(result.provenance, row['n_train'], row['n_test'])}",
             ("network", "signal", "95 % interval", "labels", "given", "with it"),
             [
                 (

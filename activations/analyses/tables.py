@@ -8,13 +8,14 @@ from typing import Any
 
 from repsim.activations.analyses.base import TextTable
 from repsim.results import SimilarityMap
+from repsim.results.images import told
 
 
 def map_title(result: SimilarityMap, estimator: str = "unbiased") -> str:
     """The title of a map's table."""
     return (
         f"{result.kernel} CKA ({estimator}) of {result.name_a} against {result.name_b}, "
-        f"n = {result.n:,}{result.pooled}{result.augmented}"
+        f"{told(result.provenance, result.n)}{result.pooled}{result.augmented}"
     )
 
 

@@ -47,7 +47,7 @@ from repsim.activations.harvesting.sampling import (
 from repsim.activations.harvesting.stream import Stream, ahead
 from repsim.activations.harvesting.token_rows import token_rows
 from repsim.activations.harvesting.verification import check_first_batch
-from repsim.activations.store.format import PLACES, LayerSpec, part_path
+from repsim.activations.store.format import INCIDENTAL, LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore, closed_by_errors
 from repsim.activations.store.unfinished import provenance_of
 from repsim.activations.store.writer import StoreWriter, write_store
@@ -437,7 +437,7 @@ def _check_record(
     # Stores of version 3 have been written without a word on padding.
     untold = {*(_SINCE_VERSION_3 if store.version < 3 else ()), *({"padding"} - before.keys())}
     said = {*now, *({"batch_axis"} & before.keys())}
-    changed = sorted(key for key in said - untold - PLACES if before.get(key) != now.get(key))
+    changed = sorted(key for key in said - untold - INCIDENTAL if before.get(key) != now.get(key))
     values = "; ".join(filter(None, (_values(k, before.get(k), now.get(k)) for k in changed)))
     if set(layers) != set(store.layers):
         changed.append("layers")

@@ -60,7 +60,7 @@ def batch_statistics(record: Mapping[str, Any]) -> str | None:
 
 
 def data_provenance(examples: ImageSet | TextSet) -> dict[str, Any]:
-    """The record of the examples of a store: their set, split and ids, sizes and files."""
+    """The record of the examples of a store: their set, part and ids, sizes and files."""
     record: dict[str, Any] = {
         "data": examples.name,
         "split": examples.split,
@@ -68,6 +68,8 @@ def data_provenance(examples: ImageSet | TextSet) -> dict[str, Any]:
     }
     if isinstance(examples, ImageSet):
         record["image_size"] = size_record(examples.size)
+    if examples.whole:
+        record["part"] = {"examples": len(examples), "whole": examples.whole}
     if examples.files is not None:
         record["files"] = examples.files.record()
     return record

@@ -24,8 +24,9 @@ CHUNK_BYTES = 1 << 20
 #: Room for an example id, in UTF-8 bytes.
 ID_BYTES = 128
 
-#: Provenance that says where inputs lay, which may move: two harvests do not differ by it.
-PLACES = frozenset({"data_path", "weights_path"})
+#: Provenance by which two harvests do not differ: the places of inputs, which may move, and the
+#: size of a part, which earlier versions did not record.
+INCIDENTAL = frozenset({"data_path", "weights_path", "part"})
 
 #: Kinds of targets: one class an example, or a row of zeros and ones.
 CLASS, BINARY = "class", "binary"

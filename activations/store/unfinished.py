@@ -13,7 +13,7 @@ import h5py
 from repsim.activations.store.format import (
     DAMAGE,
     FORMAT_VERSION,
-    PLACES,
+    INCIDENTAL,
     ExampleSpec,
     LayerSpec,
     TargetSpec,
@@ -81,7 +81,7 @@ def continues(
             "finish it with the release that began it, or ",
         )
     now = json.loads(json.dumps(provenance))
-    keys = (before.keys() | now.keys()) - PLACES
+    keys = (before.keys() | now.keys()) - INCIDENTAL
     changed = sorted(key for key in keys if before.get(key) != now.get(key))
     if changed:
         key = changed[0]

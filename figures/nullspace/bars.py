@@ -12,10 +12,10 @@ from repsim.figures.layout import panels
 from repsim.figures.nullspace.entries import PARTS, Entries, control_of, numbers_of, series_of
 from repsim.figures.panels.bars import Bars, Mark
 from repsim.figures.series import Series
-from repsim.figures.shown import common_heading
 from repsim.figures.style import Style
 from repsim.results import NullSpaceReport
 from repsim.results.figure import FigureData, Panel
+from repsim.results.images import common_heading
 
 
 def null_space_bars(

@@ -9,9 +9,9 @@ import numpy as np
 
 from repsim.errors import UsageError
 from repsim.figures.panels.lines import Line
-from repsim.figures.shown import counted
 from repsim.results import NullSpaceEntry, NullSpaceReport
 from repsim.results.figure import FigureData, Panel
+from repsim.results.images import counted
 
 Entries = Sequence[NullSpaceEntry | None]
 
