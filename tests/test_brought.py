@@ -187,7 +187,7 @@ def test_the_next_command_is_about_the_parts_that_were_harvested(said: Said) -> 
 @pytest.mark.parametrize("name", ["one", "activations/one.photos-test.h5"])
 def test_probes_take_both_parts_of_a_network(inside: Path, said: Said, name: str) -> None:
     out = said("probe", name, "--layers", "pool,fc")[0]
-    assert "n = 48 + 12 of 60, photos train, photos test" in out
+    assert "n = 48 + 12 of 60, photos train and photos test" in out
     (caption,) = Path("results").glob("probe-*-curves.txt")
     assert "n = 48 + 12 of 60" in caption.read_text().splitlines()[0]
     (found,) = Path("results").glob("probe-*.json")

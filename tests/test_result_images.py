@@ -42,13 +42,19 @@ def test_tables_say_the_number_first() -> None:
 @pytest.mark.parametrize(
     ("provenance", "words"),
     [
-        ({"train": TRAIN, "test": TEST}, "n = 48 + 12 of 60, photos train, photos test"),
-        ({"cnn": {"train": TRAIN, "test": TEST}}, "n = 48 + 12 of 60, photos train, photos test"),
+        ({"train": TRAIN, "test": TEST}, "n = 48 + 12 of 60, photos train and photos test"),
+        (
+            {"cnn": {"train": TRAIN, "test": TEST}},
+            "n = 48 + 12 of 60, photos train and photos test",
+        ),
         (
             {"train": shown("train"), "test": shown("test")},
-            "n = 48 + 12, photos train, photos test",
+            "n = 48 + 12, photos train and photos test",
         ),
-        ({"train": shown("train", 9, 60), "test": TEST}, "n = 48 + 12, photos train, photos test"),
+        (
+            {"train": shown("train", 9, 60), "test": TEST},
+            "n = 48 + 12, photos train and photos test",
+        ),
         ({"config": {"test": "test[:9]", "train": {"lr": 1}}}, "n = 48 + 12"),
     ],
 )

@@ -55,7 +55,7 @@ def told(provenance: Mapping[str, Any], n: int) -> str:
 
 
 def told_apart(provenance: Mapping[str, Any], n_train: int, n_test: int) -> str:
-    """The same of a training and a held-out part: ``n = 48 + 12 of 60, photos train, photos test``.
+    """Both parts of probes: ``n = 48 + 12 of 60, photos train and photos test``.
 
     ``provenance`` has the records of both under ``train`` and ``test``, or several such pairs.
     """
@@ -65,7 +65,8 @@ def told_apart(provenance: Mapping[str, Any], n_train: int, n_test: int) -> str:
     known = len(whole) == 1 and n_train <= sizes[0] and n_test <= sizes[1]
     of = f" of {whole.pop():,}" if known else ""
     names = [name for part in parts for name in dict.fromkeys(each.name for each in part)]
-    return ", ".join([f"n = {n_train:,} + {n_test:,}{of}", *(names if len(names) == 2 else ())])
+    images = f", {' and '.join(names)}" if len(names) == 2 else ""
+    return f"n = {n_train:,} + {n_test:,}{of}{images}"
 
 
 def _under(provenance: Any, key: str) -> Iterator[_Shown]:
