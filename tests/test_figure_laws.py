@@ -20,6 +20,8 @@ from sample_results import probed
 from repsim import figures
 from repsim.errors import RepsimWarning, UsageError
 from repsim.figures import fonts
+from repsim.figures.layer_labels import labelled_spans, line_height
+from repsim.figures.style import styled
 from repsim.results import ProbeCurve, Result, SimilarityMap
 from repsim.results.images import images_of
 
@@ -86,16 +88,37 @@ def test_text_of_stored_results_does_not_meet_and_legends_are_whole(path: Path, 
 
 
 @pytest.mark.parametrize(
-    "style", ["column", figures.Style("column", width=3.0, font="serif", size=8), "page"]
+    "style", ["column", figures.Style("column", width=3.0, font="serif", size=8), "page", "slide"]
 )
 @pytest.mark.parametrize(
     "sides",
-    [(TRANSFORMER, CONVOLUTIONAL), (CONVOLUTIONAL, TRANSFORMER), (TRANSFORMER, TRANSFORMER)],
-    ids=["tall", "wide", "square"],
+    [
+        (TRANSFORMER, CONVOLUTIONAL),
+        (CONVOLUTIONAL, TRANSFORMER),
+        (TRANSFORMER, TRANSFORMER),
+        (TRANSFORMER, CONVOLUTIONAL[:2]),
+        (CONVOLUTIONAL[:1], TRANSFORMER[:1]),
+        (tuple(f"layers.{k // 3}.part_{k % 3}" for k in range(100)), CONVOLUTIONAL[:6]),
+    ],
+    ids=["tall", "wide", "square", "narrow", "one", "many"],
 )
 def test_text_of_maps_of_any_networks_does_not_meet(sides: Any, style: Any) -> None:
     for figure in figures.draw(similarity(*sides), style=style).values():
         assert faults(figure) == []
+
+
+@pytest.mark.parametrize("inches", [0.2, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("layers", [TRANSFORMER, CONVOLUTIONAL, TRANSFORMER[:2], ("fc",)])
+def test_labels_of_layers_stay_beside_their_axis(layers: tuple[str, ...], inches: float) -> None:
+    """Beyond its ends lie the labels of the other axis, and the title."""
+    with styled("column"):
+        found = [place for place, _ in labelled_spans(layers, inches)]
+        half = line_height() * len(layers) / inches / 2
+    if len(found) > 1:
+        assert found[0] - half >= -0.5 - 1e-9
+        assert found[-1] + half <= len(layers) - 0.5 + 1e-9
+    else:
+        assert found == [(len(layers) - 1) / 2]
 
 
 def test_long_names_of_layers_and_classes_have_room() -> None:
