@@ -138,11 +138,11 @@ def figure_options(default: str, *, colours: bool = True) -> list[Callable[[Any]
     ]
 
 
-def drawn_as(default: str) -> Callable[[Any], Any]:
-    """All options of a command whose figures usually have the size ``default``."""
+def drawn_as(default: str, *, colours: bool = True) -> Callable[[Any], Any]:
+    """All options of a command, as ``figure_options`` lists them."""
 
     def decorate(command: Any) -> Any:
-        for option in reversed(figure_options(default)):
+        for option in reversed(figure_options(default, colours=colours)):
             command = option(command)
         return command
 
@@ -192,9 +192,13 @@ class Drawing:
         """The arguments of ``repsim.figures.draw``."""
         return {"style": self.style(), "names": self.names, "limits": self.limits}
 
-    def unused(self) -> list[str]:
-        """The old names that no figure had."""
-        return [old for old in self.names if old not in self.used]
+    def remarks(self) -> list[str]:
+        """Lines on the old names that no figure had."""
+        return [
+            f"note: no figure has a network or layer {old!r}, so that nothing was renamed"
+            for old in self.names
+            if old not in self.used
+        ]
 
 
 #: Fields of ``Drawing`` by the options that give them.

@@ -130,10 +130,6 @@ def sized(default: str) -> Callable[[Any], Any]:
     )
 
 
-#: Of commands whose figures have several panels.
-page_style_option = sized("page")
-
-
 data_option = click.option(
     "--data", help="Image set, named or a path.  [default: the one it was trained on]"
 )

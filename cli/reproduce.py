@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repsim.cli.drawing import Drawing, drawn_as
 from repsim.cli.grouping import Grouped
-from repsim.cli.options import data_dir_option, device_option, json_option, page_style_option
+from repsim.cli.options import data_dir_option, device_option, json_option
 from repsim.cli.reporting import bar, hinting, say, show_files, show_json
 from repsim.cli.tables import show_table
 
@@ -71,7 +72,7 @@ class PaperCommand(Grouped):
     help="Train nothing: show how far the networks get that are trained.",
 )
 @device_option
-@page_style_option
+@drawn_as("page", colours=False)
 @json_option
 def reproduce(
     paper: str,
@@ -85,8 +86,8 @@ def reproduce(
     dry_run: bool,
     no_training: bool,
     device: str,
-    style: str,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """\b
     repsim reproduce grigg2021 --scale tiny
@@ -96,15 +97,17 @@ def reproduce(
     its claims whether the numbers support it. What exists is found again by a hash of its settings,
     so an interrupted reproduction continues, and another --style only draws. A run or result that
     fails is reported at the end, and all that does not need it is made; --no-training does the same
-    with networks that are not trained yet.
+    with networks that are not trained yet. Figures have a PNG, which the report shows, and the
+    formats that are asked for.
     """
     from repsim.figures.papers import find_paper
     from repsim.figures.papers.engine import Folder, Reproduction
     from repsim.figures.papers.engine.estimates import estimate
     from repsim.figures.papers.engine.page import check_text, write_page
     from repsim.figures.papers.engine.production import make_missing
-    from repsim.figures.papers.engine.report import collect, publish
+    from repsim.figures.papers.engine.report import collect
 
+    drawing = Drawing.taken(options)
     asked = find_paper(paper)
     shown = re.sub(r"[^\w.-]+", "_", data or asked.data_sets(scale)[0])
     usual = Path("reproductions") / f"{paper}-{shown}-{scale}"
@@ -125,12 +128,24 @@ def reproduce(
             say(f"{missing} of {of} runs and results are not there; claims that need them wait")
         say("draw the figures")
         findings = collect(reproduction, {step.name: error for step, error in failed.items()})
-        show_findings(findings, publish(findings, style=style), as_json)
+        show_findings(findings, _published(findings, drawing), as_json)
         if page:
             show_files(write_page(findings, page)[:1], as_json=as_json)
     click.echo(f"everything lies in {folder.path}/", err=as_json)
     if findings.failures:
         raise click.exceptions.Exit(1)
+
+
+def _published(findings: Findings, drawing: Drawing) -> list[Path]:
+    """Write everything; the files that a reader opens first are returned."""
+    from repsim.figures.papers.engine.report import publish
+
+    asked = {"style": drawing.style(), "formats": drawing.formats, "names": drawing.names}
+    written = publish(findings, **asked, used=drawing.used)
+    for note in drawing.remarks():
+        say(note)
+    first = {f".{each}" for each in drawing.formats if each != "png"} or {".png"}
+    return [path for path in written if path.suffix in (*first, ".md") or path.name == "claims.csv"]
 
 
 def show_findings(findings: Findings, written: list[Path], as_json: bool) -> None:
@@ -141,10 +156,7 @@ def show_findings(findings: Findings, written: list[Path], as_json: bool) -> Non
         show_claims(findings.claims, findings.reproduction.paper.title)
     for name, error in findings.failures.items():
         say(f"{name} failed: {error}")
-    shown = [
-        path for path in written if path.suffix in (".pdf", ".md") or path.name == "claims.csv"
-    ]
-    show_files(shown, as_json=as_json)
+    show_files(written, as_json=as_json)
 
 
 def show_estimate(missing: list[dict[str, Any]], steps: int, folder: Path, as_json: bool) -> None:

@@ -160,8 +160,8 @@ class Outlet:
         for result in results:
             for note in self.analysis.remarks(result):
                 say(f"note: {note}")
-        for old in self.drawing.unused() if self.written else ():
-            say(f"note: no figure has a network or layer {old!r}, so that nothing was renamed")
+        for remark in self.drawing.remarks() if self.written else ():
+            say(remark)
         if as_json:
             show_json(self.analysis.content(results))
         for shown in () if as_json else self.analysis.report_all(results):

@@ -138,7 +138,7 @@ def save(
         data, figure = figure, panels(figure, style=style)
     name = os.fspath(stem)
     name = name[:-4] if name.endswith(tuple(f".{each}" for each in FORMATS)) else name
-    shown = data if data is not None else getattr(figure, "data", None)
+    shown = getattr(figure, "data", data)  # with the names that are drawn
     if provenance is None:
         provenance = shown.provenance if shown is not None else {}
     texts = {} if data is None else {Path(f"{name}.csv"): csv_text(data.rows())}

@@ -115,31 +115,33 @@ def axis_name(name: str, layers: Sequence[str]) -> str:
 def labelled_spans(layers: Sequence[str], inches: float) -> list[tuple[float, Span]]:
     """The labels of an axis of a length, with their places: every layer, or groups of many layers.
 
-    Labels of small groups make way for each other by no more than a line, and stay beside their
-    axis: beyond its ends lie the labels of the other axis and the title. Neighbours that need more
-    room have one label, so that each layer lies under one.
+    Labels of small groups make way for each other by no more than a line, and reach no farther
+    beyond the ends of the axis than they are away from it, for there lie the labels of the other
+    axis and the title. Neighbours that need more room have one label, so that each layer lies under
+    one.
     """
     part = common_part(layers)
     gap = len(layers) * line_height() / inches
     if gap <= 1:
         return [(k, Span(layer, layer, k, k + 1).without(part)) for k, layer in enumerate(layers)]
+    beyond = rc("xtick.major.pad") / 72 * len(layers) / inches
+    ends = gap / 2 - 0.5 - beyond, len(layers) - 0.5 - gap / 2 + beyond
     found = [each.without(part) for each in spans(layers)]
     while len(found) > 1:
         middles = [span.middle for span in found]
-        places = _apart(middles, gap, len(layers))
+        places = _apart(middles, gap, *ends)
         moved = max(abs(p - m) for p, m in zip(places, middles, strict=True))
-        if moved <= gap and len(found) * gap <= len(layers):
+        if moved <= gap and places[0] >= ends[0]:
             return list(zip(places, found, strict=True))
         k = min(range(len(found) - 1), key=lambda k: found[k + 1].middle - found[k].middle)
         found[k : k + 2] = [found[k].joined(found[k + 1])]
     return [(span.middle, span) for span in found]
 
 
-def _apart(places: Sequence[float], gap: float, cells: int) -> list[float]:
+def _apart(places: Sequence[float], gap: float, first: float, last: float) -> list[float]:
     """Rising places at least ``gap`` apart, as near to the given ones as can be.
 
-    Half of ``gap`` lies between the outermost ones and the ends of so many cells, where these have
-    room for all gaps.
+    They lie between ``first`` and ``last``; without room for all, some lie before ``first``.
     """
     blocks: list[tuple[float, int]] = []  # mean of places less their gaps, count; means rise
     for k, place in enumerate(places):
@@ -148,8 +150,8 @@ def _apart(places: Sequence[float], gap: float, cells: int) -> list[float]:
             other, more = blocks.pop()
             mean, count = (mean * count + other * more) / (count + more), count + more
         blocks.append((mean, count))
-    first, last = (gap - 1) / 2, cells - (gap + 1) / 2 - (len(places) - 1) * gap
-    shifts = [max(first, min(mean, last)) for mean, count in blocks for _ in range(count)]
+    most = last - (len(places) - 1) * gap
+    shifts = [min(max(first, mean), most) for mean, count in blocks for _ in range(count)]
     return [shift + k * gap for k, shift in enumerate(shifts)]
 
 

@@ -110,13 +110,13 @@ def test_text_of_maps_of_any_networks_does_not_meet(sides: Any, style: Any) -> N
 @pytest.mark.parametrize("inches", [0.2, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("layers", [TRANSFORMER, CONVOLUTIONAL, TRANSFORMER[:2], ("fc",)])
 def test_labels_of_layers_stay_beside_their_axis(layers: tuple[str, ...], inches: float) -> None:
-    """Beyond its ends lie the labels of the other axis, and the title."""
-    with styled("column"):
+    """Beyond its ends lie the labels of the other axis, as far away as these, and the title."""
+    with styled("slide"):
         found = [place for place, _ in labelled_spans(layers, inches)]
-        half = line_height() * len(layers) / inches / 2
+        half = line_height() / 2 - mpl.rcParams["ytick.major.pad"] / 72
     if len(found) > 1:
-        assert found[0] - half >= -0.5 - 1e-9
-        assert found[-1] + half <= len(layers) - 0.5 + 1e-9
+        assert (found[0] + 0.5) * inches / len(layers) >= half - 1e-9
+        assert (len(layers) - 0.5 - found[-1]) * inches / len(layers) >= half - 1e-9
     else:
         assert found == [(len(layers) - 1) / 2]
 
@@ -344,6 +344,16 @@ def test_a_figure_for_a_column_in_one_command(tmp_path: Path) -> None:
     names = {f"paper-{kind}.{end}" for kind in ("heatmap", "curves") for end in ends}
     assert names == {each.name for each in tmp_path.glob("paper*")}
     assert "CKA of my_vit and CNN layers" in (tmp_path / "paper-heatmap.txt").read_text()
+
+
+def test_a_caption_has_the_names_of_a_figure_that_is_drawn_from_its_own_file(
+    tmp_path: Path,
+) -> None:
+    panel = figures.Lines("", "x", "y", [1, 2], [figures.Line("my_cnn", [0.5, 0.7])])
+    path, _ = figures.FigureData("Figure 1", "Of my_cnn.", [panel]).save(tmp_path / "figure.json")
+    options = ("--rename", "my_cnn=CNN", "-o", tmp_path / "paper")
+    assert run_command("figure", path, *options) == 0
+    assert (tmp_path / "paper.txt").read_text().startswith("Figure 1. Of CNN.")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ from repsim.figures.papers.engine.production import Free, Schedule, make_missing
 from repsim.figures.papers.engine.report import collect, publish
 from repsim.figures.papers.engine.steps import Step
 from repsim.figures.papers.engine.training import Training
+from repsim.figures.style import Style
 from repsim.jackknife import network_interval
 from repsim.progress import silent
 from repsim.results import FigureData
@@ -270,6 +271,39 @@ def bug(found: Any) -> Any:
 def plain(found: Any) -> FigureData:
     points = Lines("", "x", "y", [1.0], [Line("a", [1.0])])
     return found.figure("Figure 2", "A point.", [points])
+
+
+def of_networks(found: Any) -> FigureData:
+    return found.figure("Networks", "As built.", plain(found).panels, part=None)
+
+
+def of_no_network(found: Any) -> FigureData:
+    return found.figure("Numbers", "Of no network.", plain(found).panels, networks=False)
+
+
+def test_figures_name_their_images_and_the_scale(tmp_path: Path) -> None:
+    reproduction = toy(tmp_path, figures=(plain, of_networks, of_no_network))
+    make_missing(reproduction)
+    headings = [each.heading for each in collect(reproduction).figures]
+    assert headings == ["digits test[:80], scale tiny", "digits, scale tiny", None]
+
+
+def test_figures_have_the_size_files_and_names_that_were_asked_for(tmp_path: Path) -> None:
+    reproduction = toy(tmp_path, figures=(plain,))
+    make_missing(reproduction)
+    used: set[str] = set()
+    style = Style("column", width=4.0)
+    names = {"a": "renamed", "point": "dot", "none": "other"}
+    publish(collect(reproduction), style=style, formats=("svg",), names=names, used=used)
+    made = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert made == {f"figure-2.{each}" for each in ("json", "csv", "txt", "png", "svg")}
+    assert "![Figure 2](figures/figure-2.png)" in (tmp_path / "report.md").read_text()
+    assert used == {"a", "point"}
+    assert "A dot." in (tmp_path / "figures" / "figure-2.txt").read_text()
+    image = (tmp_path / "figures" / "figure-2.svg").read_text()
+    assert f'width="{72 * 4.0:g}pt"' in image
+    kept = FigureData.load(tmp_path / "figures" / "figure-2.json")
+    assert kept.panels[0].labelled()[0].label == "a"
 
 
 def all_but_one(found: Any) -> Iterator[Claim]:

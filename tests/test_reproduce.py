@@ -426,6 +426,8 @@ def check_grigg2021(folder: Path) -> None:
         for panel in data.panels:
             for series in getattr(panel, "series", ()):
                 assert np.isfinite(series.values).any(), (name, series.label)
+        heading = str(data.heading)
+        assert heading == "None" if name == "estimators" else heading.endswith(", scale tiny")
         told = "How good the networks are: linear probes on the last block read " in data.caption
         assert told == (name != "estimators"), data.caption
     ids = {row["claim"].partition(":")[0] for row in claims_of(folder)}
@@ -468,6 +470,7 @@ def test_mao2022_has_every_panel_and_makes_nothing_twice(
     }
     for data in figures.values():
         assert "How good the networks are: new heads by L-BFGS read " in data.caption
+        assert str(data.heading).endswith(", scale tiny")
     rows = claims_of(folder)
     exact = [row for row in rows if row["claim"][:2] in ("2a", "2b")]
     assert [row["verdict"] for row in exact] == ["supported"] * 4
@@ -487,6 +490,15 @@ def test_mao2022_has_every_panel_and_makes_nothing_twice(
     figure = folder / "figures" / "table-2.json"
     assert run_command("figure", figure, "--style", "column", "-o", tmp_path / "again") == 0
     assert (tmp_path / "again.pdf").is_file()
+    # All of them are, with other names, by the options of every command that draws.
+    options = ("--style", "column", "--width", "8cm", "--font", "serif 7", "--format", "svg")
+    names = ("--rename", "discriminator=D", "--rename", "nobody=N")
+    capsys.readouterr()
+    assert run_command(*command, *options, *names) == 0
+    output = capsys.readouterr()
+    assert "note: no figure has a network or layer 'nobody'" in output.err
+    assert f"wrote {folder / 'figures' / 'null-space.svg'}" in output.out
+    assert "the D, " in (folder / "figures" / "null-space-discriminator-noise.txt").read_text()
 
 
 @pytest.mark.slow

@@ -80,8 +80,18 @@ class Found:
         """A caption of a figure of networks; it ends with their quality."""
         return " ".join(filter(None, (text, self.quality)))
 
+    def heading(self, images: str) -> str:
+        """The line above the panels of a figure: its images, and the scale of the networks."""
+        return f"{images}, scale {self.scale}"
+
     def figure(
-        self, name: str, caption: str, panels: Sequence[Panel], *, networks: bool = True
+        self,
+        name: str,
+        caption: str,
+        panels: Sequence[Panel],
+        *,
+        part: str | None = "held_out",
+        networks: bool = True,
     ) -> FigureData:
         """A figure with the record of where its numbers come from.
 
@@ -89,10 +99,13 @@ class Found:
             name: as of ``FigureData``, and so on.
             caption: the same.
             panels: the same.
+            part: of the image set, whose images it shows; None of several, or none.
             networks: False of a figure that no network was trained for.
         """
         text = self.caption(caption) if networks else caption
-        return FigureData(name, text, panels, self.reproduction.provenance())
+        images = self.data if part is None else f"{self.data} {self.splits[part]}"
+        heading = self.heading(images) if networks else None
+        return FigureData(name, text, panels, self.reproduction.provenance(), heading)
 
 
 def _made(steps: Sequence[Any]) -> Sequence[Any]:

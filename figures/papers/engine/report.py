@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from repsim._version import __version__
-from repsim.figures.drawing import save
+from repsim.figures.drawing import draw_data, save
 from repsim.figures.papers.engine.claims import Claim, Judged
 from repsim.figures.papers.engine.failures import reason_of
 from repsim.figures.papers.engine.findings import Finding
@@ -17,6 +17,7 @@ from repsim.figures.papers.engine.found import Found, Missing
 from repsim.figures.papers.engine.log import Log
 from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
 from repsim.figures.papers.engine.paper import Reproduction, Rows
+from repsim.figures.style import Style
 from repsim.files import csv_text, write_atomic
 from repsim.results import FigureData
 
@@ -120,11 +121,26 @@ def _titled(make: Any) -> str:
     return "figure " + " ".join(map(str, words)).replace("_", " ").removeprefix("figure ")
 
 
-def publish(findings: Findings, *, style: str = "page") -> list[Path]:
+def publish(
+    findings: Findings,
+    *,
+    style: str | Style = "page",
+    formats: Sequence[str] = ("png", "pdf"),
+    names: Mapping[str, str] | None = None,
+    used: set[str] | None = None,
+) -> list[Path]:
     """Draw every figure and write every table, the claims and the report.
 
     A figure is STEM.json (to draw it again without the networks), .csv (its numbers), .txt (caption
-    and provenance), .pdf and .png. What was there is replaced.
+    and provenance), .png, which the report shows, and the other formats. What was there is
+    replaced.
+
+    Args:
+        findings: what is drawn and written.
+        style: the size and font of the figures.
+        formats: of their files.
+        names: other names for networks and layers in them, as ``repsim.figures.draw`` takes them.
+        used: collects the names that the figures have.
 
     Returns:
         The files, in order; the last is ``report.md``.
@@ -132,7 +148,14 @@ def publish(findings: Findings, *, style: str = "page") -> list[Path]:
     folder = findings.reproduction.folder.path
     for left in (folder / "figures").glob(".writing-*"):  # by a process that was killed
         left.unlink()
-    written = [path for each in findings.figures for path in _draw(folder, each, style)]
+    kinds = tuple(dict.fromkeys(["png", *formats]))
+    met: set[str] = set() if used is None else used
+    written = []
+    for each in findings.figures:
+        stem = folder / "figures" / stem_of(each)
+        drawn = draw_data({"": each}, style=style, names=names, used=met)[""]
+        written += each.save(stem, overwrite=True)
+        written += save(drawn, stem, data=each, formats=kinds, overwrite=True)
     sheets = {folder / "tables" / f"{name}.csv": rows for name, rows in findings.tables.items()}
     sheets[folder / "claims.csv"] = [claim.row() for claim in findings.claims]
     for path, rows in sheets.items():
@@ -145,12 +168,6 @@ def publish(findings: Findings, *, style: str = "page") -> list[Path]:
 def stem_of(figure: FigureData) -> str:
     """The name of a figure's files."""
     return figure.name.lower().replace(" ", "-")
-
-
-def _draw(folder: Path, figure: FigureData, style: str) -> list[Path]:
-    stem = folder / "figures" / stem_of(figure)
-    files = figure.save(stem, overwrite=True)
-    return [*files, *save(figure, stem, style=style, overwrite=True)]
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def _within(found: Found, name: str, analysis: AnalysisOf, method: str) -> Figur
             Heatmap.of(at.part(mean, kind), f"{kind} layers", dots=False)
             for kind in ("all", "odd", "even")
         ],
+        part="compared",
     )
 
 
@@ -69,6 +70,7 @@ def figure_2(found: Found) -> FigureData:
             *(Heatmap.of(at.part(mean, kind), f"{kind} layers") for kind in ("odd", "even")),
             Lines("", "block", "CKA", blocks, series, ylim=(0, 1)),
         ],
+        part="compared",
     )
 
 
@@ -107,6 +109,7 @@ def figure_3(found: Found) -> FigureData:
                 ("classes", "CKA", known, 1),
             )
         ],
+        part=None,
     )
 
 
@@ -135,6 +138,7 @@ def figure_5(found: Found) -> FigureData:
                 ("one method against the other", _either_augmentation(found)),
             )
         ],
+        part="compared",
     )
 
 
@@ -192,6 +196,7 @@ def layer_identification(found: Found) -> FigureData:
         "Published: Kornblith et al. (2019), section 6.1, of ten networks of another kind; RBF at "
         "0.8 of the median distance there, at half of it here.",
         [Lines("", "measure", "layers identified (%)", list(IDENTIFIED), series, ylim=(0, 102))],
+        part="compared",
     )
 
 

@@ -51,6 +51,7 @@ def figure_2(found: Found) -> FigureData:
             _generators(methods[last].networks["generator"]),
             *(_extractors(method, removed) for removed, method in methods.items()),
         ],
+        part=None,
     )
 
 
@@ -214,38 +215,41 @@ def softmax_shift(found: Found) -> FigureData:
 
 
 def null_space(found: Found) -> FigureData:
-    return replace(
+    return _of_reports(
+        found,
         bars_figure(list(_reports(found).values())),
-        name="Null space",
-        caption=found.caption(
-            "Energy of the features in the null space of the head, and accuracy of probes of "
-            f"the classes, and of real against generated images, on each part; {_least(found)}. "
-            "Whiskers are 95 % intervals over images, diamonds the untrained network."
-        ),
+        "Null space",
+        "Energy of the features in the null space of the head, and accuracy of probes of "
+        f"the classes, and of real against generated images, on each part; {_least(found)}. "
+        "Whiskers are 95 % intervals over images, diamonds the untrained network.",
     )
 
 
 def examples(found: Found, name: str) -> FigureData:
-    return replace(
+    return _of_reports(
+        found,
         strips_figure(_reports(found)[name]),
-        name=f"Null space {name} examples",
-        caption=found.caption(
-            "Share of each example's energy in the null space (dotted: 1 - rank / d), and its "
-            f"score: the {name}, {_least(found)}."
-        ),
+        f"Null space {name} examples",
+        "Share of each example's energy in the null space (dotted: 1 - rank / d), and its "
+        f"score: the {name}, {_least(found)}.",
     )
 
 
 def noise(found: Found, name: str) -> FigureData:
-    return replace(
+    return _of_reports(
+        found,
         noise_figure(_reports(found)[name]),
-        name=f"Null space {name} noise",
-        caption=found.caption(
-            "How much of what noise does to the features the head sees, as it is and about its "
-            f"mean (centred), and what probes still read: the {name}, {_least(found)}. "
-            "Bands are 95 % intervals over images, grey dashes the untrained network."
-        ),
+        f"Null space {name} noise",
+        "How much of what noise does to the features the head sees, as it is and about its "
+        f"mean (centred), and what probes still read: the {name}, {_least(found)}. "
+        "Bands are 95 % intervals over images, grey dashes the untrained network.",
     )
+
+
+def _of_reports(found: Found, drawn: FigureData, name: str, caption: str) -> FigureData:
+    """A figure of reports, with the words of the paper."""
+    heading = found.heading(drawn.heading or found.data)
+    return replace(drawn, name=name, caption=found.caption(caption), heading=heading)
 
 
 def _reports(found: Found) -> dict[str, NullSpaceReport]:

@@ -30,6 +30,7 @@ def figure_1(found: Found) -> FigureData:
             _phase("extraction", "left label", ""),
             _phase("evaluation", "right label", ", frozen"),
         ],
+        part=None,
     )
 
 
