@@ -1,12 +1,13 @@
-"""The share of a training step's time that is spent inside the networks.
+"""The share of a training step's time that is spent in the networks and their optimisers.
 
 python benchmarks/training.py [METHOD ...] [--preset small] [--steps 30] [--repeat 3]
 python benchmarks/training.py --paper song2017 [--data-dir data]
 
 Steps are taken by the training loop, with the batch size, network and images of a preset, or of the
-first run of each method that a paper trains at scale small. Time
-inside the networks is spent in their forward passes and in all backward passes. On CUDA the device
-is waited for before and after each, which the loop itself does not do.
+first run of each method that a paper trains at scale small. Bare time is that of the networks' own
+forward passes, of all backward passes, those of a gradient penalty among them, and of the
+optimisers' steps. On CUDA the device is waited for before and after each, which the loop itself
+does not do.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -35,7 +38,7 @@ METHODS = ("simclr", "supervised", "gan", "wgan", "mgan", "autoencoder")
 
 
 class Clock:
-    """Adds up the seconds spent in what it wraps."""
+    """Adds up the seconds spent in functions, none of which calls another."""
 
     def __init__(self, device: torch.device) -> None:
         self.seconds = 0.0
@@ -57,6 +60,22 @@ class Clock:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
+    @contextmanager
+    def watching(self, trainer: Trainer) -> Iterator[None]:
+        """Time what a trainer's networks and optimisers do, in a context."""
+        whole = trainer.context
+        watched: list[tuple[Any, str]] = [
+            *((network, "forward") for network in trainer.method.networks.values()),
+            *((stepper.optimizer, "step") for stepper in trainer.steppers.values()),
+            (torch.autograd, "grad"),  # of gradient penalties; their forward pass is a network's
+        ]
+        with ExitStack() as stack:
+            for owner, name in watched:
+                stack.enter_context(patch.object(owner, name, self.wrap(getattr(owner, name))))
+            trainer.context = replace(whole, backward=self.wrap(whole.backward))
+            stack.callback(setattr, trainer, "context", whole)
+            yield
+
 
 def settings(methods: Sequence[str], preset: str, paper: str | None) -> dict[str, TrainConfig]:
     """The configuration of each method: of its preset, or of a paper's first run of it."""
@@ -73,7 +92,8 @@ def set_up(
     kind = find_method(method)
     split = f"train[:{steps * config.batch_size}]"
     config = config.model_copy(update={"device": device, "split": split, "epochs": 10_000})
-    images = open_images(config.data, split, data_dir, image_size=config.image_size)
+    shown = {"image_size": config.image_size, "target": config.target}
+    images = open_images(config.data, split, data_dir, **shown)
     spec = spec_of(images, config.data)
     torch.manual_seed(0)
     fabric = parallel.start(config)
@@ -84,12 +104,6 @@ def set_up(
 def measure(trainer: Trainer, source: Feed, method: str, repeat: int) -> str:
     """A row of the table."""
     clock = Clock(trainer.fabric.device)
-    whole = trainer.context
-    timed = replace(
-        whole,
-        networks={name: clock.wrap(network) for name, network in whole.networks.items()},
-        backward=clock.wrap(whole.backward),
-    )
 
     def epoch(number: int) -> float:
         started = time.perf_counter()
@@ -99,10 +113,10 @@ def measure(trainer: Trainer, source: Feed, method: str, repeat: int) -> str:
     epoch(0)  # warms up
     shares, speeds = [], []
     for number in range(1, repeat + 1):
-        trainer.context, clock.seconds = timed, 0.0
-        seconds = epoch(number)
+        clock.seconds = 0.0
+        with clock.watching(trainer):
+            seconds = epoch(number)
         shares.append(clock.seconds / seconds)
-        trainer.context = whole
         speeds.append(trainer.steps_per_epoch * trainer.config.batch_size / epoch(number))
     low, high = min(shares), max(shares)
     return (
@@ -126,7 +140,7 @@ def main() -> None:
         where = torch.cuda.get_device_name()
     of = arguments.paper or f"preset {arguments.preset}"
     print(f"torch {torch.__version__}, {where}, {of}")
-    print(f"{'method':12} {'batch':>6} {'images/s':>10} {'inside networks':>16}")
+    print(f"{'method':12} {'batch':>6} {'images/s':>10} {'bare':>8}")
     configs = settings(arguments.methods, arguments.preset, arguments.paper)
     for method, config in configs.items():
         size = (arguments.steps, arguments.device, arguments.data_dir)

@@ -100,6 +100,8 @@ def test_song2017_has_every_panel_and_makes_nothing_twice(
     for each in claims[1:]:
         assert each["verdict"] in ("undecided: needs three", "reported")
         assert math.isfinite(float(each["value"]))
+    for each in claims:
+        assert each["claim"].endswith("given left") == ("bits open" in each["note"])
     check_evaluations(folder)
     page = tmp_path / "docs" / "song2017.md"
     write_page(collect(Reproduction(PAPER, Folder(folder, device="cpu"), "tiny")), page)

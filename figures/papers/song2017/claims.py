@@ -148,8 +148,13 @@ def next_to_nothing(found: Found, head: str) -> Number:
     "bits that the right half adds",
     above=0.0,
 )
-def no_competition(found: Found, name: str, given: str) -> list[float]:
-    return bits_of(found, name, given)
+def no_competition(found: Found, name: str, given: str) -> Number:
+    values = bits_of(found, name, given)
+    if given == "none":
+        return Number(values)
+    left_open = np.mean(bits_of(found, name, given, "before"))
+    note = f"the left half alone leaves {left_open:.3g} bits open, the most that another can add"
+    return Number(values, note=note)
 
 
 @over_seeds(

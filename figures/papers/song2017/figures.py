@@ -140,11 +140,17 @@ def signals(found: Found) -> FigureData:
         _series(label, [bits_of(found, name, given) for name in names])
         for given, label in words.items()
     ]
+    most = Mark(
+        "open, given the left half",
+        [float(np.mean(bits_of(found, name, "left", "before"))) for name in names],
+        of=words["left"],
+    )
     return found.figure(
         "Signals",
         "Bits that the features of the right half add about whether an image is real or "
-        f"generated, by held-out cross-entropy of linear probes. {_seeds(found)}",
-        [Bars("", "signal (bits)", names, series, numbers=2)],
+        "generated, by held-out cross-entropy of linear probes; what the left half leaves open is "
+        f"the most that another feature can add to it. {_seeds(found)}",
+        [Bars("", "signal (bits)", names, series, [most], numbers=2)],
     )
 
 
