@@ -57,11 +57,20 @@ class GANConfig(AdversarialConfig):
     beta1: float = Field(0.5, ge=0, lt=1, description="first momentum of Adam")
 
 
-def noise_for(config: GeneratorConfig, n: int, device: torch.device | str | None = None) -> Tensor:
-    """Noise (n, ``config.latent``) of the kind that a configuration names."""
+def noise_for(
+    config: GeneratorConfig,
+    n: int,
+    device: torch.device | str | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Noise (n, ``config.latent``) of the kind that a configuration names.
+
+    From torch's global random numbers, or from ``generator``.
+    """
+    shape = (n, config.latent)
     if config.noise == "uniform":
-        return torch.rand(n, config.latent, device=device) * 2 - 1
-    return torch.randn(n, config.latent, device=device)
+        return torch.rand(shape, device=device, generator=generator) * 2 - 1
+    return torch.randn(shape, device=device, generator=generator)
 
 
 def draw(config: GeneratorConfig, generator: nn.Module, n: int) -> Tensor:

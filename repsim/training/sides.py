@@ -15,7 +15,7 @@ from torch import Tensor
 
 from repsim.ambient import full_precision
 from repsim.batch_statistics import BatchMeans, Statistics
-from repsim.training.adversarial import GeneratorConfig
+from repsim.training.adversarial import GeneratorConfig, noise_for
 from repsim.training.loaders import Feed
 from repsim.training.method import Method
 
@@ -57,6 +57,22 @@ def measure_sides(method: Method, feed: Feed, names: Iterable[str] | None = None
                 for name, network in networks.items():
                     means[name].setdefault(side, BatchMeans(network)).update(images)
     return {name: _of_sides(found) for name, found in means.items()}
+
+
+@full_precision()
+@torch.no_grad()
+def measure_generator(method: Method) -> Statistics:
+    """Statistics of a method's generator over batches of noise, of the size that training has.
+
+    As ``measure_sides``, of as many batches.
+    """
+    config, generator = method.config, method.networks["generator"]
+    means, home = BatchMeans(generator), next(generator.parameters()).device
+    random = torch.Generator().manual_seed(config.seed_for("batch statistics of noise"))
+    for _ in range(config.statistics_batches):
+        n = config.batch_size // config.accumulate
+        means.update(noise_for(config, n, generator=random).to(home))
+    return means.statistics()
 
 
 def _rows(images: int, config: GeneratorConfig) -> Tensor:
