@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +15,25 @@ from repsim.figures.style import Style
 from repsim.results import ProbeCurve, ProbeSeries
 from repsim.results.figure import FigureData, Look
 from repsim.results.images import counted, images_of, told_apart
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The words of a figure of accuracies: its axes, and the things that are accurate."""
+
+    layer: str
+    value: str
+    of: str
+
+
+_PROBES = _Words("layer", "probe accuracy (%)", "probes")
+
+#: Words by solver, of results that are not of probes.
+_WORDS = {
+    "transfer": _Words(
+        "frozen up to", "accuracy (%)", "networks frozen up to each layer, with the rest trained,"
+    )
+}
 
 
 def probe_curves(
@@ -44,13 +64,15 @@ def probe_figure(result: ProbeCurve) -> FigureData:
     layers = next(iter(layouts)) if shared else ()
     several = len({each.network for each in series}) > 1
     lines = [_line(each, several=several, relative=not shared) for each in series]
-    name = "layer" if shared else "relative depth (0: first layer, 1: last)"
     chance = _chance(result.classes, len(layers))
-    panel = Lines("", name, "probe accuracy (%)", layers, [*lines, chance], ylim=(0, 102))
+    words = _WORDS.get(result.solver, _PROBES)
+    name = words.layer if shared else "relative depth (0: first layer, 1: last)"
+    panel = Lines("", name, words.value, layers, [*lines, chance], ylim=(0, 102))
     images = images_of(result.provenance)
     apart = told_apart(result.provenance, result.n_train, result.n_test)
+    shown = images and f" of {images}"
     caption = (
-        f"Accuracy of probes on {result.n_test:,} held-out examples{images and f' of {images}'}, "
+        f"Accuracy of {words.of} on {result.n_test:,} held-out examples{shown}, "
         f"trained on {result.n_train:,} ({apart}). Bands are 95 % intervals over examples."
     )
     heading = counted(result.provenance, result.n_test)

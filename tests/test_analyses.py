@@ -25,8 +25,8 @@ from repsim.results import Table
 
 def test_analyses_are_found_with_their_summaries() -> None:
     assert analysis_names() == [
-        *("classes", "influence", "invariance", "layer_identification", "layer_nullspace"),
-        *("nullspace", "probe", "signal", "similarity"),
+        *("classes", "influence", "invariance", "inversion", "layer_identification"),
+        *("layer_nullspace", "nullspace", "probe", "signal", "similarity", "transfer"),
     ]
     for name in analysis_names():
         assert analysis_summary(name).endswith("."), name
