@@ -30,9 +30,6 @@ from repsim.data import to_input
 from repsim.devices import find_device
 from repsim.errors import UsageError
 from repsim.results import Table
-from repsim.training.adversarial import noise_for
-from repsim.training.inverting import Inverting, as_code
-from repsim.training.sides import measure_generator
 
 if TYPE_CHECKING:
     from repsim.activations.harvesting.brought import Brought
@@ -109,6 +106,11 @@ def inversions_of_run(
     Raises:
         UsageError: a run that makes no images of codes.
     """
+    # Settings of runs need pydantic, which reading results does not.
+    from repsim.training.adversarial import noise_for
+    from repsim.training.inverting import Inverting, as_code
+    from repsim.training.sides import measure_generator
+
     method = extractor.run.load_method(extractor.epoch)
     for network in method.networks.values():
         network.to(device)
