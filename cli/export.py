@@ -76,6 +76,7 @@ def export(
         raise UsageError(f"{reference} is a .npy file already; expected a run or a store")
     places = Places(runs, data, data_dir, image_size, target, statistics=statistics)
     found = find_one(reference, places)
+    there = output.exists() and not overwrite
     with (
         found.open(split) as (store, remark),
         bar(f"export {store.name}") as progress,
@@ -87,6 +88,10 @@ def export(
             output,
             layers=found.layers or layers,
             overwrite=overwrite,
+            keep=True,
             progress=progress,
         )
+    if there:
+        say(f"note: {output} is there already, of the same layers and examples")
+        written = written if as_json else []
     show_written(written, as_json=as_json)

@@ -63,6 +63,7 @@ def import_(
 
     if output is None:
         name, output = _usual(name, split)
+    there = output.is_file() and not overwrite
     with (
         bar(f"import {output.name}") as progress,
         import_activations(
@@ -74,11 +75,14 @@ def import_(
             name=name,
             provenance=None if split is None else {"split": str(Split.parse(split))},
             overwrite=overwrite,
+            keep=True,
             progress=progress,
         ) as store,
     ):
         n, names = store.n, list(store.layers)
         first, last = (store.example_ids[at].decode() for at in (0, -1))
+    if there:
+        say(f"note: {output} is there already, from the same layers and examples")
     if as_json:
         show_json({"path": str(output), "n": n, "layers": names, "ids": [first, last]})
     else:

@@ -47,6 +47,7 @@ from repsim.activations.harvesting.sampling import (
 from repsim.activations.harvesting.stream import Stream, ahead
 from repsim.activations.harvesting.token_rows import token_rows
 from repsim.activations.harvesting.verification import check_first_batch
+from repsim.activations.store.changes import changed_keys, differing
 from repsim.activations.store.format import INCIDENTAL, LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore, closed_by_errors
 from repsim.activations.store.unfinished import provenance_of
@@ -437,27 +438,16 @@ def _check_record(
     # Stores of version 3 have been written without a word on padding.
     untold = {*(_SINCE_VERSION_3 if store.version < 3 else ()), *({"padding"} - before.keys())}
     said = {*now, *({"batch_axis"} & before.keys())}
-    changed = sorted(key for key in said - untold - INCIDENTAL if before.get(key) != now.get(key))
-    values = "; ".join(filter(None, (_values(k, before.get(k), now.get(k)) for k in changed)))
+    changed = changed_keys(before, now, said - untold - INCIDENTAL)
     if set(layers) != set(store.layers):
         changed.append("layers")
     if [each.decode() for each in store.example_ids[: len(ids)]] != list(ids):
         changed.append("example ids")
     if changed:
         raise StoreError(
-            f"{store.path.absolute()} is of another harvest: {', '.join(changed)} differ"
-            + (f" ({values})" if values else ""),
+            f"{store.path.absolute()} is of another harvest: {differing(changed, before, now)}",
             "pass --overwrite to replace it, or take another name",
         )
-
-
-def _values(key: str, before: Any, now: Any) -> str:
-    """Both values of a record that differs, where they are short."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        inner = next(each for each in {**before, **now} if before.get(each) != now.get(each))
-        return _values(f"{key}.{inner}", before.get(inner), now.get(inner))
-    short = all(isinstance(each, (str, int)) and len(str(each)) < 40 for each in (before, now))
-    return f"{key} was {before}, now {now}" if short else ""
 
 
 def _linear_heads(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import os
@@ -13,12 +14,13 @@ from urllib.parse import quote
 
 import numpy as np
 
+from repsim.activations.store.changes import changed_keys, differing
 from repsim.activations.store.exchange.blocks import blocks
 from repsim.activations.store.exchange.files import RECORD
 from repsim.activations.store.format import BINARY, CLASS
 from repsim.activations.store.parts import JoinedStore
 from repsim.activations.store.reader import ActivationStore
-from repsim.errors import UsageError
+from repsim.errors import UsageError, few
 from repsim.files import atomic_path, refuse_existing
 from repsim.layers import select_layers
 from repsim.progress import Progress, notebook_bar
@@ -30,6 +32,7 @@ def export_layers(
     *,
     layers: str | Sequence[str] | None = None,
     overwrite: bool = False,
+    keep: bool = False,
     progress: Progress = notebook_bar,
 ) -> list[Path]:
     """Write layers as NumPy files, block by block; returns the files.
@@ -45,32 +48,93 @@ def export_layers(
         target: the folder, or a ``.npy`` file for one layer alone.
         layers: which; by default all.
         overwrite: replace an earlier export.
+        keep: leave an earlier export of the same as it is; all files are compared.
         progress: told the rows done, over all layers.
 
     Raises:
-        UsageError: ``target`` exists, or is a file and several layers were chosen.
+        UsageError: ``target`` exists, or is an export of something else where it is to be kept; or
+            it is a file and several layers were chosen.
     """
     target = Path(target)
-    refuse_existing(target, overwrite)
     chosen = select_layers(store.layers, layers, of=store.name)
     if target.suffix == ".npy":
         if len(chosen) > 1:
             raise UsageError(
                 f"{target} holds one layer, {len(chosen)} were chosen; name one, or a folder"
             )
-        with atomic_path(target) as temporary:
-            _write_npy(store, chosen[0], temporary, lambda stop: progress(stop, store.n, chosen[0]))
-        return [target]
+        return [_export_file(store, chosen[0], target, overwrite, keep, progress)]
+    there = keep and not overwrite and (target / RECORD).is_file()
+    if not there:
+        refuse_existing(target, overwrite)
     if target.exists() and not (target / RECORD).is_file():
         raise UsageError(f"{target} is no earlier export; name another folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as made:
         folder = Path(made) / "export"
         _write_folder(store, chosen, folder, progress)
+        if there:
+            _check_same(target, folder)
+            return _files(target)
         if target.exists():
             os.replace(target, Path(made) / "replaced")
         os.replace(folder, target)
-    return sorted(path for path in target.rglob("*") if path.is_file())
+    return _files(target)
+
+
+def _export_file(
+    store: ActivationStore | JoinedStore,
+    layer: str,
+    target: Path,
+    overwrite: bool,
+    keep: bool,
+    progress: Progress,
+) -> Path:
+    """Write one layer as a file; its path."""
+
+    def write(path: Path) -> None:
+        _write_npy(store, layer, path, lambda stop: progress(stop, store.n, layer))
+
+    if keep and not overwrite and target.is_file():
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as made:
+            write(Path(made) / "layer.npy")
+            if not filecmp.cmp(Path(made) / "layer.npy", target, shallow=False):
+                raise _other(target, "its values differ")
+        return target
+    refuse_existing(target, overwrite)
+    with atomic_path(target) as temporary:
+        write(temporary)
+    return target
+
+
+def _check_same(before: Path, now: Path) -> None:
+    """Raise ``UsageError`` unless two exports have the same files; what differs is named."""
+    try:
+        texts = [json.loads((each / RECORD).read_text(encoding="utf-8")) for each in (before, now)]
+        records = [dict(each["provenance"]) for each in texts]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise _other(before, f"its {RECORD} cannot be read ({error})") from error
+    changed = changed_keys(*records, records[0].keys() | records[1].keys())
+    if changed:
+        raise _other(before, differing(changed, *records))
+    names = [{str(path.relative_to(each)) for path in _files(each)} for each in (before, now)]
+    odd = sorted(names[0] ^ names[1]) or [
+        name
+        for name in sorted(names[0])
+        if not filecmp.cmp(before / name, now / name, shallow=False)
+    ]
+    if odd:
+        raise _other(before, f"{few(odd)} differ")
+
+
+def _other(target: Path, how: str) -> UsageError:
+    return UsageError(
+        f"{target} exists already, of another export: {how}; choose another name or pass "
+        "--overwrite"
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _write_folder(

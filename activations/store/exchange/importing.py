@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from repsim._version import __version__
 from repsim.activations.store.exchange.blocks import blocks
@@ -22,11 +17,12 @@ from repsim.activations.store.exchange.examples import (
     specification_of,
 )
 from repsim.activations.store.exchange.files import gather
-from repsim.activations.store.exchange.incoming import Incoming
+from repsim.activations.store.exchange.incoming import Incoming, as_stored
+from repsim.activations.store.exchange.same import kept
 from repsim.activations.store.format import LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore
 from repsim.activations.store.writer import write_store
-from repsim.errors import NonFiniteError, ShapeError, StoreError, UsageError
+from repsim.errors import ShapeError, UsageError
 from repsim.files import refuse_existing
 from repsim.layers import select_layers
 from repsim.progress import Progress, notebook_bar
@@ -42,6 +38,7 @@ def import_activations(
     name: str | None = None,
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    keep: bool = False,
     progress: Progress = notebook_bar,
 ) -> ActivationStore:
     """Write activations from elsewhere as a store, block by block.
@@ -62,17 +59,16 @@ def import_activations(
         name: of the network; by default the store's file name.
         provenance: what to record about the network and the data; JSON values.
         overwrite: replace an existing store.
+        keep: leave a store of the same layers and examples as it is; all rows are compared.
         progress: told the rows done, over all layers.
 
     Raises:
-        UsageError: no numbers, a file of another kind, a layer or an id that comes twice.
+        UsageError: the store exists, or one of other layers or examples where it is to be kept; no
+            numbers, a file of another kind, a layer or an id that comes twice.
         ShapeError: layers of different n, or ids or labels of another n.
         NonFiniteError: NaN or infinity.
         StoreError: a source that cannot be read, or no room.
     """
-    refuse_existing(path, overwrite)
-    if part_path(path).is_file() and not overwrite:
-        raise UsageError(f"{path} has an unfinished harvest; choose another name or --overwrite")
     with ExitStack() as opened:
         found = gather(sources, opened)
         chosen = select_layers(found.layers, layers, of="what was given")
@@ -84,6 +80,13 @@ def import_activations(
         if labels is not None:
             found.take_labels(labels_in(Path(labels)) if _is_path(labels) else labels)
         examples = examples_of(found, n)
+        there = keep and not overwrite and Path(path).is_file()
+        if not there:
+            refuse_existing(path, overwrite)
+        if part_path(path).is_file() and not overwrite:
+            raise UsageError(
+                f"{path} has an unfinished harvest; choose another name or --overwrite"
+            )
         specs = {k: LayerSpec(v.module, v.shape[1:], v.dtype) for k, v in taken.items()}
         recorded = {
             **(found.provenance or {}),
@@ -93,6 +96,8 @@ def import_activations(
             **({"network": name} if name else {}),
             **(provenance or {}),
         }
+        if there:
+            return kept(path, taken, specs, examples, recorded)
         opened.callback(part_path(path).unlink, missing_ok=True)  # an import is not resumed
         with write_store(
             path,
@@ -105,7 +110,7 @@ def import_activations(
         ) as writer:
             for k, (layer, incoming) in enumerate(taken.items()):
                 for start, stop in blocks(n, specs[layer].row_bytes):
-                    writer.write(layer, _as_stored(incoming, start, stop, layer))
+                    writer.write(layer, as_stored(incoming, start, stop, layer))
                     progress(k * n + stop, n * len(taken), layer)
             writer.commit(examples)
     return ActivationStore(path)
@@ -124,29 +129,6 @@ def _check_shapes(layers: Mapping[str, Incoming]) -> int:
                 "were both taken from the same examples?"
             )
     return one.shape[0]
-
-
-def _as_stored(incoming: Incoming, start: int, stop: int, layer: str) -> np.ndarray:
-    """Rows as a ``StoreWriter`` takes them.
-
-    Raises:
-        NonFiniteError: NaN or infinity among them.
-        StoreError: a source that is cut short, or damaged.
-    """
-    try:
-        rows = incoming.read(start, stop)
-    except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-        raise StoreError(f"layer {layer!r} cannot be read: {error}") from error
-    if isinstance(rows, torch.Tensor):
-        rows = rows.cpu().to(getattr(torch, incoming.dtype))
-        finite = bool(torch.isfinite(rows).all())
-        rows = (rows.view(torch.uint16) if incoming.dtype == "bfloat16" else rows).numpy()
-    else:
-        rows = np.asarray(rows).astype(incoming.dtype, copy=False)
-        finite = bool(np.isfinite(rows).all())
-    if not finite:
-        raise NonFiniteError(f"layer {layer!r} has NaN or infinity; leave it out with --layers")
-    return np.ascontiguousarray(rows)
 
 
 def _origin(sources: Any) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 
 from repsim.data.targets import LABEL
 from repsim.dense import as_numbers
+from repsim.errors import NonFiniteError, StoreError
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,26 @@ def dtype_name(given: Any) -> str:
     if name.startswith("float") and name not in ("float16", "float32", "float64"):
         return "float64" if "float8" not in name else "float32"
     return name
+
+
+def as_stored(incoming: Incoming, start: int, stop: int, layer: str) -> np.ndarray:
+    """Rows as a ``StoreWriter`` takes them.
+
+    Raises:
+        NonFiniteError: NaN or infinity among them.
+        StoreError: a source that is cut short, or damaged.
+    """
+    try:
+        rows = incoming.read(start, stop)
+    except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        raise StoreError(f"layer {layer!r} cannot be read: {error}") from error
+    if isinstance(rows, torch.Tensor):
+        rows = rows.cpu().to(getattr(torch, incoming.dtype))
+        finite = bool(torch.isfinite(rows).all())
+        rows = (rows.view(torch.uint16) if incoming.dtype == "bfloat16" else rows).numpy()
+    else:
+        rows = np.asarray(rows).astype(incoming.dtype, copy=False)
+        finite = bool(np.isfinite(rows).all())
+    if not finite:
+        raise NonFiniteError(f"layer {layer!r} has NaN or infinity; leave it out with --layers")
+    return np.ascontiguousarray(rows)
