@@ -87,14 +87,14 @@ def _stores(ctx: click.Context, name: str) -> list[Path]:
 
 def _layers(stores: Iterable[Path]) -> Iterator[str]:
     """The layers of stores; a store that cannot be read has none."""
-    import h5py
-
     from repsim.activations.store.format import DAMAGE, address_of
+    from repsim.activations.store.hdf5_files import open_hdf5
+    from repsim.errors import StoreError
 
     for store in stores:
         try:
-            with h5py.File(store, "r") as file:
+            with open_hdf5(store, "r") as file:
                 layers: Any = file["layers"]
                 yield from [address_of(key, layer) for key, layer in layers.items()]
-        except DAMAGE:
+        except (*DAMAGE, StoreError):
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,15 +80,13 @@ def _remove_run(path: Path) -> Path:
     Raises:
         UsageError: it is a link, or another process trains it.
     """
-    from repsim.training.run import CONTENTS, Run
-    from repsim.training.run_lock import alone
+    from repsim.training.run import Run
+    from repsim.training.run_lock import alone, remove_contents
 
     if path.is_symlink():
         raise UsageError(f"{path} is a link to {path.resolve()}; remove the link, or the run there")
     with alone(Run(path)):
-        for name in CONTENTS:
-            part = path / name
-            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+        remove_contents(path)
         if not any(path.iterdir()):
             path.rmdir()
             return path

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import os
+import stat
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from repsim.errors import UsageError
+from repsim.errors import RepsimWarning, UsageError
 
 try:
     import fcntl
 except ImportError:  # no such locks on Windows
     fcntl = None  # type: ignore[assignment]
+
+
+#: The beginning of the names of temporary files.
+_WRITING = ".writing-"
 
 
 @contextmanager
@@ -28,19 +35,60 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=target.suffix, dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=_WRITING, suffix=target.suffix, dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp gives 0600; a result is as readable as any file
-        os.replace(temporary, target)
+        publish(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def publish(made: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Give a file or a folder, whole and closed, its final name in the folder where it lies.
+
+    Content and name are on the disk afterwards. A process that is killed at any moment, or a
+    machine that stops, leaves what was there before, or all of the new; a folder replaces none that
+    has content.
+    """
+    content = Path(made)
+    for path in (*sorted(content.rglob("*")), content) if content.is_dir() else (content,):
+        _to_disk(path)
+    os.replace(content, target)
+    _to_disk(Path(target).absolute().parent)
+
+
+def is_left(path: Path) -> bool:
+    """True for a temporary file of ``atomic_path``, which only a killed process leaves."""
+    return path.name.startswith(_WRITING) and path.is_file()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files in a folder, in which no other process writes."""
+    for path in filter(is_left, folder.glob(f"{_WRITING}*")):
+        path.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    folder = path.is_dir()
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if folder:  # Windows opens none, and keeps names by itself
+            return
+        raise
+    try:
+        os.fsync(handle)
+    except OSError:
+        if not folder:  # some file systems have no such call for folders
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
@@ -65,25 +113,70 @@ def exclusive(path: str | os.PathLike[str], refusal: str) -> Iterator[None]:
     """Hold the lock file ``path`` for the length of the block; a killed process lets go of it.
 
     Raises:
-        UsageError: another process holds it; the message is ``refusal``.
+        UsageError: another process holds it; the message is ``refusal``. Or something else lies
+            there, such as a link, which is not followed.
+
+    Warns:
+        RepsimWarning: the file system has no locks, and nothing keeps other processes away.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with open(target, "w") as stream:
-        if fcntl is not None:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The holder before may have removed the file between our opening and locking it.
-                held = os.path.samestat(os.fstat(stream.fileno()), os.stat(target))
-            except OSError:
-                held = False
-            if not held:
-                raise UsageError(refusal)
+    handle = _lock_file(target)
+    try:
+        if not _is_held(handle, target):
+            raise UsageError(refusal)
         try:
             yield
         finally:
             if fcntl is not None:
                 target.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
+#: The errors of a lock that another process holds; any other is of a file system without locks.
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+def _lock_file(path: Path) -> int:
+    """A handle of a lock file, which is made where there is none; its content is left alone.
+
+    Raises:
+        UsageError: a link, a folder or something else lies there.
+    """
+    try:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR):
+            raise
+        raise UsageError(f"{path} is no lock file of repsim; remove it") from None
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise UsageError(f"{path} is no lock file of repsim; remove it")
+
+
+def _is_held(handle: int, path: Path) -> bool:
+    """Lock a file; False if another process holds it, or has removed it meanwhile."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return False
+        warnings.warn(
+            f"the file system of {path} has no locks ({error.strerror}): let no other process "
+            "write there",
+            RepsimWarning,
+            stacklevel=4,
+        )
+        return True
+    # The holder before may have removed the file between our opening and locking it.
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False))
+    return False
 
 
 def refuse_existing(path: str | os.PathLike[str], overwrite: bool) -> None:

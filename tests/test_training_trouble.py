@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import signal
@@ -44,6 +45,43 @@ def arrays(path: Path, **replaced: Any) -> str:
     } | replaced
     np.savez(path, **{key: value for key, value in content.items() if value is not None})
     return str(path)
+
+
+# Folders of runs that were killed, or that hold links
+
+
+def test_a_run_that_was_killed_as_its_first_file_was_written_can_be_begun(tmp_path: Path) -> None:
+    left = tmp_path / "run" / ".writing-abc.json"
+    left.parent.mkdir()
+    left.write_text("{")
+    assert train("gan", configured("gan"), tmp_path / "run").complete
+    assert not left.exists()
+
+
+def test_a_run_whose_harvests_are_a_link_is_replaced_and_the_link_is_not_followed(
+    tmp_path: Path,
+) -> None:
+    run = train("gan", configured("gan"), tmp_path / "run")
+    elsewhere = tmp_path / "scratch"
+    elsewhere.mkdir()
+    (elsewhere / "precious.h5").write_text("kept")
+    (run.path / "activations").symlink_to(elsewhere)
+    assert train("gan", configured("gan", seed=1), run.path, overwrite=True).complete
+    assert (elsewhere / "precious.h5").read_text() == "kept"
+    assert not (run.path / "activations").exists()
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train("gan", configured("gan", epochs=0), tmp_path / "run")
+
+    def refuse(*unused: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(run.checkpoint))
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(StoreError, match=r"checkpoint.pt cannot be read: Permission denied$"):
+        run.load_method()
 
 
 # Held-out images

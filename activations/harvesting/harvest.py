@@ -51,7 +51,7 @@ from repsim.activations.store.changes import changed_keys, differing
 from repsim.activations.store.format import INCIDENTAL, LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore, closed_by_errors
 from repsim.activations.store.unfinished import provenance_of
-from repsim.activations.store.writer import StoreWriter, write_store
+from repsim.activations.store.writer import StoreWriter, remove_left, write_store
 from repsim.ambient import full_precision
 from repsim.errors import StoreError, UsageError
 from repsim.files import refuse_existing
@@ -418,11 +418,15 @@ def _finished(
     device: torch.device,
     allowed: Allowed,
 ) -> ActivationStore:
-    """The store at ``path``, compared with the record and the first batch of this harvest."""
+    """The store at ``path``, compared with the record and the first batch of this harvest.
+
+    What a process left that was killed between naming the store and cleaning up is removed.
+    """
     store = ActivationStore(path)
     with closed_by_errors(store):
         _check_record(store, recorded, rows.plan.layers, rows.ids(first, 0))
         check_first_batch(store, model, first, rows, device, allowed)
+        remove_left(path)
     return store
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import h5py
 
 from repsim.activations.store.blocks import raw_rows, write_rows
+from repsim.activations.store.hdf5_files import open_hdf5
 from repsim.errors import StoreError
+from repsim.files import publish
 
 #: The filters that h5py brings along everywhere.
 COMPRESSIONS = ("none", "lzf", "gzip")
@@ -20,9 +21,10 @@ def compress(file: h5py.File, path: Path, compression: str) -> None:
     Raises:
         StoreError: the disk has no room for it; the whole store stays where it was.
     """
-    temporary = Path(f"{path}.compressing")  # the same every time: a killed one leaves no litter
+    temporary = compressing_path(path)
+    temporary.unlink(missing_ok=True)  # of one that was killed
     try:
-        with h5py.File(temporary, "w", rdcc_nbytes=0) as copy:
+        with open_hdf5(temporary, "x") as copy:
             _copy_compressed(file, copy, compression)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
@@ -30,7 +32,12 @@ def compress(file: h5py.File, path: Path, compression: str) -> None:
             f"{path} cannot be compressed ({error}); {file.filename} is whole: make room beside it "
             "and pass --resume, or leave out the compression"
         ) from error
-    os.replace(temporary, path)
+    publish(temporary, path)
+
+
+def compressing_path(path: Path) -> Path:
+    """The file while it is written; the same every time, so that a killed one leaves no litter."""
+    return Path(f"{path}.compressing")
 
 
 def _copy_compressed(file: h5py.File, copy: h5py.File, compression: str) -> None:

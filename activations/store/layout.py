@@ -24,6 +24,7 @@ from repsim.activations.store.format import (
     LayerSpec,
     key_of,
 )
+from repsim.activations.store.hdf5_files import open_hdf5
 
 
 def create_file(
@@ -36,10 +37,9 @@ def create_file(
 ) -> h5py.File:
     """A new file with all its space allocated, open for writing; what lies there is removed."""
     part.unlink(missing_ok=True)  # the writer has seen that nobody holds it
-    file = h5py.File(
+    file = open_hdf5(
         part,
         "x",
-        rdcc_nbytes=0,
         alignment_threshold=CHUNK_BYTES // 2,
         alignment_interval=ALIGNMENT,
     )

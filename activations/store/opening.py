@@ -25,6 +25,7 @@ from repsim.activations.store.format import (
     text_of,
     unfit_name,
 )
+from repsim.activations.store.hdf5_files import open_hdf5
 from repsim.data.targets import LABEL
 from repsim.errors import StoreError
 
@@ -51,10 +52,11 @@ def open_file(path: Path) -> h5py.File:
         raise StoreError(
             f"there is no activation store {path}{hint if part_path(path).is_file() else ''}"
         )
-    _check_heaps(path)
     try:
-        # Rows are read once and in order: HDF5's cache of chunks would only copy them.
-        file = h5py.File(path, "r", rdcc_nbytes=0)
+        _check_heaps(path)
+        file = open_hdf5(path, "r")
+    except PermissionError as error:
+        raise StoreError(f"{path} may not be read: {error.strerror}") from None
     except OSError as error:
         raise StoreError(f"{path} is not an HDF5 file, or cut short ({error})") from error
     try:

@@ -21,12 +21,8 @@ from repsim.activations.store.format import (
     part_path,
     text_of,
 )
+from repsim.activations.store.hdf5_files import open_hdf5
 from repsim.errors import StoreError
-
-
-def busy(part: Path) -> str:
-    """The message on a file that another process writes."""
-    return f"{part} is being written by another process; wait for it or stop it"
 
 
 def open_part(part: Path) -> h5py.File | None:
@@ -38,10 +34,10 @@ def open_part(part: Path) -> h5py.File | None:
     if not part.is_file():
         return None
     try:
-        return h5py.File(part, "r+", rdcc_nbytes=0)
-    except OSError as error:
-        if "unable to lock file" in str(error):
-            raise StoreError(busy(part)) from None
+        return open_hdf5(part, "r+")
+    except PermissionError as error:
+        raise StoreError(f"{part} may not be written: {error.strerror}") from None
+    except OSError:
         return None  # killed while it was laid out: no row was written yet
 
 
@@ -49,9 +45,9 @@ def provenance_of(path: Path) -> dict[str, Any]:
     """The provenance of a store, finished or not; empty where there is none that can be read."""
     for each in (path, part_path(path)):
         try:
-            with h5py.File(each, "r") as file:
+            with open_hdf5(each, "r") as file:
                 return dict(json.loads(text_of(file, "provenance")))
-        except DAMAGE:
+        except (*DAMAGE, StoreError):
             continue
     return {}
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from repsim.activations.store.blocks import is_bfloat16, raw_rows, write_rows
 from repsim.activations.store.checksums import Checksum, header_checksum
-from repsim.activations.store.compression import compress
+from repsim.activations.store.compression import compress, compressing_path
 from repsim.activations.store.direct_io import open_direct
 from repsim.activations.store.format import (
     CHUNK_BYTES,
@@ -33,11 +33,12 @@ from repsim.activations.store.format import (
     part_path,
     unfit_name,
 )
+from repsim.activations.store.hdf5_files import busy
 from repsim.activations.store.layout import create_file
 from repsim.activations.store.reader import ActivationStore
-from repsim.activations.store.unfinished import busy, continues, open_part
+from repsim.activations.store.unfinished import continues, open_part
 from repsim.errors import StoreError, UsageError
-from repsim.files import exclusive
+from repsim.files import exclusive, publish
 
 
 @contextmanager
@@ -92,7 +93,22 @@ def write_store(
             compress(file, Path(path), compression)
             part.unlink()
         else:
-            os.replace(part, path)
+            file.close()  # what HDF5 holds back is lost with the process
+            publish(part, path)
+
+
+def remove_left(path: Path) -> None:
+    """Remove the files that a process left which was killed as it compressed a store."""
+    part = part_path(path)
+    if part.is_file() or compressing_path(path).is_file():
+        with _only_writer(part):
+            file = open_part(part)
+            whole = file is not None and bool(file.attrs.get("complete", False))
+            if file is not None:
+                file.close()
+            if whole:
+                part.unlink()
+            compressing_path(path).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -122,8 +122,10 @@ class Result(ShortRepr):
         sheet = target.with_suffix(".csv")
         for file in (target, sheet):
             refuse_existing(file, overwrite)
-        write_atomic(sheet, csv_text(self.rows()))
-        write_atomic(target, json.dumps(self.to_dict(), indent=1) + "\n")
+        text, content = csv_text(self.rows()), json.dumps(self.to_dict(), indent=1) + "\n"
+        sheet.unlink(missing_ok=True)  # never beside the numbers of another result
+        write_atomic(target, content)
+        write_atomic(sheet, text)
         return [target, sheet]
 
     @classmethod

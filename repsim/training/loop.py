@@ -16,6 +16,7 @@ from repsim.data.folder import ImageFiles
 from repsim.data.size import size_text
 from repsim.devices import find_device
 from repsim.errors import DataError, StoreError, UsageError
+from repsim.files import sweep
 from repsim.networks.image_spec import ImageSpec
 from repsim.progress import Progress, notebook_bar, silent
 from repsim.training import parallel
@@ -110,6 +111,7 @@ def train(
         def enter() -> bool:
             """Lock the folder; False where another process has just finished the run."""
             stack.enter_context(alone(run))
+            sweep(run.path)
             check_free(run, method, config, resume=resume, overwrite=overwrite)
             if resume and run.complete:
                 return False

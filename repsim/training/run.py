@@ -447,8 +447,9 @@ class Run:
                 f"run {self.name!r} is not finished", f"continue it with --resume{kept}"
             ) from None
         except Exception as error:  # torch raises many kinds on damaged files
-            reason = f" ({error})" if isinstance(error, OSError) else ""
-            raise StoreError(f"{file} is damaged or not a checkpoint{reason}", _ANEW) from error
+            if isinstance(error, OSError) and error.strerror:
+                raise StoreError(f"{file} cannot be read: {error.strerror}") from error
+            raise StoreError(f"{file} is damaged or not a checkpoint", _ANEW) from error
         needed = {"networks", "epoch"} | ({"held_out"} if file == self.checkpoint else set())
         if not isinstance(state, dict) or needed - state.keys():
             raise StoreError(f"{file} is not a checkpoint", _ANEW)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repsim.errors import UsageError
-from repsim.files import exclusive
+from repsim.files import exclusive, is_left, sweep
 from repsim.training.config import TrainConfig
 from repsim.training.run import CONTENTS, Run
 
@@ -19,7 +19,7 @@ def check_free(
 ) -> None:
     """Raise ``UsageError`` unless training may write into the run's folder."""
     if not run.exists:
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        if run.path.exists() and not (run.path.is_dir() and all(map(is_left, run.path.iterdir()))):
             raise UsageError(f"{run.path} exists and is not a run; choose another name")
         return
     if overwrite:
@@ -108,9 +108,18 @@ def set_aside(run: Run, overwrite: bool) -> Iterator[None]:
 
 def _discard(folder: Path, heir: Path) -> None:
     """Remove a run's folder; files of its owner, such as notes, move to ``heir``."""
-    for name in CONTENTS:
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    remove_contents(folder)
     for path in folder.iterdir():
         path.rename(heir / path.name)
     folder.rmdir()
+
+
+def remove_contents(folder: Path) -> None:
+    """Remove from a run's folder all that training and harvests wrote; of a link the link alone."""
+    for name in CONTENTS:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    sweep(folder)

@@ -6,6 +6,7 @@ import filecmp
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from repsim.activations.store.format import BINARY, CLASS
 from repsim.activations.store.parts import JoinedStore
 from repsim.activations.store.reader import ActivationStore
 from repsim.errors import UsageError, few
-from repsim.files import atomic_path, refuse_existing
+from repsim.files import atomic_path, publish, refuse_existing
 from repsim.layers import select_layers
 from repsim.progress import Progress, notebook_bar
 
@@ -56,6 +57,9 @@ def export_layers(
             it is a file and several layers were chosen.
     """
     target = Path(target)
+    aside = target.with_name(f".{target.name}.replaced")
+    if aside.exists() and not target.exists():  # a process was killed as it replaced this
+        aside.rename(target)
     chosen = select_layers(store.layers, layers, of=store.name)
     if target.suffix == ".npy":
         if len(chosen) > 1:
@@ -75,9 +79,11 @@ def export_layers(
         if there:
             _check_same(target, folder)
             return _files(target)
+        shutil.rmtree(aside, ignore_errors=True)
         if target.exists():
-            os.replace(target, Path(made) / "replaced")
-        os.replace(folder, target)
+            target.rename(aside)
+        publish(folder, target)
+        shutil.rmtree(aside, ignore_errors=True)
     return _files(target)
 
 
@@ -185,11 +191,13 @@ def _write_npy(
     store: ActivationStore | JoinedStore, layer: str, path: Path, report: Callable[[int], None]
 ) -> None:
     rows = store[layer]
-    out = np.lib.format.open_memmap(path, "w+", rows.dtype, rows.shape)
-    for start, stop in blocks(store.n, out[:1].nbytes):
-        out[start:stop] = rows[start:stop]
-        report(stop)
-    out.flush()
+    kind = np.lib.format.dtype_to_descr(rows.dtype)
+    header = {"descr": kind, "fortran_order": False, "shape": rows.shape}
+    with open(path, "wb") as stream:  # into a mapped file a full disk would be a bus error
+        np.lib.format.write_array_header_1_0(stream, header)
+        for start, stop in blocks(store.n, rows[:1].nbytes):
+            stream.write(np.ascontiguousarray(rows[start:stop]).data)
+            report(stop)
 
 
 def _file_name(layer: str) -> str:

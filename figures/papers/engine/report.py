@@ -18,7 +18,7 @@ from repsim.figures.papers.engine.log import Log
 from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
 from repsim.figures.papers.engine.paper import Reproduction, Rows
 from repsim.figures.style import Style
-from repsim.files import csv_text, write_atomic
+from repsim.files import csv_text, sweep, write_atomic
 from repsim.results import FigureData
 
 T = TypeVar("T")
@@ -146,8 +146,7 @@ def publish(
         The files, in order; the last is ``report.md``.
     """
     folder = findings.reproduction.folder.path
-    for left in (folder / "figures").glob(".writing-*"):  # by a process that was killed
-        left.unlink()
+    sweep(folder / "figures")
     kinds = tuple(dict.fromkeys(["png", *formats]))
     met: set[str] = set() if used is None else used
     written = []
