@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -191,6 +192,21 @@ class Drawing:
     def options(self) -> dict[str, Any]:
         """The arguments of ``repsim.figures.draw``."""
         return {"style": self.style(), "names": self.names, "limits": self.limits}
+
+    def record(self, source: Path, estimator: str = "unbiased") -> dict[str, Any]:
+        """The drawing of a figure, for its caption: from which file, and how."""
+        from repsim.files import sha256
+
+        asked = {
+            "style": self.base,
+            "width": self.width,
+            "font": self.font,
+            "names": dict(self.names),
+            "limits": self.limits,
+            "estimator": estimator,
+        }
+        told = {key: value for key, value in asked.items() if value not in (None, {})}
+        return {"drawing": {"from_sha256": sha256(source), **told}}
 
     def remarks(self) -> list[str]:
         """Lines on the old names that no figure had."""

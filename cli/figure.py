@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from repsim.cli.options import (
     overwrite_option,
     runs_option,
 )
-from repsim.cli.reporting import show_written
+from repsim.cli.reporting import say, show_written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,26 +57,44 @@ def figure(
     page or a slide. Each has its caption (TXT) beside it, a figure of several panels its numbers
     (CSV) as well.
     """
-    from repsim import figures
-    from repsim.files import refuse_existing
-
     drawing = Drawing.taken(options)
     data: FigureData | Table | None = None
     if target.endswith(".json") or Path(target).is_file():
         stem, drawn, provenance, data = _of_result(Path(target), drawing, estimator)
     else:
         stem, drawn, provenance = _of_run(target, runs, drawing)
-    stems = {suffix: "-".join(filter(None, (str(output or stem), suffix))) for suffix in drawn}
-    for each in stems.values():
-        for ending in drawing.formats:
-            refuse_existing(f"{each}.{ending}", overwrite)
-    kept: dict[str, Any] = {"provenance": provenance, "data": data, "overwrite": overwrite}
-    written = [
-        path
-        for suffix, each in stems.items()
-        for path in figures.save(drawn[suffix], each, formats=drawing.formats, **kept)
-    ]
+    stems = {
+        "-".join(filter(None, (str(output or stem), suffix))): each
+        for suffix, each in drawn.items()
+    }
+    kept: dict[str, Any] = {"provenance": provenance, "data": data}
+    written = _save(stems, drawing.formats, kept, overwrite)
     show_written(written, as_json=as_json)
+
+
+def _save(
+    drawn: Mapping[str, Figure], formats: Sequence[str], kept: Mapping[str, Any], overwrite: bool
+) -> list[Path]:
+    """Write figures by their stems, and say which are there already; the files that are new.
+
+    Raises:
+        UsageError: another figure has the name of one; then none is written.
+    """
+    from repsim import figures
+    from repsim.figures.drawing import unsaved
+
+    wanted = {
+        stem: formats if overwrite else unsaved(each, stem, formats=formats, **kept)
+        for stem, each in drawn.items()
+    }
+    written: list[Path] = []
+    for stem, each in drawn.items():
+        if wanted[stem]:
+            options = {**kept, "overwrite": overwrite}
+            written += figures.save(each, stem, formats=wanted[stem], **options)
+        else:
+            say(f"note: {stem} is there already, drawn from the same result in the same way")
+    return written
 
 
 def _of_result(
@@ -87,7 +106,8 @@ def _of_result(
     result = Result.load(path)
     drawn = figures.draw(result, estimator=estimator, **drawing.options())
     data = result if isinstance(result, (FigureData, Table)) else None
-    return path.with_suffix(""), drawn, result.provenance, data
+    provenance = {**result.provenance, **drawing.record(path, estimator)}
+    return path.with_suffix(""), drawn, provenance, data
 
 
 def _of_run(
@@ -101,5 +121,6 @@ def _of_run(
     found = {"curves": training_figure(run.metrics(), run.name)}
     drawn = draw_data(found, **drawing.options())
     made_of = {"checkpoint_sha256": run.digest()} if run.complete else {}
-    provenance = {"run": run.name, **made_of, **run.describe()}
+    record = drawing.record(run.path / "metrics.csv")
+    provenance = {"run": run.name, **made_of, **run.describe(), **record}
     return Path("results") / f"training-{run.name}", drawn, provenance

@@ -127,13 +127,14 @@ class Outlet:
             if list(drawn) == [""]:  # the one figure of its kind, which the analysis names
                 drawn = {self.analysis.figures[0]: drawn[""]}
             known = {key: drawn[key] for key in self.analysis.figures if key in drawn}
-            self._draw(known, result, path)
+            estimator = self.analysis.drawing().get("estimator", "unbiased")
+            self._draw(known, {**result.provenance, **self.drawing.record(path, estimator)}, path)
 
     def keep(self, path: Path) -> None:
         """Say that a result is there already."""
         say(
             f"note: {path} is there already, from the same inputs; nothing was computed or drawn "
-            "(--overwrite does so again)"
+            f"(--overwrite does so again, repsim figure {path} draws it in other ways)"
         )
 
     def save_joint(self, results: Sequence[Any], path: Path) -> None:
@@ -142,14 +143,15 @@ class Outlet:
 
         if self.analysis.joint_figures:
             options: dict[str, Any] = {**self.drawing.options(), "used": self.drawing.used}
-            self._draw(figures.draw_together(results, **options), results[0], path)
+            drawn = figures.draw_together(results, **options)
+            self._draw(drawn, results[0].provenance, path)
 
-    def _draw(self, drawn: Mapping[str, Any], result: Any, path: Path) -> None:
+    def _draw(self, drawn: Mapping[str, Any], provenance: dict[str, Any], path: Path) -> None:
         from repsim import figures
 
         for suffix, figure in drawn.items():
             stem = path.with_name(f"{path.stem}-{suffix}")
-            options = {"provenance": result.provenance, "overwrite": self.overwrite}
+            options = {"provenance": provenance, "overwrite": self.overwrite}
             written = figures.save(figure, stem, formats=self.drawing.formats, **options)
             self.written.extend(written)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -141,9 +141,7 @@ def save(
     shown = getattr(figure, "data", data)  # with the names that are drawn
     if provenance is None:
         provenance = shown.provenance if shown is not None else {}
-    texts = {} if data is None else {Path(f"{name}.csv"): csv_text(data.rows())}
-    if shown is not None:
-        texts[Path(f"{name}.txt")] = _caption(shown, provenance)
+    texts = _texts(name, shown, data, provenance)
     paths = [Path(f"{name}.{each}") for each in formats]
     _refuse(paths, texts, overwrite)
     for path in paths:
@@ -152,6 +150,68 @@ def save(
         write_atomic(path, text)
     plt.close(figure)
     return [*paths, *texts]
+
+
+def unsaved(
+    figure: Figure,
+    stem: str | os.PathLike[str],
+    *,
+    provenance: Mapping[str, Any],
+    data: FigureData | Table | None = None,
+    formats: Sequence[str] = ("png", "pdf"),
+) -> list[str]:
+    """The formats in which ``save`` has not written a figure yet; none where all are there.
+
+    The caption tells it: it holds the origin of the numbers, and how they were drawn.
+
+    Raises:
+        UsageError: another figure has the name, or one without a caption; what differs is named.
+    """
+    name, shown = os.fspath(stem), getattr(figure, "data", data)
+    there = [each for each in formats if Path(f"{name}.{each}").exists()]
+    for path, text in _texts(name, shown, data, provenance).items():
+        if not path.is_file() and there:
+            refuse_existing(f"{name}.{there[0]}", overwrite=False)
+        if path.is_file() and (before := path.read_text(encoding="utf-8")) != text:
+            raise UsageError(
+                f"{path} exists already, of another figure ({_differing(before, text)}); choose "
+                "another name or pass --overwrite"
+            )
+    return [each for each in formats if each not in there]
+
+
+def _differing(before: str, now: str, shown: int = 3) -> str:
+    """The first lines that differ between two captions: each key with both values."""
+    lines = [dict(_keyed(text)) for text in (before, now)]
+    keys = [key for key in {**lines[0], **lines[1]} if lines[0].get(key) != lines[1].get(key)]
+    values = [[_short(each.get(key, "nothing")) for each in lines] for key in keys[:shown]]
+    said = [f"{key} {old}, now {new}" for key, (old, new) in zip(keys, values, strict=False)]
+    return "; ".join(said) or "its numbers"
+
+
+def _keyed(text: str) -> Iterator[tuple[str, str]]:
+    """The lines of a caption: what it says, and the values of its provenance by their keys."""
+    for number, line in enumerate(text.splitlines()):
+        key, _, value = line.partition(": ")
+        yield (key, value) if number else ("caption", line)
+
+
+def _short(text: str) -> str:
+    """A value in a message; a long one by its beginning."""
+    return text if len(text) < 40 else f"{text[:12]}..."
+
+
+def _texts(
+    name: str,
+    shown: FigureData | Table | None,
+    data: FigureData | Table | None,
+    provenance: Mapping[str, Any],
+) -> dict[Path, str]:
+    """The table and the caption of a figure by their paths."""
+    texts = {} if data is None else {Path(f"{name}.csv"): csv_text(data.rows())}
+    if shown is not None:
+        texts[Path(f"{name}.txt")] = _caption(shown, provenance)
+    return texts
 
 
 def _refuse(paths: list[Path], texts: dict[Path, str], overwrite: bool) -> None:

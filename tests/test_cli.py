@@ -163,7 +163,8 @@ def test_a_run_is_drawn_and_its_epochs_are_compared(
     drawn = run_repsim("figure", "mgan", "-o", tmp_path / "mgan")
     assert drawn.status == 0, drawn.err
     assert (tmp_path / "mgan-curves.pdf").read_bytes().startswith(b"%PDF")
-    one_line(run_repsim("figure", "mgan", "-o", tmp_path / "mgan"), 2, "exists already")
+    other = run_repsim("figure", "mgan", "-o", tmp_path / "mgan", "--style", "slide")
+    one_line(other, 2, "exists already", "drawing.style column, now slide")
     one_line(run_repsim("figure", "mgam"), 2, "there is no run 'mgam'", "mgan")
 
 

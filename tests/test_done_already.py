@@ -125,6 +125,58 @@ def test_inputs_are_checked_before_outputs(again: Again) -> None:
     assert "has no activations of digits test[:30]" in error
 
 
+def test_figures_that_are_there_are_kept(again: Again) -> None:
+    (path,) = (str(path) for path in Path("results").glob("cka-*.json"))
+    before = contents()
+    status, out, remarks = again("figure", path)  # as the comparison drew them
+    assert (status, out, remarks.count("is there already")) == (0, "", 2)
+    assert contents() == before
+    for command in (("figure", path, "-o", "own"), ("figure", "supervised")):
+        assert again(*command)[0] == 0
+        before = contents()
+        status, _, remarks = again(*command)
+        assert (status, "is there already, drawn from the same" in remarks) == (0, True)
+        assert contents() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--style", "slide"), "drawing.style column, now slide"),
+        (("--width", "3"), "drawing.width nothing, now 3"),
+        (("--rename", "supervised=S"), "drawing.names.supervised nothing, now S"),
+        (("--estimator", "biased"), "drawing.estimator unbiased, now biased"),
+    ],
+)
+def test_figures_that_would_be_drawn_otherwise_are_refused(
+    again: Again, options: tuple[str, ...], words: str
+) -> None:
+    (path,) = (str(path) for path in Path("results").glob("cka-*.json"))
+    before = contents()
+    status, _, error = again("figure", path, *options)
+    assert (status, words in error, "--overwrite" in error) == (2, True, True)
+    assert contents() == before
+
+
+def test_figures_of_another_result_are_refused(again: Again) -> None:
+    names = [next(Path("results").glob(f"{kind}-*.json")) for kind in ("cka", "invariance")]
+    assert again("figure", names[0], "-o", "own")[0] == 0
+    status, _, error = again("figure", names[1], "-o", "own")
+    assert (status, "of another figure (caption " in error) == (2, True)
+    assert len(error.splitlines()) == 1
+    Path("own-heatmap.txt").unlink()
+    assert again("figure", names[0], "-o", "own")[0] == 2
+
+
+def test_a_format_that_is_not_there_yet_is_written_alone(again: Again) -> None:
+    (path,) = (str(path) for path in Path("results").glob("classes-*.json"))
+    assert again("figure", path, "-o", "own", "--format", "png")[0] == 0
+    before = contents()
+    status, out, _ = again("figure", path, "-o", "own", "--format", "png,svg")
+    assert (status, "own-curves.svg" in out, "own-curves.png" in out) == (0, True, False)
+    assert all(contents()[name] == before[name] for name in before if name.suffix == ".png")
+
+
 def test_a_result_that_says_nothing_of_its_inputs_is_not_taken_for_the_same(again: Again) -> None:
     (path,) = Path("results").glob("cka-*.json")
     content = json.loads(path.read_text())
