@@ -8,8 +8,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from driving import run_command
 
+from repsim.activations.analyses.signal import Shown
+from repsim.activations.harvesting.features import layer_features
 from repsim.data import find_set
 from repsim.data.sets.two_digits import TwoDigits
 from repsim.figures.papers import find_paper
@@ -23,7 +26,9 @@ from repsim.figures.papers.song2017.published import (
     WITH,
     WITHOUT,
 )
+from repsim.figures.papers.song2017.readings import read
 from repsim.figures.papers.song2017.runs import CELLS, GRID, SMALL, TINY
+from repsim.networks.families.halves import Halves
 from repsim.results import ProbeCurve, Result
 
 PAPER = find_paper("song2017")
@@ -72,6 +77,22 @@ def test_a_correlation_of_what_does_not_vary_is_missing() -> None:
     assert rank_correlation([1, 2, 3], [2, 4, 9]) == 1
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_readings_of_both_halves_are_the_logit_of_the_critic(alone: bool) -> None:
+    torch.manual_seed(0)
+    critic = Halves(1, 2, 5, size=(8, 16))
+    critic.head = torch.nn.Linear(10, 1, bias=False)
+    images = torch.randn(6, 1, 8, 16)
+    layers = layer_features(critic, images, ["left", "right"])
+    shown = Shown(layers["right"], layers["left"], torch.zeros(6).long())
+    weights = critic.head.weight.detach()
+    found = read(shown, weights, alone=alone)
+    assert (found.given is None) == alone
+    left = shown.given @ weights[:, :5].T if found.given is None else found.given
+    logit = critic(images).detach()
+    torch.testing.assert_close(left + found.layers, logit)
+
+
 @pytest.mark.slow
 def test_song2017_has_every_panel_and_makes_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -90,7 +111,7 @@ def test_song2017_has_every_panel_and_makes_nothing_twice(
         "extractors": ["bars"],
         "heads": ["bars"] * 2,
         "halves": ["bars"],
-        "signals": ["bars"],
+        "signals": ["bars"] * 2,
     }
     with (folder / "claims.csv").open() as stream:
         claims = list(csv.DictReader(stream))
@@ -101,7 +122,7 @@ def test_song2017_has_every_panel_and_makes_nothing_twice(
         assert each["verdict"] in ("undecided: needs three", "reported")
         assert math.isfinite(float(each["value"]))
     for each in claims:
-        assert each["claim"].endswith("given left") == ("bits open" in each["note"])
+        assert ("given left" in each["claim"]) == ("bits open" in each["note"])
     check_evaluations(folder)
     page = tmp_path / "docs" / "song2017.md"
     write_page(collect(Reproduction(PAPER, Folder(folder, device="cpu"), "tiny")), page)

@@ -32,7 +32,7 @@ from repsim.errors import UsageError
 from repsim.layers import select_layers
 from repsim.probes.signal import Signal, measured_signal
 from repsim.probes.splits import check_apart
-from repsim.progress import Progress, notebook_bar
+from repsim.progress import Progress, notebook_bar, silent
 from repsim.results import Table
 from repsim.results.images import told_apart
 
@@ -79,25 +79,12 @@ def signal_of_run(
         MismatchError: the two parts share images.
     """
     config = config or Config()
-    check_apart(train, test)
-    made: Sequence[Tensor | None] = (None, None)
-    if config.of == "generated":
-        made = _generated(extractor, (len(train), len(test)), config.seed, device)
-    shown = partial(_shown, extractor, config=config, device=device, progress=progress)
-    known, held = (shown(part, images) for part, images in zip((train, test), made, strict=True))
-    return measured_signal(
-        known.layers,
-        known.labels,
-        held.layers,
-        held.labels,
-        given=known.given,
-        test_given=held.given,
-        seed=config.seed,
-    )
+    known, held = shown_of_run(extractor, train, test, config, device=device, progress=progress)
+    return measured(known, held, config.seed)
 
 
 @dataclass(frozen=True)
-class _Shown:
+class Shown:
     """Features and labels of a part of the images.
 
     Attributes:
@@ -111,6 +98,41 @@ class _Shown:
     labels: Tensor
 
 
+def measured(known: Shown, held: Shown, seed: int) -> Signal:
+    """The bits that layers add, by probes that learn from one part and are judged on another."""
+    return measured_signal(
+        known.layers,
+        known.labels,
+        held.layers,
+        held.labels,
+        given=known.given,
+        test_given=held.given,
+        seed=seed,
+    )
+
+
+def shown_of_run(
+    extractor: Extractor | Brought,
+    train: ImageSet,
+    test: ImageSet,
+    config: Config,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress = silent,
+) -> tuple[Shown, Shown]:
+    """The features and labels that ``signal_of_run`` measures, of both parts.
+
+    Args, errors: as of ``signal_of_run``.
+    """
+    check_apart(train, test)
+    made: Sequence[Tensor | None] = (None, None)
+    if config.of == "generated":
+        made = _generated(extractor, (len(train), len(test)), config.seed, device)
+    shown = partial(_shown, extractor, config=config, device=device, progress=progress)
+    known, held = (shown(part, images) for part, images in zip((train, test), made, strict=True))
+    return known, held
+
+
 def _shown(
     extractor: Extractor | Brought,
     images: ImageSet,
@@ -119,7 +141,7 @@ def _shown(
     config: Config,
     device: torch.device | str,
     progress: Progress,
-) -> _Shown:
+) -> Shown:
     """A part of the images, and generated ones if any, as a network sees them.
 
     Each with the statistics of batch normalisation of its own side.
@@ -140,7 +162,7 @@ def _shown(
     ]
     rows = {layer: torch.cat([part[layer] for part in found]) for layer in found[0]}
     before = _beside(rows, given) if given else None
-    return _Shown(_beside(rows, layers), before, labels)
+    return Shown(_beside(rows, layers), before, labels)
 
 
 def _beside(rows: Mapping[str, Tensor], layers: Sequence[str]) -> Tensor:
@@ -168,6 +190,22 @@ def _generated(
     return list(found.images[in_turn[:total]].split(list(sizes)))
 
 
+def table_of(found: Signal, config: Config, inputs: Inputs) -> Table:
+    """The bits of a network as the one row of a table."""
+    (extractor,) = inputs.extractors
+    record = {"network": inputs.names[0], "layers": config.layers, "given": config.given}
+    return Table.of(
+        "signal",
+        [{**record, "of": config.of, **asdict(found)}],
+        units=dict.fromkeys(("value", "low", "high", "labels", "before", "after"), "bits"),
+        provenance={
+            "network": extractor_provenance(extractor),
+            "train": data_provenance(inputs.images["train"]),
+            "test": data_provenance(inputs.images["test"]),
+        },
+    )
+
+
 class SignalOf(Analysis[Config]):
     """The bits that a layer of each network adds about labels."""
 
@@ -190,18 +228,7 @@ class SignalOf(Analysis[Config]):
             device=find_device(context.device),
             progress=context.progress,
         )
-        config = self.config
-        record = {"network": inputs.names[0], "layers": config.layers, "given": config.given}
-        return Table.of(
-            "signal",
-            [{**record, "of": config.of, **asdict(found)}],
-            units=dict.fromkeys(("value", "low", "high", "labels", "before", "after"), "bits"),
-            provenance={
-                "network": extractor_provenance(extractor),
-                "train": data_provenance(inputs.images["train"]),
-                "test": data_provenance(inputs.images["test"]),
-            },
-        )
+        return table_of(found, self.config, inputs)
 
     def images_shown(self, sizes: Mapping[str, int]) -> int:
         return sum(sizes.values()) * (2 if self.config.of == "generated" else 1)

@@ -1,10 +1,14 @@
 """The analyses of Song et al. (2017): which networks, on which images."""
 
+from itertools import product
+
 from repsim.figures.papers.engine import analysis
 from repsim.figures.papers.song2017.evaluation import Evaluation
+from repsim.figures.papers.song2017.readings import Readings
 from repsim.figures.papers.song2017.runs import CELLS, EARLY, EXTRACTORS, UNTRAINED
 
 Evaluate = analysis(Evaluation)
+ReadByCritic = analysis(Readings)
 Similarity, Signal = map(analysis, ("similarity", "signal"))
 
 #: Heads: the text's kind, trained by SGD for some epochs, and logistic regression to convergence.
@@ -36,10 +40,18 @@ CHANGES = {
 
 #: Bits about real and generated images: of the right half alone, and given the left half.
 _PLAYERS = {"GAN, 1 epoch": EARLY, "GAN": EXTRACTORS["GAN"], "WGAN": EXTRACTORS["WGAN"]}
+PLAYERS, GIVEN = tuple(_PLAYERS), ("none", "left")
+
+#: Bits that probes find in all features, and in the two numbers that the critic makes of them.
+_READERS = {"probes": ("signal", Signal), "the critic": ("readings", ReadByCritic)}
+READERS = tuple(_READERS)
+
 SIGNALS = {
-    (name, given): Signal(run, on=_ON, of="generated", given=given, name=f"signal-given-{given}")
-    for name, run in _PLAYERS.items()
-    for given in ("none", "left")
+    (name, given, by): measure(
+        _PLAYERS[name], on=_ON, of="generated", given=given, name=f"{stem}-given-{given}"
+    )
+    for by, (stem, measure) in _READERS.items()
+    for name, given in product(PLAYERS, GIVEN)
 }
 
 ANALYSES = (

@@ -143,16 +143,16 @@ def next_to_nothing(found: Found, head: str) -> Number:
 
 
 @over_seeds(
-    "0h: no competition in a GAN, {name}, given {given}",
+    "0h: no competition in a GAN, {name}, given {given}, read by {by}",
     "real and generated images differ in the right half, whatever is known of the left one",
     "bits that the right half adds",
     above=0.0,
 )
-def no_competition(found: Found, name: str, given: str) -> Number:
-    values = bits_of(found, name, given)
+def no_competition(found: Found, name: str, given: str, by: str) -> Number:
+    values = bits_of(found, name, given, by)
     if given == "none":
         return Number(values)
-    left_open = np.mean(bits_of(found, name, given, "before"))
+    left_open = np.mean(bits_of(found, name, given, by, "before"))
     note = f"the left half alone leaves {left_open:.3g} bits open, the most that another can add"
     return Number(values, note=note)
 
@@ -203,6 +203,6 @@ CLAIMS: tuple[Judged, ...] = (
         features_compete,
         next_to_nothing,
     ),
-    *(no_competition.of(name=name, given=given) for name, given in SIGNALS),
+    *(no_competition.of(name=name, given=given, by=by) for name, given, by in SIGNALS),
     *_by_heads(decoded_before),
 )

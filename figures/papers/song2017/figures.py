@@ -12,7 +12,14 @@ from repsim.figures.panels.bars import Bars, Mark
 from repsim.figures.panels.diagram import Box, Diagram
 from repsim.figures.panels.matrix import Matrix
 from repsim.figures.papers.engine import Found, mean_over
-from repsim.figures.papers.song2017.analyses import CHANGES, INPUTS, SIGNALS, SOLVERS
+from repsim.figures.papers.song2017.analyses import (
+    CHANGES,
+    GIVEN,
+    INPUTS,
+    PLAYERS,
+    READERS,
+    SOLVERS,
+)
 from repsim.figures.papers.song2017.heads import bits_of, of_cell, of_control, of_extractor
 from repsim.figures.papers.song2017.published import ACCURACY, WITH, WITHOUT
 from repsim.figures.papers.song2017.runs import EXTRACTORS, cells_of
@@ -134,24 +141,26 @@ def _with_untrained(found: Found, name: str, side: str) -> list[float]:
 
 
 def signals(found: Found) -> FigureData:
-    names = list(dict.fromkeys(name for name, _ in SIGNALS))
-    words = {"none": "the right half alone", "left": "given the left half"}
-    series = [
-        _series(label, [bits_of(found, name, given) for name in names])
-        for given, label in words.items()
-    ]
-    most = Mark(
-        "open, given the left half",
-        [float(np.mean(bits_of(found, name, "left", "before"))) for name in names],
-        of=words["left"],
-    )
     return found.figure(
         "Signals",
-        "Bits that the features of the right half add about whether an image is real or "
-        "generated, by held-out cross-entropy of linear probes; what the left half leaves open is "
-        f"the most that another feature can add to it. {_seeds(found)}",
-        [Bars("", "signal (bits)", names, series, [most], numbers=2)],
+        "Bits that the right half adds about whether an image is real or generated, by held-out "
+        "cross-entropy: of linear probes on all features, and of the critic's own reading, which "
+        "is a number for each half. What the left half leaves open is the most that another can "
+        f"add to it. {_seeds(found)}",
+        [_bits(found, by) for by in READERS],
     )
+
+
+def _bits(found: Found, by: str) -> Bars:
+    """Bits of the right half alone and given the left one, with what the left one leaves open."""
+    words = {"none": "the right half alone", "left": "given the left half"}
+    series = [
+        _series(words[given], [bits_of(found, name, given, by) for name in PLAYERS])
+        for given in GIVEN
+    ]
+    left_open = [float(np.mean(bits_of(found, name, "left", by, "before"))) for name in PLAYERS]
+    most = Mark("open, given the left half", left_open, of=words["left"])
+    return Bars(f"read by {by}", "signal (bits)", PLAYERS, series, [most], numbers=2)
 
 
 def _series(label: str, values: Sequence[Sequence[float]]) -> Series:

@@ -57,12 +57,12 @@ def changes(found: Found, name: str, shown: str = TEXT[0], head: str = TEXT[1]) 
     )
 
 
-def bits_of(found: Found, name: str, given: str, number: str = "value") -> list[float]:
+def bits_of(found: Found, name: str, given: str, by: str, number: str = "value") -> list[float]:
     """Bits that the right half adds about real and generated images, for each seed.
 
     Or another number of that result, such as the bits that were open ``before``.
     """
-    return [table.rows()[0][number] for table in found[SIGNALS[name, given]]]
+    return [table.rows()[0][number] for table in found[SIGNALS[name, given, by]]]
 
 
 def cells(found: Found) -> list[tuple[float, float]]:

@@ -97,7 +97,8 @@ EARLY = Run(
     long={"epochs": 1},
 )
 
-RUNS = (*CELLS.values(), *EXTRACTORS.values(), *UNTRAINED.values(), EARLY)
+#: The longest first, so that processes beside each other end together.
+RUNS = (*EXTRACTORS.values(), EARLY, *UNTRAINED.values(), *CELLS.values())
 
 
 def cells_of(found: Found) -> tuple[tuple[float, ...], tuple[float, ...]]:
