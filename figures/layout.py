@@ -321,6 +321,19 @@ def _settle(fig: Figure, placed: Sequence[_Placed]) -> None:
             legend.set_loc("lower right")
     for ax in fig.axes:
         _keep_inside(fig, ax)
+    _centre(fig)
+
+
+def _centre(fig: Figure) -> None:
+    """Move all axes by so much that the figure is as empty on the left as on the right.
+
+    Axes that are narrower than their places stand beside their bar of colours.
+    """
+    boxes = [box for box in (ax.get_tightbbox() for ax in fig.axes) if box is not None]
+    left, right = min(box.x0 for box in boxes), max(box.x1 for box in boxes)
+    shift = (fig.bbox.x0 + fig.bbox.x1 - left - right) / 2 / fig.bbox.width
+    for ax in fig.axes:
+        ax.set_position(ax.get_position(original=True).translated(shift, 0))
 
 
 def _keep_inside(fig: Figure, ax: Axes) -> None:

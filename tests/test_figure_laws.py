@@ -107,6 +107,15 @@ def test_text_of_maps_of_any_networks_does_not_meet(sides: Any, style: Any) -> N
         assert faults(figure) == []
 
 
+@pytest.mark.parametrize("style", ["column", "page", "slide"])
+def test_a_figure_is_as_empty_on_the_left_as_on_the_right(style: str) -> None:
+    for figure in figures.draw(similarity(), style=style).values():
+        boxes = [ax.get_tightbbox() for ax in figure.axes]
+        left = min(box.x0 for box in boxes if box)
+        right = figure.bbox.x1 - max(box.x1 for box in boxes if box)
+        assert abs(left - right) < 2
+
+
 @pytest.mark.parametrize("inches", [0.2, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("layers", [TRANSFORMER, CONVOLUTIONAL, TRANSFORMER[:2], ("fc",)])
 def test_labels_of_layers_stay_beside_their_axis(layers: tuple[str, ...], inches: float) -> None:
