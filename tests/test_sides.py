@@ -19,7 +19,7 @@ from repsim.training import kept_sides
 from repsim.training.compose import configure
 from repsim.training.loaders import feed, open_images
 from repsim.training.loop import train
-from repsim.training.run import Run
+from repsim.training.run import Run, save_checkpoint
 from repsim.training.sides import measure_sides
 
 SMALL = {"width": 4, "split": "train[:400]", "test": "test[:20]", "sheet": 0, "coverage": 0}
@@ -238,7 +238,7 @@ def test_statistics_of_another_checkpoint_are_not_taken(run: Run, copied: Run) -
     shutil.copy(run.statistics_of(), copied.statistics_of())
     state = copied.load_state(copied.checkpoint)
     state["networks"]["discriminator"]["conv1.0.weight"] *= 2
-    torch.save(state, copied.checkpoint)
+    save_checkpoint(copied.checkpoint, state)
     assert not same(copied.sides(), run.sides())
 
 

@@ -22,7 +22,8 @@ from repsim.errors import RepsimError, StoreError, UsageError
 from repsim.training import loop
 from repsim.training.compose import configure
 from repsim.training.loop import train
-from repsim.training.run import Run
+from repsim.training.run import Run, save_checkpoint, save_state
+from repsim.training.tensor_files import checksum, load_tensors
 
 TINY = {"split": "train[:100]", "test": "test[:50]", "epochs": 1, "batch_size": 50, "width": 4}
 
@@ -318,9 +319,64 @@ def test_states_that_do_not_fit(
     trained: tuple[Path, Path], tmp_path: Path, damage: Callable[[Any], Any]
 ) -> None:
     run = Run(Path(shutil.copytree(trained[1], tmp_path / "run")))
-    torch.save(damage(run.load_state(run.resume_file)), run.resume_file)
+    damaged = damage(run.load_state(run.resume_file))
+    if isinstance(damaged, dict):
+        save_state(run.resume_file, damaged)
+    else:
+        torch.save(damaged, run.resume_file)
     with pytest.raises(StoreError, match="train it anew|train the run anew"):
         train("gan", configured("gan", epochs=2), run.path, resume=True)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "resume.pt", "statistics.pt"])
+def test_a_flipped_bit_is_refused_or_changes_nothing(
+    trained: tuple[Path, Path], tmp_path: Path, name: str
+) -> None:
+    source = trained[1] if name == "resume.pt" else trained[0]
+    file = tmp_path / name
+    content, rng = (source / name).read_bytes(), np.random.default_rng(0)
+
+    def load() -> dict[str, Any]:
+        return load_tensors(file, ("repsim-checkpoint", "repsim-state", "repsim-statistics"), "")
+
+    file.write_bytes(content)
+    whole, refused = checksum(load()), 0
+    for bit in rng.choice(8 * len(content), 100, replace=False):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(bytes(flipped))
+        try:
+            loaded = load()
+        except StoreError:
+            refused += 1
+        else:
+            assert checksum(loaded) == whole
+    assert refused
+
+
+def test_files_of_the_first_version_have_no_checksum_and_later_ones_must_have_it(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = Run(Path(shutil.copytree(trained[0], tmp_path / "run")))
+    state = run.load_state(run.checkpoint)
+    torch.save({**state, "format_version": 1}, run.checkpoint)
+    run.load_extractor()
+    torch.save(state, run.checkpoint)
+    with pytest.raises(StoreError, match="is damaged: its checksum is of other values; train the"):
+        run.load_extractor()
+    torch.save({**state, "format_version": 3}, run.checkpoint)
+    with pytest.raises(StoreError, match="is of format version 3; this repsim reads versions 1 to"):
+        run.load_extractor()
+
+
+def test_weights_that_are_nan_are_named(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(trained[0], tmp_path / "run")))
+    state = run.load_state(run.checkpoint)
+    name, weight = next(iter(state["networks"]["discriminator"].items()))
+    weight.view(-1)[0] = float("nan")
+    save_checkpoint(run.checkpoint, state)
+    with pytest.raises(StoreError, match=f"holds NaN or infinity in '{name}' of 'discriminator'"):
+        run.load_extractor()
 
 
 def test_checkpoints_that_are_none(trained: tuple[Path, Path], tmp_path: Path) -> None:

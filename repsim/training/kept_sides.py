@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,12 +11,15 @@ from typing import Any
 import torch
 
 from repsim.errors import RepsimError, StoreError
-from repsim.files import write_atomic
 from repsim.training.loaders import Feed, feed, open_images
 from repsim.training.method import Method
 from repsim.training.sides import Sides, measure_sides
+from repsim.training.tensor_files import load_tensors, save_tensors
 
 FORMAT = "repsim-statistics"
+
+#: The remedy for a file that is damaged.
+_ANEW = "remove it: it is made again when it is needed"
 
 #: Statistics that were made in this process, by their networks and images.
 _IN_MEMORY: dict[tuple[str, ...], Sides] = {}
@@ -32,17 +34,13 @@ def save_sides(path: Path, sides: Sides, checkpoint: str) -> None:
         checkpoint: digest of the checkpoint of their networks.
     """
     content = {
-        "format": FORMAT,
-        "format_version": 1,
         "checkpoint_sha256": checkpoint,
         "networks": {
             name: {side: dict(each) for side, each in found.items()}
             for name, found in sides.items()
         },
     }
-    buffer = io.BytesIO()  # a file name would enter the archive
-    torch.save(content, buffer)
-    write_atomic(path, buffer.getvalue())
+    save_tensors(path, FORMAT, content)
 
 
 def read_sides(path: Path, checkpoint: str) -> Sides | None:
@@ -51,19 +49,14 @@ def read_sides(path: Path, checkpoint: str) -> Sides | None:
     Raises:
         StoreError: the file cannot be read.
     """
-    if not path.is_file():
-        return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if content["format"] != FORMAT or content["checkpoint_sha256"] != checkpoint:
-            return None
+        content = load_tensors(path, (FORMAT,), _ANEW)
         found: Sides = content["networks"]
-        return found
-    except Exception as error:  # torch raises many kinds on damaged files
-        raise StoreError(
-            f"{path} is damaged or holds no statistics",
-            "remove it: it is made again when it is needed",
-        ) from error
+        return found if content["checkpoint_sha256"] == checkpoint else None
+    except FileNotFoundError:
+        return None
+    except KeyError as error:
+        raise StoreError(f"{path} holds no statistics", _ANEW) from error
 
 
 def kept_or_made(path: Path, checkpoint: str, make: Callable[[], Sides]) -> Sides:

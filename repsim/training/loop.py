@@ -28,7 +28,7 @@ from repsim.training.method import Method
 from repsim.training.methods import find_method
 from repsim.training.metrics import Diverged, Log
 from repsim.training.observing import Observer
-from repsim.training.run import Run, checkpoint_state, save_state
+from repsim.training.run import Run, checkpoint_state, save_checkpoint, save_state
 from repsim.training.run_lock import alone, check_free, is_replacing, set_aside
 from repsim.training.sides import measure_sides
 from repsim.training.trainer import Trainer
@@ -215,7 +215,7 @@ class _Session:
         networks: Mapping[str, Mapping[str, torch.Tensor]],
         held_out: Mapping[str, float] | None = None,
     ) -> None:
-        save_state(file, checkpoint_state(self.method, epoch, networks, held_out))
+        save_checkpoint(file, checkpoint_state(self.method, epoch, networks, held_out))
 
 
 def _open_held_out(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import re
@@ -26,11 +25,14 @@ from repsim.training.kept_sides import kept_or_made, made_once, measure_again
 from repsim.training.method import Method
 from repsim.training.methods import find_method
 from repsim.training.sides import Choice, Side, Sides
+from repsim.training.tensor_files import load_tensors, named_nan, save_tensors
 
 FORMAT = "repsim-run"
 FORMAT_VERSION = 2
 #: The first had one size for height and width, and methods that each had one kind of network.
 READABLE_VERSIONS = (1, 2)
+
+_CHECKPOINT, _STATE = "repsim-checkpoint", "repsim-state"
 
 #: The usual remedy for a checkpoint that cannot be read.
 _ANEW = "train the run anew with --overwrite"
@@ -437,22 +439,20 @@ class Run:
         """A file of tensors and plain values; never runs code from the file.
 
         Raises:
-            StoreError: absent or unreadable.
+            StoreError: absent or unreadable, damaged, or with weights that are NaN or infinite.
         """
         try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            state = load_tensors(file, (_CHECKPOINT, _STATE), _ANEW)
         except FileNotFoundError:
             kept = f", or take {self.name}@{self.epochs[-1]}" if self.epochs else ""
             raise StoreError(
                 f"run {self.name!r} is not finished", f"continue it with --resume{kept}"
             ) from None
-        except Exception as error:  # torch raises many kinds on damaged files
-            if isinstance(error, OSError) and error.strerror:
-                raise StoreError(f"{file} cannot be read: {error.strerror}") from error
-            raise StoreError(f"{file} is damaged or not a checkpoint", _ANEW) from error
         needed = {"networks", "epoch"} | ({"held_out"} if file == self.checkpoint else set())
-        if not isinstance(state, dict) or needed - state.keys():
+        if needed - state.keys():
             raise StoreError(f"{file} is not a checkpoint", _ANEW)
+        if weight := named_nan(state["networks"]):
+            raise StoreError(f"{file} holds NaN or infinity in {weight}", _ANEW)
         return state
 
     def metrics(self) -> list[dict[str, float]]:
@@ -550,8 +550,6 @@ def checkpoint_state(
 ) -> dict[str, Any]:
     """The content of a checkpoint."""
     return {
-        "format": "repsim-checkpoint",
-        "format_version": 1,
         "method": method,
         "epoch": epoch,
         "networks": {name: dict(state) for name, state in networks.items()},
@@ -559,11 +557,14 @@ def checkpoint_state(
     }
 
 
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write the content of a checkpoint; the same gives the same bytes."""
+    save_tensors(path, _CHECKPOINT, content)
+
+
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint atomically; the same state gives the same bytes."""
-    buffer = io.BytesIO()  # a file name would enter the archive
-    torch.save(dict(state), buffer)
-    write_atomic(path, buffer.getvalue())
+    """Write the state that training goes on from."""
+    save_tensors(path, _STATE, state)
 
 
 def find_runs(folder: str | os.PathLike[str]) -> list[Run]:
