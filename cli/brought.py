@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repsim.cli.harvests import Job
 from repsim.cli.reporting import bar
 from repsim.cli.stores import STORES
 from repsim.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 #: Names of files of weights that say nothing: their folder names the network.
 _PLAIN = ("checkpoint", "last", "model", "pytorch_model", "weights")
@@ -34,60 +39,149 @@ def name_of(reference: str, weights: str | None) -> str:
     return plain if re.match(r"\w", plain) else found
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A network from elsewhere that is to be harvested.
+
+    Attributes:
+        reference: as ``load_network`` takes it.
+        name: what it is called.
+        arguments: what it is made with.
+        weights: its file, or ``FILE:KEY``; None without.
+        seed: of the network, and of the directions that ``project`` takes.
+        head: address of its linear head, where it was named.
+        normalise: preparation of images.
+        channels: of images, where they are to be repeated.
+        tokenizer: folder of the tokenizer, for texts; None for that of the network.
+        max_length: tokens of each text.
+        before: the record of an earlier harvest, whose weights it must have.
+    """
+
+    reference: str
+    name: str
+    arguments: Mapping[str, Any]
+    weights: str | None
+    seed: int
+    head: str | None
+    normalise: str = "half"
+    channels: int | None = None
+    tokenizer: str | None = None
+    max_length: int = 128
+    before: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of_options(
+        cls,
+        reference: str,
+        seed: int,
+        head: str | None,
+        *,
+        model_args: str,
+        weights: str | None,
+        name: str | None,
+        **shown: Any,
+    ) -> Asked:
+        """The network of the options of a command.
+
+        Raises:
+            UsageError: arguments that cannot be read, or a name that cannot be.
+        """
+        from repsim.cli.names import check_name
+        from repsim.networks.external import parse_arguments
+
+        called = check_name(name or name_of(reference, weights))
+        return cls(reference, called, parse_arguments(model_args), weights, seed, head, **shown)
+
+    @classmethod
+    def of_record(cls, label: str, record: Mapping[str, Any]) -> Asked:
+        """The network of an earlier harvest, prepared for as then.
+
+        Raises:
+            UsageError: the store was imported, or does not record where the weights are.
+        """
+        from repsim.activations.harvesting.brought import check_record
+
+        if "model" not in record:
+            raise UsageError(
+                f"{label} has stored activations only, so that no more of it can be harvested; "
+                "import more, or harvest the network with --model"
+            )
+        check_record(label, record)
+        shown = ("normalise", "channels", "tokenizer", "max_length")
+        return cls(
+            record["model"],
+            label,
+            record["model_args"],
+            record.get("weights_path"),
+            record["seed"],
+            record.get("head"),
+            **{key: record[key] for key in shown if key in record},
+            before=record,
+        )
+
+    def load(self) -> nn.Module:
+        """The network in evaluation mode.
+
+        Raises:
+            UsageError: it cannot be made.
+            StoreError: it is no longer the one of the earlier harvest.
+        """
+        from repsim.activations.harvesting.brought import check_same
+        from repsim.networks.external import load_network
+
+        network = load_network(
+            self.reference, arguments=self.arguments, weights=self.weights, seed=self.seed
+        )
+        if self.before is not None:
+            check_same(network, self.name, self.before)
+        return network
+
+
 def jobs_of_model(
-    reference: str,
+    asked: Asked,
     data: str | None,
     splits: tuple[str, ...],
     data_dir: Path | None,
     image_size: str,
     batch_size: int,
-    seed: int,
-    *,
-    model_args: str,
-    weights: str | None,
-    name: str | None,
-    normalise: str,
-    channels: int | None,
-    tokenizer: str | None,
-    max_length: int,
+    layers: str | None = None,
 ) -> list[Job]:
     """A harvest of each part of a data set by a network from elsewhere.
 
     Raises:
-        UsageError: no data set, texts without a tokenizer, or a name that cannot be.
+        UsageError: no data set, or texts without a tokenizer.
     """
     from repsim.activations.harvesting.provenance import data_provenance
     from repsim.cli.examples import image_loaders
-    from repsim.cli.names import check_name
     from repsim.data import find_set
     from repsim.data.size import size_record
     from repsim.data.splits import Part
     from repsim.data.text import SUFFIXES, TextLoader, load_texts
-    from repsim.networks.external import load_network, parse_arguments
 
     if data is None:
         raise UsageError("--model needs --data: an image set, or a file of texts")
-    arguments = parse_arguments(model_args)
-    called = check_name(name or name_of(reference, weights))
+    called = asked.name
     loaders: list[Any]
     if data.endswith(SUFFIXES):
-        folder, tokens = _tokenizer(tokenizer, reference)
+        folder, tokens = _tokenizer(asked.tokenizer, asked.reference)
         sets: list[Any] = [load_texts(data, split) for split in splits or ("all",)]
-        loaders = [TextLoader(each, tokens, batch_size, max_length) for each in sets]
-        shown: dict[str, Any] = {"tokenizer": folder, "max_length": max_length}
+        loaders = [TextLoader(each, tokens, batch_size, asked.max_length) for each in sets]
+        shown: dict[str, Any] = {"tokenizer": folder, "max_length": asked.max_length}
     else:
+        prepared = (asked.normalise, asked.channels)
         sets, loaders = image_loaders(
-            data, splits or ("test",), data_dir, batch_size, image_size, normalise, channels
+            data, splits or ("test",), data_dir, batch_size, image_size, *prepared
         )
         size = size_record(loaders[0].size)
-        shown = {"image_size": size, "normalise": normalise, "channels": channels}
+        shown = {"image_size": size, "normalise": asked.normalise, "channels": asked.channels}
     with bar(f"load {called}"):
-        network = load_network(reference, arguments=arguments, weights=weights, seed=seed)
+        network = asked.load()
     if find_set(data) is None:
         shown["data_path"] = data
-    provenance = {"network": called, "model": reference, "model_args": arguments, **shown}
-    if weights is not None:
-        provenance |= {"weights": _record(weights), "weights_path": weights}
+    made = {"model": asked.reference, "model_args": dict(asked.arguments)}
+    provenance = {"network": called, **made, **shown}
+    if asked.weights is not None:
+        provenance |= {"weights": _record(asked.weights), "weights_path": asked.weights}
     return [
         Job(
             called,
@@ -97,6 +191,8 @@ def jobs_of_model(
             STORES / f"{called}.{loader.slug}.h5",
             {**data_provenance(each), **provenance},
             Part.of(each),
+            layers,
+            {"seed": asked.seed, "head": asked.head},
         )
         for each, loader in zip(sets, loaders, strict=True)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import product
@@ -30,6 +30,7 @@ from repsim.errors import UsageError
 from repsim.progress import silent
 
 if TYPE_CHECKING:
+    from repsim.cli.names import Named
     from repsim.cli.stores import Places
     from repsim.data import ImageSet
     from repsim.launch import Processes
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Grouped)
-@click.argument("references", metavar="[RUN...]", nargs=-1, shell_complete=complete_networks)
+@click.argument("references", metavar="[NAME...]", nargs=-1, shell_complete=complete_networks)
 @runs_option
 @click.option(
     "--model",
@@ -200,9 +201,10 @@ def harvest(
 
     Store the activations of a network's layers on a data set as HDF5. A run with several
     extractors, such as mgan, gives a store for each; RUN:EXTRACTOR names one of them. RUN@3 is the
-    network after three epochs, RUN@all after each of which a checkpoint was kept.
+    network after three epochs, RUN@all after each of which a checkpoint was kept. A network from
+    elsewhere that was harvested before goes by its name: it is made and prepared for as then.
     """
-    from repsim.cli.brought import jobs_of_model
+    from repsim.cli.brought import Asked, jobs_of_model
     from repsim.cli.stores import Places
     from repsim.cli.writing import check_paths
     from repsim.launch import start_processes
@@ -216,12 +218,12 @@ def harvest(
     if model is not None:
         if statistics != "own":
             raise UsageError("--statistics is about runs, and --model has its own; leave it out")
-        shown = (data, splits, data_dir, image_size, batch_size)
-        jobs = jobs_of_model(model, *shown, seed, **brought)
+        asked = Asked.of_options(model, seed, head, **brought)
+        jobs = jobs_of_model(asked, data, splits, data_dir, image_size, batch_size)
     else:
         _check_unused({"head": head, **brought})
         where = Places(runs, data, data_dir, image_size, statistics=statistics)
-        jobs = _jobs_of_runs(references, where, splits or ("test",), batch_size)
+        jobs = _jobs_of_names(references, where, splits, batch_size)
     if output is not None:
         jobs = [_into(output, jobs)]
     check_paths([job.path for job in jobs], [job.called for job in jobs])
@@ -240,7 +242,6 @@ def harvest(
         return
     processes = start_processes(device, devices)
     what |= {
-        "head": head,
         "compression": compression,
         "seed": seed,
         "overwrite": overwrite,
@@ -256,7 +257,7 @@ def harvest(
     if first:
         if as_json:
             show_json(done)
-        say_next(jobs, of_runs=bool(references), usual=output is None)
+        say_next(jobs, usual=output is None)
 
 
 def _into(output: Path, jobs: list[Job]) -> Job:
@@ -286,7 +287,7 @@ def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> dict[str, A
             layers=job.layers,
             provenance=job.provenance,
             progress=progress,
-            **what,
+            **{**what, **job.options},
         )
     if again and processes.rank == 0:
         say(
@@ -297,25 +298,42 @@ def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> dict[str, A
         return described(job, store)
 
 
-def _jobs_of_runs(
+def _jobs_of_names(
     references: tuple[str, ...], where: Places, splits: tuple[str, ...], batch_size: int
 ) -> list[Job]:
+    """The harvests of runs, then of networks from elsewhere that were harvested before."""
+    from repsim.cli.brought import Asked, jobs_of_model
+    from repsim.cli.names import find
+
+    chosen = find(references, where)
+    jobs = _jobs_of_runs(
+        [each for each in chosen if each.extractor is not None], splits, batch_size
+    )
+    for each in chosen:
+        if each.network is not None:
+            _check_unused({"seed": None})
+            data, size, _ = each.shown()
+            asked = Asked.of_record(each.network, each.harvested())
+            about = (data, splits, where.data_dir, size, batch_size, each.layers)
+            jobs += jobs_of_model(asked, *about)
+        elif each.file is not None:
+            raise UsageError(
+                f"{each.text!r} is a file of activations; name the run or the network that they "
+                "are of"
+            )
+    return jobs
+
+
+def _jobs_of_runs(chosen: Sequence[Named], splits: tuple[str, ...], batch_size: int) -> list[Job]:
     from repsim.activations.harvesting.loaders import ImageLoader
     from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
     from repsim.activations.harvesting.runs import store_path
-    from repsim.cli.names import find
     from repsim.data.splits import Part
 
-    chosen = find(references, where)
-    for each in chosen:
-        if each.extractor is None:
-            raise UsageError(
-                f"{each.text!r} is no run; harvest more of a network from elsewhere with --model, "
-                "as it was harvested before"
-            )
+    parts_asked = dict.fromkeys(splits or ("test",))
     # All parts are read before the first is harvested: a wrong name is no reason to stop half way.
     parts: dict[Any, ImageSet] = {}
-    for each, split in product(chosen, dict.fromkeys(splits)):
+    for each, split in product(chosen, parts_asked):
         if (each.shown(), split) not in parts:
             parts[each.shown(), split] = each.images(split)
     return [
@@ -329,7 +347,7 @@ def _jobs_of_runs(
             Part.of(images),
             each.layers,
         )
-        for split in dict.fromkeys(splits)
+        for split in parts_asked
         for each in chosen
         for extractor, images in [(each.extractor, parts[each.shown(), split])]
         if extractor is not None
@@ -342,5 +360,6 @@ def _check_unused(brought: dict[str, Any]) -> None:
     for name in brought:
         if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
             raise UsageError(
-                f"--{name.replace('_', '-')} is about a --model; a run knows its own images"
+                f"--{name.replace('_', '-')} is about a --model; a run, or a network that was "
+                "harvested, knows its own"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ class Job:
         provenance: of the network and the examples.
         part: of the data set.
         layers: patterns that its name ends with, or None.
+        options: of the harvest, where the network decides them: its seed and its head.
     """
 
     label: str
@@ -43,6 +44,7 @@ class Job:
     provenance: dict[str, Any]
     part: Part
     layers: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def called(self) -> str:
@@ -90,15 +92,14 @@ def stopped(jobs: list[Job], overwrite: bool) -> str:
     return "stopped before anything was stored; the same command begins again"
 
 
-def say_next(jobs: list[Job], *, of_runs: bool, usual: bool) -> None:
+def say_next(jobs: list[Job], *, usual: bool) -> None:
     """Name the commands that read the harvested activations.
 
     Args:
         jobs: that are done.
-        of_runs: True if the networks are runs.
         usual: True if the stores have their usual names, by which commands find them.
     """
-    if of_runs:
+    if all("run" in job.provenance for job in jobs):
         named = " and ".join(sorted({job.label.partition(":")[0] for job in jobs}))
         say(f"next: repsim cka, probe or nullspace on {named}")
         return

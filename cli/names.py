@@ -101,9 +101,9 @@ class Named:
                 f"{self.text} has stored activations only; running the network needs a run, or the "
                 "name of a network that repsim harvest --model stored"
             )
-        return Brought.of(self.network, self._harvested())
+        return Brought.of(self.network, self.harvested())
 
-    def _harvested(self) -> Mapping[str, Any]:
+    def harvested(self) -> Mapping[str, Any]:
         """The record of a harvest of a network that is no run."""
         from repsim.activations.store.unfinished import provenance_of
 
@@ -152,14 +152,14 @@ class Named:
             return self.places.data
         if self.extractor is not None:
             return self.extractor.run.config.data
-        about = self._harvested()
+        about = self.harvested()
         return str(about.get("data_path") or about["data"])
 
     def shown(self) -> tuple[str, str, str]:
         """The image set, the size of its images and the target of their labels."""
         places = self.places
         if self.extractor is None:
-            size = str(self._harvested().get("image_size") or "")
+            size = str(self.harvested().get("image_size") or "")
             return self.data(), places.image_size or size, places.target
         run = self.extractor.run
         size = places.image_size or size_of(run)

@@ -180,7 +180,7 @@ def open_network(network: str, split: str, places: Places) -> tuple[ActivationSt
         of = " ".join([*asked, split])
         raise StoreError(
             f"{network!r} has no activations of {of}; there are: {there}",
-            "say their --data and --split, or give a path",
+            f"say their --data and --split, or give a path{_more(network, split, places)}",
         )
     store = ActivationStore(next(iter(found)), name=network, target=places.target)
     with closed_by_errors(store):
@@ -190,6 +190,16 @@ def open_network(network: str, split: str, places: Places) -> tuple[ActivationSt
             return store, ""
         verify = places.verify
         return store, check_named(store, places.data, split, places.data_dir, verify=verify)
+
+
+def _more(network: str, split: str, places: Places) -> str:
+    """The command that would harvest another part; empty for a network that was imported."""
+    records = _records(network, places.stores).values()
+    if not any("model" in each for each in records):
+        return ""
+    shown = "" if places.data is None else f" --data {shlex.quote(places.data)}"
+    shown += f" --image-size {places.image_size}" if places.image_size else ""
+    return f"; or make them: repsim harvest {network}{shown} --split {shlex.quote(split)}"
 
 
 def _unknown_images(path: Path) -> UsageError:

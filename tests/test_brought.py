@@ -64,6 +64,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for k in range(20):
                 pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(f"photos/{name}/{k}.jpg")
+        Path("elsewhere/bird").mkdir(parents=True)
+        for k in range(6):
+            pixels = rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(f"elsewhere/bird/{k}.png")
         for k, name in enumerate(("one", "two")):
             torch.manual_seed(k)
             torch.save(network().state_dict(), f"{name}.pt")
@@ -291,10 +295,45 @@ def test_components_are_probed_where_the_input_of_the_head_is_stored(said: Said)
 
 def test_a_network_that_changed_or_has_no_run_is_refused(refused: Refused) -> None:
     assert "own is how a run was trained" in refused("invariance", "one", "--augmentation", "own")
-    assert "with --model" in refused("harvest", "one", "--split", "train")
     torch.manual_seed(7)
     torch.save(network().state_dict(), "one.pt")
-    assert "gives other weights than those" in refused("invariance", "one")
+    for command in (("invariance", "one"), ("harvest", "one", "--split", "all")):
+        assert "gives other weights than those" in refused(*command)
+
+
+def test_a_network_is_harvested_again_by_its_name(said: Said, refused: Refused) -> None:
+    asked = ("--split", "train[:9]", "--layers", "body,fc")
+    prepared = ("--normalise", "imagenet", "--head", "fc")
+    said("harvest", *MODEL, "--weights", "two.pt", "--name", "whole", *prepared, *asked)
+    said("harvest", *MODEL, "--weights", "two.pt", "--name", "named", *prepared)
+    error = refused("probe", "named")
+    assert "no activations of train" in error
+    assert error.endswith("repsim harvest named --split train")
+    out, hint = said("harvest", "named", *asked)
+    assert "activations/named.photos-train.0-9.h5: 2 layers, n = 9 of 60" in out
+    assert "repsim cka named RUN|NETWORK|FILE" in hint
+    stores = [f"activations/{name}.photos-train.0-9.h5" for name in ("whole", "named")]
+    with repsim.open_store(stores[0]) as one, repsim.open_store(stores[1]) as other:
+        before, now = one.provenance(), other.provenance()
+        assert {key for key in before if before[key] != now[key]} == {"network"}
+        for layer in ("body", "fc"):
+            np.testing.assert_array_equal(one[layer][:], other[layer][:])
+    assert "there already" in said("harvest", "named", *asked)[1]
+
+
+def test_a_network_is_harvested_on_other_images_by_its_name(said: Said, refused: Refused) -> None:
+    said("harvest", "one", "two@fc", "--data", "elsewhere", "--split", "all")
+    with repsim.open_store("activations/two.elsewhere-all.h5") as store:
+        assert (store.layers, store.n) == (("fc",), 6)
+        assert store.provenance()["image_size"] == 32
+    shown = ("--data", "elsewhere", "--split", "all")
+    assert "n = 6 of 6, elsewhere all" in said("cka", "one", "two", *shown)[0]
+    assert "--channels is about a --model" in refused("harvest", "one", "--channels", "3")
+    assert "--seed is about a --model" in refused("harvest", "one", "--seed", "3")
+    assert "is a file of activations" in refused("harvest", "activations/one.photos-test.h5")
+    np.savez("mine.npz", layer=np.eye(8))
+    said("import", "mine.npz", "--name", "mine")
+    assert "mine has stored activations only" in refused("harvest", "mine", "--data", "photos")
 
 
 @pytest.mark.parametrize("text", ["half", "unit", "imagenet", "0.1,0.2,0.3/0.5,0.6,0.7"])

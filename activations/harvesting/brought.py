@@ -62,11 +62,7 @@ class Brought:
                 f"{label} has stored activations only; running the network needs a run, or a "
                 "harvest of images with --model"
             )
-        if "weights" in provenance and "weights_path" not in provenance:
-            raise UsageError(
-                f"{label!r} was harvested by an earlier version, which did not record where its "
-                "weights are; harvest it again with --overwrite"
-            )
+        check_record(label, provenance)
         return cls(label, {key: provenance[key] for key in _RECORDS if key in provenance})
 
     @property
@@ -88,11 +84,7 @@ class Brought:
             StoreError: it is no longer the one that was harvested.
         """
         network = self._made(self.record.get("weights_path"))
-        if network_digest(network) != self.record["weights_sha256"]:
-            raise StoreError(
-                f"{self.record['model']} gives other weights than those that {self.label!r} was "
-                "harvested with; put them back, or harvest it again with --overwrite"
-            )
+        check_same(network, self.label, self.record)
         return network
 
     def untrained(self, shown: Side = "real") -> nn.Module:
@@ -112,6 +104,24 @@ class Brought:
         if not prepare.is_usual:
             network.register_forward_pre_hook(prepare)
         return network
+
+
+def check_record(label: str, record: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` for a record that lacks the place of weights, as earlier ones do."""
+    if "weights" in record and "weights_path" not in record:
+        raise UsageError(
+            f"{label!r} was harvested by an earlier version, which did not record where its "
+            "weights are; harvest it again with --overwrite"
+        )
+
+
+def check_same(network: nn.Module, label: str, record: Mapping[str, Any]) -> None:
+    """Raise ``StoreError`` for a network that has other weights than those of a harvest."""
+    if network_digest(network) != record["weights_sha256"]:
+        raise StoreError(
+            f"{record['model']} gives other weights than those that {label!r} was harvested with; "
+            "put them back, or harvest it again with --overwrite"
+        )
 
 
 @dataclass(frozen=True)
