@@ -40,7 +40,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 4},
     "halves": {"width": 2, "features": 3, "generator": 4},
     "mlp": {"width": 16},
+    "nin": {"blocks": 3, "width": 6},
     "resnet": {"depth": 10, "width": 4},
+    "resnet_v2": {"depth": 14, "width": 4},
+    "revnet": {"depth": 14, "width": 4},
+    "vgg": {"width": 1},
 }
 #: Settings that a method needs for a family, whose critics have fewer layers to share.
 FITTED: dict[tuple[str, str], dict[str, Any]] = {("mgan", "mlp"): {"shared": 2}}
@@ -70,7 +74,9 @@ def test_a_family_can_be_what_it_defines() -> None:
     assert find_family("dcgan").roles() == ROLES
     assert find_family("halves").roles() == ("encoder", "decoder", "generator", "critic")
     assert find_family("mlp").roles() == find_family("alexnet").roles() == ROLES
-    assert families_for(["encoder"]) == ["alexnet", "dcgan", "halves", "mlp", "resnet"]
+    pretext = ["nin", "resnet", "resnet_v2", "revnet", "vgg"]
+    assert all(find_family(name).roles() == ("encoder",) for name in pretext)
+    assert families_for(["encoder"]) == ["alexnet", "dcgan", "halves", "mlp", *pretext]
     assert families_for(["critic", "generator"]) == ["alexnet", "dcgan", "halves", "mlp"]
     assert families_for(["joint_critic"]) == ["alexnet", "dcgan", "mlp"]
 
@@ -308,7 +314,9 @@ def test_a_family_without_a_role_is_refused_with_those_that_fit() -> None:
 
 
 def test_the_settings_of_another_family_are_refused() -> None:
-    with pytest.raises(UsageError, match="depth is a setting of the network resnet, but .* dcgan"):
+    with pytest.raises(
+        UsageError, match="depth is a setting of the network resnet and .*, but .* dcgan"
+    ):
         configure("supervised", {"network": "dcgan", "depth": 10}, "options")
     with pytest.raises(UsageError, match="unknown key 'dpeth'; did you mean 'depth'"):
         configure("supervised", {"dpeth": 10}, "options")
@@ -446,8 +454,9 @@ def test_the_settings_of_the_network_have_a_heading_of_their_own(
     before, own = shown.split("Settings of the network dcgan:")
     assert "--width" in own
     assert "--depth" not in shown
-    assert "dcgan, halves, mlp, resnet.  [default: resnet]" in " ".join(before.split()).replace(
-        ". [", ".  ["
+    assert (
+        "dcgan, halves, mlp, nin, resnet, resnet_v2, revnet, vgg.  [default: resnet]"
+        in " ".join(before.split()).replace(". [", ".  [")
     )
 
 

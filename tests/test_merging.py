@@ -17,7 +17,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "alexnet": {"width": 1, "beside": 4},
     "dcgan": {"width": 4},
     "mlp": {"width": 16},
+    "nin": {"blocks": 3, "width": 6},
     "resnet": {"depth": 10, "width": 4},
+    "vgg": {"width": 1},
 }
 
 

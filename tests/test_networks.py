@@ -46,15 +46,21 @@ def conv(inputs: int, outputs: int, size: int) -> int:
     return size * size * inputs * outputs + 2 * outputs
 
 
+BLOCKS = {
+    **{10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)},
+    **{14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3)},
+}
+
+
 def resnet_size(depth: int, channels: int, width: int, classes: int, stem: int = 3) -> int:
-    blocks = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[depth]
-    expansion = 4 if depth == 50 else 1
+    blocks = BLOCKS[depth]
+    expansion = 4 if depth in (14, 26, 50) else 1
     total, inputs = conv(channels, width, stem), width
     for group, repeats in enumerate(blocks):
         inner = width * 2**group
         outputs = inner * expansion
         for block in range(repeats):
-            if depth == 50:
+            if expansion == 4:
                 total += conv(inputs, inner, 1) + conv(inner, inner, 3) + conv(inner, outputs, 1)
             else:
                 total += conv(inputs, outputs, 3) + conv(outputs, outputs, 3)
@@ -82,7 +88,7 @@ def test_imagenet_networks_have_their_published_size(depth: int, parameters: int
     assert count(network) == resnet_size(depth, 3, 64, 1000, stem=7) == parameters
 
 
-@pytest.mark.parametrize("depth", [10, 18, 34, 50])
+@pytest.mark.parametrize("depth", [10, 14, 18, 26, 34, 50])
 def test_sizes_follow_depth_width_and_channels(depth: int) -> None:
     with torch.device("meta"):
         network = ResNet(1, depth, 12)
@@ -90,7 +96,9 @@ def test_sizes_follow_depth_width_and_channels(depth: int) -> None:
     assert count(network) == resnet_size(depth, 1, 12, 7)
 
 
-@pytest.mark.parametrize(("depth", "points"), [(10, 10), (18, 18), (34, 34), (50, 34)])
+@pytest.mark.parametrize(
+    ("depth", "points"), [(10, 10), (14, 10), (18, 18), (26, 18), (34, 34), (50, 34)]
+)
 def test_layers_are_addresses_in_order_of_execution(depth: int, points: int) -> None:
     network = ResNet(3, depth, 4).eval()
     order, _ = executed(network, torch.randn(2, 3, 8, 8))
@@ -191,7 +199,7 @@ def test_the_representation_has_its_size_whatever_the_width() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"depth": 20}, "depth is 20; expected one of 10, 18, 34, 50"),
+        ({"depth": 20}, "depth is 20; expected one of 10, 14, 18, 26, 34, 50"),
         ({"width": 0}, "width is 0; expected at least 1"),
         ({"representation": -1}, "representation is -1; expected 0"),
         ({"stem": "resnet"}, "stem is 'resnet'; expected cifar or imagenet"),

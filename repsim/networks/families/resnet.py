@@ -8,6 +8,10 @@ Addresses of the points that Grigg et al. (2021) compare, which are modules here
     pooled              global average
     representation      its linear map to another number of features, if that is given
     head                what the head makes of the last of these
+
+Beside them, and not harvested unless they are asked for, the taps of Kolesnikov et al. (2019), as
+in ``resnet_v2`` and others: ``block1`` to ``block4``, the output of each group, and ``pre_logits``,
+the input of the head. With bottlenecks, this is their ResNet50 v1.
 """
 
 from __future__ import annotations
@@ -21,12 +25,11 @@ from torch import Tensor, nn
 from repsim.errors import UsageError
 from repsim.networks.family import Family, NetworkConfig
 from repsim.networks.image_spec import ImageSpec
+from repsim.networks.residual import BOTTLENECKS, Stem, first_layers
 
-#: Depth to blocks in each of the four groups. 10 has one basic block a group.
-DEPTHS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
-BOTTLENECK_DEPTHS = (50,)
-
-Stem = Literal["cifar", "imagenet"]
+#: Depth to basic blocks in each of the four groups.
+BASIC = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+DEPTHS = dict(sorted({**BASIC, **BOTTLENECKS}.items()))
 
 
 class Block(nn.Module):
@@ -66,7 +69,7 @@ class ResNet(nn.Module):
 
     Args:
         channels: of the input images.
-        depth: 10, 18, 34 (basic blocks) or 50 (bottlenecks).
+        depth: 10, 18, 34 (basic blocks), or 14, 26, 50 (bottlenecks).
         width: channels of the stem and the first group's 3 x 3 convolutions; 64 is the standard
             network, 16 k that of width factor k in Kolesnikov et al. (2019).
         stem: ``cifar``, a 3 x 3 convolution of stride 1 for small images, or ``imagenet``, a 7 x 7
@@ -100,8 +103,8 @@ class ResNet(nn.Module):
             raise UsageError(f"width is {width}; expected at least 1")
         if representation < 0:
             raise UsageError(f"representation is {representation}; expected 0 (none) or more")
-        bottleneck = depth in BOTTLENECK_DEPTHS
-        self.stem = _stem(stem, channels, width)
+        bottleneck = depth in BOTTLENECKS
+        self.stem = first_layers(stem, channels, width, nn.BatchNorm2d(width), nn.ReLU())
         self.groups = tuple(f"bg{group}" for group in range(1, 1 + len(DEPTHS[depth])))
         inputs = width
         for group, (name, blocks) in enumerate(zip(self.groups, DEPTHS[depth], strict=True)):
@@ -113,12 +116,14 @@ class ResNet(nn.Module):
                 stack.add_module(f"b{index}", block)
                 inputs = outputs
             self.add_module(name, stack)
+            self.add_module(f"block{group + 1}", nn.Identity())
         self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.representation: nn.Module = nn.Identity()
         self.feature_dim, self.head_input = inputs, "pooled"
         if representation:
             self.representation = nn.Linear(inputs, representation)
             self.feature_dim, self.head_input = representation, "representation"
+        self.pre_logits = nn.Identity()
         # A third faster on CPUs; but with channels that do not fill eight lanes, the backward pass
         # of torch 2.13's CPU convolutions writes past its buffers in this layout.
         lanes = width % 8 == 0
@@ -132,9 +137,9 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x.contiguous(memory_format=self.memory_format))
-        for group in self.groups:
-            x = self.get_submodule(group)(x)
-        return self.head(self.representation(self.pooled(x)))
+        for k, group in enumerate(self.groups, start=1):
+            x = self.get_submodule(f"block{k}")(self.get_submodule(group)(x))
+        return self.head(self.pre_logits(self.representation(self.pooled(x))))
 
     def layer_names(self) -> list[str]:
         """Addresses of the points above, in order of execution."""
@@ -144,25 +149,10 @@ class ResNet(nn.Module):
         return ["stem", *points, "pooled", *present]
 
 
-def _stem(kind: Stem, channels: int, width: int) -> nn.Sequential:
-    if kind == "cifar":
-        return nn.Sequential(
-            nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-        )
-    if kind == "imagenet":
-        return nn.Sequential(
-            nn.Conv2d(channels, width, 7, 2, 3, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.MaxPool2d(3, 2, 1),
-        )
-    raise UsageError(f"stem is {kind!r}; expected cifar or imagenet")
-
-
 class Config(NetworkConfig):
     """A network that trains on a laptop; 18 layers of width 64 are usual."""
 
-    depth: Literal[10, 18, 34, 50] = Field(18, description="layers of the residual network")
+    depth: Literal[10, 14, 18, 26, 34, 50] = Field(18, description="layers of the residual network")
     width: int = Field(16, ge=1, description="channels of its first block group; 64 is standard")
     stem: Stem = Field("cifar", description="3 x 3 of stride 1, or 7 x 7 of stride 2 and max-pool")
     representation: int = Field(
