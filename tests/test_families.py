@@ -528,8 +528,12 @@ def test_the_example_is_a_network_by_being_there(
         "dcgan",
         "halves",
         "mlp",
+        "nin",
         "plain",
         "resnet",
+        "resnet_v2",
+        "revnet",
+        "vgg",
     ]
     size = ("--network", added, "--blocks", 2, "--width", 8, "--batch-size", 50)
     part = ("--split", "train[:200]", "--test", "test[:50]", "--epochs", 2)
