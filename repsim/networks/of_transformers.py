@@ -78,25 +78,22 @@ def _of_type(
 def _saved(
     transformers: ModuleType, made_by: Any, place: str, options: Mapping[str, Any]
 ) -> nn.Module:
-    """A network with the weights of a folder, or of the hub.
+    """A network with the weights of a folder, or of the hub; heads beside it are left out.
 
     Warns:
-        RepsimWarning: of weights that the folder lacks, or has beside those of the network.
+        RepsimWarning: of weights that the folder lacks.
     """
     with _without_reports(transformers):
         network, told = made_by.from_pretrained(place, output_loading_info=True, **options)
     saved = few(getattr(network.config, "architectures", None) or [])
-    random, left = (sorted(told[key]) for key in ("missing_keys", "unexpected_keys"))
-    said = []
-    if random:
-        said.append(f"has no weights for {few(random)}, which are random")
-    if left:
-        said.append(f"has {few(left)}, which {type(network).__name__} leaves out")
-    if said:
-        whole = saved and saved != type(network).__name__
+    if random := sorted(told["missing_keys"]):
+        other = saved and saved != type(network).__name__
         remedy = f"; for the {saved} that was saved say transformers.{saved}:{place}"
         warnings.warn(
-            f"{place} {', and '.join(said)}{remedy if whole else ''}", RepsimWarning, stacklevel=2
+            f"{place} has no weights for {few(random)} of {type(network).__name__}, which are "
+            f"random{remedy if other else ''}",
+            RepsimWarning,
+            stacklevel=2,
         )
     return network
 
