@@ -124,6 +124,7 @@ def test_song2017_has_every_panel_and_makes_nothing_twice(
     for each in claims:
         assert ("given left" in each["claim"]) == ("bits open" in each["note"])
     check_evaluations(folder)
+    check_remarks({each["claim"] for each in claims})
     page = tmp_path / "docs" / "song2017.md"
     write_page(collect(Reproduction(PAPER, Folder(folder, device="cpu"), "tiny")), page)
     text = page.read_text()
@@ -145,3 +146,11 @@ def check_evaluations(folder: Path) -> None:
             ("right", "sgd:song2017", 8),
             ("right", "lbfgs", 8),
         ]
+
+
+def check_remarks(claims: set[str]) -> None:
+    """Remarks on the results of other scales name claims that there are."""
+    assert PAPER.folder is not None
+    for path in PAPER.folder.glob("remarks.*.md"):
+        named = re.findall(r"\{\{(?:value|verdict) (.*?)\}\}", path.read_text())
+        assert set(named) <= claims
