@@ -88,6 +88,19 @@ def test_wide_features_converge_as_well(n: int, p: int) -> None:
     assert gap < 1e-6
 
 
+@pytest.mark.parametrize("n", [96, 400])
+def test_few_examples_that_come_often_have_a_minimum(n: int) -> None:
+    """Float32 products of them have eigenvalues below -l2, as no covariance has."""
+    rng = np.random.default_rng(0)
+    few = torch.tensor(rng.normal(size=(4, 2)) @ rng.normal(size=(2, 128)))
+    x, y = few[torch.arange(n) % 4], torch.arange(n) % 2
+    fits = list(fit_path(Features.of(x), y, 2, LADDER))
+    assert all(fitted.converged for fitted in fits)
+    for fitted in fits:
+        least = objective(best(x, y, fitted.l2, 2), x, y)
+        assert objective(fitted, x, y) == pytest.approx(least, rel=1e-6)
+
+
 def test_float32_serves_as_float64_does() -> None:
     x, y = overlapping(2000, 80)
     narrow = fit_logistic(Features.of(x.float()), y, 4, l2=1e-3)

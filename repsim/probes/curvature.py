@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -92,13 +93,28 @@ class Covariance(ABC):
 
 @dataclass(frozen=True)
 class Whole(Covariance):
+    """All of it.
+
+    Attributes:
+        matrix: from products in float32.
+        exact: gives the same from products in float64.
+    """
+
     matrix: Float[Tensor, "q q"]
+    exact: Callable[[], Float[Tensor, "q q"]]
 
     def curvature(self, l2: float) -> Curvature:
-        total = self.matrix.clone()
-        total.diagonal()[:-1] += l2
-        total.diagonal().mul_(1 + _JITTER)
-        return Cholesky(torch.linalg.cholesky(total))
+        factor, failed = torch.linalg.cholesky_ex(_penalised(self.matrix, l2))
+        if failed:  # of few examples that come often, float32 leaves eigenvalues below -l2
+            factor = torch.linalg.cholesky(_penalised(self.exact(), l2))
+        return Cholesky(factor)
+
+
+def _penalised(matrix: Float[Tensor, "q q"], l2: float) -> Float[Tensor, "q q"]:
+    total = matrix.clone()
+    total.diagonal()[:-1] += l2
+    total.diagonal().mul_(1 + _JITTER)
+    return total
 
 
 @dataclass(frozen=True)
@@ -128,13 +144,20 @@ def covariance(
     """
     if p > whole:
         return _spectrum(weighted, p, device)
+    whole_matrix = partial(_whole, weighted, p, device)
+    # A metric need not be exact.
+    return Whole(whole_matrix(torch.float32), partial(whole_matrix, torch.float64))
+
+
+def _whole(weighted: Weighted, p: int, device: torch.device, products: torch.dtype) -> Tensor:
+    """The weighted covariance, float64, from products in a type."""
     n, total = 0, torch.zeros(p + 1, p + 1, dtype=torch.float64, device=device)
     for x, w in weighted():
         root = w.sqrt()[:, None]
-        rooted = torch.cat([x * root, root], 1).float()  # a metric need not be exact
+        rooted = torch.cat([x * root, root], 1).to(products)
         total += rooted.T @ rooted
         n += len(x)
-    return Whole(total / n)
+    return total / n
 
 
 def _spectrum(weighted: Weighted, p: int, device: torch.device) -> Spectrum:
