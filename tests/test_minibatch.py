@@ -474,17 +474,36 @@ def test_passes_over_the_same_examples_are_found_by_their_ids(rng: np.random.Gen
 
 
 def test_the_same_pass_again_adds_nothing(rng: np.random.Generator) -> None:
-    """P copies of B batches: R Σ z² is the same, and P B / (P B - P) is B / (B - 1)."""
+    """P copies of B batches: R Σ z² is the same, and P B / (P B - P) is B / (B - 1).
+
+    Nor does it add degrees of freedom, as passes in other batches do.
+    """
     a, b = network(rng, 48)
     pairs = batches(a, b, 12)
-    once = run(pairs)
+    once: Any = run(pairs)
     engine = MinibatchCKA(list(a), list(b))
     for _ in range(6):
         for batch in numbered(pairs):
             engine.update(*batch)
-    again = engine.compute()
+    again: Any = engine.compute()
     assert again.unbiased == pytest.approx(once.unbiased, abs=1e-13)
     assert again.stderr == pytest.approx(once.stderr, rel=1e-10)
+    assert (once.freedom == 3).all()
+    assert (again.freedom == 3).all()
+    assert np.array(again.interval()) == pytest.approx(np.array(once.interval()), abs=1e-10)
+
+
+def test_examples_that_repeat_within_a_batch_are_noted(rng: np.random.Generator) -> None:
+    a, b = network(rng, 48)
+    engine, other = (MinibatchCKA(list(a), list(b)) for _ in range(2))
+    for stream, rows in ((engine, [*range(12), 3, 3, 5]), (other, range(12, 24))):
+        at = list(rows)
+        stream.update(*({k: v[at] for k, v in side.items()} for side in (a, b)), at)
+    assert "repeats" not in other.compute().notes
+    other.merge(engine)
+    found: Any = other.compute()
+    assert found.notes["repeats"].startswith("3 rows repeat an example of the same batch")
+    assert (found.freedom == 1).all()  # of two batches that share no example
 
 
 def test_passes_in_shards_are_found(rng: np.random.Generator) -> None:

@@ -204,8 +204,8 @@ class MinibatchCKA:
 
     def _certainty(self, values: Tensor) -> dict[str, Any]:
         """Standard errors and their degrees of freedom, where the batches tell of them."""
-        shown, freedom = self._shown, self.batches - self._shown.passes
-        if freedom <= 0 or not shown.known:
+        shown, freedom = self._shown, self._shown.freedom
+        if not shown.known or freedom <= 0:
             return {}
         stderr = self._squares.standard_errors(self._sums, values, self.batches, shown).numpy()
         return {"stderr": stderr, "freedom": np.full_like(stderr, freedom)}
@@ -235,6 +235,12 @@ class MinibatchCKA:
         elif self._shown.passes > 1:
             rows, different = f"{self._shown.rows:,}", f"{self.examples:,}"
             notes["passes"] = f"{rows} rows are of {different} different examples, which n counts"
+        if self._shown.beside:
+            notes["repeats"] = (
+                f"{self._shown.beside:,} rows repeat an example of the same batch, which looks as "
+                "alike to itself as no two examples are: the values are too high; let a batch have "
+                "an example once"
+            )
         ratio = max(mean.ratio() for mean in self._means)
         # Of one effective dimension, the ratio has a variance of 2 / (batches - 1), of more a
         # smaller one.

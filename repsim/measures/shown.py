@@ -14,11 +14,13 @@ class Shown:
 
     Attributes:
         rows: examples of all batches, each counted whenever it came.
+        beside: rows whose example is in the same batch once more.
     """
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.rows = self.beside = 0
         self._times: Counter[Hashable] = Counter()
+        self._batches: set[frozenset[Hashable]] = set()
         self._named = True
 
     def update(self, n: int, ids: Any) -> None:
@@ -35,11 +37,16 @@ class Shown:
         self.rows += n
         self._named &= ids is not None
         self._times.update(named)
+        different = frozenset(named)
+        self.beside += len(named) - len(different)
+        self._batches.add(different)
 
     def merge(self, other: Shown) -> None:
         self.rows += other.rows
+        self.beside += other.beside
         self._named &= other._named
         self._times.update(other._times)
+        self._batches |= other._batches
 
     @property
     def known(self) -> bool:
@@ -55,6 +62,15 @@ class Shown:
     def passes(self) -> float:
         """The mean number of times that an example came."""
         return self.rows / self.examples
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the spread of the batches.
+
+        The different batches, less the mean number of them that an example is in. A pass in the
+        same batches again tells nothing new; one in other batches does.
+        """
+        return len(self._batches) - sum(map(len, self._batches)) / self.examples
 
     @property
     def repetition(self) -> float:
