@@ -298,6 +298,23 @@ def test_classes_are_compact_but_for_the_all_ones_direction(
     assert found["ones_share", "row"].verdict == "reported"
 
 
+@pytest.mark.parametrize("varied", [True, False])
+def test_a_classifier_is_judged_on_its_generators_or_not_at_all(varied: bool) -> None:
+    """Where generators all make one image, digits are no classes of it in their place."""
+    y = torch.arange(200) % 4
+    real, weight = normal(200, 12, seed=1) + 5 * torch.eye(12)[y], torch.eye(4, 12).double()
+    made = normal(80, 12, seed=2) if varied else torch.ones(80, 12, dtype=torch.float64)
+    kinds = {"generated": made, "generated_labels": torch.arange(80) % 4}
+    report = null_space(real, weight, labels=y, **kinds, **FEW)
+    decided = ("scatter_log_ratio", "scatter_quotient")
+    lines = [each for each in report.claims if each.quantity in decided]
+    assert {each.group for each in lines} == {"generated"}
+    assert len(lines) == 2
+    if not varied:
+        assert [each.verdict for each in lines] == ["undecided"] * 2
+        assert "do not differ" in lines[0].statement
+
+
 # --- the discriminator that was trained
 
 

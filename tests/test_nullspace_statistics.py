@@ -564,6 +564,15 @@ def test_an_interval_is_moved_onto_its_value(cases: Any, scale: str, expected: A
     assert expected[2] is None or high == pytest.approx(expected[2], abs=0.03)
 
 
+def test_resamples_far_from_all_others_leave_no_interval() -> None:
+    """Moved by their mean, an interval would not hold its value."""
+    rest = torch.cat([torch.full((99,), 1e-13), torch.full((1,), -5.0)]).double()
+    cases = torch.cat([torch.zeros(1, dtype=torch.float64), rest])
+    assert all(map(math.isnan, of.interval(cases)[1:]))
+    same = torch.full((101,), 1 / 3, dtype=torch.float64)
+    assert of.interval(same)[1:] == pytest.approx((1 / 3, 1 / 3))
+
+
 def test_an_interval_needs_half_the_resamples() -> None:
     cases = torch.tensor([1, math.nan, math.nan, math.nan, 2, math.nan], dtype=torch.float64)
     assert of.interval(cases)[0] == 1

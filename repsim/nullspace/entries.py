@@ -51,7 +51,7 @@ def record(
         notes.append("no chance: undefined in some random subspaces")
     if not (math.isfinite(low) and math.isfinite(high)):
         low = high = math.nan
-        notes.append("no interval: undefined in most resamples")
+        notes.append("no interval: most resamples are undefined, or a few far from the others")
     return [
         NullSpaceEntry(
             quantity=quantity,

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repsim.nullspace.resampling import Moments
-from repsim.nullspace.scatter import Forms
+from repsim.nullspace.scatter import ROUNDING, Forms
 
 #: Forms by part of the space, of a row space or of a random subspace and its complement.
 Parts = Mapping[str, Forms]
@@ -157,7 +157,9 @@ def interval(cases: Float[Tensor, " c"], scale: str = "plain") -> tuple[float, f
         scale: ``plain``, ``log`` for what is positive, ``square`` for what may be near 0.
 
     Returns:
-        The value, low, high; the ends are NaN where fewer than half the resamples are defined.
+        The value, low, high. The ends are NaN where fewer than half the resamples are defined, and
+        where a few are so far out that their mean is not among the others: moved by it, the
+        interval would not hold the value.
     """
     forward, back = SCALES[scale]
     value, moved = float(cases[0]), forward(cases)
@@ -166,7 +168,11 @@ def interval(cases: Float[Tensor, " c"], scale: str = "plain") -> tuple[float, f
     rest = moved[1:][moved[1:].isfinite()]
     if not math.isfinite(value) or len(rest) < max(2, len(cases) // 2):
         return value, math.nan, math.nan
-    low, high = (_quantiles(rest, (0.025, 0.975)) - (rest.mean() - moved[0])).tolist()
+    ends, mean = _quantiles(rest, (0.025, 0.975)), rest.mean()
+    rounding = ROUNDING * rest.abs().max()
+    if not ends[0] - rounding <= mean <= ends[1] + rounding:
+        return value, math.nan, math.nan
+    low, high = (ends - (mean - moved[0])).tolist()
     return value, back(low), back(high)
 
 

@@ -168,6 +168,8 @@ def _real_and_fake(trained: Table, untrained: Table) -> Iterator[Verdict]:
 
 def _scatter(trained: Table, untrained: Table) -> Iterator[Verdict]:
     key = ("scatter_log_ratio", "row - null", _own_classes(trained, "scatter_log_ratio"))
+    if key not in trained and key[2] == "generated":
+        yield _undefined("scatter in row space", key)
     if key in trained:
         ratio = trained[key]
         parts = [trained.get(("scatter_ratio", part, key[2])) for part in ("row", "null")]
@@ -244,7 +246,10 @@ def _constancy(trained: Table, untrained: Table, isotropic: float) -> Iterator[V
 
 
 def _compact(trained: Table, untrained: Table) -> Iterator[Verdict]:
-    key = ("scatter_quotient", "row without ones / null", _own_classes(trained, "ones_share"))
+    own = _own_classes(trained, "ones_share")
+    key = ("scatter_quotient", "row without ones / null", own)
+    if key not in trained and own == "generated":
+        yield _undefined("Theorems 2-3", key)
     if key in trained:
         quotient = trained[key]
         yield _verdict(
@@ -254,7 +259,7 @@ def _compact(trained: Table, untrained: Table) -> Iterator[Verdict]:
             f"null space's, to be below {COMPACT:g}{_same(untrained, key)}",
             below=COMPACT,
         )
-    key = ("ones_share", "row", _own_classes(trained, "ones_share"))
+    key = ("ones_share", "row", own)
     if key in trained:
         share = trained[key]
         words = (
@@ -296,14 +301,30 @@ def _beside(claim: str, entry: NullSpaceEntry, statement: str, other: float) -> 
 def _unmeasured(claim: str, key: tuple[str, str, str], numbers: str) -> Verdict:
     """A claim whose number is missing."""
     why = f"{numbers} were not measured: too few images, or a report of an earlier release"
+    return _without_number(claim, key, why)
+
+
+def _undefined(claim: str, key: tuple[str, str, str]) -> Verdict:
+    """A claim on the classifier's own classes whose number does not exist."""
+    why = "scatter in the generators is undefined: their images do not differ, or a part is empty"
+    return _without_number(claim, key, why)
+
+
+def _without_number(claim: str, key: tuple[str, str, str], why: str) -> Verdict:
     nan = math.nan
     return Verdict(claim, *key, why, nan, nan, nan, "below", nan, "undecided")
 
 
 def _own_classes(table: Table, quantity: str) -> str:
-    """The group whose classes are the classifier's own: generators where there are any."""
-    parts = {group for name, _, group in table if name == quantity}
-    return "generated" if "generated" in parts else "all"
+    """The group whose classes are the classifier's own: generators where there are any.
+
+    Also where the number is undefined for these: the classes of real images are not its own.
+    """
+    generators = any(
+        (name == quantity and group == "generated") or group.startswith("generated class ")
+        for name, _, group in table
+    )
+    return "generated" if generators else "all"
 
 
 # --- words
