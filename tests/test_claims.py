@@ -10,6 +10,7 @@ import pytest
 
 from repsim.figures.papers.engine import Number, exactly, over_seeds, several
 from repsim.figures.papers.engine.findings import TOO_FEW, mean_decides, worst_decides
+from repsim.figures.papers.engine.markdown import verdicts
 from repsim.jackknife import network_interval
 
 FOUND = SimpleNamespace(data="digits", seeds=range(3), words={"data": "digits", "last": 4})
@@ -137,3 +138,22 @@ def test_a_claim_without_its_number_is_undecided_and_says_why() -> None:
 def test_a_claim_has_one_bound() -> None:
     with pytest.raises(TypeError, match="one bound"):
         over_seeds("a", "b", "c", above=1.0, below=2.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "bound", "taken"),
+    [
+        ([0.9, 1.0, 1.1], 0.9, 7),  # t s / sqrt(n) with s = 0.1 is 0.105 of six and 0.092 of seven
+        ([0.9, 1.0, 1.1], 1.1, 7),
+        ([0.9, 1.0, 1.1], 0.9999, None),  # too many to say
+        ([0.9, 1.0, 1.1], 0.5, None),
+        ([0.9, 1.1], 0.9, None),
+        ([math.nan, 1.0, 1.0], 0.5, None),
+    ],
+)
+def test_an_undecided_claim_says_how_many_networks_it_would_take(
+    values: list[float], bound: float, taken: int | None
+) -> None:
+    (finding,) = over_seeds("a", "b", "c", above=bound)(lambda found: values).findings(FOUND)
+    assert finding.would_take == taken
+    assert ("about 7 seeds would decide" in verdicts([finding])) == (taken == 7)

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
+from repsim.confidence import t_quantile
 from repsim.figures.papers.engine.statistics import mean_over
 from repsim.jackknife import Networks, fewest
 
@@ -66,6 +69,21 @@ class Finding:
     def wanted(self) -> str:
         """The bound with its side."""
         return "" if self.side is None else f"{self.side} {self.bound:g}"
+
+    @property
+    def would_take(self) -> int | None:
+        """Networks of a kind that would decide it, should mean and spread stay as they are.
+
+        None of a claim that is decided, or that has no interval around its bound, and where it
+        takes more than a thousand.
+        """
+        reach, gap = (self.high - self.low) / 2, abs(self.value - self.bound)
+        if self.verdict != "undecided" or not 0 < gap < reach:
+            return None
+        counts = np.arange(self.seeds, 1001)
+        reaches = t_quantile(0.95, counts - 1) / np.sqrt(counts)
+        enough = np.flatnonzero(reaches / reaches[0] * reach <= gap)
+        return int(counts[enough[0]]) if len(enough) else None
 
     def row(self) -> dict[str, Any]:
         """The finding as a line of ``claims.csv``."""

@@ -49,11 +49,18 @@ def verdicts(findings: Sequence[Finding]) -> str:
             "value": each.shown,
             "to be": each.wanted,
             "published": each.published,
-            "verdict": each.verdict,
+            "verdict": _verdict(each),
         }
         for each in findings
     ]
     return table_of(rows)
+
+
+def _verdict(finding: Finding) -> str:
+    """The verdict; of an undecided claim with what it would take."""
+    taken = finding.would_take
+    remedy = "" if taken is None else f"; about {taken} seeds would decide"
+    return finding.verdict + remedy
 
 
 def in_time(seconds: float) -> str:
