@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, TextTable
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from repsim.activations.harvesting.brought import Brought
     from repsim.data import ImageSet
     from repsim.training.run import Extractor
+    from repsim.training.sides import Side
 
 #: Images shown to a network together.
 _TOGETHER = 500
@@ -90,17 +91,51 @@ def inversion_of(
     return Inversion(of, n, error, shuffled, error / shuffled)
 
 
+@dataclass(frozen=True)
+class Examples:
+    """Examples on the CPU, and what a run makes of them again.
+
+    Attributes:
+        images: (n, c, h, w) real images x.
+        again: G(E(x)).
+        codes: (n, latent) noise z; None without a generator of noise, as the others then are.
+        generated: G(z).
+        codes_again: E(G(z)).
+        generated_again: G(E(G(z))).
+    """
+
+    images: Tensor
+    again: Tensor
+    codes: Tensor | None = None
+    generated: Tensor | None = None
+    codes_again: Tensor | None = None
+    generated_again: Tensor | None = None
+
+    def inversions(self, seed: int = 0) -> list[Inversion]:
+        """Distances of each kind of examples, shuffled in the order of a seed."""
+        pairs = {
+            "images": (self.images, self.again),
+            "generated": (self.generated, self.generated_again),
+            "codes": (self.codes, self.codes_again),
+        }
+        return [
+            inversion_of(of, examples, found, seed)
+            for of, (examples, found) in pairs.items()
+            if examples is not None and found is not None
+        ]
+
+
 @full_precision()
 @torch.no_grad()
-def inversions_of_run(
+def made_again(
     extractor: Extractor, images: ImageSet, seed: int = 0, *, device: torch.device | str = "cpu"
-) -> list[Inversion]:
-    """Distances of a run's encoder and generator, as many generated images as real ones.
+) -> Examples:
+    """Images, and as many generated ones with their noise, as a run makes them again.
 
     Args:
         extractor: the encoder.
         images: real images.
-        seed: of the noise and the order.
+        seed: of the noise.
         device: where to compute.
 
     Raises:
@@ -118,24 +153,32 @@ def inversions_of_run(
     if not isinstance(method, Inverting):
         if method.reconstructions(x[:2].to(device)) is None:
             raise _nothing_to_invert(extractor)
-        return [inversion_of("images", x, _shown(method.reconstructions, x, device), seed)]
-    encoder, generator = method.networks["encoder"], method.networks["generator"]
+        return Examples(x, _shown(method.reconstructions, x, device))
+    config, generator = method.config, method.networks["generator"]
     put(generator, measure_generator(method))
-    config, random = method.config, torch.Generator().manual_seed(seed)
-    z = noise_for(config, len(images), generator=random)
 
-    def codes(network: nn.Module, images: Tensor) -> Tensor:
-        return _shown(lambda some: as_code(config, network(some)), images, device)
+    def codes(side: Side, images: Tensor) -> Tensor:
+        encoder = extractor.load(side).to(device)
+        return _shown(lambda some: as_code(config, encoder(some)), images, device)
 
-    encoder = extractor.load("real").to(device)
-    found = [inversion_of("images", x, _shown(generator, codes(encoder, x), device), seed)]
+    z = noise_for(config, len(images), generator=torch.Generator().manual_seed(seed))
     made = _shown(generator, z, device)
-    again = codes(extractor.load("generated").to(device), made)
-    return [
-        *found,
-        inversion_of("generated", made, _shown(generator, again, device), seed),
-        inversion_of("codes", z, again, seed),
-    ]
+    again = codes("generated", made)
+    return Examples(
+        images=x,
+        again=_shown(generator, codes("real", x), device),
+        codes=z,
+        generated=made,
+        codes_again=again,
+        generated_again=_shown(generator, again, device),
+    )
+
+
+def inversions_of_run(
+    extractor: Extractor, images: ImageSet, seed: int = 0, *, device: torch.device | str = "cpu"
+) -> list[Inversion]:
+    """Distances of a run's encoder and generator; arguments and errors as of ``made_again``."""
+    return made_again(extractor, images, seed, device=device).inversions(seed)
 
 
 def _shown(network: Any, rows: Tensor, device: torch.device | str) -> Tensor:

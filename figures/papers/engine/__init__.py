@@ -10,6 +10,7 @@ from repsim.figures.papers.engine.declared import SCALES, Run, analysis, grid
 from repsim.figures.papers.engine.findings import Number
 from repsim.figures.papers.engine.folder import Folder
 from repsim.figures.papers.engine.found import Found
+from repsim.figures.papers.engine.only import only
 from repsim.figures.papers.engine.panels import BANDS, mean_line, mean_of
 from repsim.figures.papers.engine.paper import Paper, Reproduction
 from repsim.figures.papers.engine.statistics import mean_over, rank_correlation
@@ -33,6 +34,7 @@ __all__ = [
     "mean_line",
     "mean_of",
     "mean_over",
+    "only",
     "over_seeds",
     "rank_correlation",
     "settings_table",

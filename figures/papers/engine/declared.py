@@ -33,7 +33,8 @@ class Run:
         small: the same.
         long: the same.
         paper: the same.
-        **settings: of the method, at every scale, on top of its preset.
+        **settings: of the method, at every scale, on top of its preset. A run in place of a text
+            stands for the folder of the run of the same seed, which is trained before.
     """
 
     def __init__(

@@ -20,6 +20,7 @@ from repsim._version import __version__
 from repsim.errors import UsageError, choices
 from repsim.figures.papers.engine.findings import Finding
 from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
+from repsim.figures.papers.engine.only import is_of
 from repsim.figures.papers.engine.paper import Paper
 from repsim.figures.papers.engine.report import Effort, Findings, figure_of, stem_of
 from repsim.files import write_atomic
@@ -102,6 +103,10 @@ def _places(findings: Findings, prefix: str) -> dict[str, Callable[[], str]]:
     places["claims"] = lambda: verdicts(findings.claims)
     places["figures"] = lambda: _figures(findings, prefix)
     places["remarks"] = lambda: _remarks(findings, prefix)
+    data = findings.reproduction.data
+    for name, make in findings.reproduction.paper.tables.items():
+        if not is_of(make, data):
+            places[f"table {name}"] = _constant(f"(This table is not of {data}.)")
     for name, rows in findings.tables.items():
         places[f"table {name}"] = _constant(table_of(rows))
     for figure in findings.figures:

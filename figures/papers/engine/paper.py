@@ -136,19 +136,22 @@ class Reproduction:
     @cached_property
     def trainings(self) -> dict[Run, list[Training]]:
         """The runs, one for each seed."""
-        return {
-            run: [self._training(run, seed) for seed in self.seeds]
-            for run in self._here(self.paper.runs)
-        }
+        made: dict[Run, list[Training]] = {}
+        for run in self._here(self.paper.runs):
+            made[run] = [self._training(run, seed, made) for seed in self.seeds]
+        return made
 
-    def _training(self, run: Run, seed: int) -> Training:
+    def _training(self, run: Run, seed: int, made: Mapping[Run, list[Training]]) -> Training:
         own, method = run.at(self.scale), run.method_at(self.scale)
+        needs = {name: made[value][seed] for name, value in own.items() if isinstance(value, Run)}
+        own = {**own, **{name: step.path.name for name, step in needs.items()}}
         preset = read_preset(method, PRESETS[self.scale])
         usual = without_network(preset, method, own.get("network"))
         parts = {"split": self.splits["trained"], "test": self.splits["held_out"]}
         settings = {**usual, "data": self.data, "seed": seed, **parts, **own}
         step = Training(self.folder, f"{run.name}-{seed}", method, settings)
         step.earlier = self.paper.earlier_run(step, self.scale)
+        step.needs = tuple(needs.values())
         return step
 
     @cached_property

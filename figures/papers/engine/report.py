@@ -16,6 +16,7 @@ from repsim.figures.papers.engine.findings import Finding
 from repsim.figures.papers.engine.found import Found, Missing
 from repsim.figures.papers.engine.log import Log
 from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
+from repsim.figures.papers.engine.only import is_of
 from repsim.figures.papers.engine.paper import Reproduction, Rows
 from repsim.figures.style import Style
 from repsim.files import csv_text, sweep, write_atomic
@@ -55,12 +56,14 @@ def collect(reproduction: Reproduction, failures: Mapping[str, str] | None = Non
         failures: error lines by what was not made.
     """
     paper, attempts = reproduction.paper, _Attempts(Found(reproduction), dict(failures or {}))
+    figures = [make for make in paper.figures if is_of(make, reproduction.data)]
+    tables = {n: make for n, make in paper.tables.items() if is_of(make, reproduction.data)}
     return Findings(
         reproduction,
-        [each for make in paper.figures for each in attempts.made(_titled(make), make)],
+        [each for make in figures for each in attempts.made(_titled(make), make)],
         {
             name: rows
-            for name, make in paper.tables.items()
+            for name, make in tables.items()
             for rows in attempts.made(f"table {name}", make)
         },
         [finding for claim in paper.claims for finding in attempts.judged(claim)],

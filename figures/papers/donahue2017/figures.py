@@ -1,0 +1,203 @@
+"""The figures of Donahue et al. (2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from repsim.figures.panels.bars import Bars, Mark
+from repsim.figures.panels.lines import Line, Lines
+from repsim.figures.panels.matrix import Matrix
+from repsim.figures.papers.donahue2017.analyses import BESIDE, INVERSIONS, STRIPS
+from repsim.figures.papers.donahue2017.numbers import (
+    by_epoch,
+    frozen,
+    frozen_layers,
+    linear,
+    nearest,
+    ratios,
+)
+from repsim.figures.papers.donahue2017.published import FROZEN, FROZEN_AFTER, LOG_NEAREST, NEAREST
+from repsim.figures.papers.donahue2017.runs import (
+    BIGAN,
+    BIGAN_CONV,
+    COMPLEX,
+    CONVOLVED,
+    FLAT,
+    METHODS,
+)
+from repsim.figures.papers.engine import BANDS, Found, mean_line, mean_over, only
+from repsim.figures.papers.engine.declared import Run
+from repsim.figures.series import Series
+from repsim.results import FigureData, SimilarityMap
+
+
+@only(*FLAT)
+def figure_1(found: Found) -> FigureData:
+    return _discriminator(found, "Figure 1", BIGAN)
+
+
+@only("cifar10")
+def figure_1_photographs(found: Found) -> FigureData:
+    return _discriminator(found, "Figure 1", BIGAN_CONV)
+
+
+def _discriminator(found: Found, name: str, run: Run) -> FigureData:
+    """The logged joint discriminator beside its optimum."""
+    columns = {"(x, E(x))": "d_encoded", "(G(z), z)": "d_generated"}
+    lines = [mean_line(label, by_epoch(found, run, key)) for label, key in columns.items()]
+    epochs = [float(epoch) for epoch in by_epoch(found, run, "epoch")[0]]
+    half = Line("optimum", [0.5] * len(epochs), look="chance")
+    return found.figure(
+        name,
+        "The joint discriminator while a BiGAN is trained: its mean for pairs of the encoder and "
+        f"of the generator. At the optimum both are one half, for then no pair tells. {BANDS}",
+        [Lines("", "epoch", "D", epochs, [*lines, half], ylim=(0.0, 1.0))],
+        part="trained",
+    )
+
+
+@only(*FLAT)
+def figure_2(found: Found) -> FigureData:
+    return _strips(found, "Figure 2", BIGAN)
+
+
+@only(*CONVOLVED)
+def figure_4(found: Found) -> FigureData:
+    return _strips(found, "Figure 4", BIGAN_CONV)
+
+
+def _strips(found: Found, name: str, run: Run) -> FigureData:
+    (panel,) = found[STRIPS[run]][0].panels
+    return found.figure(
+        name,
+        "Images that a BiGAN generates from noise, real ones, and below each what encoder and "
+        "generator make of it again.",
+        [replace(panel, title="")],
+        part="shown",
+    )
+
+
+@only(*FLAT)
+def table_1(found: Found) -> FigureData:
+    names = [*METHODS, "untrained"]
+    theirs = {**NEAREST, "untrained": LOG_NEAREST[0]}
+    series = _series("1NN", [nearest(found, name) for name in names])
+    mark = Mark("published", [theirs[name] for name in names], look="published")
+    return found.figure(
+        "Table 1",
+        "Accuracy of the nearest neighbour by Euclidean distance on the second hidden layer. "
+        f"{_seeds(found)} Published of the untrained network: the authors' log before epoch 1.",
+        [Bars("", "accuracy (%)", names, [series], [mark], (0.0, 105.0), numbers=1)],
+    )
+
+
+@only(*FLAT)
+def inversion(found: Found) -> FigureData:
+    words = {"images": "x", "generated": "G(z)", "codes": "z"}
+    names = list(INVERSIONS)
+    series = [
+        _series(label, [_ratio(found, name, of) for name in names]) for of, label in words.items()
+    ]
+    return found.figure(
+        "Inversion",
+        "Distance of images x, generated images G(z) and noise z to what encoder and generator "
+        "make of them again, over the distance to what they make of others: 1 where it says "
+        "nothing. "
+        f"{_seeds(found)}",
+        [Bars("", "error / shuffled", names, series, numbers=2)],
+    )
+
+
+def _ratio(found: Found, name: str, of: str) -> list[float]:
+    """Ratios of errors for each seed; NaN of autoencoders, which have no noise."""
+    return ratios(found, name, of) or [float("nan")] * len(found.seeds)
+
+
+@only(*FLAT)
+def similarity(found: Found) -> FigureData:
+    titles = {"D": "the GAN's discriminator", "untrained": "the encoder before training"}
+    return found.figure(
+        "Similarity",
+        "Linear CKA (unbiased) of the layers of a BiGAN's encoder with the layers of two other "
+        f"networks, mean over seeds; not in the paper. {found.data}, {found.splits['held_out']}.",
+        [_matrix(found[BESIDE[name]], title) for name, title in titles.items()],
+    )
+
+
+def _matrix(maps: Sequence[SimilarityMap], title: str) -> Matrix:
+    first = maps[0]
+    mean = np.mean([each.unbiased for each in maps], axis=0)
+    return Matrix(
+        title,
+        list(first.layers_a),
+        list(first.layers_b),
+        mean.tolist(),
+        xlabel="other network",
+        ylabel="BiGAN's encoder",
+        digits=2,
+    )
+
+
+@only(*CONVOLVED)
+def table_2(found: Found) -> FigureData:
+    layers = frozen_layers(found)
+    ours = [
+        mean_line("BiGAN", frozen(found, trained=True)),
+        mean_line("random", frozen(found, trained=False), look="control"),
+    ]
+    theirs = [
+        Line(name, list(FROZEN[name]), look="control" if name == "random" else "line")
+        for name in ("BiGAN", "random")
+    ]
+    return found.figure(
+        "Table 2",
+        "Accuracy with all layers up to each one frozen, and the others trained on labels, from a "
+        f"BiGAN's encoder and from one before training. {BANDS} Right: published, on ImageNet.",
+        [
+            Lines("ours", "frozen up to", "accuracy (%)", layers, ours),
+            Lines("published, ImageNet", "frozen up to", "accuracy (%)", FROZEN_AFTER, theirs),
+        ],
+    )
+
+
+@only(*CONVOLVED)
+def photographs(found: Found) -> FigureData:
+    names = list(COMPLEX)
+    series = _series("linear probe", [linear(found, name) for name in names])
+    return found.figure(
+        "Photographs",
+        "Accuracy of a linear probe on the last features of the convolutional extractors. "
+        f"{_seeds(found)}",
+        [Bars("", "accuracy (%)", names, [series], numbers=1)],
+    )
+
+
+def _series(label: str, values: Sequence[Sequence[float]]) -> Series:
+    """Bars of means over seeds, with their intervals where there are several seeds."""
+    mean, low, high = mean_over(np.transpose(values))
+    if np.isnan(low).all():
+        return Series(label, mean.tolist())
+    return Series(label, mean.tolist(), low.tolist(), high.tolist())
+
+
+def _seeds(found: Found) -> str:
+    count = len(found.seeds)
+    shown = "One seed" if count == 1 else f"Means of {count} seeds, whiskers 95 % intervals"
+    return f"{shown}; {found.data}, {found.splits['held_out']}."
+
+
+FIGURES: tuple[Callable[[Any], FigureData], ...] = (
+    figure_1,
+    figure_1_photographs,
+    figure_2,
+    table_1,
+    inversion,
+    similarity,
+    figure_4,
+    table_2,
+    photographs,
+)

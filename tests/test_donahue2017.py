@@ -1,0 +1,126 @@
+"""Adversarial feature learning reproduced: its declarations, and all of it at scale tiny."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+from driving import run_command
+
+from repsim.figures.papers import find_paper
+from repsim.figures.papers.donahue2017.published import FROZEN, FROZEN_AFTER, NEAREST
+from repsim.figures.papers.donahue2017.runs import (
+    BIGAN,
+    CONVOLVED,
+    FLAT,
+    GAN,
+    GAN_CONV,
+    LR_CONV,
+    METHODS,
+)
+from repsim.figures.papers.engine import Folder, Reproduction, only
+from repsim.figures.papers.engine.only import is_of
+from repsim.figures.papers.engine.page import write_page
+from repsim.figures.papers.engine.report import collect
+from repsim.results import Result
+
+PAPER = find_paper("donahue2017")
+
+
+def reproduction(folder: Path, scale: str, data: str) -> Reproduction:
+    return Reproduction(PAPER, Folder(folder, device="cpu"), scale, data)
+
+
+def test_published_numbers_are_where_they_belong() -> None:
+    assert list(NEAREST) == list(METHODS)
+    assert (NEAREST["BiGAN"], NEAREST["AE (l1)"]) == (97.39, 97.63)
+    assert all(len(values) == len(FROZEN_AFTER) for values in FROZEN.values())
+    assert (FROZEN["BiGAN"][-1], FROZEN["random"][-1]) == (31.1, 12.0)
+
+
+def test_a_latent_regressor_begins_from_the_gan_of_its_seed(tmp_path: Path) -> None:
+    """By the name of its folder, which has the key of the GAN's settings; and is made after it."""
+    made = reproduction(tmp_path, "tiny", "digits")
+    for regressor, gan in ((METHODS["LR"], GAN), (LR_CONV, GAN_CONV)):
+        for ours, theirs in zip(made.trainings[regressor], made.trainings[gan], strict=True):
+            assert ours.config.seed == theirs.config.seed
+            assert ours.config.gan == theirs.path.name
+            assert ours.needs == (theirs,)
+            assert made.steps.index(theirs) < made.steps.index(ours)
+    keys = {step.key for step in made.trainings[METHODS["LR"]]}
+    assert len(keys) == len(made.seeds)
+
+
+@pytest.mark.parametrize(("scale", "data"), list(PAPER.splits))
+def test_all_methods_have_the_same_networks_and_updates(
+    scale: str, data: str, tmp_path: Path
+) -> None:
+    trainings = reproduction(tmp_path, scale, data).trainings
+    assert any(run in trainings for run in METHODS.values()) == (data in FLAT)
+    assert (LR_CONV in trainings) == (data in CONVOLVED)
+    configs = {run: steps[0].config for run, steps in trainings.items() if run in METHODS.values()}
+    for run, config in configs.items():
+        halves = 2 if run is BIGAN else 1  # a batch of two minibatches
+        assert config.network == "mlp"
+        assert config.width == configs[BIGAN].width
+        assert config.batch_size == halves * configs[GAN].batch_size
+        assert config.epochs == halves * configs[GAN].epochs
+        code = config.code if run.method == "autoencoder" else config.latent
+        assert code == configs[BIGAN].latent
+        assert (config.lr, config.beta1, config.weight_decay) == (2e-4, 0.5, 2.5e-5)
+        assert run.method in ("autoencoder", "latent_regressor") or not config.alternate
+
+
+def test_figures_and_tables_are_of_their_image_sets() -> None:
+    make = only("digits", "mnist")(len)
+    assert make([1, 2]) == 2
+    assert is_of(make, "mnist")
+    assert not is_of(make, "cifar10")
+    assert is_of(len, "cifar10")
+
+
+@pytest.mark.slow
+def test_donahue2017_has_every_panel_and_makes_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "made"
+    command = ("reproduce", "donahue2017", "--scale", "tiny", "--device", "cpu", "-o", folder)
+    assert run_command(*command) == 0
+    capsys.readouterr()
+    assert run_command(*command, "--dry-run") == 0
+    assert "nothing is missing" in capsys.readouterr().out
+    figures = {path.stem: Result.load(path) for path in (folder / "figures").glob("*.json")}
+    panels = {name: [panel.type for panel in data.panels] for name, data in figures.items()}
+    assert panels == {
+        "figure-1": ["lines"],
+        "figure-2": ["images"],
+        "figure-4": ["images"],
+        "table-1": ["bars"],
+        "table-2": ["lines"] * 2,
+        "inversion": ["bars"],
+        "similarity": ["matrix"] * 2,
+        "photographs": ["bars"],
+    }
+    with (folder / "claims.csv").open() as stream:
+        claims = list(csv.DictReader(stream))
+    assert {each["claim"][:2] for each in claims} == {f"3{letter}" for letter in "abcdef"}
+    for each in claims:
+        assert each["verdict"] in ("undecided: needs three", "reported")
+        assert math.isfinite(float(each["value"])), each
+    untrained = [each for each in claims if "before training" in each["claim"]]
+    assert len(untrained) == 3
+    assert all(float(each["value"]) < 0.05 for each in untrained)
+    check_regressors(folder)
+    page = tmp_path / "docs" / "donahue2017.md"
+    write_page(collect(reproduction(folder, "tiny", "digits")), page)
+    assert "{{" not in page.read_text()
+
+
+def check_regressors(folder: Path) -> None:
+    """Each has the generator of a GAN that lies beside it."""
+    for path in (folder / "runs").glob("latent_regressor*/config.json"):
+        begun = json.loads(path.read_text())["begun_with"]
+        assert (folder / "runs" / begun["gan"] / "checkpoint.pt").is_file()
