@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import Field
 from toy_paper import (
     ACROSS,
@@ -387,6 +388,21 @@ def scheduled(*steps: Step) -> Schedule:
 
     costs = {step: Cost(1.0, 100, 0, "cpu") for step in steps}
     return Schedule(costs, NoLog(), silent)  # type: ignore[arg-type]
+
+
+def test_images_of_a_page_are_the_figures_with_their_records(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("{{figures}}")
+    reproduction = toy(tmp_path / "made", figures=(plain,), folder_of_paper=tmp_path)
+    make_missing(reproduction)
+    findings = collect(reproduction)
+    publish(findings)
+    _, image = write_page(findings, tmp_path / "docs" / "toy.md")
+    shown, drawn = Image.open(image), Image.open(tmp_path / "made" / "figures" / "figure-2.png")
+    assert shown.mode == "RGB"
+    assert shown.tobytes() == drawn.convert("RGB").tobytes()
+    assert shown.info["dpi"] == drawn.info["dpi"]
+    assert shown.info["Description"] == drawn.info["Description"]
+    assert image.stat().st_size < (tmp_path / "made" / "figures" / "figure-2.png").stat().st_size
 
 
 def test_with_a_step_that_fails_the_steps_that_need_it_fail(tmp_path: Path) -> None:
