@@ -93,6 +93,12 @@ def test_a_head_is_named_and_others_are_listed() -> None:
         head_of(network, None, X)
 
 
+def test_of_many_linear_layers_the_last_are_listed() -> None:
+    network = nn.Sequential(*(nn.Linear(2, 2) for _ in range(9)), nn.Softmax(1))
+    with pytest.raises(UsageError, match=r"linear layers \.\.\., 3, 4, 5, 6, 7, 8 say"):
+        head_of(network, None, torch.zeros(3, 2))
+
+
 def test_the_weights_of_attention_are_no_candidate() -> None:
     encoder = nn.TransformerEncoderLayer(8, 2, batch_first=True)
     assert list(linear_layers(encoder)) == ["linear1", "linear2"]

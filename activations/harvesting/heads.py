@@ -17,7 +17,7 @@ from repsim.activations.harvesting.loaders import noisy
 from repsim.ambient import full_precision, settled
 from repsim.data.noise import Noise
 from repsim.devices import find_device
-from repsim.errors import CaptureError, NonFiniteError, UsageError, few
+from repsim.errors import CaptureError, NonFiniteError, UsageError
 from repsim.networks.heads import HEADS, find_head, head_input, linear_layers
 from repsim.progress import Progress, notebook_bar
 
@@ -82,9 +82,10 @@ def _no_head(network: nn.Module) -> UsageError:
     none = head is None or isinstance(head, nn.Identity)
     has = "no head" if none else f"a head of type {type(head).__name__}"
     linear = list(linear_layers(network))
+    last = f"{'..., ' if len(linear) > 6 else ''}{', '.join(linear[-6:])}"
     remedy = (
-        f"; of its linear layers {few(linear, 12)} say which is the head, as in --head "
-        f"{linear[-1]} (head={linear[-1]!r})"
+        f"; of its linear layers {last} say which is the head, as in --head {linear[-1]} "
+        f"(head={linear[-1]!r})"
         if linear
         else ""
     )
