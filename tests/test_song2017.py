@@ -16,9 +16,10 @@ from repsim.activations.harvesting.features import layer_features
 from repsim.data import find_set
 from repsim.data.sets.two_digits import TwoDigits
 from repsim.figures.papers import find_paper
-from repsim.figures.papers.engine import Folder, Reproduction, rank_correlation
+from repsim.figures.papers.engine import Folder, Reproduction, estimates, rank_correlation
 from repsim.figures.papers.engine.page import write_page
 from repsim.figures.papers.engine.report import collect
+from repsim.figures.papers.engine.training import Training
 from repsim.figures.papers.song2017.published import (
     ACCURACY,
     PROBABILITIES,
@@ -75,6 +76,21 @@ def test_the_small_grid_has_what_its_claims_need() -> None:
 def test_a_correlation_of_what_does_not_vary_is_missing() -> None:
     assert math.isnan(rank_correlation([1, 1, 1], [1, 2, 3]))
     assert rank_correlation([1, 2, 3], [2, 4, 9]) == 1
+
+
+def test_cells_are_measured_once_since_they_differ_in_their_images_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def measure(step: Training) -> estimates._Speed:
+        measured.append(step.method)
+        return estimates._Speed()
+
+    monkeypatch.setattr(estimates, "_measured", measure)
+    reproduction = Reproduction(PAPER, Folder(tmp_path, device="cpu"), "tiny")
+    estimates.estimate(reproduction.steps)
+    assert sorted(measured) == ["autoencoder", "gan", "supervised", "wgan"]
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -19,6 +19,7 @@ from repsim.figures.papers.engine.computation import Computation
 from repsim.figures.papers.engine.steps import Step
 from repsim.figures.papers.engine.training import Training
 from repsim.figures.papers.engine.workers import threads_of_each
+from repsim.networks.image_spec import ImageSpec
 from repsim.progress import silent
 from repsim.training import parallel
 from repsim.training.loaders import feed
@@ -62,6 +63,10 @@ class _Speed:
     bytes: int = 0
 
 
+#: Settings that the cost of an image does not depend on; of images, their facts decide.
+_SKIPPED = {"data", "target", "seed", "epochs", "split", "test", "warmup_epochs", "shared"}
+
+
 class Estimator:
     """Measures each kind of training once, and says what steps cost.
 
@@ -91,7 +96,7 @@ class Estimator:
 
     def _memory(self, step: Training) -> int:
         batch = step.config.batch_size * self._speed(step).bytes
-        return _PROCESS + _COPIES * step.bytes + batch + _in_memory(step.images, step.build())
+        return _PROCESS + _COPIES * step.bytes + batch + _in_memory(step.images, step.spec)
 
     def _computation(self, step: Computation) -> tuple[float, int]:
         shown = step.analysis.images_shown(step.sizes)
@@ -99,19 +104,19 @@ class Estimator:
         # A step of training is a forward pass and about two more for the backward one.
         seconds = sum(shown * self._speed(each).seconds / 3 for each in networks)
         images = sum(step.sizes.values())
-        held = _in_memory(images, networks[0].build()) + step.bytes
+        held = _in_memory(images, networks[0].spec) + step.bytes
         return seconds + step.analysis.seconds(step.sizes), _PROCESS + held
 
     def _speed(self, step: Training) -> _Speed:
-        skipped = {"seed", "epochs", "split", "test", "warmup_epochs", "shared"}
-        kind = repr([(k, v) for k, v in sorted(step.settings.items()) if k not in skipped])
+        kept = [(k, v) for k, v in sorted(step.settings.items()) if k not in _SKIPPED]
+        kind = repr((kept, step.spec))
         if kind not in self._known:
             self._known[kind] = _measured(step)
         return self._known[kind]
 
 
-def _in_memory(images: int, method: Method) -> int:
-    return images * math.prod(method.spec.shape)
+def _in_memory(images: int, spec: ImageSpec) -> int:
+    return images * math.prod(spec.shape)
 
 
 def _measured(step: Training) -> _Speed:

@@ -11,6 +11,7 @@ from repsim.configuration import settings_of
 from repsim.data import ImageSet
 from repsim.figures.papers.engine.folder import Folder
 from repsim.figures.papers.engine.steps import Step
+from repsim.networks.image_spec import ImageSpec
 from repsim.progress import Progress
 from repsim.training.compose import configure
 from repsim.training.config import TrainConfig
@@ -94,10 +95,15 @@ class Training(Step):
         """Images of an epoch."""
         return len(self.shown(self.config.data, self.config.split))
 
+    @cached_property
+    def spec(self) -> ImageSpec:
+        """The facts of its images."""
+        images = self.shown(self.config.data, self.config.split)
+        return spec_of(images, self.config.data)
+
     def build(self, config: TrainConfig | None = None) -> Method:
         """The method with untrained networks, of its configuration or another."""
-        images = self.shown(self.config.data, self.config.split)
-        return find_method(self.method)(config or self.config, spec_of(images, self.config.data))
+        return find_method(self.method)(config or self.config, self.spec)
 
     @cached_property
     def bytes(self) -> int:
