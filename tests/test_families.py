@@ -48,6 +48,8 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 #: Settings that a method needs for a family, whose critics have fewer layers to share.
 FITTED: dict[tuple[str, str], dict[str, Any]] = {("mgan", "mlp"): {"shared": 2}}
+#: Methods that turn images, which have to be square.
+SQUARE = ("rotation",)
 PAIRS = [(method, network) for method in method_names() for network in networks_for(method)]
 SPECS = [ImageSpec(1, 10, *size, flips=False) for size in ((32, 32), (28, 56), (33, 47))]
 
@@ -296,6 +298,10 @@ def test_a_method_builds_and_steps_on_images_of_any_size(
 ) -> None:
     from repsim.training.method import Batch, StepContext
 
+    if method in SQUARE:
+        with pytest.raises(UsageError, match="square"):
+            find_method(method)(small(method, network), spec)
+        return
     built = find_method(method)(small(method, network), spec)
     batch = Batch(torch.rand(50, *spec.shape) * 2 - 1, torch.arange(50) % 10)
     context = StepContext(built.networks, built.optimizers(), torch.Tensor.backward)

@@ -28,6 +28,7 @@ from repsim.training.loop import train
 from repsim.training.losses import fake_logits, real_logits
 from repsim.training.method import Batch, Method, StepContext
 from repsim.training.methods import find_method, method_names, method_summary
+from repsim.training.methods.rotation import turned
 
 SPEC = ImageSpec(channels=1, classes=10, height=32, width=32, flips=False)
 SMALL: dict[str, dict[str, Any]] = {
@@ -40,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "wgan": {"width": 4},
     "mgan": {"width": 4},
     "autoencoder": {"width": 4},
+    "rotation": {"width": 4},
 }
 
 
@@ -118,6 +120,100 @@ def test_supervised_rates_fall_by_a_cosine_or_by_steps() -> None:
     assert factors["steps"] == pytest.approx([0.02, 1, 1, 0.1, 0.01, 0.001])
     assert factors["cosine"][:2] == pytest.approx([0.02, 1])
     assert factors["cosine"][2] < 1
+
+
+# --- rotation
+
+
+def by_hand(images: Tensor) -> list[Tensor]:
+    """Images by 0 to 3 quarter turns against the clock, by rows and columns."""
+    across = images.transpose(2, 3)
+    return [images, across.flip(2), images.flip(2, 3), across.flip(3)]
+
+
+def test_images_are_turned_by_quarters_against_the_clock() -> None:
+    images = torch.arange(32.0).view(2, 1, 4, 4)
+    copies, turns = turned(images)
+    assert torch.equal(copies, torch.cat(by_hand(images)))
+    assert turns.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    # The right column becomes the first row.
+    assert copies[2, 0, 0].tolist() == images[0, 0, :, 3].tolist()
+
+
+def test_a_step_of_rotation_is_the_step_that_is_written_by_hand() -> None:
+    """All four copies pass together, so that they share their batch statistics."""
+    method = make("rotation", network="nin", width=6, lr=0.1, weight_decay=0.01)
+    method.augment = nn.Identity()
+    twin = copy.deepcopy(method.encoder)
+    images = batch(3).images
+    logits = twin(torch.cat(by_hand(images)))
+    right = logits.log_softmax(1)[torch.arange(12), torch.arange(12) // 3]
+    loss = -right.mean()
+    loss.backward()
+    found = method.step(batch(3), plain(method))
+    assert float(found["loss"]) == pytest.approx(float(loss.detach()), rel=1e-5)
+    hits = (logits.argmax(1) == torch.arange(12) // 3).float().mean()
+    assert float(found["accuracy"]) == pytest.approx(float(hits))
+    for before, after in zip(twin.parameters(), method.encoder.parameters(), strict=True):
+        expected = before - 0.1 * (before.grad + 0.01 * before)
+        assert torch.allclose(after, expected, rtol=1e-4, atol=1e-6)
+    assert {name for name, _ in method.encoder.named_parameters()} >= {"head.weight", "head.bias"}
+
+
+def test_all_copies_of_an_image_are_of_one_crop() -> None:
+    method, seen = make("rotation"), []
+    method.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    torch.manual_seed(0)
+    method.step(batch(5), plain(method))
+    torch.manual_seed(0)
+    assert torch.equal(seen[0], torch.cat(by_hand(method.augment(batch(5).images))))
+    assert not torch.equal(seen[0][:5], batch(5).images)
+
+
+def test_the_pretext_accuracy_is_of_held_out_images_in_all_four_copies() -> None:
+    class Corner(nn.Module):
+        """Finds the corner in which a pixel is bright."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([x[:, 0, i, j] for i, j in ((0, 0), (-1, 0), (-1, -1), (0, -1))], 1)
+
+    method = make("rotation")
+    images = torch.full((6, 1, 32, 32), -1.0)
+    images[:, :, 0, 0] = 1
+    method.encoder = Corner()
+    assert float(method.evaluate(Batch(images, torch.zeros(6)))["accuracy"]) == 6
+    images[3:] = images[3:].rot90(1, (2, 3))  # taken for images that were turned once more
+    assert float(method.evaluate(Batch(images, torch.zeros(6)))["accuracy"]) == 3
+
+
+def test_rotation_learns_to_tell_digits_upright() -> None:
+    method = make("rotation", network="nin", width=12, lr=0.4)
+    digits = load("digits", "train[:64]").inputs()
+    training = plain(method)
+    found = [method.step(Batch(digits, batch(64).labels), training) for _ in range(20)]
+    assert float(found[0]["loss"]) == pytest.approx(math.log(4), abs=0.5)
+    assert sum(float(each["accuracy"]) for each in found[-3:]) / 3 > 0.6
+
+
+def test_rotation_refuses_images_that_are_not_square() -> None:
+    spec = ImageSpec(channels=1, classes=10, height=28, width=56, flips=False)
+    with pytest.raises(UsageError, match="images are 28 x 56; .* try --image-size 28"):
+        find_method("rotation")(configure("rotation", {}), spec)
+
+
+def test_rates_of_pretext_tasks_keep_the_papers_shapes_by_proportion() -> None:
+    method = make("rotation")
+    steps = (0, 49, 50, 149, 150, 249, 250)  # of 35 epochs of 10
+    factors = [method.lr_factor(step, 350, 10) for step in steps]
+    assert factors == pytest.approx([0.02, 1, 1, 1, 0.1, 0.1, 0.01])
+    # A fifth as long, and the same shape.
+    assert [method.lr_factor(step, 70, 10) for step in (0, 9, 29, 30, 50)] == pytest.approx(
+        [0.1, 1, 1, 0.1, 0.01]
+    )
+    method = make("rotation", schedule="gidaris2018")
+    steps = (0, 599, 600, 1199, 1200, 1600)  # of 200 epochs of 10
+    factors = [method.lr_factor(step, 2000, 10) for step in steps]
+    assert factors == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.008])
 
 
 # --- GANs
@@ -374,29 +470,29 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (code,) = [each for each in blocks if "METHOD = " in each]
     assert len(code.splitlines()) <= 45
     (tmp_path / "methods").mkdir()
-    (tmp_path / "methods" / "rotation.py").write_text(code)
+    (tmp_path / "methods" / "mirroring.py").write_text(code)
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path / "methods")])
     importlib.invalidate_caches()
-    yield "rotation"
-    sys.modules.pop("repsim.training.methods.rotation", None)
-    vars(methods).pop("rotation", None)
+    yield "mirroring"
+    sys.modules.pop("repsim.training.methods.mirroring", None)
+    vars(methods).pop("mirroring", None)
 
 
 def test_the_example_is_a_method_by_being_there(added: str, tmp_path: Path) -> None:
     from repsim.cli.train import train as command
 
     assert added in method_names()
-    assert method_summary(added).startswith("Rotation")
+    assert method_summary(added).startswith("Mirroring")
     size = ["--depth", "10", "--width", "4", "--split", "train[:200]", "--test", "test[:20]"]
     runs = ["--runs", str(tmp_path / "runs")]
     more = ["--epochs", "3", "--batch-size", "40", "--lr", "0.05"]
     command.main([added, *size, *runs, *more], standalone_mode=False)
     run = methods_run(tmp_path / "runs" / added)
     assert run.load_extractor().layer_names()[-1] == "head"
-    assert 0 < run.last_metrics()["loss"] < math.log(4)
+    assert 0 < run.last_metrics()["loss"] < math.log(2)
     command.main([added, *size, *runs, "--epochs", "0", "--name", "u"], standalone_mode=False)
     control = methods_run(tmp_path / "runs" / "u").load_extractor()
-    assert control.head.weight.shape == (4, 32)
+    assert control.head.weight.shape == (2, 32)
 
 
 def methods_run(path: Path) -> Any:

@@ -35,6 +35,7 @@ TINY: dict[str, dict[str, Any]] = {
     "wgan": {"width": 4, "batch_size": 50, "coverage": 0, "sheet": 16},
     "mgan": {"width": 4, "batch_size": 50, "coverage": 0, "sheet": 20},
     "autoencoder": {"width": 4, "batch_size": 50},
+    "rotation": {"width": 4, "batch_size": 25},
 }
 
 

@@ -12,15 +12,17 @@ def warmup_cosine(step: int, total: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
-def warmup_steps(step: int, total: int, warmup: int, drops: tuple[float, ...]) -> float:
-    """Linear from 0 over ``warmup`` steps, then a tenth at each of ``drops``, shares of the run.
+def warmup_steps(
+    step: int, total: int, warmup: int, drops: tuple[float, ...], factor: float = 0.1
+) -> float:
+    """Linear from 0 over ``warmup`` steps, then falling by ``factor`` at each of ``drops``.
 
-    (1/3, 2/3, 8/9) are epochs 30, 60 and 80 of 90; (3/7, 5/7) are 15 and 25 of 35 (the recipes of
-    Kolesnikov et al. 2019).
+    These are shares of the run: (1/3, 2/3, 8/9) are epochs 30, 60 and 80 of 90; (3/7, 5/7) are 15
+    and 25 of 35 (the recipes of Kolesnikov et al. 2019).
     """
     if step < warmup:
         return (step + 1) / warmup
-    return 0.1 ** sum(step >= drop * total for drop in drops)
+    return factor ** sum(step >= drop * total for drop in drops)
 
 
 def constant_exponential(step: int, total: int, end: float = 0.01) -> float:
