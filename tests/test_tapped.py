@@ -197,9 +197,14 @@ def test_shapes_of_vgg() -> None:
         assert shapes("vgg", size) == dict(zip(TAPS, [*maps, (4096,)], strict=True))
 
 
-@pytest.mark.parametrize(("blocks", "sides"), [(3, (16, 8, 8)), (4, (16, 8, 4, 4))])
-def test_shapes_of_networks_in_networks(blocks: int, sides: tuple[int, ...]) -> None:
-    network = full("nin", 32, blocks=blocks)
+@pytest.mark.parametrize(
+    ("blocks", "third_pool", "sides"),
+    [(3, True, (16, 8, 8)), (4, False, (16, 8, 8, 8)), (5, True, (16, 8, 4, 4, 4))],
+)
+def test_shapes_of_networks_in_networks(
+    blocks: int, third_pool: bool, sides: tuple[int, ...]
+) -> None:
+    network = full("nin", 32, blocks=blocks, third_pool=third_pool)
     taken = outputs(network, None, torch.empty(2, 3, 32, 32, device="meta"))
     channels = (96, *[192] * (blocks - 1))
     assert [tuple(value.shape[1:]) for value in taken.values()] == [
@@ -325,13 +330,10 @@ def test_blocks_of_vgg_are_what_the_next_pool_takes() -> None:
 
 
 def test_networks_in_networks_have_the_pools_of_the_authors_code() -> None:
-    for blocks, pools in (
-        (3, [nn.MaxPool2d, nn.AvgPool2d]),
-        (4, [nn.MaxPool2d] + [nn.AvgPool2d] * 2),
-    ):
-        network = build("nin", width=12, blocks=blocks)
+    for blocks, third_pool, averages in ((3, True, 1), (4, False, 1), (4, True, 2)):
+        network = build("nin", width=12, blocks=blocks, third_pool=third_pool)
         found = [m for m in network.modules() if isinstance(m, (nn.MaxPool2d, nn.AvgPool2d))]
-        assert [type(m) for m in found] == pools
+        assert [type(m) for m in found] == [nn.MaxPool2d, *[nn.AvgPool2d] * averages]
         assert {(m.kernel_size, m.stride, m.padding) for m in found} == {(3, 2, 1)}
         convs = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
         assert [m.kernel_size[0] for m in convs] == [5, 1, 1, 5, 1, 1] + [3, 1, 1] * (blocks - 2)

@@ -3,8 +3,9 @@
 Three to five blocks of three convolutions without bias, each with BN and ReLU. The first block has
 a 5 x 5 and two 1 x 1 convolutions of ``width`` channels, five sixths and a half of it, and a
 max-pool; the second the same kernels, ``width`` channels throughout, and an average pool; every
-other a 3 x 3 convolution in place of the 5 x 5 one. Where there are more than three, an average
-pool ends the third. The global average follows. After the authors' code.
+other a 3 x 3 convolution in place of the 5 x 5 one, and no pool. The global average follows. After
+the authors' code, whose class ends the third of more than three blocks by an average pool, but
+whose configuration of the four blocks for CIFAR-10 does not: ``third_pool``.
 
 Addresses: ``block1`` and so on, each after its pool, their conv1 and so on; ``pre_logits``,
 ``head``.
@@ -26,6 +27,7 @@ class Config(NetworkConfig):
     """A network that trains on a laptop, at half the paper's width."""
 
     blocks: Literal[3, 4, 5] = Field(4, description="blocks of three convolutions")
+    third_pool: bool = Field(False, description="an average pool after the third of more blocks")
     width: int = Field(96, ge=2, description="channels of most convolutions; 192 in the paper")
     representation: int = Field(0, ge=0, description="size of a linear pre_logits; 0: as pooled")
 
@@ -47,7 +49,8 @@ class NIN(Tapped):
             "block2": _block((narrower, width, width, width), 5, nn.AvgPool2d(3, 2, 1)),
         }
         for k in range(3, config.blocks + 1):
-            pool = [nn.AvgPool2d(3, 2, 1)] if k == 3 and config.blocks > 3 else []
+            ends = config.third_pool and k == 3 < config.blocks
+            pool = [nn.AvgPool2d(3, 2, 1)] if ends else []
             parts[f"block{k}"] = _block((width,) * 4, 3, *pool)
         parts["pooled"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         super().__init__(parts, width, representation)
