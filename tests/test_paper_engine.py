@@ -358,7 +358,9 @@ def test_without_training_what_the_trained_networks_give_is_made(tmp_path: Path)
     assert findings.failures == {}
     assert findings.left == {"figure drawn": needs}
     publish(findings)
-    assert ". 4 of 8 runs and results; added up, they took " in (tmp_path / "report.md").read_text()
+    report = (tmp_path / "report.md").read_text()
+    assert ". 4 of 8 runs and results; added up, they took " in report
+    assert f"\n- 2: waits: {needs}.\n" in report
 
 
 def test_the_page_says_what_was_not_made_in_its_place(tmp_path: Path) -> None:

@@ -63,6 +63,15 @@ def _verdict(finding: Finding) -> str:
     return finding.verdict + remedy
 
 
+def notes(findings: Sequence[Finding]) -> str:
+    """The notes on findings, each once, with the claims that it is about."""
+    claims: dict[str, list[str]] = {}
+    for each in findings:
+        if each.note:
+            claims.setdefault(each.note, []).append(each.claim)
+    return "\n".join(f"- {'; '.join(names)}: {note}." for note, names in claims.items())
+
+
 def in_time(seconds: float) -> str:
     """Seconds as people read them."""
     if seconds < 90:

@@ -15,7 +15,7 @@ from repsim.figures.papers.engine.failures import reason_of
 from repsim.figures.papers.engine.findings import Finding
 from repsim.figures.papers.engine.found import Found, Missing
 from repsim.figures.papers.engine.log import Log
-from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
+from repsim.figures.papers.engine.markdown import in_time, notes, table_of, verdicts
 from repsim.figures.papers.engine.only import is_of
 from repsim.figures.papers.engine.paper import Reproduction, Rows
 from repsim.figures.style import Style
@@ -204,7 +204,10 @@ def report_of(findings: Findings) -> str:
     if findings.failures:
         lines = [f"- {name}: {error}" for name, error in findings.failures.items()]
         parts += ["## What failed", "\n".join(lines)]
-    parts += ["## Verdicts", verdicts(findings.claims), "## Figures"]
+    parts += ["## Verdicts", verdicts(findings.claims)]
+    if remarks := notes(findings.claims):
+        parts.append(remarks)
+    parts.append("## Figures")
     parts += [figure_of(each, "figures") for each in findings.figures]
     parts.append("## Tables")
     for name, rows in findings.tables.items():
