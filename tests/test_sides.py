@@ -14,7 +14,7 @@ from repsim.activations.harvesting.heads import generated_images, head_features
 from repsim.batch_statistics import by_batch, kept, normalisations
 from repsim.configuration import identity_of
 from repsim.data import load
-from repsim.errors import StoreError, UsageError
+from repsim.errors import NonFiniteError, StoreError, UsageError
 from repsim.training import kept_sides
 from repsim.training.compose import configure
 from repsim.training.loaders import feed, open_images
@@ -240,6 +240,16 @@ def test_statistics_of_another_checkpoint_are_not_taken(run: Run, copied: Run) -
     state["networks"]["discriminator"]["conv1.0.weight"] *= 2
     save_checkpoint(copied.checkpoint, state)
     assert not same(copied.sides(), run.sides())
+
+
+def test_generators_whose_numbers_overflow_are_named(copied: Run) -> None:
+    state = copied.load_state(copied.checkpoint)
+    first, *_ = state["networks"]["generator"].values()
+    first.fill_(3e38)  # finite, as a checkpoint has to be; what it makes is not
+    save_checkpoint(copied.checkpoint, state)
+    with pytest.raises(NonFiniteError, match=r"generators of run 'mgan' make .* lower lr"):
+        generated_images(copied, 3)
+    assert copied.load_extractor("discriminator") is not None  # real images need none of them
 
 
 def test_a_damaged_file_is_refused(copied: Run) -> None:

@@ -221,6 +221,7 @@ def generated_images(
     Raises:
         UsageError: no images are asked for, a negative seed, no checkpoint of that epoch.
         StoreError: training is not over, or the checkpoint does not fit.
+        NonFiniteError: NaN or infinity in the images.
     """
     if per_generator < 1:
         raise UsageError(f"per_generator is {per_generator}; expected at least 1")
@@ -242,5 +243,10 @@ def generated_images(
             rounds.append([part.float().cpu() for part in parts])
             progress(min(start + _ROUND, per_generator), per_generator, "")
     by_generator = [torch.cat(parts)[:per_generator] for parts in zip(*rounds, strict=True)]
+    if not all(bool(torch.isfinite(images).all()) for images in by_generator):
+        raise NonFiniteError(
+            f"generators of run {run.name!r} make images with NaN or infinity: its training "
+            "diverged; train it anew with a lower lr"
+        )
     index = torch.arange(len(by_generator)).repeat_interleave(per_generator)
     return Generated(torch.cat(by_generator), index)

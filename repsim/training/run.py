@@ -357,8 +357,6 @@ class Run:
         Raises:
             StoreError: training is not over, or the images are not there.
         """
-        if epoch is None and not self.complete:
-            self.load_state(self.checkpoint)  # says what to do
         return kept_or_made(
             self.statistics_of(epoch),
             self.digest(epoch),
@@ -444,16 +442,18 @@ class Run:
         try:
             state = load_tensors(file, (_CHECKPOINT, _STATE), _ANEW)
         except FileNotFoundError:
-            kept = f", or take {self.name}@{self.epochs[-1]}" if self.epochs else ""
-            raise StoreError(
-                f"run {self.name!r} is not finished", f"continue it with --resume{kept}"
-            ) from None
+            raise self._unfinished() from None
         needed = {"networks", "epoch"} | ({"held_out"} if file == self.checkpoint else set())
         if needed - state.keys():
             raise StoreError(f"{file} is not a checkpoint", _ANEW)
         if weight := named_nan(state["networks"]):
             raise StoreError(f"{file} holds NaN or infinity in {weight}", _ANEW)
         return state
+
+    def _unfinished(self) -> StoreError:
+        """The error about a checkpoint that training has not left yet."""
+        kept = f", or take {self.name}@{self.epochs[-1]}" if self.epochs else ""
+        return StoreError(f"run {self.name!r} is not finished", f"continue it with --resume{kept}")
 
     def metrics(self) -> list[dict[str, float]]:
         """The rows of ``metrics.csv``, one an epoch; none before the first has ended."""
@@ -476,7 +476,14 @@ class Run:
         return {key: value for key, value in rows[-1].items() if key not in skipped} if rows else {}
 
     def digest(self, epoch: int | None = None) -> str:
-        """SHA-256 of the checkpoint, or of that of an epoch."""
+        """SHA-256 of the checkpoint, or of the checkpoint of an epoch.
+
+        Raises:
+            StoreError: training is not over.
+            UsageError: no checkpoint of that epoch.
+        """
+        if epoch is None and not self.complete:
+            raise self._unfinished()
         return sha256(self.checkpoint if epoch is None else self.checkpoint_at(epoch))
 
 
