@@ -34,7 +34,10 @@ from repsim.training.methods import find_method
 from repsim.training.presets import read_preset
 from repsim.training.trainer import Trainer
 
-METHODS = ("simclr", "supervised", "gan", "wgan", "mgan", "autoencoder")
+METHODS = (
+    *("simclr", "supervised", "gan", "wgan", "mgan", "autoencoder"),
+    *("bigan", "latent_regressor", "joint_latent_regressor"),
+)
 
 
 class Clock:

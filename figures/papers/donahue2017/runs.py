@@ -86,7 +86,7 @@ SPLITS = {
     ("tiny", "digits"): _splits("train[:300]", "train[:300]", "test[:200]", "test[:8]"),
     ("small", "mnist"): _splits("train", "train", "test", "test[:12]"),
     ("small", "cifar10"): _splits(
-        "train[:20000]", "train[:20000]", "train[40000:]", "train[40000:40012]"
+        "train[:20000]", "train[:10000]", "train[40000:]", "train[40000:40012]"
     ),
     ("long", "mnist"): _splits("train", "train", "test", "test[:12]"),
     ("long", "cifar10"): _splits("train", "train", "test", "test[:12]"),
