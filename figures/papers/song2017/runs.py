@@ -64,7 +64,7 @@ def _cell(keep: float, copy: float) -> Run:
 #: CNNs by the probabilities that a left digit is kept and that a label is copied.
 CELLS = grid(_cell, keep=PROBABILITIES, copy=PROBABILITIES)
 
-#: Where accuracies on the right digit, of pairs of the split ``validation``, had settled.
+#: By accuracies on the split ``validation``, the autoencoder and the GAN have settled by then.
 _LENGTH: dict[str, Any] = {"small": {"epochs": 10, "generator": 16}, "long": {"epochs": 10}}
 
 #: Nothing here reads the classes that generators cover, and a classifier of them takes a minute.
