@@ -62,7 +62,7 @@ def heatmaps(found: Found) -> FigureData:
         "Heatmaps",
         "Accuracy of a new head on the right digit, of CNNs that learned the label of the left "
         "one, and the bits that the right digit adds about that label, by the probabilities that "
-        f"a left digit stays readable and that its label is copied. {_seeds(found)}",
+        f"a left digit stays readable and that its label is copied. {_seeds(found, intervals='')}",
         [ours, theirs, bits],
     )
 
@@ -171,9 +171,9 @@ def _series(label: str, values: Sequence[Sequence[float]]) -> Series:
     return Series(label, mean.tolist(), low.tolist(), high.tolist())
 
 
-def _seeds(found: Found) -> str:
+def _seeds(found: Found, intervals: str = ", whiskers 95 % intervals") -> str:
     count = len(found.seeds)
-    shown = "One seed" if count == 1 else f"Means of {count} seeds, whiskers 95 % intervals"
+    shown = "One seed" if count == 1 else f"Means of {count} seeds{intervals}"
     return f"{shown}; {found.data}, {found.splits['held_out']}."
 
 
