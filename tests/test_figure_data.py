@@ -478,7 +478,10 @@ def test_commands_know_a_figure(tmp_path: Path) -> None:
     assert run.exit_code == 0, run.output
     files = {f"fig.{end}" for end in ("json", "csv", "png", "pdf", "txt")}
     assert {file.name for file in tmp_path.iterdir()} == files
-    assert CliRunner().invoke(cli, ["figure", str(path)]).exit_code != 0  # exists already
+    again = CliRunner().invoke(cli, ["figure", str(path)])
+    assert (again.exit_code, "is there already" in again.output) == (0, True)
+    other = CliRunner().invoke(cli, ["figure", str(path), "--style", "slide"])
+    assert other.exit_code != 0  # exists already, drawn otherwise
     told = CliRunner().invoke(cli, ["info", str(path), "--full"])
     assert told.exit_code == 0
     for word in ("Figure 2", "table", "accuracy (%)", "M-GAN", "cifar10"):
