@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import repsim
-from repsim.activations import compare, head_features, layer_null_spaces, plan_harvest
+from repsim.activations import compare, head_features, layer_null_spaces, plan_harvest, trace
 from repsim.activations.analyses.classes import compare_classes
 from repsim.activations.analyses.invariance import invariance
 from repsim.activations.capture.differences import thinned
@@ -177,6 +177,30 @@ class Leaving(Net):
         return x if x.amax(1).min() > 0.5 else 2 * x
 
 
+class Shifting(Net):
+    """The batch before comes in, if it has the shape of this one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = None
+
+    def between(self, x: Tensor) -> Tensor:
+        before = self.last if self.last is not None and len(self.last) == len(x) else x
+        self.last = x
+        return torch.cat([before[:, :8], x[:, 8:]], 1)
+
+
+class Masking(Net):
+    """Keeps a mask for each shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.masks = {}
+
+    def between(self, x: Tensor) -> Tensor:
+        return x * self.masks.setdefault(tuple(x.shape), x > 0.3)
+
+
 class Converging(Net):
     """Stops when all of the batch has converged."""
 
@@ -235,6 +259,63 @@ def test_a_state_between_calls_is_refused_unless_that_is_allowed(
     with pytest.raises(CaptureError, match="layer '(b|cell)' .*keeps a state from one batch"):
         harvested(kind().eval(), tmp_path)
     harvested(kind().eval(), tmp_path, allow_batch=True)
+
+
+@pytest.mark.parametrize("kind", [Shifting, Masking])
+def test_a_state_that_the_same_examples_do_not_show_is_refused(
+    tmp_path: Path, kind: Callable[[], nn.Module]
+) -> None:
+    with pytest.raises(CaptureError, match="layer 'b' .*keeps a state from one batch"):
+        harvested(kind().eval(), tmp_path)
+    harvested(kind().eval(), tmp_path, allow_batch=True)
+
+
+def test_a_first_batch_of_one_example_is_checked_by_the_second(tmp_path: Path) -> None:
+    batches = [X[:1], X[1:9], X[9:]]
+    given = {"layers": "b", "examples": 32}
+    with pytest.raises(CaptureError, match="gives an example other values in another batch"):
+        repsim.harvest(Centred(), batches, tmp_path / "a.h5", **given)
+    with pytest.raises(CaptureError, match="gives an example other values in another batch"):
+        repsim.compare(Centred(), Net(), batches, layers_a="b", layers_b="b")
+    with repsim.harvest(Net(), batches, tmp_path / "b.h5", **given) as store:
+        np.testing.assert_allclose(store["b"][:], Net()(X).detach(), atol=1e-6)
+
+
+def test_layers_that_run_for_pieces_of_a_batch_are_named(tmp_path: Path) -> None:
+    class InPieces(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(torch.cat([self.a(piece).relu() for piece in x.split(4)]))
+
+    with pytest.raises(CaptureError, match="'a' does not run as often for a part of a batch as"):
+        repsim.harvest(InPieces(), X.split(8), tmp_path / "a.h5", examples=32)
+    with repsim.harvest(InPieces(), X.split(8), tmp_path / "b.h5", layers="b", examples=32) as s:
+        np.testing.assert_allclose(s["b"][:], Net()(X).detach(), atol=1e-6)
+
+
+def test_a_tuple_of_arrays_is_of_the_examples(tmp_path: Path) -> None:
+    class Past(Net):
+        def forward(self, x: Tensor, past: tuple[Tensor, Tensor]) -> Tensor:
+            return super().forward(x + past[0] - past[1])
+
+    batches = [{"x": x, "past": (2 * x, x)} for x in X.split(8)]
+    with repsim.harvest(Past(), batches, tmp_path / "a.h5", layers="b", examples=32) as store:
+        np.testing.assert_allclose(store["b"][:], Net()(2 * X).detach(), atol=1e-5)
+        assert len(set(store.inputs.tolist())) == 32
+
+
+def test_a_network_of_any_arguments_takes_tokens(tmp_path: Path) -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Embedding(9, 4)
+
+        def forward(self, *args: Any, **options: Any) -> Tensor:
+            return self.inner(*args, **options)
+
+    tokens = torch.randint(0, 9, (24, 5), generator=torch.Generator().manual_seed(0))
+    net = Wrapped()
+    with repsim.harvest(net, tokens.split(8), tmp_path / "a.h5", examples=24) as store:
+        np.testing.assert_array_equal(store["inner"][:], net.inner(tokens).detach())
 
 
 OF_WHOLE_BATCHES = [OfLargeBatches, Full, Leaving, Converging, Cut, Packed]
@@ -443,6 +524,28 @@ RUNS = {
     "head features": lambda net, **options: head_features(net, IMAGES, **options),
     "layer null spaces": lambda net, **options: layer_null_spaces(net, IMAGES, **options),
 }
+
+
+class Renormed(nn.Conv2d):
+    """Weights of bounded norm, put in place of the old ones in each forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.data = torch.renorm(self.weight.data, 2, 0, 0.1)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("where", [*RUNS, "harvest", "trace"])
+def test_weights_that_a_forward_replaces_are_brought_back(where: str, tmp_path: Path) -> None:
+    net = Images(torch.relu).eval()
+    net.c = Renormed(3, 4, 3)
+    before, run = net.c.weight.detach().clone(), RUNS.get(where)
+    if run:
+        run(net)
+    elif where == "trace":
+        trace(net, IMAGES)
+    else:
+        repsim.harvest(net, [IMAGES], tmp_path / "a.h5", examples=16).close()
+    assert torch.equal(net.c.weight, before)
 
 
 class Initialising(Images):

@@ -395,8 +395,9 @@ class Flagged(nn.Module):
         self.layer = nn.TransformerEncoderLayer(16, 2, 8, dropout=0.0, batch_first=True)
         self._padding = padding
 
-    def forward(self, x: Tensor, valid: Any = None, is_pad: Any = None) -> Tensor:
-        return self.layer(x, src_key_padding_mask=is_pad.bool() if self._padding else ~valid)
+    def forward(self, x: Tensor, **flags: Tensor) -> Tensor:
+        (given,) = flags.values()
+        return self.layer(x, src_key_padding_mask=given.bool() == self._padding)
 
 
 @pytest.mark.parametrize(
@@ -405,6 +406,8 @@ class Flagged(nn.Module):
         (False, {"valid": MASK.bool()}),
         (True, {"is_pad": ~MASK.bool()}),
         (True, {"is_pad": 1 - MASK}),
+        (False, {"keep": MASK}),
+        (False, {"attn": MASK.float()}),
     ],
 )
 def test_flags_are_masks_whatever_they_are_called(
@@ -443,10 +446,55 @@ class Packed(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
-@pytest.mark.parametrize("name", ["lens", "x_len", "seq_len", "x_lens", "seq_length"])
-def test_lengths_have_several_names(name: str, tmp_path: Path) -> None:
-    network, batch = Packed(), {"x": X, name: LENGTHS}
+@pytest.mark.parametrize(
+    "name", ["lens", "x_len", "seq_len", "x_lens", "seq_length", "length", "Lengths", "len_x"]
+)
+@pytest.mark.parametrize("kind", [torch.int64, torch.float32])
+def test_lengths_have_several_names(name: str, kind: torch.dtype, tmp_path: Path) -> None:
+    network, batch = Packed(), {"x": X, name: LENGTHS.to(kind)}
     check_average(network, batch, "head", tmp_path, MASK)
+
+
+@pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
+@pytest.mark.parametrize("name", ["num_frames", "n_points", "sizes", "ends"])
+def test_numbers_that_may_count_positions_are_refused_until_they_are_told(
+    name: str, tmp_path: Path
+) -> None:
+    network, batch = Packed(), {"x": X, name: LENGTHS}
+    told = f"{name}:lengths"
+    refused(network, batch, "head", tmp_path, rf"padding \({name}\).*--masks 'head={told}'")
+    found = harvested(network, batch, "head", tmp_path, masks=f"head={told}")
+    np.testing.assert_allclose(found, average(values_of(network, "head", batch), MASK), atol=1e-6)
+
+
+def test_lengths_as_shares_of_the_longest_are_refused(tmp_path: Path) -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(16, 3)
+
+        def forward(self, x: Tensor, wav_lens: Tensor) -> Tensor:
+            kept = torch.arange(T) < (T * wav_lens[:, None]).round()
+            return self.layer(x * kept[..., None])
+
+    batch = {"x": X, "wav_lens": LENGTHS / T}
+    refused(Shared(), batch, "layer", tmp_path, r"padding \(wav_lens\)")
+
+
+def test_what_comes_behind_the_inputs_is_no_condition(tmp_path: Path) -> None:
+    class Conditional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(16, 3)
+
+        def forward(self, x: Tensor, y: Any = None) -> Tensor:
+            return self.layer(x if y is None else x + y[:, None, None])
+
+    batch = (X, torch.arange(N))
+    with pytest.warns(
+        RepsimWarning, match="behind the inputs .* taken for labels, and forward has"
+    ):
+        repsim.harvest(Conditional(), [batch], tmp_path / "a.h5", examples=N).close()
 
 
 @pytest.mark.parametrize("named", [False, True])

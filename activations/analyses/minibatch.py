@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import unnamed, warn_of_new, warn_of_unused
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batch_axis import Arranged, BatchAxis
-from repsim.activations.capture.batches import Naming, batch_size, first_of, without
+from repsim.activations.capture.batches import Naming, batch_size, first_of, telling, without
 from repsim.activations.capture.checked import checked_rows
 from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, At, running
@@ -257,10 +257,11 @@ def stream(
             stack.enter_context(side)
         engine: MinibatchCKA | None = None
         at = FIRST_BATCH
-        for done, pair in enumerate(pairs, start=1):
+        first, every = telling(pairs, lambda pair: batch_size(pair[0]))
+        for done, pair in enumerate(every, start=1):
             shown = list(zip(sides, pair, strict=True))
-            if engine is None:
-                layers = [side.layers_of(part) for side, part in shown]
+            if engine is None and first is not None:
+                layers = [side.layers_of(part) for side, part in zip(sides, first, strict=True)]
                 sides[0].check([*layers[0], *layers[1]])
                 engine = MinibatchCKA(*layers, kernel=kernel)
             examples = sides[0].examples_of(pair[0], at)  # before a network can change them

@@ -12,9 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.batches import ABOUT, LABELS, inputs_of, own, warn_of_further
+from repsim.activations.capture.masks import kind_of
 from repsim.activations.capture.modules import check_unscripted, unwrap
 from repsim.dense import as_dense
 from repsim.errors import RepsimWarning, UsageError
+
+#: Names of arguments that networks are given labels as.
+_CONDITIONS = frozenset({"c", "cond", "condition", "context", "y"})
 
 #: The name of an argument that is given by its place.
 FIRST = ""
@@ -63,11 +67,10 @@ def arguments(model: nn.Module, batch: Any) -> dict[str, Any]:
 def named_entries(model: nn.Module, batch: Any) -> dict[str, Any]:
     """The entries of a batch by name; inputs without one are called as the argument."""
     entries = _entries(batch)
-    first = next(iter(_signature(model).parameters), FIRST)
     if entries is None:
-        return {first: inputs_of(batch)}
+        return {_first_name(model): inputs_of(batch)}
     given = _fitting(unwrap(model), entries)
-    return {**entries, **({first: given[FIRST]} if FIRST in given else {})}
+    return {**entries, **({_first_name(model): given[FIRST]} if FIRST in given else {})}
 
 
 def warn_of_unused(model: nn.Module, batch: Any, used: Collection[str] = ()) -> None:
@@ -85,6 +88,7 @@ def warn_of_unused(model: nn.Module, batch: Any, used: Collection[str] = ()) -> 
     warn_of_further(batch)
     entries = _entries(batch)
     if entries is None:
+        _warn_of_inputs_behind(model, batch)
         return
     given = arguments(model, batch)
     unused = [name for name in entries if name not in {*given, *ABOUT, *used}]
@@ -96,6 +100,21 @@ def warn_of_unused(model: nn.Module, batch: Any, used: Collection[str] = ()) -> 
             "out of its arguments",
             RepsimWarning,
             stacklevel=2,
+        )
+
+
+def _warn_of_inputs_behind(model: nn.Module, batch: Any) -> None:
+    """Warn of what comes behind the inputs where it may be the next argument of the network."""
+    behind = isinstance(batch, (tuple, list)) and len(batch) > 1 and _is_array(batch[1])
+    names = [name for name in _named(_signature(model)) if behind]
+    asked = sorted(name for name in names if name in _CONDITIONS or kind_of(name) == "lengths")
+    if asked:
+        warnings.warn(
+            f"what comes behind the inputs of a batch is taken for labels, and forward has "
+            f"{', '.join(map(repr, asked))}: give inputs in a dictionary by the names of its "
+            "arguments",
+            RepsimWarning,
+            stacklevel=3,
         )
 
 
@@ -148,6 +167,13 @@ def _signature(model: nn.Module) -> inspect.Signature:
     """The arguments of a network's forward."""
     check_unscripted(model)
     return inspect.signature(unwrap(model).forward)
+
+
+def _first_name(model: nn.Module) -> str:
+    """The name of the first argument; ``FIRST`` where it has none, as in ``*args``."""
+    given = next(iter(_signature(model).parameters.values()), None)
+    named = given is not None and given.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return given.name if given is not None and named else FIRST
 
 
 def _named(signature: inspect.Signature) -> set[str]:

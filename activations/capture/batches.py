@@ -10,7 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from torch import Tensor
 from repsim.data.targets import LABEL
 from repsim.dense import as_dense
 from repsim.errors import RepsimWarning, UsageError
+
+Taken = TypeVar("Taken")
 
 #: Keys of a dictionary that are about the examples; arguments only of a network that names them.
 LABELS = ("labels", "label")
@@ -233,6 +236,21 @@ def head(batch: Any, k: int) -> Any:
     return pick(batch, range(min(k, batch_size(batch))))
 
 
+def telling(
+    batches: Iterable[Taken], size: Callable[[Taken], int]
+) -> tuple[Taken | None, Iterator[Taken]]:
+    """The batch that shows what a network does, and all batches.
+
+    The first one; where that has one example, the second if it has more. None without any.
+    """
+    left = iter(batches)
+    begun = list(islice(left, 1))
+    if not begun or size(begun[0]) != 1:
+        return next(iter(begun), None), chain(begun, left)
+    begun = [own(begun[0]), *islice(left, 1)]  # a loader may use its memory for the next one
+    return max(begun, key=size), chain(begun, left)
+
+
 def pick(batch: Any, places: Sequence[int]) -> Any:
     """The examples at some places of a batch, as ``head`` gives the first ones."""
     n, index = batch_size(batch), list(places)
@@ -246,6 +264,8 @@ def pick(batch: Any, places: Sequence[int]) -> Any:
             return value[index] if value.ndim and len(value) == n else value
         if isinstance(value, (tuple, list)) and len(value) == n:
             return [value[k] for k in index]
+        if _are_parts(value, n):
+            return type(value)(each[index] for each in value)
         return value
 
     if isinstance(batch, (tuple, list)) and isinstance(batch[0], (tuple, list)):
@@ -259,7 +279,24 @@ def is_by_example(name: str, value: Any, n: int) -> bool:
         return False
     if isinstance(value, (Tensor, np.ndarray)):
         return bool(value.ndim) and len(value) == n
-    return isinstance(value, Mapping) or (isinstance(value, (tuple, list)) and len(value) == n)
+    listed = isinstance(value, (tuple, list)) and len(value) == n
+    return listed or isinstance(value, Mapping) or _are_parts(value, n)
+
+
+def rows_of(value: Any, n: int) -> list[Any]:
+    """The part of a list, or of a tuple of arrays, for each of n examples; dictionaries whole."""
+    if isinstance(value, Mapping):
+        return [value] * n
+    return list(value) if len(value) == n else [[each[k] for each in value] for k in range(n)]
+
+
+def _are_parts(value: Any, n: int) -> bool:
+    """True for a tuple or list of arrays that each have an element for each of n examples."""
+    return (
+        type(value) in (tuple, list)
+        and bool(value)
+        and all(isinstance(e, (Tensor, np.ndarray)) and e.ndim and len(e) == n for e in value)
+    )
 
 
 def without(batch: Any, names: Collection[str]) -> Any:

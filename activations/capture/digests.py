@@ -11,7 +11,13 @@ import xxhash
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import arguments
-from repsim.activations.capture.batches import LABELS, batch_size, is_by_example, targets_of
+from repsim.activations.capture.batches import (
+    LABELS,
+    batch_size,
+    is_by_example,
+    rows_of,
+    targets_of,
+)
 
 #: Values whose text is all that they are.
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, torch.dtype, torch.device)
@@ -48,10 +54,8 @@ def input_digests(given: Mapping[str, Any], n: int) -> np.ndarray:
         if isinstance(value, Tensor):
             found = _with_tensor(found, name, _plain(value), is_by_example(name, value, n))
         else:
-            shared = isinstance(value, Mapping) or not is_by_example(name, value, n)
-            found = [
-                _with_value(h, name, value if shared else value[k]) for k, h in enumerate(found)
-            ]
+            own = rows_of(value, n) if is_by_example(name, value, n) else [value] * n
+            found = [_with_value(h, name, each) for h, each in zip(found, own, strict=True)]
     return np.array(found, np.uint64)
 
 

@@ -27,6 +27,9 @@ from repsim.errors import CaptureError
 #: A difference beyond this share is no rounding in any type.
 _PLAIN = 0.25
 
+#: At most so many examples of a batch are shown alone.
+_ALONE = 32
+
 _WIDER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64}
 
 
@@ -60,7 +63,7 @@ class _Found:
     """The first layer that is no function of the example.
 
     Attributes:
-        kind: ``random``, ``state`` or ``batch``.
+        kind: ``random``, ``state`` or ``batch``; or ``layers`` where it runs for some batches.
         layer: its address; empty where the network runs other layers each time.
         share: the difference as a share of the layer's spread.
     """
@@ -78,11 +81,14 @@ class _Shown:
         examples: three, or the whole batch.
         places: of examples in ``examples``, for each further batch.
         look: the part that is compared of the values of a layer.
+        fresh: each batch meets the network as it was before the first; otherwise as the batches
+            before have left it, so that a state shows which other examples change.
     """
 
     examples: Any
     places: Sequence[Sequence[int]]
     look: Callable[[Tensor], Tensor] = torch.clone
+    fresh: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,10 +137,10 @@ def check_function(
     """Check that the layers of a network are functions of the example.
 
     The network sees three examples of the batch twice, then two of them in other places, then the
-    third alone; after that the whole batch, its halves, and pieces of about four. Values that
-    differ by more than rounding are a refusal, which names the first module of the network where
-    they do. Where the type of the numbers leaves room for doubt, a copy of the network in a wider
-    one decides.
+    third alone; after that the whole batch, its halves, and up to 32 of its examples each alone.
+    Values that differ by more than rounding are a refusal, which names the first module of the
+    network where they do. Where the type of the numbers leaves room for doubt, a copy of the
+    network in a wider one decides.
 
     Args:
         model: not wrapped, where it is to run.
@@ -173,8 +179,7 @@ def _check_dependence(
                 if found is not None and not _certain(found):
                     found = _judged_in_wider(network, shown)
                 if found is not None:
-                    axis = _other_axis(batch, batch_axis) if found.kind == "batch" else ""
-                    raise _refusal(_culprit(network, shown, found), axis)
+                    raise _refusal(_culprit(network, shown, found), batch, batch_axis)
         finally:
             kept.restore()
 
@@ -206,16 +211,15 @@ def _among(examples: Any, n: int) -> _Shown:
 
 
 def _all(batch: Any, allowed: Allowed) -> Iterator[_Shown]:
-    """The whole batch, its halves, and pieces of about four examples.
+    """The whole batch, its halves, and examples alone.
 
     What three examples do not show: an expert that is full, a network that stops when all of a
     batch is sure, a cut to the longest text, statistics that only larger batches are given.
     """
     n = batch_size(batch)
     if n > 3 and not allowed.batch:
-        counts = dict.fromkeys((2, -(-n // 4)))
-        pieces = [range(k, n, count) for count in counts if count > 1 for k in range(count)]
-        yield _Shown(batch, pieces, thinned)
+        alone = (range(k, k + 1) for k in range(0, n, -(-n // _ALONE)))
+        yield _Shown(batch, (range(0, n, 2), range(1, n, 2), *alone), thinned, fresh=False)
 
 
 # --- passes
@@ -256,11 +260,18 @@ def _among_others(
     first: Mapping[str, Tensor],
     tolerance: Callable[[Tensor], float],
 ) -> _Found | None:
-    """The first layer that depends on the other examples of a batch."""
-    for places in shown.places:
+    """The first layer that depends on the other examples of a batch, or of those before it."""
+
+    def look(places: Sequence[int]) -> _Found | None:
         others = _seen_or_none(network, pick(shown.examples, places), shown.look)
-        network.kept.restore()
-        found = others and _depends(first, others, places, batch_size(shown.examples), tolerance)
+        return others and _depends(first, others, places, batch_size(shown.examples), tolerance)
+
+    for places in shown.places:
+        found = look(places)
+        if found or shown.fresh:
+            network.kept.restore()
+        if found and found.kind == "batch" and not shown.fresh:
+            return look(places) or replace(found, kind="state")
         if found:
             return found
     return None
@@ -284,11 +295,11 @@ def _depends(
     tolerance: Callable[[Tensor], float],
 ) -> _Found | None:
     """The first layer that gives examples other values among others."""
-    found = differing(
-        {name: each[list(places)] for name, each in first.items() if each.shape[:1] == (n,)},
-        {name: each for name, each in others.items() if each.shape[:1] == (len(places),)},
-        tolerance,
-    )
+    before = {name: each[list(places)] for name, each in first.items() if each.shape[:1] == (n,)}
+    now = {name: each for name, each in others.items() if each.shape[:1] == (len(places),)}
+    if odd := sorted(before.keys() ^ now.keys()):
+        return _Found("layers", odd[0], float("inf"))
+    found = differing(before, now, tolerance)
     return None if found is None else _Found("batch", *found)
 
 
@@ -297,7 +308,7 @@ def _depends(
 
 def _certain(found: _Found) -> bool:
     """True for a difference that no rounding explains."""
-    return _PLAIN < found.share < float("inf") or not found.layer
+    return _PLAIN < found.share < float("inf") or not found.layer or found.kind == "layers"
 
 
 def _judged_in_wider(network: _Network, shown: _Shown) -> _Found | None:
@@ -334,6 +345,8 @@ def _copy(model: nn.Module, kind: torch.dtype) -> nn.Module:
 
 def _culprit(network: _Network, shown: _Shown, found: _Found) -> _Found:
     """The first of all modules of the network with the same fault as a chosen layer."""
+    if found.kind == "layers":
+        return found
     allowed = Allowed(random=found.kind == "batch", grad=network.allowed.grad)
     every = replace(network, layers=["type:Module"], allowed=allowed)
     with suppress(Exception), warnings.catch_warnings():
@@ -363,6 +376,11 @@ _REASONS = {
         "takes the batches as they come",
         "batch",
     ),
+    "layers": (  # as one of pieces of a batch, or of the examples that are sent to an expert
+        "does not run as often for a part of a batch as for all of it",
+        "takes the batches as they come",
+        "batch",
+    ),
 }
 
 
@@ -373,10 +391,12 @@ def _other_axis(batch: Any, batch_axis: BatchAxis) -> str:
     return f" {batch_axis.elsewhere(1)},"
 
 
-def _refusal(found: _Found, axis: str) -> CaptureError:
+def _refusal(found: _Found, batch: Any, batch_axis: BatchAxis) -> CaptureError:
     reason, meaning, flag = _REASONS[found.kind]
+    axis = _other_axis(batch, batch_axis) if found.kind == "batch" else ""
+    way = "choose others" if found.kind == "layers" else "change that"
     layer = f"layer {found.layer!r}" if found.layer else "the network runs other layers and"
     return CaptureError(
-        f"{layer} {reason}; change that,{axis} or pass --allow-{flag} (allow_{flag}=True), which "
+        f"{layer} {reason}; {way},{axis} or pass --allow-{flag} (allow_{flag}=True), which "
         f"{meaning}"
     )

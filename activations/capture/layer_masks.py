@@ -180,7 +180,8 @@ class LayerMasks:
         for mask in hints:
             if all(self._is_exact(layer) for layer in layers):
                 break
-            found = self._followers(mask, layers)
+            counts = mask.kind == "counts"  # no layer gets shorter with them
+            found = Followers({}, frozenset(layers)) if counts else self._followers(mask, layers)
             known = bool(found.kind)
             (self._known if known else self._hints).append(
                 (replace(mask, kind=found.kind) if known else mask, found)

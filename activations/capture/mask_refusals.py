@@ -24,12 +24,20 @@ def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: A
     fitting = [m.name for m in masks if m.kept(batch, shape[1]) is not None]
     if len(masks) > 1 and fitting:
         offer, why = fitting[0], "if that is its mask"
+    counts = [m.name for m in masks if m.kind == "counts" and not _are_shares(m, batch)]
+    if counts:
+        offer, why = f"{counts[0]}:lengths", "if it counts the positions that are no padding"
     where += ", which have one length" if len(masks) > 1 else ""
     return UsageError(
         f"layer {layer!r} gives {shape} of inputs with padding ({names}){where}, and nothing "
         f"says which of its positions that is; pass --masks '{layer}={offer}' "
         f"(masks={{{layer!r}: {offer!r}}}) {why}, or '{layer}={NONE}' to take all"
     )
+
+
+def _are_shares(mask: Mask, batch: Any) -> bool:
+    value = mask.value(batch)
+    return value is not None and value.is_floating_point()
 
 
 def unfit(mask: Mask, value: Tensor, layer: str, values: Tensor, *, misread: bool) -> UsageError:

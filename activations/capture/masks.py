@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.batches import (
+    ABOUT,
     LABELS,
     batch_size,
     dictionary_of,
@@ -31,11 +33,16 @@ _ENDINGS = {
     "key_padding_mask": "padding",
     "attention_mask": "tokens",
     "pixel_mask": "tokens",
-    "lengths": "lengths",
-    "lens": "lengths",
-    "_len": "lengths",
-    "seq_length": "lengths",
+    **dict.fromkeys(("lengths", "length", "lens", "len"), "lengths"),
 }
+
+#: Beginnings of the names of lengths.
+_LENGTHS_OF = ("len_", "lens_", "length_", "lengths_")
+
+#: Names that may count positions that are no padding, as ``num_points`` and ``n_frames`` do.
+_COUNTING = re.compile(
+    r"(?:^|_)(?:num_?\w+|n_\w+|n?(?:frames|points|nodes|tokens|steps|sizes?|counts?|durations?))$"
+)
 
 #: Parts of the names of arguments whose zeros and ones may say where padding is.
 _OF_FLAGS = ("pad", "valid")
@@ -65,7 +72,8 @@ class Mask:
     Attributes:
         name: of the entry.
         kind: one of ``KINDS``; otherwise padding may be there, but not where: ``labels`` below 0,
-            tokens that are there to ``pad`` with, or a mask that is ``unknown``.
+            tokens that are there to ``pad`` with, a mask that is ``unknown``, or numbers that may
+            be ``counts`` of positions.
         pad: the token that a tokenizer pads with; None if it may mean something else.
         ends: tokens at the ends of texts; two of them in a row are padding.
     """
@@ -96,7 +104,7 @@ class Mask:
             # A decoder may begin with it.
             at = [value.flip(1)] if self.name.startswith("decoder") else [value, value.flip(1)]
             return any(self._begin_padded(each) for each in at)
-        if self.kind == "unknown":
+        if self.kind in ("unknown", "counts"):
             return bool((value != value.flatten()[0]).any())
         kept = self._kept(value)
         return kept is None or not bool(kept.all())
@@ -173,7 +181,10 @@ def masks_in(batch: Any) -> list[Mask]:
 
 
 def _counts(value: Tensor) -> bool:
-    return value.ndim > 0 and not value.is_floating_point()
+    """True for whole numbers; lengths may also come as shares of the longest, as 0.5 and 1.0."""
+    if value.ndim == 0 or not value.is_floating_point():
+        return value.ndim > 0
+    return bool((value == value.floor()).all()) and bool((value > 1).any())
 
 
 def _marks_positions(name: str, value: Tensor) -> bool:
@@ -182,8 +193,10 @@ def _marks_positions(name: str, value: Tensor) -> bool:
 
 def kind_of(name: str) -> str:
     """The kind of mask that a name says; empty where it says none."""
-    kind = next((kind for ending, kind in _ENDINGS.items() if name.endswith(ending)), "")
-    others = kind == "lengths" and name.startswith(_OTHER_LENGTHS)
+    lower = name.lower()
+    kind = next((kind for ending, kind in _ENDINGS.items() if lower.endswith(ending)), "")
+    kind = kind or ("lengths" if lower.startswith(_LENGTHS_OF) else "")
+    others = kind == "lengths" and lower.startswith(_OTHER_LENGTHS)
     return "" if others or name in _OTHERS else kind
 
 
@@ -197,7 +210,27 @@ def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
         for name, value in entries
         if name not in known and value.ndim > 1
     }
+    sizes = {size for _, value in entries for size in value.shape[1:]}
+    found |= {
+        name: "counts"
+        for name, value in entries
+        if name not in {*known, *ABOUT} and value.ndim == 1 and _may_count(name, value, sizes)
+    }
     return [Mask(name, kind, pad, ends) for name, kind in found.items() if kind]
+
+
+def _may_count(name: str, value: Tensor, sizes: Collection[int]) -> bool:
+    """True for a number of each example that may say how many positions are no padding.
+
+    By its name; or because the largest is the number of positions, and none is beyond.
+    """
+    if not sizes or not value.numel() or bool((value <= 0).any()):
+        return False
+    if value.is_floating_point():  # shares of the longest
+        return kind_of(name) == "lengths" and bool((value <= 1).all())
+    most = int(value.max())
+    named = _COUNTING.search(name.lower()) is not None
+    return most in sizes or (named and most <= max(sizes))
 
 
 def unsaid_tokens(batch: Any, model: nn.Module) -> dict[str, int]:
@@ -241,10 +274,13 @@ def _hint(name: str, value: Tensor, telling: bool, *, alone: bool) -> str:
 
 
 def _are_flags(name: str, value: Tensor) -> bool:
+    """True for a mark of each position: of truth values, or zeros and ones that are no types."""
     if value.ndim != 2 or value.dtype == torch.bool:
         return value.ndim == 2
     called = any(part in name for part in _OF_FLAGS)
-    return called and bool(((value == 0) | (value == 1)).all())
+    zeros, ones = value == 0, value == 1
+    both = bool(zeros.any()) and bool(ones.any()) and not name.endswith(NO_TOKENS[:2])
+    return (called or both) and bool((zeros | ones).all())
 
 
 def _are_tokens(value: Tensor) -> bool:

@@ -21,7 +21,7 @@ from repsim.activations.capture.following import Following
 from repsim.activations.capture.hooks import LISTED, Capture, listed
 from repsim.activations.capture.modules import Choice, Layers, unwrap
 from repsim.activations.capture.stacks import with_short_names
-from repsim.activations.capture.unchanged import same_random_numbers
+from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
 from repsim.errors import CaptureError, RepsimWarning
 from repsim.layers import Address
 
@@ -77,7 +77,7 @@ def trace(
 ) -> dict[str, Traced]:
     """The layers that ``Capture`` would record as a network sees a batch, in order of execution.
 
-    Nothing is kept but shapes, and the random number generators are left as they were.
+    Nothing is kept but shapes; the network and the random number generators are left as they were.
     ``Capture(unwrap(model), addresses_of(traced))`` records the same, under these names from the
     start.
 
@@ -91,7 +91,8 @@ def trace(
         UsageError: a layer that is not there, a batch that does not fit.
         CaptureError: as from ``Capture.take``.
     """
-    return _trace(model, batch, layers, grad)[0]
+    with Unchanged(unwrap(model)) as kept, kept.watching():
+        return _trace(model, batch, layers, grad)[0]
 
 
 def addresses_of(traced: Mapping[str, Traced] | Mapping[str, TracedRows]) -> dict[str, str]:

@@ -44,9 +44,9 @@ class Unchanged:
     """The state of a network at the beginning of a ``with`` block, which its end brings back.
 
     Attributes of modules are kept, with the lists, dictionaries, arrays, generators and plain
-    objects that they hold. Tensors are copied only as an operation is about to write into them, and
-    only in a block of ``watching``, of this one or of another within; a network that writes nothing
-    costs no memory.
+    objects that they hold, and the memory of each tensor. Its values are copied only as an
+    operation is about to write into them, and only in a block of ``watching``, of this one or of
+    another within; a network that writes nothing costs no memory.
 
     Args:
         model: any module.
@@ -63,6 +63,7 @@ class Unchanged:
         for value in _parts(self._model):
             if isinstance(value, Tensor):
                 self._watch(value)
+                self._held += _values_of(value)
             elif (restore := _kept(value)) is not None:
                 self._held.append(restore)
         _ENTERED.append(self)
@@ -193,6 +194,20 @@ def _kept(value: Any) -> Callable[[], None] | None:
     if hasattr(value, "__dict__"):
         return _container(vars(value))
     return None
+
+
+def _values_of(tensor: Tensor) -> list[Callable[[], None]]:
+    """Give a tensor its memory back, where ``tensor.data = ...`` has given it another."""
+    try:
+        before, place = tensor.data, tensor.data_ptr()
+    except (RuntimeError, NotImplementedError):  # one without values
+        return []
+
+    def put_back() -> None:
+        if tensor.data_ptr() != place or tensor.shape != before.shape:
+            tensor.data = before
+
+    return [put_back]
 
 
 def _void(unused: Any) -> None:

@@ -22,7 +22,7 @@ from repsim.activations.capture.batch_axis import (
     Lengths,
     find_batch_axis,
 )
-from repsim.activations.capture.batches import batch_size, filled, to_device
+from repsim.activations.capture.batches import batch_size, filled, telling, to_device
 from repsim.activations.capture.digests import batch_digests
 from repsim.activations.capture.faults import FIRST_BATCH, running
 from repsim.activations.capture.functions import Allowed
@@ -196,7 +196,8 @@ def harvest(
         axis, first = _first(batches, loader, model, target, chosen, choices)
         stack.enter_context(axis.fed(model))
         kept = stack.enter_context(Unchanged(model))
-        shown = to_device(first, target)
+        shown, every = telling(chain([first], map(axis.examples_first, batches)), batch_size)
+        shown = to_device(shown, target)
         plan, padding = _plan(model, shown, loader, choices, n, kept, axis)
         recorded |= {"batch_size": batch_size(first), **_record_of_layers(plan, axis)}
         if padded := padding.unread(plan.layers, choices.pooling):
@@ -223,7 +224,6 @@ def harvest(
             resume=resume and not overwrite,
             compression=compression,
         ) as writer:
-            every = chain([first], map(axis.examples_first, batches))
             _write(model, every, writer, rows, n, target, progress, allowed, Lengths(axis))
     return ActivationStore(path)
 
@@ -255,9 +255,11 @@ def plan_harvest(
     chosen = BatchAxis.said(batch_axis)
     model = unwrap(model)
     target = place(model, device)
-    axis, first = _first(read(loader), loader, model, target, chosen, choices)
+    batches = read(loader)
+    axis, first = _first(batches, loader, model, target, chosen, choices)
+    shown, _ = telling(chain([first], map(axis.examples_first, batches)), batch_size)
     with axis.fed(model), Unchanged(model) as kept:
-        plan, _ = _plan(model, to_device(first, target), loader, choices, n, kept, axis)
+        plan, _ = _plan(model, to_device(shown, target), loader, choices, n, kept, axis)
     return plan
 
 

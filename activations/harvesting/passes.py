@@ -15,7 +15,7 @@ from repsim.activations.capture.batch_axis import (
     BatchAxisLike,
     find_batch_axis,
 )
-from repsim.activations.capture.batches import batch_size, to_device
+from repsim.activations.capture.batches import batch_size, telling, to_device
 from repsim.activations.capture.checked import checked_rows
 from repsim.activations.capture.faults import FIRST_BATCH, At, running
 from repsim.activations.capture.functions import Allowed
@@ -94,11 +94,12 @@ class Passes:
         network, at = self._network, FIRST_BATCH
         given, grad = moved(self.loader, self._device), self._allowed.grad
         arranged = Arranged(given, (network,), self._chosen, grad=grad)
-        for batch in self._change(iter(arranged)):
+        shown, every = telling(self._change(iter(arranged)), batch_size)
+        for batch in every:
             rows = range(at.begin, at.begin + batch_size(batch))
             with arranged.axis.fed(network):
                 if self._axes is None:
-                    self._axes = self._checked(batch, arranged.axis)
+                    self._axes = self._checked(shown, arranged.axis)
                 warn_of_new(network, batch, self._names)
                 taken = self._taken(batch, at, rows, take)
             yield rows, taken
