@@ -123,9 +123,9 @@ def reproduce(
     with reproduction.lock(), hinting(lambda: "stopped; the same command continues"):
         with bar(f"reproduce {paper}") as progress:
             failed = make_missing(reproduction, jobs=jobs, train=not no_training, progress=progress)
-        if no_training and (missing := len(reproduction.missing())):
+        if no_training and (left := len(reproduction.missing())):
             of = len(reproduction.steps)
-            say(f"{missing} of {of} runs and results are not there; claims that need them wait")
+            say(f"{left} of {of} runs and results are not there; claims that need them wait")
         say("draw the figures")
         findings = collect(reproduction, {step.name: error for step, error in failed.items()})
         show_findings(findings, _published(findings, drawing), as_json)
@@ -140,8 +140,13 @@ def _published(findings: Findings, drawing: Drawing) -> list[Path]:
     """Write everything; the files that a reader opens first are returned."""
     from repsim.figures.papers.engine.report import publish
 
-    asked = {"style": drawing.style(), "formats": drawing.formats, "names": drawing.names}
-    written = publish(findings, **asked, used=drawing.used)
+    written = publish(
+        findings,
+        style=drawing.style(),
+        formats=drawing.formats,
+        names=drawing.names,
+        used=drawing.used,
+    )
     for note in drawing.remarks():
         say(note)
     first = {f".{each}" for each in drawing.formats if each != "png"} or {".png"}

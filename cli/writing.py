@@ -151,8 +151,13 @@ class Outlet:
 
         for suffix, figure in drawn.items():
             stem = path.with_name(f"{path.stem}-{suffix}")
-            options = {"provenance": provenance, "overwrite": self.overwrite}
-            written = figures.save(figure, stem, formats=self.drawing.formats, **options)
+            written = figures.save(
+                figure,
+                stem,
+                provenance=provenance,
+                formats=self.drawing.formats,
+                overwrite=self.overwrite,
+            )
             self.written.extend(written)
 
     def show(self, results: Sequence[Any], *, as_json: bool) -> None:

@@ -255,22 +255,20 @@ def stream(
     with ExitStack() as stack:
         for side in dict.fromkeys(sides):  # both may be one
             stack.enter_context(side)
-        engine: MinibatchCKA | None = None
-        at = FIRST_BATCH
         first, every = telling(pairs, lambda pair: batch_size(pair[0]))
+        if first is None:
+            raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
+        layers = [side.layers_of(part) for side, part in zip(sides, first, strict=True)]
+        sides[0].check([*layers[0], *layers[1]])
+        engine = MinibatchCKA(*layers, kernel=kernel)
+        at = FIRST_BATCH
         for done, pair in enumerate(every, start=1):
             shown = list(zip(sides, pair, strict=True))
-            if engine is None and first is not None:
-                layers = [side.layers_of(part) for side, part in zip(sides, first, strict=True)]
-                sides[0].check([*layers[0], *layers[1]])
-                engine = MinibatchCKA(*layers, kernel=kernel)
             examples = sides[0].examples_of(pair[0], at)  # before a network can change them
             a, b = (side.take(part, engine.reduce, at) for side, part in shown)
             engine.update(a, b, examples)
             at = at.after(pair[0])
             progress(done, max(total, done), "")
-    if engine is None:
-        raise DegenerateError("the loader gave no batch; expected at least one of 4 images")
     networks = (tuple(side.digest for side in sides if side.digest),)
     found = engine.compute(name_a=names[0], name_b=names[1])
     record = {**found.provenance, **sides[1].record(), **sides[0].record()}

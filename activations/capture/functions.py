@@ -264,7 +264,8 @@ def _among_others(
 
     def look(places: Sequence[int]) -> _Found | None:
         others = _seen_or_none(network, pick(shown.examples, places), shown.look)
-        return others and _depends(first, others, places, batch_size(shown.examples), tolerance)
+        n = batch_size(shown.examples)
+        return None if others is None else _depends(first, others, places, n, tolerance)
 
     for places in shown.places:
         found = look(places)

@@ -116,12 +116,12 @@ def _check_same(before: Path, now: Path) -> None:
     """Raise ``UsageError`` unless two exports have the same files; what differs is named."""
     try:
         texts = [json.loads((each / RECORD).read_text(encoding="utf-8")) for each in (before, now)]
-        records = [dict(each["provenance"]) for each in texts]
+        old, new = (dict(each["provenance"]) for each in texts)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise _other(before, f"its {RECORD} cannot be read ({error})") from error
-    changed = changed_keys(*records, records[0].keys() | records[1].keys())
+    changed = changed_keys(old, new, old.keys() | new.keys())
     if changed:
-        raise _other(before, differing(changed, *records))
+        raise _other(before, differing(changed, old, new))
     names = [{str(path.relative_to(each)) for path in _files(each)} for each in (before, now)]
     odd = sorted(names[0] ^ names[1]) or [
         name

@@ -65,7 +65,7 @@ def _copy_opaque(source: Path, target: Path) -> None:
     texts = PngInfo()
     with Image.open(source) as image:
         for key, text in image.info.items():
-            if isinstance(text, str):
+            if isinstance(key, str) and isinstance(text, str):
                 texts.add_itxt(key, text)
         dpi = image.info["dpi"]
         image.convert("RGB").save(target, pnginfo=texts, dpi=dpi, optimize=True)
