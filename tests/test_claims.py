@@ -157,3 +157,11 @@ def test_an_undecided_claim_says_how_many_networks_it_would_take(
     (finding,) = over_seeds("a", "b", "c", above=bound)(lambda found: values).findings(FOUND)
     assert finding.would_take == taken
     assert ("about 7 seeds would decide" in verdicts([finding])) == (taken == 7)
+
+
+def test_what_no_number_of_networks_decides_names_none() -> None:
+    """As of a discriminator that is not the one that was trained."""
+    number = Number([0.9, 1.0, 1.1], note="not as trained", settles=False)
+    (finding,) = over_seeds("a", "b", "c", above=0.9)(lambda found: number).findings(FOUND)
+    assert (finding.verdict, finding.would_take) == ("undecided", None)
+    assert "settles" not in finding.row()

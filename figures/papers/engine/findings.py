@@ -45,6 +45,7 @@ class Finding:
             ``reported`` without a bound.
         published: the paper's own number in its place, if it has one.
         note: further remarks for a reader.
+        settles: False where no number of networks decides it, for a reason that the note says.
     """
 
     claim: str
@@ -59,6 +60,7 @@ class Finding:
     verdict: str
     published: str = ""
     note: str = ""
+    settles: bool = True
 
     @property
     def shown(self) -> str:
@@ -75,10 +77,10 @@ class Finding:
         """Networks of a kind that would decide it, should mean and spread stay as they are.
 
         None of a claim that is decided, or that has no interval around its bound, and where it
-        takes more than a thousand.
+        takes more than a thousand or another reason leaves it open.
         """
         reach, gap = (self.high - self.low) / 2, abs(self.value - self.bound)
-        if self.verdict != "undecided" or not 0 < gap < reach:
+        if self.verdict != "undecided" or not self.settles or not 0 < gap < reach:
             return None
         counts = np.arange(self.seeds, 1001)
         reaches = t_quantile(0.95, counts - 1) / np.sqrt(counts)
@@ -90,6 +92,7 @@ class Finding:
         return {
             key: "" if isinstance(value, float) and math.isnan(value) else value
             for key, value in vars(self).items()
+            if key != "settles"
         } | {"side": self.side or ""}
 
 
