@@ -303,13 +303,13 @@ def about_run(path: Path) -> str:
 
 def about_store(path: Path) -> str:
     from repsim.activations import ActivationStore
+    from repsim.results.images import numbered
 
     with ActivationStore(path) as store:
         about = store.provenance()
         images = " ".join(str(about[key]) for key in ("data", "split") if key in about)
-        return ", ".join(
-            filter(None, (store.name, images, f"{len(store.layers)} layers", f"n = {store.n:,}"))
-        )
+        rows = numbered(about, store.n)
+        return ", ".join(filter(None, (store.name, images, f"{len(store.layers)} layers", rows)))
 
 
 def result_in(path: Path) -> Result | None:

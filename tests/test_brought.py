@@ -171,6 +171,7 @@ def test_the_folder_that_a_network_came_from_is_no_run(said: Said, refused: Refu
     Path("one/config.json").write_text('{"architectures": ["ViTModel"]}')
     assert "of one against two, n = 12" in said("cka", "one", "two")[0]
     assert "photos" in said("info", "one")[0]
+    assert "photos test, 5 layers, n = 12 of 60" in " ".join(said("ls")[0].split())
     Path("runs").mkdir()
     Path("one").rename("runs/other")
     assert "other" not in said("ls")[0]
