@@ -42,7 +42,8 @@ def few_ticks(width: float = math.inf, *, integer: bool = False) -> MaxNLocator:
     """Ticks at round numbers: about five, or three on a panel of few inches."""
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(3 if width < _FEW else 5, integer=integer, steps=[1, 2, 2.5, 5, 10])
+    most, least = 3 if width < _FEW else 5, 1 if integer else 2  # one whole number is enough
+    return MaxNLocator(most, integer=integer, steps=[1, 2, 2.5, 5, 10], min_n_ticks=least)
 
 
 def name_axes(ax: Axes, xlabel: str, ylabel: str, frame: Frame) -> None:

@@ -16,7 +16,7 @@ from repsim.figures.style import Style
 from repsim.results.figure import FigureData
 
 #: Columns of ``metrics.csv`` that are no quantities of training.
-_SKIPPED = ("epoch", "images_per_second", "classifier_accuracy")
+_SKIPPED = ("epoch", "images_per_second", "classifier_accuracy", "alpha_batches")
 _WORDS = {"alpha": "α", "alpha cv": "variation of α", "d": "D", "c accuracy": "accuracy of C"}
 
 

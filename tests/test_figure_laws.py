@@ -332,6 +332,15 @@ def test_marks_of_a_histogram_are_named_and_lie_above_its_bins() -> None:
     assert top < min(heights) < max(heights) < 1
 
 
+def test_one_epoch_is_a_whole_number_and_counts_of_batches_are_no_quantity() -> None:
+    rows = [{"epoch": 1.0, "loss": 0.5, "alpha_real": 2.0, "alpha_batches": 100.0}]
+    figure = figures.training_curves(rows)
+    assert [ax.get_ylabel() for ax in figure.axes] == ["loss", "α"]
+    for ax in figure.axes:
+        low, high = ax.get_xlim()
+        assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1.0]
+
+
 def test_many_behind_the_others_have_one_entry() -> None:
     lines = [figures.Line(f"g{k}", [k, k], look="faint", group="each generator") for k in range(3)]
     panel = figures.Lines("", "x", "y", [1, 2], [*lines, figures.Line("all", [1.0, 2.0])])
