@@ -23,8 +23,9 @@ from repsim.training.trainer import Trainer
 
 
 def losses(method: str) -> list[float]:
-    values = {"batch_size": 40, "split": "train[:40]", "epochs": 20, "depth": 10, "width": 4}
-    config = configure(method, {**values, "device": "cpu"}, "test")
+    values = {"batch_size": 40, "split": "train[:40]", "epochs": 20, "device": "cpu"}
+    size = {"depth": 14 if method == "rotation" else 10, "width": 4}  # a RevNet is of bottlenecks
+    config = configure(method, {**values, **size}, "test")
     config = config.model_copy(update={"precision": "64-true"})  # Fabric's, not for users
     torch.manual_seed(config.seed_for("initialisation"))
     built = find_method(method)(

@@ -49,7 +49,7 @@ def python(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-METHODS = ("supervised", "simclr")
+METHODS = ("supervised", "simclr", "rotation")
 
 
 @pytest.fixture(scope="module")
