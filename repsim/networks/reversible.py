@@ -98,7 +98,7 @@ class ReversibleGroup(nn.Module):
         if _autocast(x)["enabled"]:
             x = x.float()
         if self.recompute and self.training and torch.is_grad_enabled():
-            recomputed: Tensor = _Recomputed.apply(x, self.units, *self.units.parameters())  # type: ignore[no-untyped-call]
+            recomputed: Tensor = _Recomputed.apply(x, self.units, *self.units.parameters())
             return recomputed
         units: Tensor = self.units(x)
         return units
@@ -126,13 +126,18 @@ class _Recomputed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         saved, *_ = ctx.saved_tensors
-        y, grad = saved.chunk(2, 1), grads[0].chunk(2, 1)
+        y, grad = _halves(saved), _halves(grads[0])
         found: dict[nn.Parameter, Tensor] = {}
         with torch.autocast(**ctx.autocast), _once_more(ctx.units, training=True):
             for unit in _backwards(ctx.units):
                 y, grad, gradients = unit.step_back(y, grad)
                 found |= gradients
         return torch.cat(grad, 1), None, *(found.get(weight) for weight in ctx.units.parameters())
+
+
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = x.chunk(2, 1)
+    return first, second
 
 
 def _autocast(x: Tensor) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -42,7 +42,7 @@ class Inverting(Method):
     (-1, 1), 2 sigmoid - 1 of the logits; of normal noise the logits themselves.
     """
 
-    roles = ("encoder", "generator")
+    roles: ClassVar[tuple[str, ...]] = ("encoder", "generator")
     network = "mlp"
     extractors = ("encoder",)
     config: InvertingConfig

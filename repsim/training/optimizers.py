@@ -33,7 +33,7 @@ def adam(settings: AdamSettings, network: nn.Module) -> Adam:
     betas = (s.beta1, 0.999)
     if not s.weight_decay:
         return Adam(own, s.lr, betas)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in own if p.ndim > 1], "weight_decay": s.weight_decay},
         {"params": [p for p in own if p.ndim <= 1]},
     ]

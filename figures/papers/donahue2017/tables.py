@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from repsim.figures.papers.donahue2017.analyses import INVERSIONS
@@ -81,7 +82,7 @@ def settings(found: Found) -> Rows:
     return settings_table({name: found.trained(run)[0] for name, run in runs.items()})
 
 
-TABLES = {
+TABLES: dict[str, Callable[[Any], Rows]] = {
     "neighbours": neighbours,
     "inversion": inversion,
     "transfer": transfer,
