@@ -8,9 +8,12 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from driving import run_command
 
+from repsim.errors import UsageError
 from repsim.figures.papers import find_paper
+from repsim.figures.papers.donahue2017.filters import filters_of
 from repsim.figures.papers.donahue2017.published import FROZEN, FROZEN_AFTER, NEAREST
 from repsim.figures.papers.donahue2017.runs import (
     BIGAN,
@@ -25,6 +28,8 @@ from repsim.figures.papers.engine import Folder, Reproduction, only
 from repsim.figures.papers.engine.only import is_of
 from repsim.figures.papers.engine.page import write_page
 from repsim.figures.papers.engine.report import collect
+from repsim.networks.families import find_family
+from repsim.networks.image_spec import ImageSpec
 from repsim.results import Result
 
 PAPER = find_paper("donahue2017")
@@ -82,6 +87,34 @@ def test_figures_and_tables_are_of_their_image_sets() -> None:
     assert is_of(len, "cifar10")
 
 
+def test_filters_are_the_weights_beside_the_images() -> None:
+    """A unit's weights of a perceptron as an image; what a unit of its generator adds to one."""
+    spec, kind = ImageSpec(1, 10, 8, 8, flips=False), find_family("mlp")
+    family = kind(kind.settings(width=6))
+    encoder, generator = family.encoder(spec), family.generator(spec, 3)
+    first, last = encoder.hidden1[0].weight, generator.image[0].weight
+    found = filters_of(encoder, spec.shape)
+    assert torch.equal(found[2].flatten(), first[2].detach())
+    found = filters_of(generator, spec.shape, last=True)
+    assert found.shape == (6 + 3, 1, 8, 8)
+    assert torch.equal(found[4].flatten(), last[:, 4].detach())
+    kind = find_family("alexnet")
+    convolved = kind(kind.settings(width=2, beside=4))
+    spec = ImageSpec(3, 10, 32, 32, flips=True)
+    kernels = {
+        "encoder": filters_of(convolved.encoder(spec), spec.shape),
+        "discriminator": filters_of(convolved.joint_critic(spec, 5), spec.shape),
+        "generator": filters_of(convolved.generator(spec, 5), spec.shape, last=True),
+    }
+    assert {name: tuple(each.shape) for name, each in kernels.items()} == {
+        "encoder": (6, 3, 5, 5),
+        "discriminator": (4, 3, 4, 4),
+        "generator": (4, 3, 4, 4),
+    }
+    with pytest.raises(UsageError, match=r"weights of \(6, 64\) are not beside"):
+        filters_of(encoder, spec.shape)
+
+
 @pytest.mark.slow
 def test_donahue2017_has_every_panel_and_makes_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -97,6 +130,8 @@ def test_donahue2017_has_every_panel_and_makes_nothing_twice(
     assert panels == {
         "figure-1": ["lines"],
         "figure-2": ["images"],
+        "figure-3": ["images"] * 3,
+        "filters": ["images"] * 3,
         "figure-4": ["images"],
         "table-1": ["bars"],
         "table-2": ["lines"] * 2,

@@ -1,5 +1,6 @@
 """The analyses of Donahue et al. (2017): which networks, on which images."""
 
+from repsim.figures.papers.donahue2017.filters import Filters
 from repsim.figures.papers.donahue2017.runs import (
     BIGAN,
     BIGAN_CONV,
@@ -14,7 +15,7 @@ from repsim.figures.papers.engine import analysis
 Probe, Inversion, Transfer, Similarity = map(
     analysis, ("probe", "inversion", "transfer", "similarity")
 )
-Show = analysis(Strips)
+Show, Look = analysis(Strips), analysis(Filters)
 
 _LEARNED = {"train": "probed", "test": "held_out"}
 
@@ -38,6 +39,9 @@ INVERSIONS = {
 
 #: Images, and what the BiGAN makes of them again.
 STRIPS = {run: Show(run, on={"shown": "shown"}, name="strips") for run in (BIGAN, BIGAN_CONV)}
+
+#: Weights of the same networks beside the images.
+FILTERS = {run: Look(run, name="filters") for run in (BIGAN, BIGAN_CONV)}
 
 #: CKA of the encoder with the discriminator of the GAN and with the encoder before training.
 BESIDE = {
@@ -75,6 +79,7 @@ ANALYSES = (
     *NEAREST.values(),
     *INVERSIONS.values(),
     *STRIPS.values(),
+    *FILTERS.values(),
     *BESIDE.values(),
     FROZEN,
     *LINEAR.values(),

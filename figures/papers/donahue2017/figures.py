@@ -11,7 +11,7 @@ import numpy as np
 from repsim.figures.panels.bars import Bars, Mark
 from repsim.figures.panels.lines import Line, Lines
 from repsim.figures.panels.matrix import Matrix
-from repsim.figures.papers.donahue2017.analyses import BESIDE, INVERSIONS, STRIPS
+from repsim.figures.papers.donahue2017.analyses import BESIDE, FILTERS, INVERSIONS, STRIPS
 from repsim.figures.papers.donahue2017.numbers import (
     by_epoch,
     frozen,
@@ -63,6 +63,27 @@ def _discriminator(found: Found, name: str, run: Run) -> FigureData:
 @only(*FLAT)
 def figure_2(found: Found) -> FigureData:
     return _strips(found, "Figure 2", BIGAN)
+
+
+@only(*CONVOLVED)
+def figure_3(found: Found) -> FigureData:
+    return _filters(found, "Figure 3", BIGAN_CONV)
+
+
+@only(*FLAT)
+def filters(found: Found) -> FigureData:
+    return _filters(found, "Filters", BIGAN)
+
+
+def _filters(found: Found, name: str, run: Run) -> FigureData:
+    return found.figure(
+        name,
+        "Filters of a BiGAN's networks beside the images, those of the largest norm: the first "
+        "layer of discriminator (D) and encoder (E), the last one of the generator (G). Each is "
+        "scaled by its largest weight.",
+        found[FILTERS[run]][0].panels,
+        part="trained",
+    )
 
 
 @only(*CONVOLVED)
@@ -194,9 +215,11 @@ FIGURES: tuple[Callable[[Any], FigureData], ...] = (
     figure_1,
     figure_1_photographs,
     figure_2,
+    filters,
     table_1,
     inversion,
     similarity,
+    figure_3,
     figure_4,
     table_2,
     photographs,
