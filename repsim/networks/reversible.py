@@ -39,12 +39,12 @@ class ReversibleUnit(nn.Module):
         self.residual = nn.Sequential(*preactivated(channels // 2, channels // 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        x1, x2 = x.chunk(2, 1)
+        x1, x2 = _halves(x)
         return torch.cat([x2, x1 + self.residual(x2)], 1)
 
     def inverse(self, y: Tensor) -> Tensor:
         """The input that gave an output."""
-        x2, y2 = self._known(*y.chunk(2, 1))
+        x2, y2 = self._known(*_halves(y))
         return torch.cat([self._filled(y2 - self.residual(x2)), x2], 1)
 
     def step_back(
@@ -98,10 +98,8 @@ class ReversibleGroup(nn.Module):
         if _autocast(x)["enabled"]:
             x = x.float()
         if self.recompute and self.training and torch.is_grad_enabled():
-            recomputed: Tensor = _Recomputed.apply(x, self.units, *self.units.parameters())
-            return recomputed
-        units: Tensor = self.units(x)
-        return units
+            return _Recomputed.apply(x, self.units, *self.units.parameters())
+        return self.units(x)
 
     def inverse(self, y: Tensor) -> Tensor:
         """The input that gave an output, to rounding. In training mode, of the same batch."""
@@ -117,7 +115,7 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, units: nn.Sequential, *weights: Tensor) -> Tensor:
         ctx.units, ctx.autocast = units, _autocast(x)
-        y: Tensor = units(x)
+        y = units(x)
         # With the weights, torch refuses a backward pass after one of them was changed in place.
         ctx.save_for_backward(y, *weights)
         return y
@@ -135,7 +133,7 @@ class _Recomputed(torch.autograd.Function):
         return torch.cat(grad, 1), None, *(found.get(weight) for weight in ctx.units.parameters())
 
 
-def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+def _halves(x: Tensor) -> Halves:
     first, second = x.chunk(2, 1)
     return first, second
 
