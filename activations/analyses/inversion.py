@@ -182,7 +182,7 @@ def inversions_of_run(
 
 
 def _shown(network: Any, rows: Tensor, device: torch.device | str) -> Tensor:
-    """What a network makes of rows, on the CPU."""
+    """The output of a network for rows, on the CPU."""
     return torch.cat([network(part.to(device)).float().cpu() for part in rows.split(_TOGETHER)])
 
 

@@ -71,7 +71,7 @@ class Config(base.Config):
 
     @property
     def recipe(self) -> Recipe:
-        """How the rest is trained."""
+        """The training of the layers that are not frozen."""
         return Recipe(self.epochs, self.lr, self.batch_size, self.seed)
 
 

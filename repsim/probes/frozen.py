@@ -27,7 +27,7 @@ _TOGETHER = 500
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the layers that are not frozen are trained, by Adam.
+    """The training of the layers that are not frozen, by Adam.
 
     Attributes:
         epochs: passes over the images.

@@ -85,7 +85,7 @@ def _check(method: LatentRegressor, run: Run) -> None:
 
 
 def _of_generator(method: Any) -> dict[str, Any]:
-    """What decides the shape of a generator and of its noise."""
+    """The settings and facts that a generator and its noise are built by."""
     config, spec = method.config, method.spec
     network = {key: getattr(config, key) for key in type(method.family).settings.model_fields}
     return {
