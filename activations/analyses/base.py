@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
-from repsim.activations.store.format import INCIDENTAL
+from repsim.activations.store.changes import INCIDENTAL
 from repsim.common import Common, common_examples
 from repsim.configuration import Config, Setting, settings_of
 from repsim.errors import UsageError

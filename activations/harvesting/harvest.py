@@ -47,8 +47,8 @@ from repsim.activations.harvesting.sampling import (
 from repsim.activations.harvesting.stream import Stream, ahead
 from repsim.activations.harvesting.token_rows import token_rows
 from repsim.activations.harvesting.verification import check_first_batch
-from repsim.activations.store.changes import changed_keys, differing
-from repsim.activations.store.format import INCIDENTAL, LayerSpec, part_path
+from repsim.activations.store.changes import INCIDENTAL, changed_keys, differing
+from repsim.activations.store.format import LayerSpec, part_path
 from repsim.activations.store.reader import ActivationStore, closed_by_errors
 from repsim.activations.store.unfinished import provenance_of
 from repsim.activations.store.writer import StoreWriter, remove_left, write_store

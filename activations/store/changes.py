@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Set
 from typing import Any
 
+#: Provenance by which two harvests do not differ: the places of inputs, which may move, and the
+#: size of a part, which earlier versions did not record.
+INCIDENTAL = frozenset({"data_path", "weights_path", "part"})
+
 
 def changed_keys(
     before: Mapping[str, Any], now: Mapping[str, Any], keys: Collection[str] | Set[str]

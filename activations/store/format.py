@@ -24,10 +24,6 @@ CHUNK_BYTES = 1 << 20
 #: Room for an example id, in UTF-8 bytes.
 ID_BYTES = 128
 
-#: Provenance by which two harvests do not differ: the places of inputs, which may move, and the
-#: size of a part, which earlier versions did not record.
-INCIDENTAL = frozenset({"data_path", "weights_path", "part"})
-
 #: Kinds of targets: one class an example, or a row of zeros and ones.
 CLASS, BINARY = "class", "binary"
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import h5py
 
+from repsim.activations.store.changes import INCIDENTAL
 from repsim.activations.store.format import (
     DAMAGE,
     FORMAT_VERSION,
-    INCIDENTAL,
     ExampleSpec,
     LayerSpec,
     TargetSpec,
