@@ -18,20 +18,31 @@ _MOST = 1024
 
 
 def differing(
-    a: Mapping[str, Tensor], b: Mapping[str, Tensor], tolerance: Callable[[Tensor], float]
+    a: Mapping[str, Tensor],
+    b: Mapping[str, Tensor],
+    tolerance: Callable[[Tensor], float],
+    whole: Mapping[str, Tensor] | None = None,
 ) -> tuple[str, float] | None:
     """The first layer whose values differ by more than rounding, and by which share of its spread.
 
     Values of sizes that depend on the batch, such as its longest text, are compared as far as both
     reach.
+
+    Args:
+        a: values by layer.
+        b: the same, seen otherwise.
+        tolerance: the bound on the rounding of values like these.
+        whole: values of more examples, which have the spread where one of them has none; by
+            default ``a``.
     """
     if set(a) != set(b):
         return "", float("inf")
     for name, values in a.items():
         x, y = _corner(values, b[name]), _corner(b[name], values)
         off = largest_difference(x, y)
-        if off > tolerance(values):
-            scale = spread(values)
+        like = values if whole is None else whole[name]
+        if off > tolerance(like):
+            scale = spread(like)
             return name, off / scale if scale else float("inf")
     return None
 

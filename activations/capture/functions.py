@@ -300,7 +300,7 @@ def _depends(
     now = {name: each for name, each in others.items() if each.shape[:1] == (len(places),)}
     if odd := sorted(before.keys() ^ now.keys()):
         return _Found("layers", odd[0], float("inf"))
-    found = differing(before, now, tolerance)
+    found = differing(before, now, tolerance, first)
     return None if found is None else _Found("batch", *found)
 
 
