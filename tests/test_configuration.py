@@ -74,7 +74,7 @@ def test_one_function_reads_settings_of_both_kinds() -> None:
     assert small["mode"].choices == ("fast", "slow")
     assert small["shares"].annotation == tuple[float, ...]
     trained = {each.name: each for each in settings_of(config_for("simclr"))}
-    assert trained["depth"].choices == (10, 18, 34, 50)
+    assert trained["depth"].choices == (10, 14, 18, 26, 34, 50)
     assert trained["epochs"].default == 30
     assert trained["epochs"].description == "passes over the training part"
 

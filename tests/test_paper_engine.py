@@ -360,6 +360,8 @@ def test_without_training_what_the_trained_networks_give_is_made(tmp_path: Path)
     publish(findings)
     report = (tmp_path / "report.md").read_text()
     assert ". 4 of 8 runs and results; added up, they took " in report
+    missing = f"## What is not there yet\n\n- figure drawn: {needs}"
+    assert missing in (tmp_path / "report.md").read_text()
     assert f"\n- 2: waits: {needs}.\n" in report
 
 

@@ -179,7 +179,8 @@ def as_it_was(folder: Path, method: str, extractor: str) -> None:
     content.update(method="untrained", format_version=1, config={**content["config"], "of": of})
     file.write_text(json.dumps(content))
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    state["networks"] = {"encoder": state["networks"][extractor]}
+    del state["checksum"]
+    state |= {"format_version": 1, "networks": {"encoder": state["networks"][extractor]}}
     torch.save(state, folder / "checkpoint.pt")
 
 

@@ -46,9 +46,9 @@ def load_tensors(path: Path, format_names: Collection[str], remedy: str) -> dict
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
+    except PermissionError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
     except Exception as error:  # torch raises many kinds on damaged files
-        if isinstance(error, OSError) and error.strerror:
-            raise StoreError(f"{path} cannot be read: {error.strerror}") from error
         raise damaged from error
     if not isinstance(content, dict):
         raise StoreError(f"{path} is not a checkpoint", remedy)

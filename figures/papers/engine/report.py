@@ -201,9 +201,10 @@ def report_of(findings: Findings) -> str:
     """Everything on one page: how it was made, the verdicts, the figures and the tables."""
     reproduction = findings.reproduction
     parts = [f"# {reproduction.paper.title}", "    " + reproduction.command, *_about(reproduction)]
-    if findings.failures:
-        lines = [f"- {name}: {error}" for name, error in findings.failures.items()]
-        parts += ["## What failed", "\n".join(lines)]
+    if lacking := {**findings.failures, **findings.left}:
+        lines = [f"- {name}: {error}" for name, error in lacking.items()]
+        title = "What failed" if findings.failures else "What is not there yet"
+        parts += [f"## {title}", "\n".join(lines)]
     parts += ["## Verdicts", verdicts(findings.claims)]
     if remarks := notes(findings.claims):
         parts.append(remarks)
