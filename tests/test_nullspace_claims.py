@@ -300,7 +300,7 @@ def test_classes_are_compact_but_for_the_all_ones_direction(
 
 @pytest.mark.parametrize("varied", [True, False])
 def test_a_classifier_is_judged_on_its_generators_or_not_at_all(varied: bool) -> None:
-    """Where generators all make one image, digits are no classes of it in their place."""
+    """Digits do not stand in for the classes of generators that all make one image."""
     y = torch.arange(200) % 4
     real, weight = normal(200, 12, seed=1) + 5 * torch.eye(12)[y], torch.eye(4, 12).double()
     made = normal(80, 12, seed=2) if varied else torch.ones(80, 12, dtype=torch.float64)
