@@ -105,9 +105,10 @@ def warn_of_unused(model: nn.Module, batch: Any, used: Collection[str] = ()) -> 
 
 def _warn_of_inputs_behind(model: nn.Module, batch: Any) -> None:
     """Warn of what comes behind the inputs where it may be the next argument of the network."""
-    behind = isinstance(batch, (tuple, list)) and len(batch) > 1 and _is_array(batch[1])
-    names = [name for name in _named(_signature(model)) if behind]
-    asked = sorted(name for name in names if name in _CONDITIONS or kind_of(name) == "lengths")
+    if not (isinstance(batch, (tuple, list)) and len(batch) > 1 and _is_array(batch[1])):
+        return
+    names = sorted(_named(_signature(model)))
+    asked = [name for name in names if name in _CONDITIONS or kind_of(name) == "lengths"]
     if asked:
         warnings.warn(
             f"what comes behind the inputs of a batch is taken for labels, and forward has "

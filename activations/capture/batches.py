@@ -295,7 +295,7 @@ def _are_parts(value: Any, n: int) -> bool:
     return (
         type(value) in (tuple, list)
         and bool(value)
-        and all(isinstance(e, (Tensor, np.ndarray)) and e.ndim and len(e) == n for e in value)
+        and all(_has_rows(each) and len(each) == n for each in value)
     )
 
 

@@ -41,7 +41,6 @@ def load_tensors(path: Path, format_names: Collection[str], remedy: str) -> dict
         FileNotFoundError: it is absent.
         StoreError: it may not be read, is damaged, of a later version or of another format.
     """
-    damaged = StoreError(f"{path} is damaged or not a checkpoint", remedy)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -49,7 +48,7 @@ def load_tensors(path: Path, format_names: Collection[str], remedy: str) -> dict
     except PermissionError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
     except Exception as error:  # torch raises many kinds on damaged files
-        raise damaged from error
+        raise StoreError(f"{path} is damaged or not a checkpoint", remedy) from error
     if not isinstance(content, dict):
         raise StoreError(f"{path} is not a checkpoint", remedy)
     _check_version(path, content, format_names, remedy)

@@ -45,24 +45,16 @@ FILTERS = {run: Look(run, name="filters") for run in (BIGAN, BIGAN_CONV)}
 
 #: CKA of the encoder with the discriminator of the GAN and with the encoder before training.
 BESIDE = {
-    "D": Similarity(
+    beside: Similarity(
         BIGAN,
-        GAN,
+        run,
         on={"compared": "held_out"},
         layers_a=LAYERS,
         layers_b=LAYERS,
         harvest={"layers": LAYERS},
-        name="cka-discriminator",
-    ),
-    "untrained": Similarity(
-        BIGAN,
-        UNTRAINED,
-        on={"compared": "held_out"},
-        layers_a=LAYERS,
-        layers_b=LAYERS,
-        harvest={"layers": LAYERS},
-        name="cka-untrained",
-    ),
+        name=f"cka-{called}",
+    )
+    for beside, run, called in (("D", GAN, "discriminator"), ("untrained", UNTRAINED, "untrained"))
 }
 
 #: Frozen transfer of the convolutions, and linear probes on the features of photographs.

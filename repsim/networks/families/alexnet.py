@@ -16,14 +16,7 @@ from pydantic import Field
 from torch import nn
 
 from repsim.networks.convolutions import Size, init_weights
-from repsim.networks.families.dcgan import (
-    LATENT,
-    Decoder,
-    Discriminator,
-    Generator,
-    JointCritic,
-)
-from repsim.networks.family import Family, NetworkConfig, Norm
+from repsim.networks.families import dcgan
 from repsim.networks.image_spec import ImageSpec
 
 #: Channels of each convolution as multiples of the width, its kernel, and if a pool follows.
@@ -74,7 +67,7 @@ class AlexNet(nn.Sequential):
         return list(dict.fromkeys([*convs, "features", self.head_input, *head]))
 
 
-class Config(NetworkConfig):
+class Config(dcgan.Config):
     """A quarter of AlexNet's channels, and the widths of ``dcgan`` beside it."""
 
     width: int = Field(
@@ -85,44 +78,18 @@ class Config(NetworkConfig):
     )
 
 
-class AlexNetFamily(Family):
+class AlexNetFamily(dcgan.DCGAN):
     """Encoders of five convolutions, and the networks of ``dcgan`` beside them."""
 
     settings = Config
     config: Config
 
+    @property
+    def _channels(self) -> int:
+        return self.config.beside
+
     def encoder(self, spec: ImageSpec, features: int | None = None) -> AlexNet:
         return AlexNet(spec.channels, self.config.width, features, size=spec.size)
-
-    def decoder(self, spec: ImageSpec, features: int) -> Decoder:
-        return Decoder(spec.channels, self.config.beside, features, size=spec.size)
-
-    def generator(self, spec: ImageSpec, latent: int = LATENT, count: int = 1) -> Generator:
-        return Generator(spec.channels, self.config.beside, count, size=spec.size, latent=latent)
-
-    def critic(
-        self,
-        spec: ImageSpec,
-        outputs: int = 1,
-        *,
-        norm: Norm = "batch",
-        shared: nn.Module | None = None,
-        share: int = 0,
-    ) -> Discriminator:
-        return Discriminator(
-            spec.channels,
-            outputs,
-            self.config.beside,
-            norm=norm,
-            shared=shared,
-            share=share,
-            size=spec.size,
-        )
-
-    def joint_critic(
-        self, spec: ImageSpec, latent: int = LATENT, *, norm: Norm = "batch"
-    ) -> JointCritic:
-        return JointCritic(spec.channels, latent, self.config.beside, norm=norm, size=spec.size)
 
 
 FAMILY = AlexNetFamily

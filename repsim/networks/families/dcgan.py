@@ -11,6 +11,7 @@ of ``features`` of the encoder; ``up1`` to ``up3`` and ``image`` of the decoder.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -259,18 +260,23 @@ class Config(NetworkConfig):
 class DCGAN(Family):
     """Discriminators and generators, and the encoders and decoders made of the same layers."""
 
-    settings = Config
+    settings: ClassVar[type[NetworkConfig]] = Config
     config: Config
 
-    def encoder(self, spec: ImageSpec, features: int | None = None) -> Encoder:
+    @property
+    def _channels(self) -> int:
+        """Channels of a critic's first convolution, and of a generator's last hidden layer."""
+        return self.config.width
+
+    def encoder(self, spec: ImageSpec, features: int | None = None) -> nn.Module:
         code = FEATURE_DIM if features is None else features
         return Encoder(spec.channels, self.config.width, code, size=spec.size)
 
     def decoder(self, spec: ImageSpec, features: int) -> Decoder:
-        return Decoder(spec.channels, self.config.width, features, size=spec.size)
+        return Decoder(spec.channels, self._channels, features, size=spec.size)
 
     def generator(self, spec: ImageSpec, latent: int = LATENT, count: int = 1) -> Generator:
-        return Generator(spec.channels, self.config.width, count, size=spec.size, latent=latent)
+        return Generator(spec.channels, self._channels, count, size=spec.size, latent=latent)
 
     def critic(
         self,
@@ -284,7 +290,7 @@ class DCGAN(Family):
         return Discriminator(
             spec.channels,
             outputs,
-            self.config.width,
+            self._channels,
             norm=norm,
             shared=shared,
             share=share,
@@ -294,7 +300,7 @@ class DCGAN(Family):
     def joint_critic(
         self, spec: ImageSpec, latent: int = LATENT, *, norm: Norm = "batch"
     ) -> JointCritic:
-        return JointCritic(spec.channels, latent, self.config.width, norm=norm, size=spec.size)
+        return JointCritic(spec.channels, latent, self._channels, norm=norm, size=spec.size)
 
 
 FAMILY = DCGAN
