@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import keyword
 import os
 import sys
@@ -92,6 +93,11 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; never returns."""
     warnings.showwarning = _show_warning
+    # Figures go to files, whatever the shell of a notebook says, with settings that may not exist.
+    os.environ["MPLBACKEND"] = "agg"
+    for stream in (sys.stdout, sys.stderr):  # file names that are no UTF-8, as they are
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="surrogateescape")
     try:
         code = cli.main(prog_name="repsim", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -20,7 +20,7 @@ from repsim.figures.kinds import figures_of, figures_of_all
 from repsim.figures.layout import panels
 from repsim.figures.renaming import renamed
 from repsim.figures.style import WRITING, Style
-from repsim.files import atomic_path, csv_text, refuse_existing, write_atomic
+from repsim.files import atomic_path, csv_text, refuse_existing, utf8, write_atomic
 from repsim.results import Result, Table, facts
 from repsim.results.figure import FigureData
 
@@ -172,7 +172,7 @@ def unsaved(
     for path, text in _texts(name, shown, data, provenance).items():
         if not path.is_file() and there:
             refuse_existing(f"{name}.{there[0]}", overwrite=False)
-        if path.is_file() and (before := path.read_text(encoding="utf-8")) != text:
+        if path.is_file() and (before := path.read_text("utf-8", "surrogateescape")) != text:
             raise UsageError(
                 f"{path} exists already, of another figure ({_differing(before, text)}); choose "
                 "another name or pass --overwrite"
@@ -219,7 +219,7 @@ def _refuse(paths: list[Path], texts: dict[Path, str], overwrite: bool) -> None:
     for path in paths:
         refuse_existing(path, overwrite)
     for path, text in texts.items():
-        if not (path.is_file() and path.read_bytes() == text.encode()):
+        if not (path.is_file() and path.read_bytes() == utf8(text)):
             refuse_existing(path, overwrite)
 
 

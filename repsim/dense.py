@@ -28,13 +28,23 @@ def as_numbers(value: Any, name: str) -> Any:
     if isinstance(value, torch.Tensor):
         kind = "it holds complex numbers" if value.is_complex() else ""
     elif value.dtype.kind not in "fiub":
-        known = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}
-        kind = f"it holds {known.get(value.dtype.kind, str(value.dtype))}"
+        kind = f"it holds {_other_values(value.dtype)}"
     else:
         kind = ""
     if kind:
         raise UsageError(f"{name}: {kind}; expected a dense array of real numbers")
     return value
+
+
+def _other_values(dtype: np.dtype[Any]) -> str:
+    """The values of a type that is no real number, with a remedy where one is known."""
+    if dtype.kind == "V" and dtype.names is None:
+        return (
+            f"values without a type ({dtype}), as numpy.save leaves bfloat16 and float8 (save them "
+            "after .astype(numpy.float32))"
+        )
+    known = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}
+    return known.get(dtype.kind, str(dtype))
 
 
 def as_dense(value: Any, name: str) -> Any:

@@ -91,9 +91,14 @@ def _to_disk(path: Path) -> None:
         os.close(handle)
 
 
+def utf8(text: str) -> bytes:
+    """Text as bytes; a file name that is no UTF-8 as the bytes that it has on the disk."""
+    return text.encode(errors="surrogateescape")
+
+
 def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Write ``content`` to ``path`` so that a reader sees the old file or the new, never a part."""
-    data = content.encode() if isinstance(content, str) else content
+    data = utf8(content) if isinstance(content, str) else content
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 import zipfile
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
+from repsim.errors import RepsimWarning, few
 
 Header = tuple[tuple[int, ...], bool, "np.dtype[Any]"]  # shape, Fortran order, type
 
@@ -41,14 +44,24 @@ def member_names(archive: zipfile.ZipFile) -> list[str]:
     """Names of the arrays in an ``.npz`` file, in order, without ``.npy``.
 
     Raises:
-        ValueError: a member that is no array, two of one name, or one of another length than its
-            header says.
+        ValueError: two arrays of one name, or one of another length than its header says.
+
+    Warns:
+        RepsimWarning: members that are no arrays, such as a text, which are left out.
     """
-    names = []
+    names: list[str] = []
+    other = [each.filename for each in archive.infolist() if not each.filename.endswith(".npy")]
+    if other:
+        warnings.warn(
+            f"{archive.filename}: {few(list(map(repr, other)))} left out, as no array "
+            "(a name that ends in .npy)",
+            RepsimWarning,
+            stacklevel=3,
+        )
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         if name == info.filename:
-            raise ValueError(f"its member {name!r} is no array")
+            continue
         if name in names:
             raise ValueError(f"it has two arrays called {name!r}")
         with archive.open(info) as stream:
@@ -68,9 +81,9 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ValueError: as of ``member_names``, or Python objects.
     """
     with zipfile.ZipFile(Path(path)) as archive:
-        member_names(archive)
+        names = member_names(archive)
     with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+        return {name: arrays[name] for name in names}
 
 
 def _check_length(stream: IO[bytes], found: int) -> None:

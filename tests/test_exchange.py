@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import sys
 import zipfile
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 import repsim
+from repsim.activations.analyses import base
 from repsim.activations.store.exchange import (
     blocks,
     export_layers,
@@ -27,7 +29,15 @@ from repsim.activations.store.format import ExampleRows, LayerSpec
 from repsim.activations.store.writer import write_store
 from repsim.cli import stores
 from repsim.cli.main import main
-from repsim.errors import DataError, NonFiniteError, ShapeError, StoreError, UsageError
+from repsim.errors import (
+    DataError,
+    NonFiniteError,
+    RepsimWarning,
+    ShapeError,
+    StoreError,
+    UsageError,
+)
+from repsim.files import write_atomic
 
 N = 12
 RNG = np.random.default_rng(0)
@@ -229,12 +239,41 @@ def test_an_array_is_as_long_as_its_header_says(here: Path, spoil: Any, dtype: t
         repsim.data.load("x.npz")
 
 
+def test_values_without_a_type_are_refused_with_a_remedy(here: Path) -> None:
+    """NumPy saves bfloat16 of ml_dtypes so."""
+    np.save("x.npy", HEAD.astype(np.float16).view("V2"))
+    with pytest.raises(UsageError, match=r"as numpy.save leaves bfloat16 .*astype\(numpy.float32"):
+        import_activations("x.npy", "a.h5")
+
+
+def test_arrays_where_stores_are_read_are_to_be_imported(here: Path) -> None:
+    np.savez("x.npz", x=HEAD)
+    with pytest.raises(StoreError, match=r"make one of it with: repsim import x\.npz --name NAME"):
+        repsim.open_store("x.npz")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
+def test_file_names_that_are_no_utf_8(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = os.fsdecode(b"x\xff")
+    assert base._with_digest(strange).startswith("x-")  # of the name of a result
+    write_atomic("note.txt", strange)
+    assert Path("note.txt").read_bytes() == b"x\xff"
+    np.save(f"{strange}.npy", HEAD)
+    assert run(monkeypatch, "import", f"{strange}.npy", "-o", "z.h5") == 1
+    assert r"a layer cannot be called 'x\udcff'; give it another name" in capsys.readouterr().err
+
+
 def test_members_of_an_archive_are_arrays_of_distinct_names(here: Path) -> None:
     np.savez("a.npz", x=HEAD)
     with zipfile.ZipFile("a.npz", "a") as archive:
         archive.writestr("notes.txt", "by hand")
-    with pytest.raises(StoreError, match=r"its member 'notes\.txt' is no array"):
-        import_activations("a.npz", "a.h5")
+    with (
+        pytest.warns(RepsimWarning, match=r"a\.npz: 'notes\.txt' left out, as no array"),
+        import_activations("a.npz", "a.h5") as store,
+    ):
+        assert store.layers == ("x",)
     np.savez("b.npz", x=HEAD)
     np.save("x.npy", HEAD + 1)
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile("b.npz", "a") as archive:

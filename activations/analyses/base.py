@@ -15,7 +15,7 @@ from repsim.activations.store.changes import INCIDENTAL
 from repsim.common import Common, common_examples
 from repsim.configuration import Config, Setting, settings_of
 from repsim.errors import UsageError
-from repsim.files import sha256
+from repsim.files import sha256, utf8
 from repsim.progress import Progress, silent
 from repsim.results import Result
 
@@ -398,7 +398,7 @@ def _plain(word: str) -> str:
 
 
 def _with_digest(word: str) -> str:
-    return f"{_plain(word)}-{hashlib.sha256(word.encode()).hexdigest()[:4]}".strip("-")
+    return f"{_plain(word)}-{hashlib.sha256(utf8(word)).hexdigest()[:4]}".strip("-")
 
 
 def _common(inputs: Inputs) -> Common:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from repsim.activations.harvesting.brought import Brought
 from repsim.data import ImageSet
 from repsim.data.size import size_record
-from repsim.files import sha256
+from repsim.files import sha256, utf8
 from repsim.training.methods import find_method, method_names
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def data_provenance(examples: ImageSet | TextSet) -> dict[str, Any]:
     record: dict[str, Any] = {
         "data": examples.name,
         "split": examples.split,
-        "example_ids_sha256": sha256("\n".join(examples.ids).encode()),
+        "example_ids_sha256": sha256(utf8("\n".join(examples.ids))),
     }
     if isinstance(examples, ImageSet):
         record["image_size"] = size_record(examples.size)

@@ -167,10 +167,12 @@ def address_of(key: str, item: h5py.HLObject) -> str:
 
 
 def unfit_name(addresses: Iterable[str]) -> str | None:
-    """The first address that cannot name a data set, or would name that of another layer."""
+    """The first address that cannot name a data set, or would name the one of another layer."""
     keys = set()
     for address in addresses:
         if address in ("", ".", "..") or "\0" in address or key_of(address) in keys:
+            return address
+        if any("\ud800" <= sign <= "\udfff" for sign in address):  # of a file name, no UTF-8
             return address
         keys.add(key_of(address))
     return None

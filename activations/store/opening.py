@@ -33,6 +33,9 @@ from repsim.errors import StoreError
 _HEAP = b"GCOL\1\0\0\0"
 _LOOKED_AT = 1 << 20
 
+#: Endings of files of arrays, which are imported before they are read as stores.
+_IMPORTED = (".npy", ".npz", ".pt", ".pth", ".safetensors")
+
 #: The best ratio of compression (deflate); a file that claims more is not honest.
 _LARGEST_RATIO = 1100
 
@@ -58,6 +61,11 @@ def open_file(path: Path) -> h5py.File:
     except PermissionError as error:
         raise StoreError(f"{path} may not be read: {error.strerror}") from None
     except OSError as error:
+        if path.suffix in _IMPORTED:
+            raise StoreError(
+                f"{path} is no activation store; make one of it with: repsim import {path} "
+                "--name NAME"
+            ) from None
         raise StoreError(f"{path} is not an HDF5 file, or cut short ({error})") from error
     try:
         with damage(path):

@@ -216,7 +216,7 @@ class StoreWriter:
         for row, (given, stored) in enumerate(
             zip(ids, self._file["example_ids"][rows], strict=True), start
         ):
-            if given.encode() != stored:
+            if given.encode(errors="surrogateescape") != stored:
                 raise StoreError(
                     f"row {row} of {self._file.filename} was harvested as {stored.decode()!r}, "
                     f"the loader now gives {given!r}",
@@ -300,7 +300,9 @@ def _encoded(example_id: str) -> bytes:
     try:
         encoded.decode()
     except UnicodeDecodeError:
-        raise StoreError(f"example id {example_id!r} is no UTF-8") from None
+        raise StoreError(
+            f"example id {example_id!r} is no UTF-8; give the file another name"
+        ) from None
     if not encoded or encoded.endswith(b"\0"):  # a fixed-length text is padded with zeros
         raise StoreError(f"example id {example_id!r} is empty, or ends with a zero byte")
     if len(encoded) > ID_BYTES:

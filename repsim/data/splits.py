@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from repsim.errors import UsageError, choices
+from repsim.files import utf8
 
 # 15 digits: more examples than any set has, and far from Python's limit on parsing integers
 _SYNTAX = re.compile(r"([A-Za-z_]\w*)(?:\[([0-9]{0,15}):([0-9]{0,15})\])?")
@@ -127,7 +128,7 @@ def holdout(keys: Sequence[str], labels: np.ndarray) -> np.ndarray:
     largest = np.argsort(-remainders, kind="stable")
     quotas[largest[: total - quotas.sum()]] += 1
 
-    draws = np.array([hashlib.sha256(f"repsim holdout {key}".encode()).hexdigest() for key in keys])
+    draws = np.array([hashlib.sha256(utf8(f"repsim holdout {key}")).hexdigest() for key in keys])
     held = np.zeros(len(keys), dtype=bool)
     for value, quota in zip(values, quotas, strict=True):
         members = np.flatnonzero(labels == value)

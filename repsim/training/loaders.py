@@ -21,7 +21,7 @@ from repsim.data.augment import flips
 from repsim.data.folder import ImageFiles, find
 from repsim.data.size import Wanted, parse_size
 from repsim.devices import default_memory
-from repsim.files import sha256
+from repsim.files import sha256, utf8
 from repsim.networks.image_spec import ImageSpec
 from repsim.training.method import Batch
 
@@ -159,7 +159,7 @@ class Streamed(Feed):
             yield Batch(to_input(pixels), labels.to(self.device, non_blocking=True))
 
     def fingerprint(self) -> dict[str, str]:
-        return {"ids_sha256": sha256("\n".join(self.images.ids).encode())}
+        return {"ids_sha256": sha256(utf8("\n".join(self.images.ids)))}
 
 
 def rows_of_epoch(order: Tensor, batch_size: int, parts: int, world: int, rank: int) -> Tensor:
