@@ -561,6 +561,62 @@ def test_layers_that_go_backwards_have_no_mask(tmp_path: Path) -> None:
     refused(model, batch, "second", tmp_path, "with padding .attention_mask.")
 
 
+class Reordered(nn.Module):
+    """Positions in another order, before a layer for each or one that mixes them."""
+
+    def __init__(self, order: str, layer: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.layer, self.order = nn.Linear(16, 16), layer, order
+
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.layer(self._ordered(self.embed(x)))
+
+    def _ordered(self, x: Tensor) -> Tensor:
+        order = torch.tensor([3, 0, 5, 1, 4, 2])
+        if self.order == "fixed":
+            return x[:, order]
+        if self.order == "selected":
+            return x.index_select(1, order[order < x.shape[1]])
+        if self.order == "sorted":
+            return x.gather(1, x.sum(2).argsort(1).unsqueeze(2).expand_as(x))
+        if self.order == "multiplied":
+            return torch.eye(T)[order] @ x
+        if self.order == "swapped":
+            return torch.cat((x[:, 1:2], x[:, :1], x[:, 2:]), 1)
+        return x
+
+
+def _encoder() -> nn.Module:
+    return nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True, norm_first=True)
+
+
+@pytest.mark.parametrize("order", ["fixed", "selected", "sorted", "multiplied", "swapped"])
+@pytest.mark.parametrize("make", [lambda: nn.Linear(16, 4), _encoder])
+def test_layers_with_positions_in_another_order_are_refused(
+    order: str, make: Any, tmp_path: Path
+) -> None:
+    if order == "swapped" and make is _encoder:
+        pytest.skip("two of six positions are no evidence in a layer that mixes all")
+    model, batch = Reordered(order, make()).eval(), {"x": X, "attention_mask": MASK}
+    check_average(model, batch, "embed", tmp_path, MASK)
+    refused(model, batch, "layer", tmp_path, "layer 'layer' gives.*padding .attention_mask.")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear(16, 4),
+        _encoder,
+        lambda: nn.Sequential(nn.Linear(16, 1), nn.ReLU()),
+        lambda: nn.Sequential(_encoder(), nn.Linear(16, 1), nn.ReLU()),
+    ],
+)
+def test_layers_with_positions_in_their_order_have_their_mask(make: Any, tmp_path: Path) -> None:
+    model, batch = Reordered("", make()).eval(), {"x": X, "attention_mask": MASK}
+    check_average(model, batch, "layer", tmp_path, MASK)
+
+
 def test_tokens_to_be_guessed_are_no_padding(tmp_path: Path) -> None:
     """A network that sees a learnt token in place of those that are masked."""
 

@@ -56,19 +56,6 @@ class Evidence:
                     return kind
         return ""
 
-    def misplaced(self) -> set[str]:
-        """Layers that a change of one position changes, but not in that position."""
-        third = self.trials.length // 3
-        place = slice(third, third + 1)
-        before = self._sampled({})
-        after = self._sampled(self.trials.changed(self.sequence, place))
-        return {
-            name
-            for name in set(self.exact) & set(before) & set(after)
-            if _effect(before[name], after[name]) > _SOME
-            and _effect(*(each[:, place] for each in (before[name], after[name]))) < _NONE
-        }
-
     def _blocks(self, mask: Mask, changed: Mapping[str, Any], padded: slice) -> bool:
         """True if padding by a mask ends the effect of some positions on the rest of a layer."""
         marks = self.trials.marks

@@ -12,6 +12,7 @@ from torch import nn
 
 from repsim.activations.capture.evidence import Evidence
 from repsim.activations.capture.masks import Mask, kind_of
+from repsim.activations.capture.placement import misplaced
 from repsim.activations.capture.trials import Axes, Shape, Trials
 from repsim.activations.capture.unchanged import Unchanged
 
@@ -117,14 +118,13 @@ def _chosen(trials: Trials, before: Mapping[str, Shape], found: Sequence[_Sequen
     evident = [k for k, kind in enumerate(kinds) if kind] or [0] * alike
     if len(evident) == 1 or alike:
         k = evident[0]
-        return _in_place(trials, found[k], replace(told[k], kind=kinds[k]))
+        return _in_place(trials, found[k].axes, replace(told[k], kind=kinds[k]))
     return Followers({}, frozenset().union(*(one.other | set(one.exact) for one in told)))
 
 
-def _in_place(trials: Trials, sequence: _Sequence, told: Followers) -> Followers:
+def _in_place(trials: Trials, axes: Mapping[str, Axes], told: Followers) -> Followers:
     """The layers without those that have their positions in another order."""
-    by_name = trials.is_by_convention
-    lost = set() if by_name else Evidence(trials, sequence.axes, told.exact).misplaced()
+    lost = set() if trials.is_by_convention else misplaced(trials, axes, told.exact)
     exact = {name: axis for name, axis in told.exact.items() if name not in lost}
     return replace(told, exact=exact, other=told.other | lost)
 
@@ -159,4 +159,6 @@ def _unshortened(trials: Trials) -> Followers:
         for name, shape in (trials.shapes({}) or {}).items()
         if one and len(shape) == 3 and shape[1] == length != shape[2]
     }
-    return Followers(exact, frozenset(set(trials.layers) - set(exact)))
+    told = Followers(exact, frozenset(set(trials.layers) - set(exact)))
+    axes = {name: (1,) for name in contents if (1,) in partners[name]}
+    return _in_place(trials, axes, told) if exact else told

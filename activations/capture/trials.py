@@ -33,7 +33,7 @@ _MODULE = "module "
 _SAMPLE, _FEATURES = 1 << 16, 16
 
 #: So many runs for a mask at most.
-_RUNS = 128
+_RUNS = 256
 
 
 class Trials:
@@ -127,7 +127,11 @@ class Trials:
     @property
     def marks(self) -> Tensor:
         """The values of the mask, by which all positions are tokens."""
-        return torch.as_tensor(self._entries[self.mask.name])
+        return self.value(self.mask.name)
+
+    def value(self, name: str) -> Tensor:
+        """An input of the examples, by which all positions are tokens."""
+        return torch.as_tensor(self._entries[name])
 
     def sampled(self, changes: Mapping[str, Any], exact: Mapping[str, int]) -> dict[str, Tensor]:
         """Some values of each layer, as the network sees the examples with other inputs.
