@@ -250,6 +250,7 @@ def test_the_interval_is_that_of_a_ratio() -> None:
         share(part[:2], whole)
 
 
+@pytest.mark.slow
 def test_it_holds_the_value_of_many_images_as_often_as_it_says() -> None:
     """Of 200 intervals from 40 images each, about 190; centred, the mean being estimated."""
     conv = layer(kernel=4, out=5)

@@ -132,6 +132,7 @@ def test_what_was_there_before_adds_nothing() -> None:
     assert first.low > 0.1
 
 
+@pytest.mark.slow
 def test_the_interval_covers() -> None:
     """The estimate of infinitely many held-out examples lies in about 95 % of the intervals."""
     y, left, right = digits(1000, 0.5, 0.6, 0)

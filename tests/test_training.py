@@ -114,7 +114,7 @@ def test_a_run_stopped_before_its_first_epoch_ended_starts_again(tmp_path: Path)
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tmp_path: Path) -> None:
     digests = [
-        train("gan", settings("gan", seed=seed), tmp_path / name).digest()
+        train("gan", settings("gan", seed=seed, epochs=1), tmp_path / name).digest()
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     ]
     assert digests[0] == digests[1] != digests[2]
