@@ -785,18 +785,25 @@ def test_a_failing_forward_leaves_no_hook_on_inputs_either() -> None:
     assert torch.is_grad_enabled()
 
 
-def test_modes_are_set_without_what_networks_do_when_modes_change() -> None:
-    class Merging(nn.ReLU):
-        merged = 0
+def test_what_networks_do_when_modes_change_is_done_and_undone() -> None:
+    class Merging(nn.Linear):
+        merged = False
 
         def train(self, mode: bool = True) -> Any:  # as LoRA layers merge their weights
-            type(self).merged += 1
+            if self.merged == mode:
+                self.merged = not mode
+                self.weight.data += -1 if mode else 1
             return super().train(mode)
 
-    model = nn.Sequential(Merging())
-    assert list(take(model)) == ["0"]
-    assert Merging.merged == 0
-    assert model[0].training
+    model, x = nn.Sequential(Merging(8, 4), nn.Dropout(0.5)), torch.randn(2, 8)
+    before = model[0].weight.detach().clone()
+    with Capture(model) as capture:
+        model(x)
+        found = capture.take()["0"]
+    torch.testing.assert_close(found, nn.functional.linear(x, before + 1, model[0].bias))
+    assert torch.equal(model[0].weight, before)
+    assert not model[0].merged
+    assert all(module.training for module in model.modules())
 
 
 def test_what_a_network_caches_can_be_trained_with_afterwards() -> None:

@@ -359,6 +359,24 @@ def test_a_part_of_a_layer_is_its_first_values_and_some_of_all_others(
         assert 2 * part.shape[axis] >= x.shape[axis] or part.shape[axis] > cut.shape[axis]
 
 
+@pytest.mark.parametrize("pair", [(6, 126), (126, 6), (40, 42), (0, 128), (65, 64)])
+def test_an_example_that_depends_on_any_other_of_a_large_batch_is_seen(
+    tmp_path: Path, pair: tuple[int, int]
+) -> None:
+    class Limited(Net):
+        def between(self, x: Tensor) -> Tensor:
+            return x.maximum(x.max() - 50)
+
+    x = torch.rand(129, 6, generator=torch.Generator().manual_seed(0))
+    net = Limited()
+    with torch.no_grad():
+        net.a.weight.copy_(torch.eye(6).repeat(3, 1)[:16])
+    x += 60
+    x[pair[0]], x[pair[1]] = 100, 20  # the limit of 50 changes no third one
+    with pytest.raises(CaptureError, match="layer 'b' gives an example other values in another"):
+        repsim.harvest(net, [x], tmp_path / "a.h5", layers="b", examples=129)
+
+
 def test_what_is_allowed_is_recorded(tmp_path: Path) -> None:
     with repsim.harvest(
         Dropped(), X.split(8), tmp_path / "a.h5", examples=32, allow_random=True
@@ -417,6 +435,102 @@ def test_running_statistics_of_a_module_in_a_list_are_brought_back(tmp_path: Pat
         harvested(net, tmp_path)
     assert torch.equal(net.parts[0].running_mean, torch.zeros(16))
     assert int(net.parts[0].num_batches_tracked) == 0
+
+
+class Hardened(Net):
+    """Signs in evaluation mode, of which an attribute is kept by a ``train`` of its own."""
+
+    hard = False
+
+    def train(self, mode: bool = True) -> Hardened:
+        self.hard = not mode
+        return super().train(mode)
+
+    def between(self, x: Tensor) -> Tensor:
+        return (x - 0.3).sign() if self.hard else x
+
+
+class Merging(Net):
+    """Weights of two parts, which are merged in place for evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more, self.merged = nn.Parameter(torch.ones(8, 16)), None
+
+    def eval(self) -> Merging:
+        self.b.weight.data += self.more.data
+        self.merged = self.b.weight
+        return super().eval()
+
+    def between(self, x: Tensor) -> Tensor:
+        return x if self.training else x + 0 * self.merged.sum()
+
+
+class MonteCarlo(Net):
+    """Dropout that stays on in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+
+    def train(self, mode: bool = True) -> MonteCarlo:
+        super().train(mode)
+        self.drop.train()
+        return self
+
+    def between(self, x: Tensor) -> Tensor:
+        return self.drop(x)
+
+
+@pytest.mark.parametrize("kind", [Hardened, Merging])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_network_is_put_in_evaluation_mode_by_its_own_code(
+    tmp_path: Path, kind: Callable[[], nn.Module], inside: bool
+) -> None:
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = kind()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x)
+
+        def eval(self) -> Around:
+            self.inner.eval()
+            return super().eval()
+
+    net, layer = (Around(), "inner.b") if inside else (kind(), "b")
+    own = net.inner if inside else net
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    attributes = dict(vars(own))
+    given = {"layers": layer, "examples": 32, "overwrite": True}
+    with repsim.harvest(net, X.split(8), tmp_path / "a.h5", **given) as store:
+        got = store[layer][:]
+    assert vars(own) == attributes
+    assert all(module.training for module in net.modules())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    np.testing.assert_allclose(got, net.eval()(X).detach(), rtol=1e-5, atol=1e-5)
+    with repsim.harvest(net, X.split(8), tmp_path / "a.h5", **given) as store:
+        np.testing.assert_array_equal(store[layer][:], got)  # eval() is not called again
+
+
+def test_dropout_that_a_network_keeps_on_is_random(tmp_path: Path) -> None:
+    for net in (MonteCarlo(), MonteCarlo().eval()):
+        with pytest.raises(CaptureError, match="layer 'drop' gives other values.*random"):
+            harvested(net, tmp_path, overwrite=True)
+        harvested(net, tmp_path, allow_random=True, overwrite=True)
+        assert net.drop.training
+    net.drop.eval()
+    harvested(net, tmp_path, overwrite=True)  # as it was handed over
+
+
+def test_an_eval_that_fails_is_one_line(tmp_path: Path) -> None:
+    class Failing(Net):
+        def eval(self) -> Failing:
+            raise RuntimeError("no weights")
+
+    with pytest.raises(CaptureError, match=r"eval\(\) of Failing fails: RuntimeError: no weights"):
+        harvested(Failing(), tmp_path)
 
 
 def test_generators_of_a_network_are_brought_back() -> None:

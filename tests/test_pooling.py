@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +35,35 @@ def test_avg_is_the_mean_over_positions_or_tokens() -> None:
     torch.testing.assert_close(reduce("avg", volumes), volumes.mean((2, 3, 4)))
     vectors = torch.randn(2, 3)
     assert reduce("avg", vectors) is vectors
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("text", ["avg", "grid:2", "project:4", "avg+project:2"])
+@pytest.mark.parametrize("like", [MAPS, TOKENS])
+def test_sums_of_halves_are_float32(kind: torch.dtype, text: str, like: torch.Tensor) -> None:
+    if "grid" in text and like is TOKENS:
+        return
+    halves = like.to(kind)
+    found = reduce(text, halves, seed="a", layer="b")
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, reduce(text, halves.float(), seed="a", layer="b"))
+    if like is TOKENS:
+        masked = reduce("avg", halves, mask=MASK)
+        torch.testing.assert_close(masked, reduce("avg", halves.float(), mask=MASK))
+
+
+def test_one_number_each_is_its_average_and_its_projection(tmp_path: Path) -> None:
+    numbers = MAPS[:, 0, 0, 0]
+    for text in ("avg", "last", "token:2", "channels_last+avg", "channels_first+avg", "cls"):
+        assert torch.equal(reduce(text, numbers), numbers)
+    assert torch.equal(reduce("avg+project:3", numbers), numbers[:, None])
+    with pytest.raises(ShapeError, match="but positions needs"):
+        reduce("avg+positions", numbers)
+    net, x = torch.nn.Sequential(torch.nn.Linear(6, 1), torch.nn.Flatten(0)), torch.randn(16, 6)
+    for text in ("avg", "project:3", "channels_last+avg", "none"):
+        given = {"pooling": text, "examples": 16, "overwrite": True}
+        with repsim.harvest(net, [x], tmp_path / "a.h5", **given) as store:
+            np.testing.assert_allclose(store["1"][:], net(x).detach()[:, None], rtol=1e-5)
 
 
 def test_padding_is_no_token() -> None:

@@ -137,7 +137,8 @@ def check_function(
     """Check that the layers of a network are functions of the example.
 
     The network sees three examples of the batch twice, then two of them in other places, then the
-    third alone; after that the whole batch, its halves, and up to 32 of its examples each alone.
+    third alone; after that the whole batch, up to 32 of its examples each alone, and halves of it,
+    so many that each two examples are once apart.
     Values that differ by more than rounding are a refusal, which names the first module of the
     network where they do. Where the type of the numbers leaves room for doubt, a copy of the
     network in a wider one decides.
@@ -211,15 +212,27 @@ def _among(examples: Any, n: int) -> _Shown:
 
 
 def _all(batch: Any, allowed: Allowed) -> Iterator[_Shown]:
-    """The whole batch, its halves, and examples alone.
+    """The whole batch, halves of it, and examples alone.
 
     What three examples do not show: an expert that is full, a network that stops when all of a
-    batch is sure, a cut to the longest text, statistics that only larger batches are given.
+    batch is sure, a cut to the longest text, statistics that only larger batches are given, or one
+    example that another changes.
     """
     n = batch_size(batch)
     if n > 3 and not allowed.batch:
         alone = (range(k, k + 1) for k in range(0, n, -(-n // _ALONE)))
-        yield _Shown(batch, (range(0, n, 2), range(1, n, 2), *alone), thinned, fresh=False)
+        yield _Shown(batch, (*_halves(n), *alone), thinned, fresh=False)
+
+
+def _halves(n: int) -> Iterator[Sequence[int]]:
+    """The examples whose numbers have a bit, and the others.
+
+    Of the first bit where each is shown alone; otherwise of every bit, so that each two examples
+    are once apart, at the cost of as many passes over the batch as its size has digits.
+    """
+    for bit in range((n - 1).bit_length() if n > _ALONE else 1):
+        yield [k for k in range(n) if not k >> bit & 1]
+        yield [k for k in range(n) if k >> bit & 1]
 
 
 # --- passes

@@ -24,6 +24,7 @@ from repsim.activations.capture.modules import (
     unembeddings,
 )
 from repsim.activations.capture.tensors import form_of, owned, tensors_in
+from repsim.activations.capture.unchanged import evaluated
 from repsim.errors import CaptureError, RepsimWarning
 from repsim.layers import Address, path_fits
 
@@ -110,10 +111,7 @@ class Capture:
     def __enter__(self) -> Capture:
         self._forget()
         with ExitStack() as stack:
-            # Not ``eval()``: networks redefine it, to merge weights for instance.
-            for module in self.model.modules():
-                stack.callback(setattr, module, "training", module.training)
-                module.training = False
+            stack.enter_context(evaluated(self.model))
             # Not ``inference_mode``: what the network caches could never be trained with.
             mode = torch.enable_grad if self._grad else torch.no_grad
             for context in (mode(), _uncompiled(), _module_by_module()):

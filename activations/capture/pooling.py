@@ -126,6 +126,8 @@ class Pooling:
     ) -> Tensor:
         """The reduced activations: (n, ...), or (n * positions, channels) with ``positions``.
 
+        Sums of half-precision values are taken and returned in float32.
+
         Args:
             activations: (n, ...) of one layer.
             axes: where the layer has its channels, if known.
@@ -144,7 +146,8 @@ class Pooling:
             if name == "mask":
                 kept = _narrowed(kept, after, named, values, layer)
             elif name == "project":
-                values = project(values.flatten(1), int(after), f"{seed}/{layer}")
+                flat = values.flatten(1) if values.ndim > 1 else values.unsqueeze(1)
+                values = project(flat, int(after), f"{seed}/{layer}")
             elif name != "none":
                 at = _fitting(kept, values, name, layer)
                 values = _STEPS[name](values, int(after or 0), at, layer)
@@ -216,7 +219,7 @@ def project(x: Tensor, size: int, seed: str) -> Tensor:
     if p <= size:
         return x
     order, signs = _directions(p, size, seed)
-    signed = x.index_select(1, order.to(x.device)) * signs.to(x.device, x.dtype)
+    signed = _wide(x.index_select(1, order.to(x.device))) * signs.to(x.device)
     length = -(-p // size)
     return pad(signed, (0, length * size - p)).view(n, length, size).sum(1)
 
@@ -235,31 +238,38 @@ def _directions(p: int, size: int, seed: str) -> tuple[Tensor, Tensor]:
     return _CACHE[key]
 
 
+def _wide(x: Tensor) -> Tensor:
+    """Values whose sums are rounded to float32 or finer: those of halves overflow and lose digits.
+
+    A store may keep float32 of a network in half precision.
+    """
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def _avg(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
-    if x.ndim == 2:
+    if x.ndim <= 2:
         return x
+    wide = _wide(x)
     if x.ndim != 3:
-        return x.flatten(2).mean(2)
+        return wide.flatten(2).mean(2)
     if mask is None:
-        return x.mean(1)
-    # Sums of halves overflow where their means do not.
-    wide = x if x.dtype == torch.float64 else x.float()
+        return wide.mean(1)
     check_some(mask, layer)
     kept = mask.unsqueeze(2).to(wide.dtype)
-    return ((wide * kept).sum(1) / kept.sum(1)).to(x.dtype)
+    return (wide * kept).sum(1) / kept.sum(1)
 
 
 def _grid(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
     if x.ndim != 4:
         raise _unfit("grid", "a map (n, c, h, w)", x, layer)
-    return adaptive_avg_pool2d(x, size) if min(x.shape[2:]) > size else x
+    return adaptive_avg_pool2d(_wide(x), size) if min(x.shape[2:]) > size else x
 
 
 def _token(step: str, number: int | None = None) -> _Step:
     """The step that keeps one token, of this number or of the one that is given."""
 
     def take(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
-        if x.ndim == 2:
+        if x.ndim <= 2:
             return x
         if x.ndim != 3:
             raise _unfit(step, "tokens (n, tokens, d)", x, layer)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from repsim.activations.capture.modules import device_of
+from repsim.activations.capture.evaluation import evaluate, same_modes, switches_itself
+from repsim.activations.capture.modules import device_of, unwrap
 
 #: Values without a state of their own.
 _PLAIN: tuple[type, ...] = (
@@ -48,17 +49,26 @@ class Unchanged:
     operation is about to write into them, and only in a block of ``watching``, of this one or of
     another within; a network that writes nothing costs no memory.
 
+    A network with a ``train`` or ``eval`` of its own is put in evaluation mode by it, once for all
+    blocks within: the state that ``restore`` brings back is that in evaluation mode, and the end of
+    the block undoes all that ``eval`` did.
+
     Args:
         model: any module.
+        switch: False leaves it in its mode.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, switch: bool = True) -> None:
         self._model = model
+        self._switch = switch
+        self._mode = ExitStack()
         self._held: list[Callable[[], None]] = []
         self._watched: dict[int, list[Tensor]] = {}
         self._copies: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __enter__(self) -> Unchanged:
+        if self._switch and switches_itself(self._model) and not _is_entered(self._model):
+            self._mode.enter_context(_switched(self._model))
         self._held, self._watched, self._copies = [], {}, {}
         for value in _parts(self._model):
             if isinstance(value, Tensor):
@@ -73,6 +83,7 @@ class Unchanged:
         _ENTERED.remove(self)
         self.restore()
         self._held, self._watched, self._copies = [], {}, {}
+        self._mode.close()
 
     def restore(self) -> None:
         """Bring back the state of the beginning."""
@@ -97,6 +108,36 @@ class Unchanged:
             for tensor in self._watched.get(written.untyped_storage().data_ptr(), ()):
                 if id(tensor) not in self._copies:
                     self._copies[id(tensor)] = tensor, tensor.detach().clone()
+
+
+def _is_entered(model: nn.Module) -> bool:
+    """True within a block that keeps the state of a network, or of one that it is a part of."""
+    inner = unwrap(model)
+    return any(inner is part for each in _ENTERED for part in each._model.modules())
+
+
+@contextmanager
+def _switched(model: nn.Module) -> Iterator[None]:
+    """Put a network in evaluation mode by its own code, and afterwards undo what that did."""
+    with same_modes(model), Unchanged(model, switch=False) as kept:
+        with kept.watching():
+            evaluate(model)
+        yield
+
+
+@contextmanager
+def evaluated(model: nn.Module) -> Iterator[None]:
+    """Put a network in evaluation mode for a block; its own code does so where it has some."""
+    if not switches_itself(model):
+        with same_modes(model):
+            for module in model.modules():
+                module.training = False
+            yield
+    elif _is_entered(model):  # then its code did so
+        yield
+    else:
+        with _switched(model):
+            yield
 
 
 class _Writes(TorchDispatchMode):

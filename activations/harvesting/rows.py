@@ -86,8 +86,6 @@ class HarvestRows:
 
         def take(layer: str, values: Tensor) -> None:
             values = self.plan.axes[layer].examples_first(values)
-            if dtypes[layer] == torch.float32:
-                values = values.float()  # halves are reduced in what they are stored as
             reduced = self._reducer(layer, values)
             reduced = reduced.unsqueeze(1) if reduced.ndim == 1 else reduced
             expected = self.plan.layers[layer].shape
