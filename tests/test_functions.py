@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -531,6 +532,55 @@ def test_an_eval_that_fails_is_one_line(tmp_path: Path) -> None:
 
     with pytest.raises(CaptureError, match=r"eval\(\) of Failing fails: RuntimeError: no weights"):
         harvested(Failing(), tmp_path)
+
+
+OUTSIDE = nn.BatchNorm1d(16)
+
+
+def through_a_helper(x: Tensor) -> Tensor:
+    return OUTSIDE(x)
+
+
+class OfAGlobal(Net):
+    def between(self, x: Tensor) -> Tensor:
+        return OUTSIDE(x)
+
+
+class OfAHelper(Net):
+    def between(self, x: Tensor) -> Tensor:
+        return through_a_helper(x)
+
+
+class OfAnAttribute(Net):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def between(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+@pytest.mark.parametrize("place", ["global", "helper", "closure", "partial", "method", "lambda"])
+def test_modules_that_functions_reach_are_brought_back(tmp_path: Path, place: str) -> None:
+    inner = nn.BatchNorm1d(16)
+
+    class InAClosure(Net):
+        def between(self, x: Tensor) -> Tensor:
+            return [*map(lambda y: inner(y), [x])][0]
+
+    net, norm = {
+        "global": lambda: (OfAGlobal(), OUTSIDE),
+        "helper": lambda: (OfAHelper(), OUTSIDE),
+        "closure": lambda: (InAClosure(), inner),
+        "partial": lambda: (OfAnAttribute(partial(partial(inner))), inner),
+        "method": lambda: (OfAnAttribute(inner.forward), inner),
+        "lambda": lambda: (OfAnAttribute(lambda x: inner(x)), inner),
+    }[place]()
+    with pytest.raises(CaptureError, match="layer 'b' gives an example other values"):
+        harvested(net, tmp_path)
+    harvested(net, tmp_path, allow_batch=True)
+    assert torch.equal(norm.running_mean, torch.zeros(16))
+    assert int(norm.num_batches_tracked) == 0
 
 
 def test_generators_of_a_network_are_brought_back() -> None:

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from repsim.activations.capture.evaluation import evaluate, same_modes, switches_itself
 from repsim.activations.capture.modules import device_of, unwrap
+from repsim.activations.capture.reached import FUNCTIONS, functions_of, reached
 
 #: Values without a state of their own.
 _PLAIN: tuple[type, ...] = (
@@ -29,8 +30,6 @@ _PLAIN: tuple[type, ...] = (
     type,
     torch.dtype,
     torch.device,
-    types.FunctionType,
-    types.MethodType,
     types.ModuleType,
 )
 
@@ -186,13 +185,18 @@ def same_random_numbers(model: nn.Module) -> Iterator[None]:
 def _parts(model: nn.Module) -> Iterator[Any]:
     """The modules of a network, and all that their attributes hold.
 
-    Modules in plain lists too. Of other objects, those that a module holds, but none that such an
-    object holds: a network may know the program that trains it.
+    Modules in plain lists too, and modules and tensors that functions reach. Of other objects,
+    those that a module holds, but none that such an object holds: a network may know the program
+    that trains it.
     """
     seen: set[int] = set()
     waiting: list[tuple[Any, bool]] = [(model, True)]
+    waiting += _behind_methods(model)
     while waiting:
         value, is_ours = waiting.pop()
+        if isinstance(value, FUNCTIONS):
+            waiting += [(each, False) for each in reached(value)]
+            continue
         if isinstance(value, _PLAIN) or id(value) in seen:
             continue
         stores = isinstance(value, (nn.Module, *_CONTAINERS))
@@ -200,6 +204,13 @@ def _parts(model: nn.Module) -> Iterator[Any]:
             seen.add(id(value))
             yield value
             waiting += [(each, is_ours and stores) for each in _inside(value)]
+
+
+def _behind_methods(model: nn.Module) -> list[tuple[Any, bool]]:
+    """The modules and tensors that the classes of a network's modules reach."""
+    classes = {type(module): module for module in model.modules()}
+    held = (value for module in classes.values() for value in functions_of(module))
+    return [(each, False) for value in held for each in reached(value)]
 
 
 def _inside(value: Any) -> list[Any]:
