@@ -293,6 +293,58 @@ def test_layers_that_run_for_pieces_of_a_batch_are_named(tmp_path: Path) -> None
         np.testing.assert_allclose(s["b"][:], Net()(X).detach(), atol=1e-6)
 
 
+def test_a_network_that_squeezes_a_single_example_passes(tmp_path: Path) -> None:
+    class Squeezing(Net):
+        def between(self, x: Tensor) -> Tensor:
+            return x[:, :, None].squeeze()
+
+    with repsim.harvest(Squeezing(), X.split(8), tmp_path / "a.h5", layers="b", examples=32) as s:
+        np.testing.assert_allclose(s["b"][:], Net()(X).detach(), atol=1e-6)
+
+
+def test_a_layer_without_rows_for_a_part_of_the_batch_is_named(tmp_path: Path) -> None:
+    class Summing(Net):
+        def between(self, x: Tensor) -> Tensor:
+            return x if len(x) > 4 else x.sum(0)
+
+    with pytest.raises(CaptureError, match="'b' gives no row for each example of a part of the"):
+        harvested(Summing(), tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_draws_from_a_few_are_random_and_no_state(tmp_path: Path, seed: int) -> None:
+    class Augmented(Net):
+        def between(self, x: Tensor) -> Tensor:
+            place = int(torch.randint(0, 5, ()))
+            return x * (torch.arange(16) != place)
+
+    torch.manual_seed(seed)
+    with pytest.raises(CaptureError, match="it is random in evaluation mode"):
+        harvested(Augmented(), tmp_path)
+    harvested(Augmented(), tmp_path, allow_random=True)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4, 5])
+@pytest.mark.parametrize("form", [torch.Tensor, list])
+def test_numbers_for_all_examples_may_be_as_many_as_are_shown(
+    tmp_path: Path, channels: int, form: Callable[[Tensor], Any]
+) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(channels, 4, 3)
+
+        def forward(self, x: Tensor, std: Any) -> Tensor:
+            return self.conv(x / torch.as_tensor(std).float()[:, None, None])
+
+    net, x, std = Scaled(), torch.randn(16, channels, 6, 6), torch.arange(1.0, channels + 1)
+    given = form(std.tolist()) if form is list else std
+    batches = [{"x": each, "std": given} for each in x.split(8)]
+    with repsim.harvest(net, batches, tmp_path / "a.h5", pooling="avg", examples=16) as store:
+        want = net(x, std).mean((2, 3)).detach()
+        np.testing.assert_allclose(store["conv"][:], want, atol=1e-5)
+
+
 def test_a_tuple_of_arrays_is_of_the_examples(tmp_path: Path) -> None:
     class Past(Net):
         def forward(self, x: Tensor, past: tuple[Tensor, Tensor]) -> Tensor:
@@ -566,7 +618,7 @@ def test_modules_that_functions_reach_are_brought_back(tmp_path: Path, place: st
 
     class InAClosure(Net):
         def between(self, x: Tensor) -> Tensor:
-            return [*map(lambda y: inner(y), [x])][0]
+            return (lambda y: inner(y))(x)
 
     net, norm = {
         "global": lambda: (OfAGlobal(), OUTSIDE),

@@ -236,6 +236,29 @@ def head(batch: Any, k: int) -> Any:
     return pick(batch, range(min(k, batch_size(batch))))
 
 
+def few(batch: Any) -> int:
+    """The number of examples that a network is shown first: three, or a few more.
+
+    No entry of the whole batch is as long, which would be cut with the examples of so few.
+    """
+    n = batch_size(batch)
+    entries = dictionary_of(batch).items()
+    whole = [value for name, value in entries if not is_by_example(name, value, n)]
+    sizes = {size for value in whole for size in _sizes(value)}
+    return next(k for k in range(min(3, n), n + 1) if k == n or k not in sizes)
+
+
+def _sizes(value: Any) -> list[int]:
+    """The lengths at which ``pick`` would cut a value."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return [len(value)] if value.ndim else []
+    if isinstance(value, Mapping):
+        return [size for each in value.values() for size in _sizes(each)]
+    if not isinstance(value, (tuple, list)):
+        return []
+    return [len(value), *(len(each) for each in value if _has_rows(each))]
+
+
 def telling(
     batches: Iterable[Taken], size: Callable[[Taken], int]
 ) -> tuple[Taken | None, Iterator[Taken]]:

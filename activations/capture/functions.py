@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
-from repsim.activations.capture.batches import arrays_of, as_type, batch_size, pick
+from repsim.activations.capture.batches import arrays_of, as_type, batch_size, few, pick
 from repsim.activations.capture.differences import differing, rounding, strict, thinned
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.hooks import Capture
@@ -26,6 +26,9 @@ from repsim.errors import CaptureError
 
 #: A difference beyond this share is no rounding in any type.
 _PLAIN = 0.25
+
+#: A network that is about to be refused is shown the same so often, before it is not called random.
+_DRAWS = 10
 
 #: At most so many examples of a batch are shown alone.
 _ALONE = 32
@@ -63,7 +66,8 @@ class _Found:
     """The first layer that is no function of the example.
 
     Attributes:
-        kind: ``random``, ``state`` or ``batch``; or ``layers`` where it runs for some batches.
+        kind: ``random``, ``state`` or ``batch``; ``layers`` where it runs for some batches, or
+            ``rows`` where it has a row for each example of some.
         layer: its address; empty where the network runs other layers each time.
         share: the difference as a share of the layer's spread.
     """
@@ -189,13 +193,13 @@ def _check_dependence(
 
 
 def _few(network: _Network, batch: Any) -> _Shown:
-    """Three examples; the whole batch of a network that does not run on three."""
-    n = batch_size(batch)
-    if n > 3:
-        three = pick(batch, (0, n // 2, n - 1))
+    """Three examples or some more; the whole batch of a network that does not run on so few."""
+    n, k = batch_size(batch), few(batch)
+    if n > k:
+        shown = pick(batch, (*range(k - 2), n // 2, n - 1))
         with suppress(Exception):  # the whole batch will tell
-            network.see(three)
-            return _among(three, 3)
+            network.see(shown)
+            return _among(shown, k)
     return _among(batch, n)
 
 
@@ -247,24 +251,34 @@ def _judged(
     again = differing(first, network.see(shown.examples, shown.look), tolerance)
     network.kept.restore()
     if again is not None:
-        anew = differing(first, network.see(shown.examples, shown.look), tolerance)
-        return _changing(again, anew, network.allowed)
-    return None if network.allowed.batch else _among_others(network, shown, first, tolerance)
+        found: _Found | None = _Found("state", *again)
+    elif network.allowed.batch:
+        found = None
+    else:
+        found = _among_others(network, shown, first, tolerance)
+    if found is not None and (drawn := _drawn(network, shown, first, tolerance)) is not None:
+        return None if network.allowed.random else drawn
+    return None if network.allowed.batch else found
 
 
-def _changing(
-    again: tuple[str, float], anew: tuple[str, float] | None, allowed: Allowed
+def _drawn(
+    network: _Network,
+    shown: _Shown,
+    first: Mapping[str, Tensor],
+    tolerance: Callable[[Tensor], float],
 ) -> _Found | None:
-    """A layer that differs when it is shown the same again, unless that is allowed.
+    """The first layer that differs from one pass to the next, each from the same state.
 
-    Args:
-        again: the layer and the share of its spread, after the first pass.
-        anew: the same, once the network is back in the state before it; None where it agrees.
-        allowed: what is no reason to refuse.
+    A few draws may be alike, as of the place of a mask that is drawn from seven.
     """
-    if anew is None:
-        return None if allowed.batch else _Found("state", *again)
-    return None if allowed.random else _Found("random", *anew)
+    for _ in range(_DRAWS):
+        network.kept.restore()
+        now = network.see(shown.examples, shown.look)
+        if (other := differing(first, now, tolerance)) is not None:
+            network.kept.restore()
+            return _Found("random", *other)
+    network.kept.restore()
+    return None
 
 
 def _among_others(
@@ -310,11 +324,20 @@ def _depends(
 ) -> _Found | None:
     """The first layer that gives examples other values among others."""
     before = {name: each[list(places)] for name, each in first.items() if each.shape[:1] == (n,)}
-    now = {name: each for name, each in others.items() if each.shape[:1] == (len(places),)}
+    seen = {name: _with_rows(each, first.get(name), len(places)) for name, each in others.items()}
+    now = {name: each for name, each in seen.items() if each.shape[:1] == (len(places),)}
+    if lost := sorted(before.keys() & (others.keys() - now.keys())):
+        return _Found("rows", lost[0], float("inf"))
     if odd := sorted(before.keys() ^ now.keys()):
         return _Found("layers", odd[0], float("inf"))
     found = differing(before, now, tolerance, first)
     return None if found is None else _Found("batch", *found)
+
+
+def _with_rows(values: Tensor, like: Tensor | None, n: int) -> Tensor:
+    """The values of a single example with their first axis, where ``squeeze()`` took it away."""
+    squeezed = n == 1 and like is not None and values.shape == like.shape[1:]
+    return values.unsqueeze(0) if squeezed else values
 
 
 # --- a wider type
@@ -322,7 +345,7 @@ def _depends(
 
 def _certain(found: _Found) -> bool:
     """True for a difference that no rounding explains."""
-    return _PLAIN < found.share < float("inf") or not found.layer or found.kind == "layers"
+    return _PLAIN < found.share < float("inf") or not found.layer or found.kind in _UNLIKE
 
 
 def _judged_in_wider(network: _Network, shown: _Shown) -> _Found | None:
@@ -359,7 +382,7 @@ def _copy(model: nn.Module, kind: torch.dtype) -> nn.Module:
 
 def _culprit(network: _Network, shown: _Shown, found: _Found) -> _Found:
     """The first of all modules of the network with the same fault as a chosen layer."""
-    if found.kind == "layers":
+    if found.kind in _UNLIKE:
         return found
     allowed = Allowed(random=found.kind == "batch", grad=network.allowed.grad)
     every = replace(network, layers=["type:Module"], allowed=allowed)
@@ -395,7 +418,15 @@ _REASONS = {
         "takes the batches as they come",
         "batch",
     ),
+    "rows": (
+        "gives no row for each example of a part of the batch, and does for all of it",
+        "takes the batches as they come",
+        "batch",
+    ),
 }
+
+#: Kinds of layers that have nothing to compare for some batches.
+_UNLIKE = ("layers", "rows")
 
 
 def _other_axis(batch: Any, batch_axis: BatchAxis) -> str:
@@ -408,7 +439,7 @@ def _other_axis(batch: Any, batch_axis: BatchAxis) -> str:
 def _refusal(found: _Found, batch: Any, batch_axis: BatchAxis) -> CaptureError:
     reason, meaning, flag = _REASONS[found.kind]
     axis = _other_axis(batch, batch_axis) if found.kind == "batch" else ""
-    way = "choose others" if found.kind == "layers" else "change that"
+    way = "choose others" if found.kind in _UNLIKE else "change that"
     layer = f"layer {found.layer!r}" if found.layer else "the network runs other layers and"
     return CaptureError(
         f"{layer} {reason}; {way},{axis} or pass --allow-{flag} (allow_{flag}=True), which "

@@ -6,6 +6,7 @@ import functools
 import inspect
 import types
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor, nn
@@ -64,18 +65,11 @@ def _inside(value: Any) -> list[Any]:
     return list(value.values() if isinstance(value, Mapping) else value)
 
 
-def _enclosed(function: types.FunctionType) -> list[Any]:
+def _enclosed(function: types.FunctionType) -> Iterator[Any]:
     """The values of a function's closure."""
-    cells = function.__closure__ or ()
-    return [cell.cell_contents for cell in cells if _is_filled(cell)]
-
-
-def _is_filled(cell: types.CellType) -> bool:
-    try:
-        cell.cell_contents
-    except ValueError:
-        return False
-    return True
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # an empty one
+            yield cell.cell_contents
 
 
 def _globals(function: types.FunctionType) -> list[Any]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.axes import LayerAxes, layer_axes
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
-from repsim.activations.capture.batches import batch_size, head, inputs_of
+from repsim.activations.capture.batches import batch_size, few, head, inputs_of
 from repsim.activations.capture.dimensions import Axes, Role, examples_in, fresh, role_of
 from repsim.activations.capture.faults import running
 from repsim.activations.capture.following import Following
@@ -116,8 +116,8 @@ def trace_rows(
 ) -> dict[str, TracedRows]:
     """``trace``, of the values that have a row for each example, with the axes of each.
 
-    Looks at three and at two examples of the batch: the axis that grows with them holds them. It
-    looks at the whole batch where the network does not run on three.
+    Looks at three examples of the batch, or some more, and at one less: the axis that grows with
+    them holds them. It looks at the whole batch where the network does not run on so few.
 
     Args:
         model: any module.
@@ -134,9 +134,9 @@ def trace_rows(
     Warns:
         RepsimWarning: of values without, that matched a pattern or come with others that have.
     """
-    if batch_size(batch) > 3:
+    if batch_size(batch) > few(batch):
         with suppress(Exception):  # the whole batch will tell, or fail in the same way
-            return _trace_rows(model, head(batch, 3), layers, batch_axis, grad, every)
+            return _trace_rows(model, head(batch, few(batch)), layers, batch_axis, grad, every)
     with running(model, batch, grad=grad):
         return _trace_rows(model, batch, layers, batch_axis, grad, every)
 
