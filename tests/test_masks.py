@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -615,6 +616,78 @@ def test_layers_with_positions_in_another_order_are_refused(
 def test_layers_with_positions_in_their_order_have_their_mask(make: Any, tmp_path: Path) -> None:
     model, batch = Reordered("", make()).eval(), {"x": X, "attention_mask": MASK}
     check_average(model, batch, "layer", tmp_path, MASK)
+
+
+def test_a_layer_before_the_only_aggregation_of_a_graph_has_its_mask(tmp_path: Path) -> None:
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed, self.out = nn.Linear(16, 6), nn.Linear(6, 5)
+
+        def forward(self, x: Tensor, adjacency: Tensor, attention_mask: Tensor) -> Tensor:
+            found = self.out(adjacency @ self.embed(x))
+            return (found * attention_mask.unsqueeze(2)).sum(1)
+
+    both = MASK.unsqueeze(1) * MASK.unsqueeze(2)
+    batch = {"x": X, "adjacency": torch.rand(N, T, T) * both, "attention_mask": MASK}
+    for layer in ("embed", "out"):
+        check_average(Graph(), batch, layer, tmp_path, MASK)
+
+
+@pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
+@pytest.mark.parametrize(
+    ("name", "value"), [("num_frames", LENGTHS), ("frame_mask", MASK), ("wavelength", LENGTHS)]
+)
+def test_masks_that_forward_does_not_take_are_asked_for(
+    name: str, value: Tensor, tmp_path: Path
+) -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(16, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x)
+
+    refused(Plain(), {"x": X, name: value}, "layer", tmp_path, rf"with padding \({name}\)")
+
+
+def test_a_wavelength_is_no_length(tmp_path: Path) -> None:
+    batch = {"x": X, "wavelength": LENGTHS - 1 + (LENGTHS == 1)}
+
+    class Coloured(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(16, 4)
+
+        def forward(self, x: Tensor, wavelength: Tensor) -> Tensor:
+            return self.layer(x)
+
+    check_average(Coloured(), batch, "layer", tmp_path, None)
+
+
+def test_images_that_are_filled_up_get_one_warning(tmp_path: Path) -> None:
+    sizes = [(5, 6), (7, 4), (6, 6), (4, 8), (9, 5), (6, 9), (8, 8), (5, 5)]
+    images = [torch.randn(3, *size) for size in sizes]
+
+    def filled(some: list[Tensor]) -> Tensor:
+        height, width = (max(each.shape[k] for each in some) for k in (1, 2))
+        ends = [(0, width - each.shape[2], 0, height - each.shape[1]) for each in some]
+        return torch.stack(
+            [nn.functional.pad(each, end) for each, end in zip(some, ends, strict=True)]
+        )
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1))
+    given = {"examples": 8, "layers": "1", "overwrite": True}
+    batches = [filled(images[:4]), filled(images[4:])]
+    with pytest.warns(RepsimWarning, match="filled up with zeros to the largest") as caught:
+        repsim.harvest(model, batches, tmp_path / "a.h5", **given).close()
+    assert len([each for each in caught if "filled up" in str(each.message)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alone = [each.unsqueeze(0) for each in images]
+        repsim.harvest(model, alone, tmp_path / "a.h5", **given).close()
 
 
 def test_tokens_to_be_guessed_are_no_padding(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import arguments, named_entries
-from repsim.activations.capture.batches import batch_size, dictionary_of, head
+from repsim.activations.capture.batches import ABOUT, batch_size, dictionary_of, head
 from repsim.activations.capture.faults import FIRST_BATCH, At
 from repsim.activations.capture.frames import mask_of_frames
 from repsim.activations.capture.lengths import PaddedLengths
@@ -175,9 +175,7 @@ class LayerMasks:
             same = [each for _, each in self._known if mask.name in each.inputs]
             found = same[0] if same else self._followers(mask, layers)
             self._known.append((mask if same else _as_it_works(mask, found), found))
-        passed = arguments(self._model, self.batch)
-        hints = [mask for mask in hints_in(self.batch, self._model) if mask.name in passed]
-        for mask in hints:
+        for mask in self._hinting():
             if all(self._is_exact(layer) for layer in layers):
                 break
             counts = mask.kind == "counts"  # no layer gets shorter with them
@@ -186,6 +184,16 @@ class LayerMasks:
             (self._known if known else self._hints).append(
                 (replace(mask, kind=found.kind) if known else mask, found)
             )
+
+    def _hinting(self) -> list[Mask]:
+        """Entries that tell of padding otherwise; of inputs, those that the network takes."""
+        passed = arguments(self._model, self.batch)
+        beside = {*self.batch} - ABOUT
+        return [
+            mask
+            for mask in hints_in(self.batch, self._model)
+            if mask.name in passed or (mask.name in beside and not mask.is_input)
+        ]
 
     def _traced(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the layers for one example."""

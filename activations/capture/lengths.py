@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -13,25 +14,30 @@ from torch import Tensor
 from repsim.activations.capture.batches import LABELS, batch_size, is_by_example
 from repsim.activations.capture.fillers import is_filled
 from repsim.activations.capture.masks import NO_TOKENS
-from repsim.errors import UsageError
+from repsim.errors import RepsimWarning, UsageError
 
 
 class PaddedLengths:
     """The lengths of inputs from batch to batch, and the padding that evidently fills them.
 
     Padding is evident where ``is_filled`` says so. Sets whose inputs have one length may well look
-    like that, as images of digits do, so that only inputs of several lengths are judged.
+    like that, as images of digits do, so that only inputs of several lengths are judged. Maps are
+    warned of, for images may have black borders.
     """
 
     def __init__(self) -> None:
         self._lengths: dict[tuple[str, int], set[int]] = defaultdict(set)
         self._padded: set[tuple[str, int]] = set()
+        self._warned = False
 
     def check(self, entries: Mapping[str, Any]) -> None:
         """Look at the inputs of a further batch.
 
         Raises:
             UsageError: they have another length than before, and are padded to it.
+
+        Warns:
+            RepsimWarning: maps have another size than before, and are filled up to it; once.
         """
         n = batch_size(entries)
         for name, value in entries.items():
@@ -41,13 +47,30 @@ class PaddedLengths:
                 self._see(name, torch.as_tensor(value))
 
     def _see(self, name: str, value: Tensor) -> None:
-        for axis in range(1, value.ndim if value.ndim in (2, 3) else 1):
+        for axis in range(1, value.ndim if value.ndim in (2, 3, 4) else 1):
             place = name, axis
             self._lengths[place].add(value.shape[axis])
             if is_filled(value.movedim(axis, 1)):
                 self._padded.add(place)
-            if len(self._lengths[place]) > 1 and place in self._padded:
-                raise _refusal(name, sorted(self._lengths[place]))
+            if len(self._lengths[place]) == 1 or place not in self._padded:
+                continue
+            sizes = sorted(self._lengths[place])
+            if value.ndim < 4:
+                raise _refusal(name, sizes)
+            if not self._warned:
+                self._warned = True
+                _warn_of_maps(name, sizes)
+
+
+def _warn_of_maps(name: str, sizes: list[int]) -> None:
+    """Warn of images or maps that are filled up, or that end in zeros of their own."""
+    warnings.warn(
+        f"{name!r} comes in sizes of {sizes[0]} and {sizes[-1]}, filled up with zeros to the "
+        "largest of each batch, so that values depend on the batch: give batches of one example, "
+        "or of one size; --masks '*=none' (masks={'*': 'none'}) takes all without this warning",
+        RepsimWarning,
+        stacklevel=3,
+    )
 
 
 def _refusal(name: str, lengths: list[int]) -> UsageError:

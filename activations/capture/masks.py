@@ -33,11 +33,15 @@ _ENDINGS = {
     "key_padding_mask": "padding",
     "attention_mask": "tokens",
     "pixel_mask": "tokens",
-    **dict.fromkeys(("lengths", "length", "lens", "len"), "lengths"),
 }
 
-#: Beginnings of the names of lengths.
-_LENGTHS_OF = ("len_", "lens_", "length_", "lengths_")
+#: Words by which lengths are called, at the end of a name or at its beginning.
+_LENGTH = re.compile(
+    r"(?:seq|src|tgt|txt|text|token|input|audio|frame|feat|wav|mel|[a-z])?(?:lengths?|lens?)"
+)
+
+#: A word of a name, between underscores or in camel case.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 #: Names that may count positions that are no padding, as ``num_points`` and ``n_frames`` do.
 _COUNTING = re.compile(
@@ -195,9 +199,18 @@ def kind_of(name: str) -> str:
     """The kind of mask that a name says; empty where it says none."""
     lower = name.lower()
     kind = next((kind for ending, kind in _ENDINGS.items() if lower.endswith(ending)), "")
-    kind = kind or ("lengths" if lower.startswith(_LENGTHS_OF) else "")
+    kind = kind or ("lengths" if _is_length(name) else "")
     others = kind == "lengths" and lower.startswith(_OTHER_LENGTHS)
     return "" if others or name in _OTHERS else kind
+
+
+def _is_length(name: str) -> bool:
+    """True for a name that ends in a word for lengths, or begins with one."""
+    words = [each.lower() for each in _WORD.findall(name)]
+    if not words:
+        return False
+    ends = _LENGTH.fullmatch(words[-1]) is not None
+    return ends or re.fullmatch(r"lengths?|lens?", words[0]) is not None
 
 
 def hints_in(batch: Any, model: nn.Module) -> list[Mask]:

@@ -84,12 +84,33 @@ def _sequences(trials: Trials, before: Mapping[str, Shape]) -> list[_Sequence]:
         ran = [_cut(trials, names, partners) for names in combinations(partners, size)]
         found = [each for each in ran if each is not None and each.shapes != before]
         if found:
+            found = [_with_contents(trials, each, partners) or each for each in found]
             rest = [name for name in partners if all(name not in each.axes for each in found)]
             if rest and not trials.mask.is_input and trials.shapes({trials.mask.name: ()}):
                 others = _cut(trials, rest, partners)
                 found += [others] if others is not None and others.shapes != before else []
             return found
     return []
+
+
+def _with_contents(
+    trials: Trials, sequence: _Sequence, partners: Mapping[str, list[Axes]]
+) -> _Sequence | None:
+    """A part of a square, such as rows of an adjacency, cut whole and with the fewest others.
+
+    The rows can be cut alone where nodes are aggregated once; these have no contents of their own.
+    None for other inputs, and where the network does not run so.
+    """
+    whole = {name: partners[name][-1:] for name in sequence.axes}
+    if any(len(way) < 2 or sequence.axes[name] == way for name, (way,) in whole.items()):
+        return None
+    others = [name for name in partners if name not in whole]
+    for size in range(1, len(others) + 1):
+        for names in combinations(others, size):
+            found = _cut(trials, [*whole, *names], {**partners, **whole})
+            if found is not None:
+                return found
+    return None
 
 
 def _cut(
