@@ -24,7 +24,8 @@ from repsim.training.trainer import Trainer
 
 def losses(method: str) -> list[float]:
     values = {"batch_size": 40, "split": "train[:40]", "epochs": 20, "device": "cpu"}
-    size = {"depth": 14 if method == "rotation" else 10, "width": 4}  # a RevNet is of bottlenecks
+    # Networks of pretext tasks are of bottlenecks.
+    size = {"depth": 14 if method in ("rotation", "exemplar") else 10, "width": 4}
     config = configure(method, {**values, **size}, "test")
     config = config.model_copy(update={"precision": "64-true"})  # Fabric's, not for users
     torch.manual_seed(config.seed_for("initialisation"))

@@ -20,13 +20,16 @@ def transforms(channels: int) -> dict[str, nn.Module]:
         "simclr": augment.simclr(channels, 32, flip=channels == 3),
         "strong": augment.simclr(channels, 32, flip=True, color_strength=1.0, min_area=0.5),
         "blurred": augment.simclr(channels, 32, flip=True, blur=0.5),
+        "inception": augment.inception(channels, 32, flip=True),
         "crop_flip": augment.crop_flip(32, flip=True),
         "identity": augment.identity(),
     }
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ["simclr", "strong", "blurred", "crop_flip", "identity"])
+@pytest.mark.parametrize(
+    "name", ["simclr", "strong", "blurred", "inception", "crop_flip", "identity"]
+)
 def test_shape_type_and_range_are_kept_and_the_seed_decides(channels: int, name: str) -> None:
     transform, x = transforms(channels)[name], images(channels)
     kept = x.clone()
@@ -43,7 +46,7 @@ def test_shape_type_and_range_are_kept_and_the_seed_decides(channels: int, name:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ["simclr", "strong", "blurred", "crop_flip"])
+@pytest.mark.parametrize("name", ["simclr", "strong", "blurred", "inception", "crop_flip"])
 def test_each_image_draws_its_own_parameters(channels: int, name: str) -> None:
     same = images(channels, 1).expand(64, -1, -1, -1)
     out = transforms(channels)[name](same)
@@ -142,3 +145,18 @@ def test_the_border_of_a_crop_follows_height_and_width() -> None:
     rows, columns = black[:, 28], black[14]
     assert rows.tolist() == [1.0] * 3 + [0.0] * 22 + [1.0] * 3
     assert columns.tolist() == [1.0] * 7 + [0.0] * 42 + [1.0] * 7
+
+
+def test_grey_images_are_the_mean_of_their_channels_as_often_as_asked() -> None:
+    x = images(3, 2000)
+    out = augment.Greyscale(0.66)(x)
+    grey = (out == x.mean(1, keepdim=True)).all((1, 2, 3))
+    assert torch.equal(out[~grey], x[~grey])
+    # Within four standard errors of a share of 2,000.
+    assert float(grey.float().mean()) == pytest.approx(0.66, abs=4 * (0.66 * 0.34 / 2000) ** 0.5)
+    assert torch.equal(augment.Greyscale(0.0)(x), x)
+
+
+def test_inception_needs_one_or_three_channels() -> None:
+    with pytest.raises(UsageError, match="images of 1 or 3 channels, got 2"):
+        augment.inception(2, 32, flip=True)

@@ -29,6 +29,7 @@ from repsim.training.losses import fake_logits, real_logits
 from repsim.training.method import Batch, Method, StepContext
 from repsim.training.methods import find_method, method_names, method_summary
 from repsim.training.methods.rotation import turned
+from repsim.training.triplets import Triplets
 
 SPEC = ImageSpec(channels=1, classes=10, height=32, width=32, flips=False)
 SMALL: dict[str, dict[str, Any]] = {
@@ -42,6 +43,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mgan": {"width": 4},
     "autoencoder": {"width": 4},
     "rotation": {"width": 4},
+    "exemplar": {"network": "nin", "width": 6, "views": 3, "embedding": 20},
 }
 
 
@@ -214,6 +216,128 @@ def test_rates_of_pretext_tasks_keep_the_papers_shapes_by_proportion() -> None:
     steps = (0, 599, 600, 1199, 1200, 1600)  # of 200 epochs of 10
     factors = [method.lr_factor(step, 2000, 10) for step in steps]
     assert factors == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.008])
+
+
+# --- exemplar
+
+
+def triplets_by_hand(z: Tensor, margin: float) -> tuple[float, float]:
+    """The semi-hard loss of embeddings (n, v, d), and the share of triplets in the right order."""
+    losses, right = [], []
+    for i, image in enumerate(z):
+        others = torch.cat([z[:i], z[i + 1 :]]).flatten(0, 1)
+        for a, anchor in enumerate(image):
+            to_others = (others - anchor).square().sum(1)
+            for p, positive in enumerate(image):
+                if a == p:
+                    continue
+                within = (positive - anchor).square().sum()
+                further = to_others[to_others > within]
+                negative = further.min() if len(further) else to_others.max()
+                losses.append(max(0.0, float(margin + within - negative)))
+                right += (to_others > within).tolist()
+    return sum(losses) / len(losses), sum(right) / len(right)
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])
+def test_triplets_are_those_of_the_definition(spread: float) -> None:
+    """From images that lie apart to images that are mixed up."""
+    generator = torch.Generator().manual_seed(0)
+    centres, views = (torch.randn(4, k, 5, generator=generator) for k in (1, 3))
+    z = centres + spread * views
+    found = Triplets.of(z)
+    loss, right = triplets_by_hand(z, 2.0)
+    assert float(found.semi_hard_loss(2.0)) == pytest.approx(loss, rel=1e-5)
+    assert float(found.share_right()) == pytest.approx(right)
+
+
+def test_a_pair_that_is_further_than_all_else_has_the_furthest_negative() -> None:
+    """Views 0 and 1 of an image, 1.5 and 9 of another.
+
+    The losses of the four pairs are 2 + 1 - 1.5², 2 + 1 - 8² < 0, 2 + 7.5² - 1.5² with the furthest
+    negative, and 2 + 7.5² - 8² < 0.
+    """
+    z = torch.tensor([[[0.0], [1.0]], [[1.5], [9.0]]], requires_grad=True)
+    triplets = Triplets.of(z)
+    loss = triplets.semi_hard_loss(2.0)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx((0.75 + 56) / 4)
+    assert float(triplets.share_right()) == pytest.approx((2 + 1 + 0 + 2) / 8)
+    assert z.grad is not None
+    expected = torch.tensor([1.0 + 3, 2, -3 - 18, 15]) / 4
+    assert torch.allclose(z.grad.flatten(), expected)
+
+
+def test_triplets_of_embeddings_that_are_nearly_alike_keep_their_distances() -> None:
+    """As those of an untrained network, whose differences are small beside their lengths."""
+    generator = torch.Generator().manual_seed(0)
+    z = 100 + 0.1 * torch.randn(4, 3, 5, generator=generator)
+    # Rounding to float32 is all the difference: squares of 1e4 would lose 1e-3 each.
+    assert torch.allclose(Triplets.of(z).between.double(), Triplets.of(z.double()).between, 1e-3)
+
+
+@pytest.mark.parametrize("axis", ["features", "batch"])
+def test_a_step_of_exemplar_compares_embeddings_of_length_one(axis: str) -> None:
+    """Along the features of each view, or along the batch as the authors' code does."""
+    method = make("exemplar", norm_axis=axis, margin=0.3)
+    twin = copy.deepcopy(method.encoder)
+    torch.manual_seed(0)
+    found = method.step(batch(5), plain(method))
+    torch.manual_seed(0)
+    images = batch(5).images.repeat_interleave(3, 0)
+    z = twin(method.augment(images)).detach()
+    lengths = z.norm(dim=1, keepdim=True) if axis == "features" else z.norm(dim=0)
+    loss, right = triplets_by_hand((z / lengths).view(5, 3, 20), 0.3)
+    assert float(found["loss"]) == pytest.approx(loss, rel=1e-4)
+    assert float(found["accuracy"]) == pytest.approx(right)
+    assert not torch.equal(twin.head.weight, method.encoder.head.weight)
+
+
+def test_views_are_in_the_order_of_their_images() -> None:
+    method = make("exemplar", views=2)
+    images = torch.linspace(-1, 1, 6).view(6, 1, 1, 1).expand(6, 1, 32, 32)
+    method.augment = nn.Identity()
+    views = method.views(images)
+    assert views.shape == (6, 2, 1, 32, 32)
+    assert torch.equal(views[:, 0], images)
+    assert torch.equal(views[:, 1], images)
+
+
+def test_held_out_exemplars_are_scored_on_the_same_views_every_time() -> None:
+    class Brightness(nn.Module):
+        """Tells bright images from dark ones, as a place on the circle."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            angle = x.mean((1, 2, 3)) * math.pi / 2
+            return torch.stack([angle.cos(), angle.sin()], 1)
+
+    method = make("exemplar")
+    images = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 32, 32)
+    held_out = Batch(images, torch.zeros(2))
+    method.encoder = Brightness()
+    assert float(method.evaluate(held_out)["accuracy"]) == 2
+    method = make("exemplar")
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    first = method.evaluate(batch(6))["accuracy"]
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(4)
+    assert torch.equal(method.evaluate(batch(6))["accuracy"], first)
+
+
+def test_exemplar_learns_to_tell_images_apart_by_views_that_stay() -> None:
+    method, right = make("exemplar", lr=0.03, min_area=0.5), []
+    digits, training = load("digits", "train[:12]").inputs(), plain(method)
+    for _ in range(8):
+        torch.manual_seed(0)
+        found = method.step(Batch(digits, batch(12).labels), training)
+        right.append(float(found["accuracy"]))
+    assert right[-1] > right[0] + 0.08, right
+
+
+def test_exemplar_refuses_parts_of_one_image() -> None:
+    with pytest.raises(UsageError, match="accumulate is 4 for a batch_size of 4; .* 2 images"):
+        make("exemplar", batch_size=4, accumulate=4)
 
 
 # --- GANs

@@ -36,6 +36,7 @@ TINY: dict[str, dict[str, Any]] = {
     "mgan": {"width": 4, "batch_size": 50, "coverage": 0, "sheet": 20},
     "autoencoder": {"width": 4, "batch_size": 50},
     "rotation": {"width": 4, "batch_size": 25},
+    "exemplar": {"network": "nin", "width": 6, "batch_size": 25, "views": 3, "embedding": 20},
 }
 
 

@@ -245,6 +245,17 @@ def test_images_that_do_not_fit_are_streamed_and_equal(folder: Path, workers: in
     assert set(counts[:-1]) == {7}
 
 
+@pytest.mark.parametrize(
+    ("size", "counts"), [(7, [7, 7, 7, 7, 2]), (29, [30]), (30, [30]), (40, [30]), (10, [10] * 3)]
+)
+def test_no_image_comes_alone_after_others(size: int, counts: list[int]) -> None:
+    """Methods that compare held-out images with each other have others in every batch."""
+    batches = list(Resident(load("digits", "train[:30]"), CPU).in_order(size))
+    assert [len(batch.labels) for batch in batches] == counts
+    inputs = load("digits", "train[:30]").inputs()
+    assert torch.equal(torch.cat([batch.images for batch in batches]), inputs)
+
+
 def test_streamed_training_is_that_from_memory(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

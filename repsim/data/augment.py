@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+import torch
 from torch import Tensor, nn
 
 from repsim.data.sets import find_set
@@ -85,15 +86,7 @@ def simclr(
     """
     import kornia.augmentation as K
 
-    # kornia's own mode, "slice", cuts the images out one by one
-    height, width = sides(size)
-    aspect = width / height
-    crop = K.RandomResizedCrop(
-        (height, width),
-        scale=(min_area, 1.0),
-        ratio=(3 / 4 * aspect, 4 / 3 * aspect),
-        cropping_mode="resample",
-    )
+    crop = _stretched_crop(size, min_area)
     strong, weak = 0.8 * color_strength, 0.2 * color_strength
     if channels == 3:
         jitter = K.ColorJitter(strong, strong, strong, weak, p=0.8)
@@ -104,6 +97,58 @@ def simclr(
         jitter = K.ColorJitter(strong, strong, p=0.8)
         return _UnitRange(crop, *_mirror(flip), _OnGrey(jitter), *_blur(blur, size))
     raise UsageError(f"simclr augments images of 1 or 3 channels, got {channels}")
+
+
+def inception(
+    channels: int,
+    size: int | Size,
+    *,
+    flip: bool,
+    min_area: float = 0.05,
+    grey: float = 0.66,
+) -> nn.Module:
+    """The augmentation of exemplars in the code of Kolesnikov et al. (2019); Szegedy et al. (2015).
+
+    A random crop of ``min_area`` to all of the image at 3/4 to 4/3 of its aspect, stretched back;
+    a mirror image half of the time; brightness changed by up to 32 of 255, contrast and saturation
+    by up to a half, hue by up to a fifth of a turn; grey, the mean of the channels, with
+    probability ``grey``. Grey images have only brightness and contrast changed.
+
+    Args:
+        channels: 1 or 3.
+        size: side of the images in pixels, or height and width.
+        flip: whether to mirror, see ``flips``.
+        min_area: the smallest share of the image that a crop may cover.
+        grey: the probability of a grey image.
+
+    Raises:
+        UsageError: another number of channels.
+    """
+    import kornia.augmentation as K
+
+    crop = _stretched_crop(size, min_area)
+    if channels == 3:
+        jitter = K.ColorJitter(32 / 255, 0.5, 0.5, 0.2)
+        return _UnitRange(crop, *_mirror(flip), jitter, Greyscale(grey))
+    if channels == 1:
+        return _UnitRange(crop, *_mirror(flip), _OnGrey(K.ColorJitter(32 / 255, 0.5)))
+    raise UsageError(f"inception augments images of 1 or 3 channels, got {channels}")
+
+
+class Greyscale(nn.Module):
+    """Replace all channels by their mean, in each image with some probability.
+
+    Args:
+        probability: of an image to become grey.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, images: Tensor) -> Tensor:
+        chosen = torch.rand(len(images), 1, 1, 1).to(images.device) < self.probability
+        return torch.where(chosen, images.mean(1, keepdim=True), images)
 
 
 def standard(method: str, channels: int, size: int | Size, *, flip: bool) -> nn.Module:
@@ -125,6 +170,20 @@ def standard(method: str, channels: int, size: int | Size, *, flip: bool) -> nn.
         height, width = sides(size)
         return crop_flip(size, padding=(height // 8, width // 8), flip=flip)
     raise UsageError(f"unknown augmentation {method!r}; {choices(method, STANDARD)}")
+
+
+def _stretched_crop(size: int | Size, min_area: float) -> nn.Module:
+    import kornia.augmentation as K
+
+    # kornia's own mode, "slice", cuts the images out one by one
+    height, width = sides(size)
+    aspect = width / height
+    return K.RandomResizedCrop(
+        (height, width),
+        scale=(min_area, 1.0),
+        ratio=(3 / 4 * aspect, 4 / 3 * aspect),
+        cropping_mode="resample",
+    )
 
 
 def _mirror(flip: bool) -> list[nn.Module]:

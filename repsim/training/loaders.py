@@ -98,9 +98,11 @@ class Feed(ABC):
         """One batch for each row of ``rows``, int64 of shape (batches, n): indices of images."""
 
     def in_order(self, size: int) -> Iterator[Batch]:
-        """Every image once, ``size`` at a time."""
+        """Every image once, ``size`` at a time; a last one alone joins those before it."""
         indices = torch.arange(len(self))
         whole = len(self) // size * size
+        if whole and len(self) == whole + 1:  # a batch of one has nothing to compare it with
+            whole -= size
         if whole:
             yield from self.batches(indices[:whole].view(-1, size))
         if whole < len(self):

@@ -1,8 +1,9 @@
-"""The parts that pretext tasks share: an encoder with a linear head, and their training recipe."""
+"""The parts that pretext tasks share: an encoder with a head, and their training recipe."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple
+from abc import abstractmethod
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -62,16 +63,19 @@ class Pretext(Method):
 
     roles = ("encoder",)
     extractors = ("encoder",)
-    outputs: ClassVar[int]  #: numbers that the head gives
     config: PretextConfig
     augment: nn.Module
 
     def __init__(self, config: PretextConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.encoder = self.family.encoder(spec)
-        self.encoder.head = nn.Linear(self.encoder.feature_dim, self.outputs)
+        self.encoder.head = self.make_head(self.encoder.feature_dim)
         self.networks = {"encoder": self.encoder}
         self.augment = standard("supervised", spec.channels, spec.size, flip=spec.flips)
+
+    @abstractmethod
+    def make_head(self, features: int) -> nn.Module:
+        """The layers that answer from a representation of ``features`` numbers."""
 
     def optimizers(self) -> dict[str, Optimizer]:
         c = self.config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repsim.errors import UsageError
@@ -23,7 +23,6 @@ class Rotation(Pretext):
 
     settings = PretextConfig
     network = "revnet"
-    outputs = TURNS
 
     def __init__(self, config: PretextConfig, spec: ImageSpec) -> None:
         if spec.height != spec.width:
@@ -32,6 +31,9 @@ class Rotation(Pretext):
                 f"needs square ones: try --image-size {min(spec.size)}"
             )
         super().__init__(config, spec)
+
+    def make_head(self, features: int) -> nn.Module:
+        return nn.Linear(features, TURNS)
 
     def step(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         images, turns = turned(context.augment(self.augment, batch.images))
