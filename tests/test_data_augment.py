@@ -51,7 +51,7 @@ def test_each_image_draws_its_own_parameters(channels: int, name: str) -> None:
     same = images(channels, 1).expand(64, -1, -1, -1)
     out = transforms(channels)[name](same)
     distinct = {tuple(image.flatten().tolist()) for image in out}
-    assert len(distinct) > 50
+    assert len(distinct) > 40  # of 162 crops and mirror images, 64 draws give 53 on average
 
 
 @pytest.mark.parametrize("channels", [1, 3])
