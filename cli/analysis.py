@@ -21,6 +21,7 @@ from repsim.cli.drawing import Drawing, figure_options
 from repsim.cli.grouping import Grouped
 from repsim.cli.names import Named, check_distinct, find, find_one, note_same
 from repsim.cli.options import (
+    PARTS,
     data_dir_option,
     data_option,
     device_option,
@@ -157,7 +158,8 @@ def _split_option(kind: type[Analysis[Any]], part: str) -> Any:
     return click.option(
         flag_of(_split_key(kind, part)),
         default=found.usual,
-        help=f"{found.description[:1].upper()}{found.description[1:]}.  [default: {usual}]",
+        help=f"{found.description[:1].upper()}{found.description[1:]}: {PARTS}.  "
+        f"[default: {usual}]",
     )
 
 

@@ -1,4 +1,4 @@
-"""Completion of words in a shell: names of runs and stored networks, and layers.
+"""Completion of words in a shell: names of runs, stored networks and papers, and layers.
 
 Looks at folders and HDF5 files alone: torch would take longer to import than a user waits.
 """
@@ -43,6 +43,13 @@ def complete_layers(ctx: click.Context, param: click.Parameter, word: str) -> li
     stores = [store for name in names for store in _stores(ctx, name.partition("@")[0])]
     known = dict.fromkeys([*_PATTERNS, *_layers(stores)])
     return _items(word, (before + comma + layer for layer in known), files=False)
+
+
+def complete_papers(ctx: click.Context, param: click.Parameter, word: str) -> list[CompletionItem]:
+    """Names of the papers that are reproduced."""
+    from repsim.figures.papers import paper_names
+
+    return _items(word, paper_names(), files=False)
 
 
 def _items(word: str, names: Iterable[str], *, files: bool = True) -> list[CompletionItem]:

@@ -68,33 +68,35 @@ def figure(
         for suffix, each in drawn.items()
     }
     kept: dict[str, Any] = {"provenance": provenance, "data": data}
-    written = _save(stems, drawing.formats, kept, overwrite)
-    show_written(written, as_json=as_json)
+    written, there = _save(stems, drawing.formats, kept, overwrite)
+    show_written([*there, *written] if as_json else written, as_json=as_json)
 
 
 def _save(
     drawn: Mapping[str, Figure], formats: Sequence[str], kept: Mapping[str, Any], overwrite: bool
-) -> list[Path]:
-    """Write figures by their stems, and say which are there already; the files that are new.
+) -> tuple[list[Path], list[Path]]:
+    """Write figures by their stems, and say which are there already; the new files, and the others.
 
     Raises:
         UsageError: another figure has the name of one; then none is written.
     """
     from repsim import figures
-    from repsim.figures.drawing import unsaved
+    from repsim.figures.drawing import files_of, unsaved
 
     wanted = {
         stem: formats if overwrite else unsaved(each, stem, formats=formats, **kept)
         for stem, each in drawn.items()
     }
     written: list[Path] = []
+    there: list[Path] = []
     for stem, each in drawn.items():
         if wanted[stem]:
             options = {**kept, "overwrite": overwrite}
             written += figures.save(each, stem, formats=wanted[stem], **options)
         else:
+            there += files_of(each, stem, formats=formats, **kept)
             say(f"note: {stem} is there already, drawn from the same result in the same way")
-    return written
+    return written, there
 
 
 def _of_result(

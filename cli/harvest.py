@@ -15,6 +15,7 @@ from repsim.cli.completion import complete_networks
 from repsim.cli.grouping import Grouped
 from repsim.cli.harvests import Job, described, in_words, say_next, show_plans, stopped
 from repsim.cli.options import (
+    PARTS,
     data_dir_option,
     device_option,
     image_size_option,
@@ -78,8 +79,8 @@ if TYPE_CHECKING:
     "--split",
     "splits",
     multiple=True,
-    help="Part of it: train, test, of files all as well, or a slice as in test[:1000]; may be "
-    "given more than once.  [default: test; all of a file of texts]",
+    help=f"Part of it: {PARTS}; may be given more than once.  [default: test; all of a file of "
+    "texts]",
 )
 @image_size_option
 @statistics_option

@@ -73,11 +73,11 @@ statistics_option = click.option(
     help="Of batch normalisation, of networks that training shows real and generated images apart: "
     "those of the side that an image is of, of one side, or the running ones, which mix both.",
 )
+#: Values of every option that names a part of a data set.
+PARTS = "train, test, a slice as in test[:1000], or all of a folder or file that has no parts"
+
 split_option = click.option(
-    "--split",
-    default="test",
-    show_default=True,
-    help="Part of the data set: train, test, of files all as well, or a slice as in test[:1000].",
+    "--split", default="test", show_default=True, help=f"Part of the data set: {PARTS}."
 )
 kernel_option = click.option(
     "--kernel", default="linear", show_default=True, help="linear, rbf, or rbf:FRACTION."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repsim.cli.completion import complete_papers
 from repsim.cli.drawing import Drawing, drawn_as
 from repsim.cli.grouping import Grouped
 from repsim.cli.options import data_dir_option, device_option, json_option
@@ -31,7 +32,7 @@ class PaperCommand(Grouped):
 
 
 @click.command(cls=PaperCommand)
-@click.argument("paper", metavar="PAPER")
+@click.argument("paper", metavar="PAPER", shell_complete=complete_papers)
 @click.option(
     "--scale",
     type=click.Choice(["tiny", "small", "long", "paper"]),

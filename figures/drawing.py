@@ -136,8 +136,7 @@ def save(
             raise UsageError(f"figures have no format {each!r}; {choices(each, FORMATS)}")
     if isinstance(figure, FigureData):
         data, figure = figure, panels(figure, style=style)
-    name = os.fspath(stem)
-    name = name[:-4] if name.endswith(tuple(f".{each}" for each in FORMATS)) else name
+    name = _without_ending(stem)
     shown = getattr(figure, "data", data)  # with the names that are drawn
     if provenance is None:
         provenance = shown.provenance if shown is not None else {}
@@ -167,7 +166,7 @@ def unsaved(
     Raises:
         UsageError: another figure has the name, or one without a caption; what differs is named.
     """
-    name, shown = os.fspath(stem), getattr(figure, "data", data)
+    name, shown = _without_ending(stem), getattr(figure, "data", data)
     there = [each for each in formats if Path(f"{name}.{each}").exists()]
     for path, text in _texts(name, shown, data, provenance).items():
         if not path.is_file() and there:
@@ -178,6 +177,28 @@ def unsaved(
                 "another name or pass --overwrite"
             )
     return [each for each in formats if each not in there]
+
+
+def files_of(
+    figure: Figure,
+    stem: str | os.PathLike[str],
+    *,
+    provenance: Mapping[str, Any],
+    data: FigureData | Table | None = None,
+    formats: Sequence[str] = ("png", "pdf"),
+) -> list[Path]:
+    """The paths that ``save`` returns for a figure, with the same arguments."""
+    name, shown = _without_ending(stem), getattr(figure, "data", data)
+    return [
+        *(Path(f"{name}.{each}") for each in formats),
+        *_texts(name, shown, data, provenance),
+    ]
+
+
+def _without_ending(stem: str | os.PathLike[str]) -> str:
+    """The stem of the files of a figure, of which a user may have named one."""
+    name = os.fspath(stem)
+    return name[:-4] if name.endswith(tuple(f".{each}" for each in FORMATS)) else name
 
 
 def _differing(before: str, now: str, shown: int = 3) -> str:

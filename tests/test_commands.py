@@ -152,6 +152,24 @@ def test_names_are_completed(inside: Path) -> None:
     assert completed("info", "--runs", "elsewhere", "sup") == ["file:sup"]
 
 
+def test_papers_are_completed() -> None:
+    assert completed("reproduce", "gri") == ["grigg2021"]
+    assert "mao2022" in completed("reproduce", "")
+    assert completed("reproduce", "nothing") == []
+
+
+@pytest.mark.parametrize(
+    "command", ["cka", "classes", "export", "harvest", "influence", "nullspace", "probe", "signal"]
+)
+def test_help_names_all_parts_of_a_data_set(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(command, "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    splits = text.count("split TEXT")
+    assert text.count("or all of a folder or file that has no parts") == splits > 0
+
+
 def test_layers_and_checkpoints_are_completed(inside: Path) -> None:
     assert completed("cka", "supervised@bg4") == ["supervised@bg4.b0.even", "supervised@bg4.b0.odd"]
     assert completed("cka", "my.net@layer") == ["my.net@layer.1", "my.net@layer.2"]

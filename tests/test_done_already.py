@@ -131,6 +131,12 @@ def test_figures_that_are_there_are_kept(again: Again) -> None:
     status, out, remarks = again("figure", path)  # as the comparison drew them
     assert (status, out, remarks.count("is there already")) == (0, "", 2)
     assert contents() == before
+    status, out, remarks = again("figure", path, "--json")
+    assert (status, remarks.count("is there already")) == (0, 2)
+    listed = {Path(each) for each in json.loads(out)}
+    drawn = {each for each in before if each.name.startswith(f"{Path(path).stem}-")}
+    assert listed == drawn
+    assert len(listed) == 6  # a heatmap and curves: PNG, PDF and caption each
     for command in (("figure", path, "-o", "own"), ("figure", "supervised")):
         assert again(*command)[0] == 0
         before = contents()

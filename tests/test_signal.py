@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repsim import signal
+from repsim.activations.analyses.signal import Config
 from repsim.cli.main import cli
 from repsim.errors import DegenerateError, ShapeError, UsageError
 from repsim.figures.papers.song2017.published import PROBABILITIES, SIGNAL
@@ -212,3 +213,24 @@ def test_runs_that_generate_nothing_are_refused(
     assert "cnn generates no images; leave out --of generated" in str(found.exception)
     found = CliRunner().invoke(cli, ["signal", "cnn", "--layers", "rihgt"])
     assert "right" in str(found.exception)
+
+
+def test_other_networks_have_no_layers_before_by_default(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace)
+    tiny = ("--data", "digits", "--depth", "10", "--width", "4", "--epochs", "0")
+    run("train", "supervised", *tiny, "--device", "cpu", "--name", "resnet")
+    out = run("signal", "resnet", "--layers", "pooled", "--test-split", "test[:100]")
+    assert "bits about labels that pooled adds to none, n = 1,437 + 100" in out
+    (row,) = Table.load(next(Path("results").glob("signal-resnet*.json"))).rows()
+    assert (row["given"], row["before"]) == ("none", row["labels"])
+    found = CliRunner().invoke(cli, ["signal", "resnet"])
+    assert "resnet has no layer 'right'; name the layer" in str(found.exception)
+    found = CliRunner().invoke(cli, ["signal", "resnet", "--layers", "pooled", "--given", "left"])
+    assert "has no layer 'left'" in str(found.exception)
+
+
+def test_results_of_the_usual_layers_are_found_again() -> None:
+    """Their settings were left and right before the layers before depended on the network."""
+    assert Config().identity() == {"layers": "right", "given": "left", "of": "labels", "seed": 0}

@@ -139,12 +139,7 @@ class Analysis(Generic[C]):
 
     config_class: ClassVar[type[Config]] = Config
     networks: ClassVar[Networks] = "one"
-    parts: ClassVar[Mapping[str, Part]] = {
-        "compared": Part(
-            "test",
-            "part of the data set: train, test, of files all as well, or a slice as in test[:1000]",
-        )
-    }
+    parts: ClassVar[Mapping[str, Part]] = {"compared": Part("test", "part of the data set")}
     result: ClassVar[type[Result]]
     joins: ClassVar[bool] = False
     layer_settings: ClassVar[tuple[str, ...]] = ("layers",)

@@ -2,18 +2,19 @@
 
     repsim signal cnn --target left
     repsim signal gan --of generated
+    repsim signal simclr --layers pooled
     repsim signal simclr --layers pooled --given bg1.b0.even
 
 I(y; layer | given) = H(y | given) - H(y | given, layer), each entropy being the held-out
 cross-entropy of a converged linear probe; y are labels, or real against generated images. By
-default of the right half of an image given the left half, as the network halves has them. Runs
-the networks themselves: nothing needs to be harvested.
+default of the right half of an image given the left half, as the network halves has them; of
+other networks name the layer. Runs the networks themselves: nothing needs to be harvested.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -48,11 +49,36 @@ class Config(base.Config):
     """Settings of the bits that a layer adds."""
 
     layers: str = setting("right", "the layer, or several side by side", tag="{}", metavar="LAYER")
-    given: str = setting("left", "the layers before it; none for none", metavar="LAYER")
+    given: str | None = setting(
+        None,
+        "the layers before it; none for none",
+        metavar="LAYER",
+        unset="left, where the network has it; else none",
+    )
     of: Literal["labels", "generated"] = setting(
         "labels", "labels of the images, or real against generated images of the run"
     )
     seed: int = setting(0, "of the validation part and of generated images", ge=0, le=(1 << 62))
+
+    def identity(self) -> dict[str, Any]:
+        """Every setting that decides the result; unset, the layers before are called left."""
+        return {**super().identity(), "given": self.given or "left"}
+
+    def of_network(self, extractor: Extractor | Brought) -> Config:
+        """The settings with the layers before spelled out: the left half, where there is one.
+
+        Raises:
+            UsageError: the network has no right half, and no other layer was named.
+        """
+        if self.given is not None and self.layers != "right":
+            return self
+        halves = {"left", "right"} & dict(extractor.load().named_modules()).keys()
+        if self.layers == "right" and "right" not in halves:
+            raise UsageError(
+                f"{extractor.label} has no layer 'right'; name the layer whose bits are measured, "
+                "as in --layers head, and with --given LAYER those before it"
+            )
+        return replace(self, given=self.given or ("left" if "left" in halves else "none"))
 
 
 def signal_of_run(
@@ -125,6 +151,7 @@ def shown_of_run(
     Args, errors: as of ``signal_of_run``.
     """
     check_apart(train, test)
+    config = config.of_network(extractor)
     made: Sequence[Tensor | None] = (None, None)
     if config.of == "generated":
         made = _generated(extractor, (len(train), len(test)), config.seed, device)
@@ -146,7 +173,7 @@ def _shown(
 
     Each with the statistics of batch normalisation of its own side.
     """
-    layers, given = _names(config.layers), _names(config.given)
+    layers, given = _names(config.layers), _names(config.given or "none")
     shown: dict[Side, Any] = {"real": ImageLoader(images, BATCH)}
     labels = images.labels
     if generated is not None:
@@ -220,15 +247,16 @@ class SignalOf(Analysis[Config]):
 
     def compute(self, inputs: Inputs, context: Context) -> Table:
         (extractor,) = inputs.extractors
+        config = self.config.of_network(extractor)
         found = signal_of_run(
             extractor,
             inputs.images["train"],
             inputs.images["test"],
-            self.config,
+            config,
             device=find_device(context.device),
             progress=context.progress,
         )
-        return table_of(found, self.config, inputs)
+        return table_of(found, config, inputs)
 
     def images_shown(self, sizes: Mapping[str, int]) -> int:
         return sum(sizes.values()) * (2 if self.config.of == "generated" else 1)
@@ -240,7 +268,7 @@ class SignalOf(Analysis[Config]):
         (row,) = result.rows()
         of = "labels" if self.config.of == "labels" else "real and generated images"
         yield TextTable(
-            f"bits about {of} that {self.config.layers} adds to {self.config.given}, "
+            f"bits about {of} that {row['layers']} adds to {row['given']}, "
             f"{told_apart(result.provenance, row['n_train'], row['n_test'])}",
             ("network", "signal", "95 % interval", "labels", "given", "with it"),
             [
