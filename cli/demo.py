@@ -13,11 +13,12 @@ from repsim.cli.grouping import Grouped
 from repsim.cli.options import json_option
 from repsim.cli.reporting import bar, hinting, say, show_json
 from repsim.cli.tables import show_table
-from repsim.errors import RepsimError
+from repsim.errors import RepsimError, UsageError
 
 if TYPE_CHECKING:
     from repsim.activations import ActivationStore
     from repsim.results import NullSpaceReport, ProbeCurve, SimilarityMap
+    from repsim.training.config import TrainConfig
     from repsim.training.run import Run
 
 #: Accuracies on held-out images below which the figures would mean nothing.
@@ -93,17 +94,39 @@ def demo(fast: bool, output: Path | None, as_json: bool) -> None:
 
 
 def train_all(chosen: Mapping[str, tuple[str, dict[str, Any]]], folder: Path) -> dict[str, Run]:
-    """Train every run that is not there yet."""
+    """Train every run that is not there yet.
+
+    Raises:
+        UsageError: a run that is there has other settings; then none is trained.
+    """
     from repsim.training.compose import configure
     from repsim.training.loop import train
 
+    configs = {
+        name: (method, configure(method, settings, "demo"))
+        for name, (method, settings) in chosen.items()
+    }
+    check_current(configs, folder)
     runs = {}
-    for name, (method, settings) in chosen.items():
-        config = configure(method, settings, "demo")
+    for name, (method, config) in configs.items():
         say(f"train {name}")
         with bar(f"train {name}") as progress:
             runs[name] = train(method, config, folder / name, resume=True, progress=progress)
     return runs
+
+
+def check_current(configs: Mapping[str, tuple[str, TrainConfig]], folder: Path) -> None:
+    """Raise ``UsageError`` where a folder has runs of another demo, as of an earlier version."""
+    from repsim.training.run import Run
+    from repsim.training.run_lock import is_begun
+
+    for name, (method, config) in configs.items():
+        run = Run(folder / name)
+        if run.exists and not is_begun(run, method, config):
+            raise UsageError(
+                f"{folder.parent} is of another demo, whose run {name!r} has other settings; name "
+                f"another folder, -o FOLDER, or remove {folder.parent}"
+            )
 
 
 def harvest_all(runs: dict[str, Run]) -> dict[tuple[str, str], ActivationStore]:

@@ -132,6 +132,21 @@ def test_json_of_image_sets(read: Callable[..., Any], tmp_path: Path) -> None:
     assert "keep" in {each["name"] for each in sets["two-digits"]["parameters"]}
 
 
+def test_the_demo_over_the_folder_of_another_one_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = ("train", "simclr", *TINY, "--epochs", 0, "--runs", "demo-fast/runs")
+    assert run_command(*train) == 0
+    before = sorted(tmp_path.rglob("*"))
+    capsys.readouterr()
+    assert run_command("demo", "--fast") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "demo-fast is of another demo, whose run 'simclr' has other settings" in line
+    assert line.endswith("name another folder, -o FOLDER, or remove demo-fast")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 # Completion
 
 
