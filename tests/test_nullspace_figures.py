@@ -16,6 +16,7 @@ from sample_results import number
 
 from repsim import figures, null_space
 from repsim.errors import UsageError
+from repsim.figures.kinds import figures_of
 from repsim.figures.nullspace.alpha import alpha_figure
 from repsim.nullspace.report import with_layers
 from repsim.results import Alpha, Examples, NullSpaceReport
@@ -134,6 +135,27 @@ def test_bars_of_a_report_of_before_leave_out_what_was_not_measured(one: NullSpa
     assert len(figures.null_space_bars(replace(one, entries=old)).axes) == 2
     # Beside a report that has them, it has a gap.
     assert len(figures.null_space_bars([replace(one, entries=old), one]).axes) == 3
+
+
+def test_captions_say_what_is_drawn_and_nothing_else(
+    one: NullSpaceReport, several: NullSpaceReport
+) -> None:
+    bare = replace(one, entries=[each for each in one.entries if "probe" not in each.quantity])
+    said, alone, unread = (
+        {name: made.caption for name, made in figures_of(each).items()}
+        for each in (one, several, bare)
+    )
+    assert said["bars"] == (
+        "Energy of the features in the null space of the head, raw and centred; black: chance, "
+        "1 - rank / d. Accuracy of probes of the classes and of real against generated images on "
+        "all features and on each part; dotted: chance. Whiskers are 95 % intervals, diamonds are "
+        "the untrained network. mgan:discriminator, n = 120."
+    )
+    for name in ("bars", "noise"):
+        assert "the untrained network" in said[name]
+        assert "untrained" not in alone[name]
+        assert "robes" in said[name]
+        assert "robes" not in unread[name]
 
 
 def test_strips_are_the_examples_by_class(one: NullSpaceReport, several: NullSpaceReport) -> None:

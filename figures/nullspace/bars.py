@@ -14,8 +14,13 @@ from repsim.figures.panels.bars import Bars, Mark
 from repsim.figures.series import Series
 from repsim.figures.style import Style
 from repsim.results import NullSpaceReport
-from repsim.results.figure import FigureData, Panel
+from repsim.results.figure import FigureData
 from repsim.results.images import common_heading
+
+_CLASSES, _SIDES = "classes", "real or generated"
+
+#: What probes read in a panel, by its title, as captions say it.
+_READ = {_CLASSES: "the classes", _SIDES: "real against generated images"}
 
 
 def null_space_bars(
@@ -44,17 +49,35 @@ def bars_figure(reports: NullSpaceReport | Sequence[NullSpaceReport]) -> FigureD
     reports = [reports] if isinstance(reports, NullSpaceReport) else list(reports)
     if not reports:
         raise UsageError("no report arrived; expected at least one")
-    drawn: list[Panel] = [_energies(reports)]
+    drawn = [_energies(reports)]
     if any(report.probes for report in reports):
-        drawn.append(_accuracies("classes", "probe", "clean", reports))
+        drawn.append(_accuracies(_CLASSES, "probe", "clean", reports))
     if any(report.find("real_fake_probe", "full") for report in reports):
-        drawn.append(_accuracies("real or generated", "real_fake_probe", "all", reports))
-    caption = (
-        "Energy of the features in the null space of the head, and accuracy of probes on each "
-        "part. Whiskers are 95 % intervals, diamonds the untrained network."
-    )
+        drawn.append(_accuracies(_SIDES, "real_fake_probe", "all", reports))
     provenance = {report.name: report.provenance for report in reports}
-    return FigureData("Null space", caption, drawn, provenance, common_heading(reports))
+    heading = common_heading(reports)
+    caption = f"{_caption(drawn)} {', '.join(filter(None, (*provenance, heading)))}."
+    return FigureData("Null space", caption, drawn, provenance, heading)
+
+
+def _caption(drawn: Sequence[Bars]) -> str:
+    """The panels in words, and nothing that is in none of them."""
+    marks = [mark.look for panel in drawn for mark in panel.marks]
+    whiskers = any(series.low for panel in drawn for series in panel.series)
+    read = " and of ".join(_READ[panel.title] for panel in drawn if panel.title)
+    signs = [
+        *(["whiskers are 95 % intervals"] if whiskers else []),
+        *(["diamonds are the untrained network"] if "control" in marks else []),
+    ]
+    said = [
+        "Energy of the features in the null space of the head, raw and centred; black: chance, "
+        "1 - rank / d.",
+        f"Accuracy of probes of {read} on all features and on each part; dotted: chance."
+        if read
+        else "",
+        f"{', '.join(signs)}.".capitalize() if signs else "",
+    ]
+    return " ".join(filter(None, said))
 
 
 def _energies(reports: Sequence[NullSpaceReport]) -> Bars:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from repsim.errors import UsageError
-from repsim.figures.panels.lines import Line
+from repsim.figures.panels.lines import Line, Lines
 from repsim.results import NullSpaceEntry, NullSpaceReport
 from repsim.results.figure import FigureData, Panel
 from repsim.results.images import counted
@@ -17,9 +17,6 @@ Entries = Sequence[NullSpaceEntry | None]
 
 #: Names of the parts of the feature space, and the places of their colours in the palette.
 PARTS = {"full": ("all features", 2), "row": ("row space", 3), "null": ("null space", 4)}
-
-#: The untrained network as captions name it.
-CONTROL = "grey dashes and diamonds are the untrained network"
 
 
 class MissingNumbersError(UsageError):
@@ -47,6 +44,12 @@ def control_of(entries: Entries, scale: float = 1) -> list[Line]:
     values = numbers_of(entries, "control", scale)
     there = any(value == value for value in values)
     return [Line("untrained", values, look="control")] if there else []
+
+
+def control_said(drawn: Sequence[Lines]) -> str:
+    """The untrained network as a caption names it; empty where no curve is of it."""
+    there = any(line.look == "control" for panel in drawn for line in panel.series)
+    return ", grey dashes and diamonds are the untrained network" if there else ""
 
 
 def numbers_of(entries: Entries, key: str, scale: float = 1) -> list[float]:

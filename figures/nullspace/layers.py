@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from repsim.figures.layout import panels
 from repsim.figures.nullspace.entries import (
-    CONTROL,
     MissingNumbersError,
     control_of,
+    control_said,
     figure_of,
     numbers_of,
     series_of,
@@ -62,6 +62,6 @@ def layers_figure(report: NullSpaceReport) -> FigureData:
     panel = Lines("", "layer", ylabel, layers, lines, ylim=(0, 1.04))
     caption = (
         "Share of the centred energy of each layer's patches that its own weights cannot see. "
-        f"Bands are 95 % intervals, {CONTROL}."
+        f"Bands are 95 % intervals{control_said([panel])}."
     )
     return figure_of(report, "Null spaces of layers", caption, panel)

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from repsim.figures.layout import panels
 from repsim.figures.nullspace.entries import (
-    CONTROL,
     PARTS,
     MissingNumbersError,
     control_of,
+    control_said,
     figure_of,
     numbers_of,
     series_of,
@@ -64,18 +64,23 @@ def noise_figure(report: NullSpaceReport) -> FigureData:
     noises = _noises(report)
     if not noises:
         raise MissingNumbersError(report, "noise")
-    drawn = [_shares(report, kind, levels) for kind, levels in noises.items()]
-    if report.probes:
-        drawn += [_read(report, kind, levels) for kind, levels in noises.items()]
+    shares = [_shares(report, kind, levels) for kind, levels in noises.items()]
+    read = [_read(report, kind, levels) for kind, levels in noises.items() if report.probes]
+    return figure_of(report, "Noise", _caption(report, shares, read), *shares, *read)
+
+
+def _caption(report: NullSpaceReport, shares: Sequence[Lines], read: Sequence[Lines]) -> str:
+    """The panels in words, and nothing that is in none of them."""
     measured = any(entry.quantity == _CENTRED for entry in report.entries)
     centred = "about its mean" if measured else "about its mean (not measured)"
-    caption = (
+    classes = any(line.look == "reference" for panel in shares for line in panel.series)
+    return (
         "Row space's share of the energy of what noise does to the features, as it is and "
-        f"{centred}; dotted and shaded: random subspaces of its rank, as it is; thin: "
-        "displacements between classes. Accuracy of probes on noisy features. Bands are 95 % "
-        f"intervals, {CONTROL}."
+        f"{centred}; dotted and shaded: random subspaces of its rank, as it is"
+        + ("; thin: displacements between classes. " if classes else ". ")
+        + ("Accuracy of probes on noisy features. " if read else "")
+        + f"Bands are 95 % intervals{control_said([*shares, *read])}."
     )
-    return figure_of(report, "Noise", caption, *drawn)
 
 
 def _noises(report: NullSpaceReport) -> dict[str, list[str]]:
