@@ -328,7 +328,7 @@ def _run_each(asked: Request) -> list[Any]:
         results.append(_run_one(job, asked) if found is None else found)
         if found is None:
             each.save(results[-1], path)
-    outlet.save_joint(results, joint)
+    outlet.save_joint(dict(zip((job.labels[0] for job in jobs), results, strict=True)), joint)
     return results
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from repsim.cli.stores import STORES, network_names, stores_of
-from repsim.cli.writing import mappings
+from repsim.cli.writing import TOGETHER, mappings
 from repsim.errors import UsageError, choices
 
 #: The folder of results and figures.
@@ -216,7 +216,17 @@ def _result(path: Path) -> Thing | None:
         for each in sorted(RESULTS.glob(f"{path.stem}-*"))
         if each.suffix in (*_DRAWN, ".txt")
         and not any(f"{each.stem}-".startswith(f"{name}-") for name in longer)
+        and not _is_joint(each)
     ]
     beside = [path.with_suffix(ending) for ending in (".csv", ".txt", *_DRAWN)]
     files = (path, *(each for each in [*beside, *drawn] if each.is_file()))
     return Thing("result", path.stem, files, result.headline())
+
+
+def _is_joint(drawn: Path) -> bool:
+    """True of a figure of several results, which belongs to none of them; its caption tells it."""
+    caption = drawn.with_suffix(".txt")
+    if not caption.is_file():
+        return False
+    lines = caption.read_text("utf-8", "surrogateescape").splitlines()
+    return any(line.startswith(f"{TOGETHER}.") for line in lines)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _PRINT = "inputs_sha256"
 
 
+#: Key of the origins of a figure of several results, by their networks.
+TOGETHER = "together"
+
+
 @dataclass(frozen=True)
 class Outlet:
     """Results of an analysis written to their files, and shown.
@@ -137,14 +141,15 @@ class Outlet:
             f"(--overwrite does so again, repsim figure {path} draws it in other ways)"
         )
 
-    def save_joint(self, results: Sequence[Any], path: Path) -> None:
-        """Write the figures of several results together."""
+    def save_joint(self, results: Mapping[str, Any], path: Path) -> None:
+        """Write the figures of several results together, by the names of their networks."""
         from repsim import figures
 
         if self.analysis.joint_figures:
             options: dict[str, Any] = {**self.drawing.options(), "used": self.drawing.used}
-            drawn = figures.draw_together(results, **options)
-            self._draw(drawn, results[0].provenance, path)
+            drawn = figures.draw_together([*results.values()], **options)
+            origins = {name: result.provenance for name, result in results.items()}
+            self._draw(drawn, {TOGETHER: origins}, path)
 
     def _draw(self, drawn: Mapping[str, Any], provenance: dict[str, Any], path: Path) -> None:
         from repsim import figures

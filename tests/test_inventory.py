@@ -114,6 +114,28 @@ def test_results_of_another_network_of_the_name_stay(inside: Path) -> None:
     assert hanging_on(find_thing("one", RUNS)) == []
 
 
+def test_a_figure_of_several_results_belongs_to_none_and_hangs_on_each_network(
+    inside: Path,
+) -> None:
+    another = ("--name", "supervised-2", "--seed", 1, "--batch-size", 30)
+    assert run_command("train", "supervised", *TINY, *another) == 0
+    networks = ("supervised", "supervised-2")
+    few = ("--split", "train[:60]", "--test-split", "test[:30]", "--noise", "gaussian:0.5")
+    assert run_command("nullspace", *networks, *few) == 0
+    (joint,) = (each for each in names("figure") if each.endswith("-bars"))
+    assert not any(
+        path.stem == joint
+        for each in inventory(RUNS)
+        if each.kind == "result"
+        for path in each.paths
+    )
+    for name in networks:
+        hanging = [each.name for each in hanging_on(find_thing(name, RUNS))]
+        assert joint in hanging
+    assert run_command("rm", "supervised-2", "--yes") == 0
+    assert joint not in names("figure")
+
+
 def test_rm_asks_and_removes_with_what_hangs_on_it(
     inside: Path, answer: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -164,7 +164,8 @@ class Table(Result):
         return [row[place] for row in self.cells]
 
     def headline(self) -> str:
-        return f"{self.name:.60}: {len(self.cells):,} rows, {len(self.columns)} columns"
+        rows = f"{len(self.cells):,} row{'' if len(self.cells) == 1 else 's'}"
+        return f"{self.name:.60}: {rows}, {len(self.columns)} columns"
 
     def _picture(self) -> str:
         return ""  # a picture of the table would say it twice
