@@ -154,7 +154,7 @@ def test_the_part_that_is_used_is_said(inside: Path, said: Said) -> None:
     assert "n = 2,700 (12 of 60, test part)" in rows
     for command in ("harvest", "cka"):
         described = said(command, "--help")[0].partition("--split TEXT")[2].partition("--")[0]
-        assert "all as well" in " ".join(described.split())
+        assert "all of a folder" in " ".join(described.split())
 
 
 def test_parts_of_named_sets_and_arrays_know_the_whole(tmp_path: Path) -> None:
