@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from repsim.errors import RepsimWarning, UsageError
+from repsim.space import check_size, within_limit
 
 try:
     import fcntl
@@ -39,7 +40,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with within_limit(target):
+            yield temporary
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp gives 0600; a result is as readable as any file
@@ -99,6 +101,7 @@ def utf8(text: str) -> bytes:
 def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Write ``content`` to ``path`` so that a reader sees the old file or the new, never a part."""
     data = utf8(content) if isinstance(content, str) else content
+    check_size(path, len(data))
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 

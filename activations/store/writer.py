@@ -39,6 +39,7 @@ from repsim.activations.store.reader import ActivationStore
 from repsim.activations.store.unfinished import continues, open_part
 from repsim.errors import StoreError, UsageError
 from repsim.files import exclusive, publish
+from repsim.space import check_size
 
 
 @contextmanager
@@ -132,6 +133,7 @@ def _unfinished(
     resume: bool,
 ) -> h5py.File:
     """The unfinished file, open for writing: that of before, or a new one."""
+    _check_limit(part, n, layers, heads)
     file = open_part(part)
     if file is not None and not (resume and continues(file, n, layers, examples, provenance)):
         file.close()
@@ -142,16 +144,45 @@ def _unfinished(
     return file
 
 
+#: Ways to a smaller store.
+_SMALLER = "choose fewer layers or examples, --pooling avg, or --dtype float16"
+
+
 def check_space(path: Path, n: int, layers: Mapping[str, LayerSpec]) -> None:
-    """Raise ``StoreError`` if the disk of ``path`` cannot hold ``n`` rows of the layers."""
+    """Raise ``StoreError`` if the disk of ``path`` cannot hold ``n`` rows of the layers.
+
+    Or if a file may not be as large.
+    """
+    _check_limit(path, n, layers, {})
     folder = next(each for each in path.absolute().parents if each.is_dir())
-    need = n * sum(ID_BYTES / max(1, len(layers)) + spec.row_bytes for spec in layers.values())
-    free = shutil.disk_usage(folder).free
+    need, free = _rows_bytes(n, layers), shutil.disk_usage(folder).free
     if need > free:
         raise StoreError(
             f"{folder} has {free / 1e6:,.0f} MB free, the store needs {need / 1e6:,.0f} MB; "
-            "choose fewer layers or examples, --pooling avg, or --dtype float16"
+            f"{_SMALLER}"
         )
+
+
+def _rows_bytes(n: int, layers: Mapping[str, LayerSpec]) -> int:
+    """Bytes of the rows of all layers and of the ids."""
+    return n * (ID_BYTES + sum(spec.row_bytes for spec in layers.values()))
+
+
+#: Bytes beside rows, ids and heads: tables of HDF5, labels and digests of an example, and the
+#: filling up of blocks to whole pages, as a share.
+_TABLES, _EXAMPLE, _PAGES = 1 << 18, 24, 1 / 200
+
+
+def _check_limit(
+    path: Path, n: int, layers: Mapping[str, LayerSpec], heads: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise ``StoreError`` if a file may not be as large as the store.
+
+    Before HDF5 writes: it ends in a segmentation fault when it closes a file that the system let
+    grow no more.
+    """
+    beside = _TABLES + _EXAMPLE * n + sum(head["weight"].nbytes for head in heads.values())
+    check_size(path, _rows_bytes(n, layers) * (1 + _PAGES) + beside, f", or {_SMALLER}")
 
 
 class StoreWriter:

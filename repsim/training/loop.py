@@ -19,6 +19,7 @@ from repsim.errors import DataError, StoreError, UsageError
 from repsim.files import sweep
 from repsim.networks.image_spec import ImageSpec
 from repsim.progress import Progress, notebook_bar, silent
+from repsim.space import check_size
 from repsim.training import parallel
 from repsim.training.compose import fits
 from repsim.training.config import TrainConfig
@@ -31,6 +32,7 @@ from repsim.training.observing import Observer
 from repsim.training.run import Run, checkpoint_state, save_checkpoint, save_state
 from repsim.training.run_lock import alone, check_free, is_replacing, set_aside
 from repsim.training.sides import measure_sides
+from repsim.training.tensor_files import state_bytes
 from repsim.training.trainer import Trainer
 
 #: Held-out images looked at together.
@@ -93,6 +95,7 @@ def train(
     spec = spec_of(images, config.data)
     torch.manual_seed(config.seed_for("initialisation"))
     built = kind(config, spec)
+    check_size(run.checkpoint, sum(map(state_bytes, built.networks.values())))
     # A run that goes on has what it began with in its own state.
     goes_on = resume and run.resume_file.is_file()
     begun_with = {} if goes_on else built.begin(run.path.parent)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import xxhash
 from torch import Tensor
+from torch.nn import Module
 
 from repsim.errors import StoreError
 from repsim.files import write_atomic
@@ -95,6 +96,11 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(each, f"{path}/{key}")
     else:
         yield path, value
+
+
+def state_bytes(network: Module) -> int:
+    """Bytes of the tensors in a network's ``state_dict``."""
+    return sum(each.nbytes for each in network.state_dict().values() if isinstance(each, Tensor))
 
 
 def named_nan(networks: Mapping[str, Mapping[str, Tensor]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -25,6 +26,10 @@ from repsim.errors import UsageError, few
 from repsim.files import atomic_path, publish, refuse_existing
 from repsim.layers import select_layers
 from repsim.progress import Progress, notebook_bar
+from repsim.space import check_size, within_limit
+
+#: Bytes before the numbers of a NumPy file.
+_HEADER = 128
 
 
 def export_layers(
@@ -67,6 +72,7 @@ def export_layers(
                 f"{target} holds one layer, {len(chosen)} were chosen; name one, or a folder"
             )
         return [_export_file(store, chosen[0], target, overwrite, keep, progress)]
+    _check_sizes(store, chosen, target)
     there = keep and not overwrite and (target / RECORD).is_file()
     if not there:
         refuse_existing(target, overwrite)
@@ -75,7 +81,8 @@ def export_layers(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as made:
         folder = Path(made) / "export"
-        _write_folder(store, chosen, folder, progress)
+        with within_limit(target):
+            _write_folder(store, chosen, folder, progress)
         if there:
             _check_same(target, folder)
             return _files(target)
@@ -96,6 +103,7 @@ def _export_file(
     progress: Progress,
 ) -> Path:
     """Write one layer as a file; its path."""
+    _check_sizes(store, [layer], target)
 
     def write(path: Path) -> None:
         _write_npy(store, layer, path, lambda stop: progress(stop, store.n, layer))
@@ -110,6 +118,14 @@ def _export_file(
     with atomic_path(target) as temporary:
         write(temporary)
     return target
+
+
+def _check_sizes(store: ActivationStore | JoinedStore, chosen: Sequence[str], target: Path) -> None:
+    """Raise ``StoreError`` if the file of a layer would be larger than files may be."""
+    for layer in chosen:
+        rows = store[layer]
+        size = _HEADER + math.prod(rows.shape) * rows.dtype.itemsize
+        check_size(target, size, f", or leave out layer {layer!r}")
 
 
 def _check_same(before: Path, now: Path) -> None:
