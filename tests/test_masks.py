@@ -468,6 +468,13 @@ def test_numbers_that_may_count_positions_are_refused_until_they_are_told(
     np.testing.assert_allclose(found, average(values_of(network, "head", batch), MASK), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
+def test_the_longest_example_need_not_come_first(tmp_path: Path) -> None:
+    network, order = Packed(), LENGTHS.argsort()
+    batch = {"x": X[order], "lengths": LENGTHS[order]}
+    check_average(network, batch, "head", tmp_path, MASK[order])
+
+
 def test_lengths_as_shares_of_the_longest_are_refused(tmp_path: Path) -> None:
     class Shared(nn.Module):
         def __init__(self) -> None:
@@ -889,3 +896,122 @@ def test_labels_of_each_token_belong_to_their_sequence(tmp_path: Path) -> None:
     batch = {"input_ids": IDS, "attention_mask": MASK, "labels": labels}
     layer = "bert.encoder.layer.0.output.LayerNorm"
     check_average(model, batch, layer, tmp_path, MASK)
+
+
+# --- positions that the network makes itself
+
+TEXTS = ["abc", "hello", "hi", "repsim", "a", "bcdef", "zebra", "kk"]
+
+
+class Spelled(nn.Module):
+    """Texts are padded within forward, beside a number for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.out = nn.Embedding(30, 8), nn.Linear(8, 3)
+
+    def forward(self, speaker: Tensor, texts: list[Any], **unused: Tensor) -> Tensor:
+        rows = [torch.tensor([ord(c) - 96 for c in text]) for text in texts]
+        tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        kept = (tokens > 0).unsqueeze(2)
+        return (self.out(self.embed(tokens) + speaker[:, None, None]) * kept).sum(1) / kept.sum(1)
+
+
+class Heard(nn.Module):
+    """Waves are padded within forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(2, 3)
+
+    def forward(self, speaker: Tensor, waves: list[Tensor]) -> Tensor:
+        return self.out(nn.utils.rnn.pad_sequence(waves, True) + speaker[:, None, None])
+
+
+class Shortened(nn.Module):
+    """Tokens are cut to those of the longest text, by their contents."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.embed(x[:, : int((x != 0).any(2).sum(1).max())])
+
+
+SPEAKER = torch.arange(8.0)
+WAVES = [torch.randn(size, 2, generator=torch.Generator().manual_seed(4)) for size in range(3, 11)]
+
+
+def in_batches(size: int, **entries: Any) -> list[dict[str, Any]]:
+    places = range(0, N, size)
+    return [{name: each[k : k + size] for name, each in entries.items()} for k in places]
+
+
+def stored(network: nn.Module, batches: Any, layer: str, path: Path, **more: Any) -> np.ndarray:
+    given = {"examples": N, "layers": layer, "overwrite": True, "pooling": "avg", **more}
+    with repsim.harvest(network, batches, path / "a.h5", **given) as store:
+        return np.asarray(store[layer][:])
+
+
+@pytest.mark.parametrize("pooling", ["avg", "last", "positions"])
+@pytest.mark.parametrize("size", [4, 8])
+def test_texts_that_are_padded_within_the_network_are_asked_about(
+    size: int, pooling: str, tmp_path: Path
+) -> None:
+    batches = in_batches(size, speaker=SPEAKER, texts=TEXTS)
+    with pytest.raises(UsageError, match=r"the network makes of texts .*--masks 'out=NAME'"):
+        stored(Spelled(), batches, "out", tmp_path, pooling=pooling)
+
+
+def test_texts_that_are_padded_within_the_network_have_a_remedy(tmp_path: Path) -> None:
+    network = Spelled()
+    right = torch.cat([network(SPEAKER[k : k + 1], TEXTS[k : k + 1]) for k in range(N)])
+    one = in_batches(1, speaker=SPEAKER, texts=TEXTS)
+    found = stored(network, one, "out", tmp_path)
+    np.testing.assert_allclose(found, right.detach(), atol=1e-6)
+    counts = torch.tensor(list(map(len, TEXTS)))
+    told = in_batches(4, speaker=SPEAKER, texts=TEXTS, letters=counts)
+    found = stored(network, told, "out", tmp_path, masks="out=letters:lengths")
+    np.testing.assert_allclose(found, right.detach(), atol=1e-6)
+
+
+def test_waves_that_are_padded_within_the_network_are_asked_about(tmp_path: Path) -> None:
+    ragged = in_batches(4, speaker=SPEAKER, waves=WAVES)
+    with pytest.raises(UsageError, match="the network makes of waves"):
+        stored(Heard(), ragged, "out", tmp_path)
+    long, short = torch.ones(4, 10, 2), torch.ones(4, 5, 2)
+    even = in_batches(4, speaker=SPEAKER, waves=[*long, *short])
+    network = Heard()
+    right = torch.cat([network(**each).mean(1) for each in even]).detach()
+    np.testing.assert_allclose(stored(network, even, "out", tmp_path), right, atol=1e-6)
+    later = [even[0], {**even[1], "waves": [*WAVES[:3], *long[:1]]}]
+    with pytest.raises(UsageError, match="in batch 2.*the network makes of waves"):
+        stored(network, later, "out", tmp_path)
+
+
+def test_padding_that_the_network_makes_is_kept_with_a_warning(tmp_path: Path) -> None:
+    batches = in_batches(8, speaker=SPEAKER, texts=sorted(TEXTS, key=len, reverse=True))
+    with pytest.warns(RepsimWarning, match="'out' is kept with the tokens that are padding"):
+        stored(Spelled(), batches, "out", tmp_path, pooling="none")
+
+
+def test_positions_that_contents_decide_are_asked_about(tmp_path: Path) -> None:
+    x = X * MASK.unsqueeze(2)
+    with pytest.raises(UsageError, match="the network makes of the contents of its inputs"):
+        stored(Shortened(), [x], "embed", tmp_path)
+
+
+def test_a_list_that_makes_no_positions_needs_no_mask(tmp_path: Path) -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(16, 4)
+
+        def forward(self, x: Tensor, names: list[str]) -> Tensor:
+            return self.layer(x) + torch.tensor([float(len(name)) for name in names])[:, None, None]
+
+    network = Named()
+    found = stored(network, in_batches(4, x=X, names=TEXTS), "layer", tmp_path)
+    np.testing.assert_allclose(found, network.layer(X).mean(1).detach(), atol=1e-6)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import arguments, named_entries
-from repsim.activations.capture.batches import ABOUT, batch_size, dictionary_of, head
+from repsim.activations.capture.batches import ABOUT, batch_size, dictionary_of
 from repsim.activations.capture.faults import FIRST_BATCH, At
 from repsim.activations.capture.frames import mask_of_frames
 from repsim.activations.capture.lengths import PaddedLengths
-from repsim.activations.capture.mask_refusals import beyond, unclear, unfit
+from repsim.activations.capture.mask_refusals import beyond, self_made, unclear, unfit
 from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.masks import (
     Mask,
@@ -24,6 +24,7 @@ from repsim.activations.capture.masks import (
     masks_in,
 )
 from repsim.activations.capture.modules import modules_of
+from repsim.activations.capture.own_positions import OwnPositions
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.positions import Followers, followers
 from repsim.activations.capture.tracing import trace
@@ -74,6 +75,9 @@ class LayerMasks:
             self._find(untold)
         self._unsaid = UnsaidPadding(model, [*self._known, *self._hints])
         unsaid = bool(untold) and self._unsaid.see(self.batch)
+        self._own = OwnPositions(model, self.batch, axes, grad=grad)
+        if self._own.lists:
+            self._find_own(untold)
         self._shapes = self._traced() if self._may_have_masks() or unsaid else {}
         self._lengths = PaddedLengths() if untold and self._says_nothing() else None
 
@@ -126,7 +130,12 @@ class LayerMasks:
         told = self._rules.of(layer)
         if told is not None:
             return None if told[0] is None else self._told(told[0], layer, values)
-        return self._exact(layer, values) if self._is_exact(layer) else self._loose(layer, values)
+        if self._is_exact(layer):
+            return self._exact(layer, values)
+        found = self._loose(layer, values)
+        if found is None and self._own.may_be_padded(layer, self.batch):
+            raise self_made(layer, values, self._own.lists, self._at)
+        return found
 
     def source(self, layer: str) -> Mask | None:
         """The mask whose positions a layer has, one for one; None where there is none."""
@@ -149,6 +158,10 @@ class LayerMasks:
         """
         n = batch_size(self.batch)
         asking = [layer for layer in layers if pooling.of(layer).asks_for_mask]
+        if not self._own.lists:
+            self._find_own([layer for layer in asking if self._rules.of(layer) is None])
+        if self._own.any and not self._shapes:
+            self._shapes = self._traced()
         known = [layer for layer in asking if layer in self._shapes]
         for layer in known:
             self.of(layer, torch.empty((n, *self._shapes[layer]), device="meta"))
@@ -185,6 +198,10 @@ class LayerMasks:
                 (replace(mask, kind=found.kind) if known else mask, found)
             )
 
+    def _find_own(self, layers: Collection[str]) -> None:
+        """Look for positions that the network makes itself, in layers that have no mask."""
+        self._own.find({name: self._layers[name] for name in layers if not self._is_exact(name)})
+
     def _hinting(self) -> list[Mask]:
         """Entries that tell of padding otherwise; of inputs, those that the network takes."""
         passed = arguments(self._model, self.batch)
@@ -196,11 +213,11 @@ class LayerMasks:
         ]
 
     def _traced(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of the layers for one example."""
+        """The shapes of the layers for one example, among all of the batch, the longest too."""
         with warnings.catch_warnings(), Unchanged(self._model) as kept, kept.watching():
             warnings.simplefilter("ignore")
-            few = trace(self._model, head(self.batch, 3), self._layers, grad=self._grad)
-        return {name: self._of_one(name, each.shape) for name, each in few.items()}
+            found = trace(self._model, self.batch, self._layers, grad=self._grad)
+        return {name: self._of_one(name, each.shape) for name, each in found.items()}
 
     def _of_one(self, layer: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         axis = self._axes.get(layer, 0)

@@ -35,6 +35,18 @@ def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: A
     )
 
 
+def self_made(layer: str, values: Tensor, lists: Sequence[str], at: At) -> UsageError:
+    """The error of a layer whose positions the network makes itself, with padding among them."""
+    shape, source = tuple(values.shape), ", ".join(lists) or "the contents of its inputs"
+    where = f" in {at.name}" if at.number > 1 else ""
+    return UsageError(
+        f"layer {layer!r} gives {shape}{where}: as many positions as the network makes of {source} "
+        "for the longest example of a batch, and nothing says which are padding; give batches of "
+        f"one example, or a mask of these positions in the batch and --masks '{layer}=NAME' "
+        f"(masks={{{layer!r}: 'NAME'}}), or '{layer}={NONE}' to take all"
+    )
+
+
 def _are_shares(mask: Mask, batch: Any) -> bool:
     value = mask.value(batch)
     return value is not None and value.is_floating_point()
