@@ -176,6 +176,7 @@ def show_estimate(missing: list[dict[str, Any]], steps: int, folder: Path, as_js
     if not missing:
         click.echo(f"nothing is missing in {folder}: all of {steps} runs and results are there")
         return
+    known = [each for each in missing if not each["unknown"]]
     rows = [
         (
             each["task"],
@@ -184,15 +185,20 @@ def show_estimate(missing: list[dict[str, Any]], steps: int, folder: Path, as_js
             in_units(each["memory"]),
             in_units(each["bytes"]),
         )
+        if not each["unknown"]
+        else (each["task"], each["kind"], "not known", "not known", "not known")
         for each in missing
     ]
-    seconds, size = (sum(each[key] for each in missing) for key in ("seconds", "bytes"))
-    rows.append(("all of it", "", in_time(seconds), "", in_units(size)))
+    seconds, size = (sum(each[key] for each in known) for key in ("seconds", "bytes"))
+    total = "all of it" if len(known) == len(missing) else "all that is known"
+    rows.append((total, "", in_time(seconds), "", in_units(size)))
     show_table(
         f"{len(missing)} of {steps} runs and results are missing in {folder}",
         ("", "kind", "time, about", "memory, about", "disk, about"),
         rows,
     )
+    for reason in dict.fromkeys(each["unknown"] for each in missing if each["unknown"]):
+        say(f"not known: {reason}")
 
 
 def show_claims(claims: Sequence[Finding], title: str) -> None:

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -117,12 +118,13 @@ class Config:
         return identity_of(self)
 
 
-def settings_of(kind: type) -> list[Setting]:
+@cache  # grids of hundreds of steps ask for the same few classes
+def settings_of(kind: type) -> tuple[Setting, ...]:
     """The settings of a configuration class, in the order in which they are defined."""
     if hasattr(kind, "model_fields"):
-        return [_of_model(name, each) for name, each in kind.model_fields.items()]
+        return tuple(_of_model(name, each) for name, each in kind.model_fields.items())
     types = get_type_hints(kind)
-    return [_of_field(each, types[each.name]) for each in fields(kind)]
+    return tuple(_of_field(each, types[each.name]) for each in fields(kind))
 
 
 def _of_field(found: Field[Any], annotation: Any) -> Setting:

@@ -9,6 +9,7 @@ import pkgutil
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
@@ -71,6 +72,7 @@ def _modules(package: str) -> list[str]:
     return sorted(each.name for each in pkgutil.iter_modules(sys.modules[package].__path__))
 
 
+@cache
 def _source(module: str) -> str:
     spec = importlib.util.find_spec(module)
     return "" if spec is None or spec.origin is None else Path(spec.origin).read_text("utf-8")

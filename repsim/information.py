@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 
 from repsim.errors import UsageError
 
@@ -29,10 +30,10 @@ def signal(keep: float, copy: float, classes: int = 10) -> float:
         UsageError: a probability outside [0, 1], or fewer than two classes.
     """
     for name, value in (("keep", keep), ("copy", copy)):
-        if not 0 <= value <= 1:
-            raise UsageError(f"{name} is {value}; expected from 0 to 1")
-    if classes < 2:
-        raise UsageError(f"classes is {classes}; expected at least 2")
+        if not isinstance(value, Real) or not 0 <= value <= 1:
+            raise UsageError(f"{name} is {value!r}; expected a number from 0 to 1")
+    if not isinstance(classes, Integral) or classes < 2:
+        raise UsageError(f"classes is {classes!r}; expected a whole number of at least 2")
     if copy == 0:
         return 0.0
     p = copy + (1 - copy) / classes

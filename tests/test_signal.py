@@ -68,10 +68,12 @@ def test_its_bounds_and_its_directions(keep: float, copy: float, k: int) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((1.5, 0.0), "keep is 1.5; expected from 0 to 1"),
-        ((0.0, -0.1), "copy is -0.1; expected from 0 to 1"),
-        ((math.nan, 0.0), "keep is nan; expected from 0 to 1"),
-        ((0.0, 0.0, 1), "classes is 1; expected at least 2"),
+        ((1.5, 0.0), "keep is 1.5; expected a number from 0 to 1"),
+        ((0.0, -0.1), "copy is -0.1; expected a number from 0 to 1"),
+        (("x", 0.0), "keep is 'x'; expected a number from 0 to 1"),
+        ((0.5, 0.5, 2.5), "classes is 2.5; expected a whole number of at least 2"),
+        ((math.nan, 0.0), "keep is nan; expected a number from 0 to 1"),
+        ((0.0, 0.0, 1), "classes is 1; expected a whole number of at least 2"),
     ],
 )
 def test_probabilities_are_checked(arguments: tuple[float, ...], message: str) -> None:
@@ -213,6 +215,9 @@ def test_runs_that_generate_nothing_are_refused(
     assert "cnn generates no images; leave out --of generated" in str(found.exception)
     found = CliRunner().invoke(cli, ["signal", "cnn", "--layers", "rihgt"])
     assert "right" in str(found.exception)
+    for given in (["--layers", "left"], ["--layers", "right,left", "--given", "left"]):
+        found = CliRunner().invoke(cli, ["signal", "cnn", *given])
+        assert "left is in layers and in given" in str(found.exception)
 
 
 def test_other_networks_have_no_layers_before_by_default(

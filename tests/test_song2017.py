@@ -6,6 +6,7 @@ import csv
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from driving import run_command
 
 from repsim.activations.analyses.signal import Shown
 from repsim.activations.harvesting.features import layer_features
-from repsim.data import find_set
+from repsim.data import ImageSet, find_set
 from repsim.data.sets.two_digits import TwoDigits
+from repsim.errors import UsageError
 from repsim.figures.papers import find_paper
 from repsim.figures.papers.engine import Folder, Reproduction, estimates, rank_correlation
 from repsim.figures.papers.engine.page import write_page
@@ -31,6 +33,7 @@ from repsim.figures.papers.song2017.readings import read
 from repsim.figures.papers.song2017.runs import CELLS, GRID, SMALL, TINY
 from repsim.networks.families.halves import Halves
 from repsim.results import ProbeCurve, Result
+from repsim.training.loaders import spec_of
 
 PAPER = find_paper("song2017")
 
@@ -88,9 +91,47 @@ def test_cells_are_measured_once_since_they_differ_in_their_images_alone(
         return estimates._Speed()
 
     monkeypatch.setattr(estimates, "_measured", measure)
+    read: list[str] = []
+    reading = TwoDigits.read
+
+    def count(self: TwoDigits, *args: Any) -> ImageSet:
+        read.append(self.name)
+        return reading(self, *args)
+
+    monkeypatch.setattr(TwoDigits, "read", count)
     reproduction = Reproduction(PAPER, Folder(tmp_path, device="cpu"), "tiny")
-    estimates.estimate(reproduction.steps)
+    rows = estimates.estimate(reproduction.steps)
     assert sorted(measured) == ["autoencoder", "gan", "supervised", "wgan"]
+    assert {row["unknown"] for row in rows} == {""}
+    assert not any("keep" in name or "copy" in name for name in read)  # no cell is composed
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test[:7]", "test[3:]"])
+def test_an_outline_has_the_facts_of_its_set(split: str, tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    for name in ("digits", "digits:noise=0.5", "two-digits:base=digits,copy=0.5,keep=0,pairs=40"):
+        if name.startswith("digits") and split == "validation":
+            continue
+        found, outline = (each(name, split) for each in (folder.images, folder.outline))
+        assert folder.count(name, split) == len(found)
+        assert spec_of(outline, name) == spec_of(found, name)
+    with pytest.raises(UsageError, match="goes beyond 'test', which has 40 examples"):
+        folder.count("two-digits:pairs=40", "test[:41]")
+
+
+def test_critic_steps_decide_the_batch_that_is_measured(tmp_path: Path) -> None:
+    """A batch of forty is no multiple of three: nothing was known of such a critic."""
+    step = Training(Folder(tmp_path, device="cpu"), "w", "wgan", {**TINY_CRITIC, "critic_steps": 3})
+    cost = estimates.Estimator().of(step)
+    assert not cost.unknown
+    assert cost.seconds > 0
+    odd = Training(Folder(tmp_path, device="cpu"), "w", "wgan", {**TINY_CRITIC, "critic_steps": 7})
+    (row,) = estimates.estimate([odd])
+    assert row["unknown"] == "batch_size is 60; expected a multiple of the 7 critic_steps"
+    assert row["seconds"] is None
+
+
+TINY_CRITIC = {"data": TINY, "network": "halves", "batch_size": 60, "epochs": 1, "width": 2}
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -64,6 +64,13 @@ class Config(base.Config):
         """Every setting that decides the result; unset, the layers before are called left."""
         return {**super().identity(), "given": self.given or "left"}
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if both := set(_names(self.layers)) & set(_names(self.given or "none")):
+            raise UsageError(
+                f"{min(both)} is in layers and in given; a layer adds nothing to itself"
+            )
+
     def of_network(self, extractor: Extractor | Brought) -> Config:
         """The settings with the layers before spelled out: the left half, where there is one.
 

@@ -53,6 +53,19 @@ class DataSet(Config, ABC):
         """Names and sizes of the files of a whole split; None if it has none, or one is absent."""
         return None
 
+    def count(self, split: Split) -> int:
+        """Number of images of a split, none of which is read.
+
+        Raises:
+            UsageError: a split that the set has not, or a slice beyond it.
+        """
+        length = self.sizes[split.among(self.name, self.sizes).base]
+        return len(range(length)[split.within(length).rows])
+
+    def outline(self) -> DataSet:
+        """A set with images of the same shape and classes, perhaps with fewer of them."""
+        return self
+
     def fit(self, images: Tensor, size: Size) -> Tensor:
         """Stored images, uint8 (n, c, h, w), brought to another size."""
         return fit(images, size)

@@ -160,7 +160,7 @@ class Computation(Step):
     @cached_property
     def sizes(self) -> dict[str, int]:
         """Images of each part."""
-        return {part: len(images) for part, images in self._images().items()}
+        return {part: self.folder.count(self.data, split) for part, split in self.splits.items()}
 
     def _images(self) -> dict[str, ImageSet]:
         shown = self.sources[0].training.shown

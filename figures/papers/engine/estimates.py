@@ -14,7 +14,7 @@ from torch import Tensor
 from repsim.data import ImageSet
 from repsim.data.targets import label_target
 from repsim.devices import find_device
-from repsim.errors import RepsimError
+from repsim.errors import RepsimError, UsageError
 from repsim.figures.papers.engine.computation import Computation
 from repsim.figures.papers.engine.steps import Step
 from repsim.figures.papers.engine.training import Training
@@ -22,6 +22,7 @@ from repsim.figures.papers.engine.workers import threads_of_each
 from repsim.networks.image_spec import ImageSpec
 from repsim.progress import silent
 from repsim.training import parallel
+from repsim.training.config import TrainConfig
 from repsim.training.loaders import feed
 from repsim.training.method import Method
 from repsim.training.trainer import Trainer
@@ -46,6 +47,8 @@ class Cost:
         disk: bytes that stay.
         device: the type of device that it needs: ``cpu``, ``cuda``, ``mps``.
         cores: processors that it keeps busy.
+        unknown: the reason why nothing is known of it, with other values that are guesses; else
+            empty.
     """
 
     seconds: float
@@ -53,6 +56,7 @@ class Cost:
     disk: int
     device: str
     cores: int = 1
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,8 @@ class Estimator:
                 return Cost(self._seconds(step), self._memory(step), step.bytes, device, cores)
             assert isinstance(step, Computation)
             return Cost(*self._computation(step), step.bytes, device, cores)
-        except RepsimError:
-            return Cost(1.0, _PROCESS, 0, device, cores)
+        except RepsimError as error:
+            return Cost(1.0, _PROCESS, 0, device, cores, str(error))
 
     def _seconds(self, step: Training) -> float:
         epochs = step.config.epochs - step.epochs_done
@@ -121,14 +125,11 @@ def _in_memory(images: int, spec: ImageSpec) -> int:
 
 def _measured(step: Training) -> _Speed:
     """The cost of an image of a run in training, from a few steps on noise."""
-    batch = min(_SAMPLE, step.config.batch_size)
-    epochs = {"batch_size": batch, "epochs": 2, "devices": 1}
-    config = step.config.model_copy(update=epochs)
-    method = step.build(config)
+    config, method = _short(step)
     if not method.optimizers():
         return _Speed()
     fabric = parallel.start(config)
-    n = batch * _STEPS
+    n = config.batch_size * _STEPS
     trainer = Trainer(method, fabric, n)
     source = feed(_noise(method, n), fabric.device, 0)
     kept = 0
@@ -145,6 +146,23 @@ def _measured(step: Training) -> _Speed:
     return _Speed((time.perf_counter() - started) / n, kept // n)
 
 
+def _short(step: Training) -> tuple[TrainConfig, Method]:
+    """Two epochs in small batches, as large as the method takes them.
+
+    Raises:
+        UsageError: the method takes none of the configuration's size either.
+    """
+    for batch in range(min(_SAMPLE, step.config.batch_size), 0, -1):
+        changed = {"batch_size": batch, "epochs": 2, "devices": 1}
+        config = step.config.model_copy(update=changed)
+        try:
+            return config, step.build(config)
+        except UsageError as error:  # such as a batch that critic steps do not divide
+            problem = error
+    step.build()
+    raise problem
+
+
 def _noise(method: Method, n: int) -> ImageSet:
     pixels = torch.randint(0, 256, (n, *method.spec.shape), dtype=torch.uint8)
     labels = torch.arange(n) % max(1, method.spec.classes)
@@ -156,22 +174,25 @@ def _noise(method: Method, n: int) -> ImageSet:
 def estimate(missing: Sequence[Step]) -> list[dict[str, Any]]:
     """The costs of steps: a record each, with name, kind, seconds, memory, cores and disk.
 
+    Where a step cannot be estimated, the last four are None and ``unknown`` has the reason.
+
     Raises:
         DataError: the images are not there, without which nothing can be said.
     """
     for step in missing:
         if isinstance(step, Training):
-            step.shown(step.config.data, step.config.split)
+            step.spec  # noqa: B018 - read here, so that what is absent is said at once
     estimator = Estimator()
     return [_record(step, estimator.of(step)) for step in missing]
 
 
 def _record(step: Step, cost: Cost) -> dict[str, Any]:
-    return {
-        "task": step.name,
-        "kind": step.kind,
+    values = {
         "seconds": cost.seconds,
         "memory": cost.memory,
         "cores": cost.cores,
         "bytes": cost.disk,
     }
+    if cost.unknown:
+        values = dict.fromkeys(values)
+    return {"task": step.name, "kind": step.kind, **values, "unknown": cost.unknown}

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from repsim.data import ImageSet, load
+from repsim.data.sets import find_set
+from repsim.data.splits import Split
 from repsim.errors import UsageError
 from repsim.files import exclusive, write_atomic
 
@@ -45,6 +47,21 @@ class Folder:
     def images(self, data: str, split: str, image_size: str = "", target: str = "") -> ImageSet:
         """A part of an image set; as for ``repsim.data.load``."""
         return _images(data, split, self.data_dir, image_size, target)
+
+    def count(self, data: str, split: str) -> int:
+        """Number of images of a part; those of a named set are not read."""
+        named = find_set(data)
+        return len(self.images(data, split)) if named is None else named.count(Split.parse(split))
+
+    def outline(self, data: str, split: str, image_size: str = "", target: str = "") -> ImageSet:
+        """Images of the shape and classes that a part has, of a named set perhaps fewer.
+
+        A grid of two hundred compositions of the same digits is outlined by one pair.
+        """
+        named = find_set(data)
+        if named is not None:
+            data, split = named.outline().name, Split.parse(split).base
+        return self.images(data, split, image_size, target)
 
     def lock(self, contents: Mapping[str, Any]) -> AbstractContextManager[None]:
         """A context in which no other process writes into the folder.

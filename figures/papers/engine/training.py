@@ -93,13 +93,13 @@ class Training(Step):
     @cached_property
     def images(self) -> int:
         """Images of an epoch."""
-        return len(self.shown(self.config.data, self.config.split))
+        return self.folder.count(self.config.data, self.config.split)
 
     @cached_property
     def spec(self) -> ImageSpec:
         """The facts of its images."""
-        images = self.shown(self.config.data, self.config.split)
-        return spec_of(images, self.config.data)
+        asked = (self.config.data, self.config.split, self.config.image_size, self.config.target)
+        return spec_of(self.folder.outline(*asked), self.config.data)
 
     def build(self, config: TrainConfig | None = None) -> Method:
         """The method with untrained networks, of its configuration or another."""

@@ -142,6 +142,10 @@ def next_to_nothing(found: Found, head: str) -> Number:
     return Number(number.values, number.published, note)
 
 
+#: Bits below which a left half leaves nothing to add: what probes find there is their own residue.
+_ENOUGH_OPEN = 0.01
+
+
 @over_seeds(
     "0h: no competition in a GAN, {name}, given {given}, read by {by}",
     "real and generated images differ in the right half, whatever is known of the left one",
@@ -154,7 +158,7 @@ def no_competition(found: Found, name: str, given: str, by: str) -> Number:
         return Number(values)
     left_open = np.mean(bits_of(found, name, given, by, "before"))
     note = f"the left half alone leaves {left_open:.3g} bits open, the most that another can add"
-    return Number(values, note=note)
+    return Number(values, note=note, settles=bool(left_open >= _ENOUGH_OPEN))
 
 
 @over_seeds(

@@ -68,6 +68,10 @@ class TwoDigits(DataSet):
         height, width = _DIGIT if named is None else named.own_size
         return height, 2 * width
 
+    def outline(self) -> TwoDigits:
+        """A single pair of the same digits, for sets that differ in their draws alone."""
+        return TwoDigits(base=self.base, pairs=1)
+
     def missing(self, data_dir: Path) -> list[str]:
         named = find_set(self.base)
         return [] if named is None else named.missing(data_dir)
