@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from repsim.errors import UsageError, choices
 
@@ -118,9 +118,13 @@ class Config:
         return identity_of(self)
 
 
-@cache  # grids of hundreds of steps ask for the same few classes
 def settings_of(kind: type) -> tuple[Setting, ...]:
     """The settings of a configuration class, in the order in which they are defined."""
+    return _settings_of(cast(Any, kind))
+
+
+@cache  # grids of hundreds of steps ask for the same few classes
+def _settings_of(kind: Any) -> tuple[Setting, ...]:
     if hasattr(kind, "model_fields"):
         return tuple(_of_model(name, each) for name, each in kind.model_fields.items())
     types = get_type_hints(kind)

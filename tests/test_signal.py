@@ -215,8 +215,8 @@ def test_runs_that_generate_nothing_are_refused(
     assert "cnn generates no images; leave out --of generated" in str(found.exception)
     found = CliRunner().invoke(cli, ["signal", "cnn", "--layers", "rihgt"])
     assert "right" in str(found.exception)
-    for given in (["--layers", "left"], ["--layers", "right,left", "--given", "left"]):
-        found = CliRunner().invoke(cli, ["signal", "cnn", *given])
+    for options in (["--layers", "left"], ["--layers", "right,left", "--given", "left"]):
+        found = CliRunner().invoke(cli, ["signal", "cnn", *options])
         assert "left is in layers and in given" in str(found.exception)
 
 

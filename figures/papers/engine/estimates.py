@@ -187,7 +187,7 @@ def estimate(missing: Sequence[Step]) -> list[dict[str, Any]]:
 
 
 def _record(step: Step, cost: Cost) -> dict[str, Any]:
-    values = {
+    values: dict[str, float | None] = {
         "seconds": cost.seconds,
         "memory": cost.memory,
         "cores": cost.cores,
