@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -35,9 +36,11 @@ def batches(side: str, size: int = 4, **entries: Tensor) -> list[dict[str, Any]]
     return found
 
 
-def alone(network: nn.Module, layers: str = LAYERS) -> list[dict[str, Tensor]]:
-    """The layers (tokens, d) of each text, which the network reads alone and without padding."""
-    each = (taken(network, {"input_ids": torch.tensor([text])}, layers) for text in texts())
+@functools.cache
+def alone(kind: str) -> list[dict[str, Tensor]]:
+    """The layers (tokens, d) of each text, which a network reads alone and without padding."""
+    network = language_model(kind)
+    each = (taken(network, {"input_ids": torch.tensor([text])}, LAYERS) for text in texts())
     return [{name: x[0].double() for name, x in found.items()} for found in each]
 
 
@@ -69,7 +72,7 @@ def test_padding_on_either_side_counts_for_nothing(
     kind: str, pooling: str, side: str, tmp_path: Path
 ) -> None:
     network = language_model(kind)
-    hand = alone(network)
+    hand = alone(kind)
     with harvest(network, batches(side), tmp_path / "a.h5", pooling) as store:
         assert [each.decode() for each in store.example_ids] == [f"text/{k}" for k in range(N)]
         for layer in store.layers:
@@ -92,7 +95,7 @@ def test_tokens_are_counted_among_those_that_are_real(
         batch[name] = torch.stack(batch[name])
     given: dict[str, Any] = {"examples": len(long)}
     with harvest(network, [batch], tmp_path / "a.h5", f"token:{number}", **given) as store:
-        hand = alone(network)
+        hand = alone("llama")
         wanted = torch.stack([hand[k]["resid.0"][number] for k in long])
         torch.testing.assert_close(
             torch.from_numpy(store["resid.0"][:]).double(), wanted, rtol=1e-4, atol=1e-5
@@ -176,7 +179,7 @@ def answers(side: str, length: int) -> Tensor:
 def test_a_mask_chooses_the_tokens(side: str, step: str, tmp_path: Path) -> None:
     network = language_model("gpt_neox")
     loader = [{**padded(side), "answer": answers(side, 8)}]
-    hand = alone(network)
+    hand = alone("gpt_neox")
     with harvest(network, loader, tmp_path / "a.h5", f"mask:answer+{step}") as store:
         for layer in store.layers:
             parts = [text[layer][len(text[layer]) // 2 :] for text in hand]
@@ -256,7 +259,7 @@ def test_each_real_token_is_a_row(side: str, answer: bool, tmp_path: Path) -> No
         ids = [f"text/{k}#{i}" for k, n in enumerate(LENGTHS) for i in range(starts[k], n)]
         assert [each.decode() for each in store.example_ids] == ids
         assert store.n == len(ids)
-        hand = alone(network)
+        hand = alone("llama")
         for layer in store.layers:
             wanted = torch.cat([text[layer][s:] for text, s in zip(hand, starts, strict=True)])
             torch.testing.assert_close(
@@ -368,7 +371,8 @@ def test_stored_padding_is_not_averaged_by_probes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pooling", ["last", "avg", "token:0", "mask:answer+avg", "positions"])
 def test_networks_are_compared_by_token(pooling: str) -> None:
-    networks = [language_model(kind) for kind in ("gpt2", "llama")]
+    kinds = ("gpt2", "llama")
+    networks = [language_model(kind) for kind in kinds]
     loader = [{**padded("left"), "answer": answers("left", 8)}]
     found = repsim.compare(*networks, loader, layers_a=LAYERS, layers_b=LAYERS, pooling=pooling)
     rows: dict[str, Callable[[Tensor], Tensor]] = {
@@ -377,8 +381,8 @@ def test_networks_are_compared_by_token(pooling: str) -> None:
     }
     row = rows.get(pooling, lambda x: by_hand(pooling)(x)[None])
     hands = [
-        {name: torch.cat([row(text[name]) for text in alone(network)]) for name in found.layers_a}
-        for network in networks
+        {name: torch.cat([row(text[name]) for text in alone(kind)]) for name in found.layers_a}
+        for kind in kinds
     ]
     engine = repsim.MinibatchCKA(list(found.layers_a), list(found.layers_b))
     engine.update(*hands)

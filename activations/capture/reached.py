@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -34,14 +34,14 @@ def _plain(value: Any) -> Any:
     return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
 
 
-def reached(value: Any) -> Iterator[nn.Module | Tensor]:
-    """The modules and tensors that a function or a container reaches, itself among them.
+def reached(values: Iterable[Any]) -> Iterator[nn.Module | Tensor]:
+    """The modules and tensors that functions or containers reach, themselves among them.
 
     Functions within are followed, those in globals as far as they are of the same file. Containers
     are searched, and the objects of other classes not.
     """
     seen: set[int] = set()
-    waiting = [value]
+    waiting = list(values)
     while waiting:
         each = waiting.pop()
         if isinstance(each, (nn.Module, Tensor)):
@@ -74,9 +74,15 @@ def _enclosed(function: types.FunctionType) -> Iterator[Any]:
 
 def _globals(function: types.FunctionType) -> list[Any]:
     """The globals that a function names, with the functions of its file."""
-    names = {name for code in _codes(function.__code__) for name in code.co_names}
+    names = _names_in(function.__code__)
     found = (function.__globals__[name] for name in names if name in function.__globals__)
     return [each for each in found if _is_near(each, function)]
+
+
+@functools.lru_cache(maxsize=10_000)  # every harvest looks at the same functions, several times
+def _names_in(code: types.CodeType) -> frozenset[str]:
+    """The names that a code uses, with the codes that it defines."""
+    return frozenset(name for each in _codes(code) for name in each.co_names)
 
 
 def _is_near(value: Any, function: types.FunctionType) -> bool:

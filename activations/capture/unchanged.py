@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import types
 from collections import deque
@@ -156,14 +157,22 @@ class _Writes(TorchDispatchMode):
 
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     """The arguments that an operation writes into."""
-    if "batch_norm" in str(func):  # it updates the running statistics, and does not declare it
+    if (places := _places_of_writes(func)) is None:
         return [*args[1:], *kwargs.values()]
+    return [args[k] if k < len(args) else kwargs.get(name) for k, name in places]
+
+
+@functools.cache
+def _places_of_writes(func: Any) -> tuple[tuple[int, str], ...] | None:
+    """Places and names of the arguments that an operation writes into; None: any but the first."""
+    if "batch_norm" in str(func):  # it updates the running statistics, and does not declare it
+        return None
     arguments = func._schema.arguments if hasattr(func, "_schema") else ()
-    return [
-        args[place] if place < len(args) else kwargs.get(argument.name)
+    return tuple(
+        (place, argument.name)
         for place, argument in enumerate(arguments)
         if argument.alias_info is not None and argument.alias_info.is_write
-    ]
+    )
 
 
 @contextmanager
@@ -195,7 +204,7 @@ def _parts(model: nn.Module) -> Iterator[Any]:
     while waiting:
         value, is_ours = waiting.pop()
         if isinstance(value, FUNCTIONS):
-            waiting += [(each, False) for each in reached(value)]
+            waiting += [(each, False) for each in reached([value])]
             continue
         if isinstance(value, _PLAIN) or id(value) in seen:
             continue
@@ -209,8 +218,8 @@ def _parts(model: nn.Module) -> Iterator[Any]:
 def _behind_methods(model: nn.Module) -> list[tuple[Any, bool]]:
     """The modules and tensors that the classes of a network's modules reach."""
     classes = {type(module): module for module in model.modules()}
-    held = (value for module in classes.values() for value in functions_of(module))
-    return [(each, False) for value in held for each in reached(value)]
+    held = [value for module in classes.values() for value in functions_of(module)]
+    return [(each, False) for each in reached(held)]
 
 
 def _inside(value: Any) -> list[Any]:
