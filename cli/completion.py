@@ -94,9 +94,10 @@ def _stores(ctx: click.Context, name: str) -> list[Path]:
 
 def _layers(stores: Iterable[Path]) -> Iterator[str]:
     """The layers of stores; a store that cannot be read has none."""
-    from repsim.activations.store.format import DAMAGE, address_of
+    from repsim.activations.store.format import address_of
     from repsim.activations.store.hdf5_files import open_hdf5
     from repsim.errors import StoreError
+    from repsim.reading import DAMAGE
 
     for store in stores:
         try:

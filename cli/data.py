@@ -10,7 +10,7 @@ import click
 
 from repsim.cli.grouping import Grouped
 from repsim.cli.options import Suggesting, json_option
-from repsim.cli.reporting import show_json
+from repsim.cli.reporting import show_json, tell
 from repsim.cli.tables import show_table
 
 DATA_DIR = click.option(
@@ -51,7 +51,7 @@ def fetch(name: str, data_dir: Path, base_url: str | None, as_json: bool) -> Non
     if as_json:
         show_json(paths)
     for path in () if as_json else paths:
-        click.echo(path)
+        tell(path)
 
 
 @data.command("list", cls=Grouped, short_help="Show the image sets and their parameters.")

@@ -11,7 +11,7 @@ import click
 
 from repsim.cli.grouping import Grouped
 from repsim.cli.options import json_option
-from repsim.cli.reporting import bar, hinting, say, show_json
+from repsim.cli.reporting import bar, hinting, say, show_json, tell
 from repsim.cli.tables import show_table
 from repsim.errors import RepsimError, UsageError
 
@@ -83,8 +83,8 @@ def demo(fast: bool, output: Path | None, as_json: bool) -> None:
         show_findings(held_out, similarity, curve, reports)
         for path in figures:
             if path.suffix == ".png":
-                click.echo(f"figure {path} (and .pdf)")
-        click.echo(f"done in {time.monotonic() - started:.0f} s; everything lies in {folder}/")
+                tell(f"figure {path} (and .pdf)")
+        tell(f"done in {time.monotonic() - started:.0f} s; everything lies in {folder}/")
     if not fast and (held_out < SUPERVISED_BAR or simclr.accuracy < SIMCLR_BAR):
         raise RepsimError(
             f"the networks have not learned: supervised {held_out:.1%} of {SUPERVISED_BAR:.0%}, "

@@ -26,7 +26,7 @@ from repsim.cli.options import (
     runs_option,
     statistics_option,
 )
-from repsim.cli.reporting import bar, hinting, say, show_json
+from repsim.cli.reporting import bar, hinting, say, show_json, tell
 from repsim.errors import UsageError
 from repsim.progress import silent
 
@@ -254,7 +254,7 @@ def harvest(
         for job in jobs:
             done.append(_run(job, processes, what))
             if first and not as_json:
-                click.echo(in_words(job, done[-1]))
+                tell(in_words(job, done[-1]))
     if first:
         if as_json:
             show_json(done)

@@ -8,7 +8,7 @@ import click
 
 from repsim.cli.grouping import Grouped
 from repsim.cli.options import json_option, layers_option, overwrite_option
-from repsim.cli.reporting import bar, say, show_json
+from repsim.cli.reporting import bar, say, show_json, tell
 from repsim.errors import UsageError
 
 
@@ -86,7 +86,7 @@ def import_(
     if as_json:
         show_json({"path": str(output), "n": n, "layers": names, "ids": [first, last]})
     else:
-        click.echo(f"{output}: {len(names)} layers, n = {n:,}, ids {first!r} to {last!r}")
+        tell(f"{output}: {len(names)} layers, n = {n:,}, ids {first!r} to {last!r}")
     if ids is None and (first, last) == ("0", str(n - 1)):
         say(
             "note: the examples are known by the numbers of their rows, and stores are compared by "

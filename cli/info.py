@@ -10,7 +10,7 @@ import click
 from repsim.cli.completion import complete_networks
 from repsim.cli.grouping import Grouped
 from repsim.cli.options import json_option, runs_option
-from repsim.cli.reporting import bar, say, show_json
+from repsim.cli.reporting import bar, say, show_json, tell
 from repsim.cli.tables import show_table
 from repsim.errors import StoreError, UsageError
 
@@ -78,9 +78,9 @@ def _verify(target: str, as_json: bool) -> None:
     if as_json:
         show_json({"path": target, "blocks": blocks, "faults": faults})
     elif not faults:
-        click.echo(f"{target}: all is well, {blocks:,} blocks checked")
+        tell(f"{target}: all is well, {blocks:,} blocks checked")
     for fault in faults if not as_json else ():
-        click.echo(fault)
+        tell(fault)
     if faults:
         raise StoreError(
             f"{target} is not as it was written: {len(faults)} faults in {blocks:,} blocks; "

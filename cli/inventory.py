@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from repsim.cli.stores import STORES, network_names, stores_of
 from repsim.cli.writing import TOGETHER, mappings
 from repsim.errors import UsageError, choices
+from repsim.reading import DAMAGE, parse_json
 
 #: The folder of results and figures.
 RESULTS = Path("results")
@@ -147,8 +147,8 @@ def _provenance(made: Thing) -> Mapping[str, Any]:
         return result.provenance
     for path in made.paths:
         if path.suffix == ".png":
-            with Image.open(path) as image, suppress(ValueError):
-                return dict(json.loads(image.info.get("Description", "")))
+            with suppress(*DAMAGE), Image.open(path) as image:
+                return dict(parse_json(image.info.get("Description", "")))
     return {}
 
 

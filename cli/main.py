@@ -16,6 +16,7 @@ from repsim._version import __version__
 from repsim.cli.options import Suggesting
 from repsim.errors import RepsimError, RepsimWarning, UsageError
 from repsim.foreign import cause_of
+from repsim.visible import one_line
 
 #: The environment variable that asks for tracebacks.
 _TRACEBACK = "REPSIM_TRACEBACK"
@@ -144,13 +145,13 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"repsim: error: {' '.join(message.split())}", err=True)
+    click.echo(f"repsim: error: {one_line(' '.join(message.split()))}", err=True)
     return code
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:  # type: ignore[no-untyped-def]
     """A ``RepsimWarning`` is for the user, one line; others are for developers (-W default)."""
     if issubclass(category, RepsimWarning):
-        click.echo(f"repsim: warning: {message}", err=True)
+        click.echo(f"repsim: warning: {one_line(str(message))}", err=True)
     elif sys.warnoptions:
         click.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)

@@ -9,7 +9,7 @@ import click
 
 from repsim.cli.grouping import Grouped
 from repsim.cli.options import Suggesting, json_option
-from repsim.cli.reporting import show_json
+from repsim.cli.reporting import show_json, tell
 from repsim.cli.settings import flag_of, given, option_of
 from repsim.cli.tables import layer_table, show_table
 from repsim.errors import UsageError
@@ -114,7 +114,7 @@ def _command(name: str) -> click.Command:
         for each in found:
             show_table(*layer_table(each.role, each.records))
             if each.layers:
-                click.echo(f"  layers to harvest: {', '.join(each.layers)}\n")
+                tell(f"  layers to harvest: {', '.join(each.layers)}\n")
 
     summary = f"\b\nrepsim networks {name} --image-size 28x56\n\n{family_summary(name)}"
     command = Grouped(name, callback=show, params=[], help=summary)

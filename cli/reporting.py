@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from repsim.progress import Progress, Remaining
+from repsim.visible import visible
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def bar(description: str) -> Iterator[Progress]:
         TextColumn("{task.fields[left]}", table_column=Column(min_width=12, no_wrap=True)),
         TextColumn("[dim]{task.fields[note]}"),
     )
-    called = shorten(description, console.width - length - 23)
+    called = shorten(visible(description), console.width - length - 23)
     with Bars(*columns, console=console, transient=True) as bars:
         task = bars.add_task(called, total=None, share="loading", left="", note="")
 
@@ -47,7 +48,7 @@ def bar(description: str) -> Iterator[Progress]:
                 total=total,
                 share=f"{100 * done // max(1, total):>3} %",
                 left=remaining.text(done, total),
-                note=note,
+                note=visible(note),
             )
 
         yield report
@@ -71,14 +72,19 @@ def _lines(description: str, every: float = 5.0) -> Progress:
             return
         last = now
         share = ", ".join(filter(None, (f"{100 * done // total} %", left)))
-        click.echo(f"{description}: {share}  {note}".rstrip(), err=True)
+        say(f"{description}: {share}  {note}".rstrip())
 
     return report
 
 
 def say(message: str) -> None:
     """Print a remark on stderr."""
-    click.echo(message, err=True)
+    click.echo(visible(message), err=True)
+
+
+def tell(text: str) -> None:
+    """Print a line of a result on stdout; names in it may be of others."""
+    click.echo(visible(text))
 
 
 @contextmanager
@@ -107,4 +113,4 @@ def show_written(paths: Sequence[Path], *, as_json: bool) -> None:
 def show_files(paths: Sequence[Path], *, as_json: bool = False) -> None:
     """Print the files that were written, on stdout; on stderr where stdout is JSON."""
     for path in paths:
-        click.echo(f"wrote {path}", err=as_json)
+        click.echo(visible(f"wrote {path}"), err=as_json)

@@ -13,7 +13,7 @@ from repsim.cli.completion import complete_papers
 from repsim.cli.drawing import Drawing, drawn_as
 from repsim.cli.grouping import Grouped
 from repsim.cli.options import data_dir_option, device_option, json_option
-from repsim.cli.reporting import bar, hinting, say, show_files, show_json
+from repsim.cli.reporting import bar, hinting, say, show_files, show_json, tell
 from repsim.cli.tables import show_table
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def reproduce(
         show_findings(findings, _published(findings, drawing), as_json)
         if page:
             show_files(write_page(findings, page)[:1], as_json=as_json)
-    click.echo(f"everything lies in {folder.path}/", err=as_json)
+    (say if as_json else tell)(f"everything lies in {folder.path}/")
     if findings.failures:
         raise click.exceptions.Exit(1)
 
@@ -174,7 +174,7 @@ def show_estimate(missing: list[dict[str, Any]], steps: int, folder: Path, as_js
         show_json(missing)
         return
     if not missing:
-        click.echo(f"nothing is missing in {folder}: all of {steps} runs and results are there")
+        tell(f"nothing is missing in {folder}: all of {steps} runs and results are there")
         return
     known = [each for each in missing if not each["unknown"]]
     rows = [

@@ -11,7 +11,7 @@ from repsim.cli.completion import complete_networks
 from repsim.cli.grouping import Grouped
 from repsim.cli.ls import size_text
 from repsim.cli.options import json_option, runs_option
-from repsim.cli.reporting import say, show_json
+from repsim.cli.reporting import say, show_json, tell
 from repsim.cli.tables import show_table
 from repsim.errors import UsageError
 
@@ -43,7 +43,7 @@ def rm(target: str, runs: Path, yes: bool, as_json: bool) -> None:
         show_json([str(path) for path in removed])
         return
     for path in removed:
-        click.echo(f"removed {path}")
+        tell(f"removed {path}")
 
 
 def _ask(doomed: list[Thing], as_json: bool) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal
 
+from repsim.visible import visible
+
 #: Least signs that a name keeps on a line: with room to spare, and without.
 _ROOMY, _TIGHT = 12, 6
 
@@ -26,7 +28,9 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     from rich.console import Console
 
     table = _Table(
-        tuple(columns), [tuple(map(_cell, row)) for row in rows], _numeric(rows, len(columns))
+        tuple(map(visible, columns)),
+        [tuple(map(_cell, row)) for row in rows],
+        _numeric(rows, len(columns)),
     )
     room = Console().width if sys.stdout.isatty() else None  # a pipe has no width to fit
     if room is None or table.fits(room):
@@ -35,7 +39,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
         shown, width = table.turned().drawn(room)
     console = Console(width=width, highlight=False, markup=False)
     if title:  # not the table's own, which would break where the table is narrow
-        console.print(title, style="bold", soft_wrap=True)
+        console.print(visible(title), style="bold", soft_wrap=True)
     console.print(shown)
 
 
@@ -160,7 +164,7 @@ def _numeric(rows: Sequence[Sequence[Any]], columns: int) -> tuple[bool, ...]:
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else visible(str(value))
 
 
 def layer_table(name: str, layers: list[dict[str, Any]]) -> tuple[str, tuple[str, ...], list[Any]]:

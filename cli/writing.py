@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from repsim.cli.drawing import Drawing
-from repsim.cli.reporting import say, show_files, show_json
+from repsim.cli.reporting import say, show_files, show_json, tell
 from repsim.cli.tables import show_table
 from repsim.errors import UsageError
 from repsim.files import refuse_existing
@@ -182,7 +180,7 @@ class Outlet:
                 if shown.footnote:
                     say(shown.footnote)
             else:
-                click.echo(shown)
+                tell(shown)
         show_files(self.written, as_json=as_json)
 
 

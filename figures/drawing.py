@@ -23,6 +23,7 @@ from repsim.figures.style import WRITING, Style
 from repsim.files import atomic_path, csv_text, refuse_existing, utf8, write_atomic
 from repsim.results import Result, Table, facts
 from repsim.results.figure import FigureData
+from repsim.visible import visible
 
 #: Kinds of files that figures are written as, by the ending.
 FORMATS = ("png", "pdf", "svg")
@@ -259,5 +260,6 @@ def _write(figure: Figure, path: Path, provenance: dict[str, Any]) -> None:
 def _caption(shown: FigureData | Table, provenance: Mapping[str, Any]) -> str:
     """The caption, and a line for each value of the provenance."""
     found = facts({"repsim": __version__, **provenance})
-    lines = [f"{shown.name}. {shown.caption}", "", *(f"{key}: {text}" for key, text in found)]
-    return "\n".join(lines) + "\n"
+    values = (" ".join(f"{key}: {text}".splitlines()) for key, text in found)
+    lines = [f"{shown.name}. {shown.caption}", "", *values]
+    return visible("\n".join(lines)) + "\n"

@@ -8,7 +8,6 @@ that analyses need no pydantic; those of training are pydantic models. Both are 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
@@ -16,11 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from repsim.errors import UsageError, choices
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from repsim.reading import parse_toml
 
 C = TypeVar("C")
 
@@ -229,10 +224,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         UsageError: the file is absent or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"there is no configuration {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path} is not a TOML file: {error}") from None
 
 

@@ -9,9 +9,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from repsim.visible import one_line
+
 
 class RepsimError(Exception):
-    """Base of every error that a user's input can cause."""
+    """Base of every error that a user's input can cause; its message is one line."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class UsageError(RepsimError):
@@ -61,6 +66,9 @@ class TrainingError(RepsimError):
 
 class RepsimWarning(UserWarning):
     """A result that stands, but that a reader should interpret with care."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 def few(names: Sequence[str], shown: int = 3) -> str:

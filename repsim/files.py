@@ -17,6 +17,7 @@ from typing import Any
 
 from repsim.errors import RepsimWarning, UsageError
 from repsim.space import check_size, within_limit
+from repsim.visible import visible
 
 try:
     import fcntl
@@ -107,13 +108,36 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Records as CSV text, with an empty cell for a key that a record has not."""
+    """Records as CSV text, with an empty cell for a key that a record has not.
+
+    Text that a spreadsheet would compute gets an apostrophe before it; numbers stay numbers.
+    """
     stream = io.StringIO()
     names = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(stream, fieldnames=names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(map(_cell, names))
+    writer.writerows([_cell(row.get(name, "")) for name in names] for row in rows)
     return stream.getvalue()
+
+
+#: Beginnings of the cells that spreadsheets take for formulas.
+_FORMULA = ("=", "+", "-", "@", "\t")
+
+
+def _cell(value: Any) -> Any:
+    """A value as spreadsheets show it, and do not compute it; control characters as escapes."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tokenize
 import warnings
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from repsim.errors import RepsimWarning, few
+from repsim.reading import reason_of
 
 Header = tuple[tuple[int, ...], bool, "np.dtype[Any]"]  # shape, Fortran order, type
 
@@ -22,9 +24,12 @@ def read_header(stream: IO[bytes]) -> Header:
     Raises:
         ValueError: no such header.
     """
-    if np.lib.format.read_magic(stream) == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    return np.lib.format.read_array_header_2_0(stream)
+    first = np.lib.format.read_magic(stream) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    try:
+        return read(stream)
+    except (tokenize.TokenError, SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"its header is damaged: {reason_of(error)}") from None
 
 
 def open_npy(path: str | os.PathLike[str]) -> np.ndarray:

@@ -88,7 +88,7 @@ def test_the_table_cannot_take_the_place_of_the_result(tmp_path: Path) -> None:
         ('{"format": "repsim-result", "kind": "heat"}', "unknown kind of result 'heat'"),
         (
             '{"format": "repsim-result", "kind": "probe-curve"}',
-            r"not a whole probe-curve \(KeyError",
+            r"not a whole probe-curve \(it has no 'solver'",
         ),
         (
             f'{{"format": "repsim-result", "format_version": {FORMAT_VERSION + 1}}}',

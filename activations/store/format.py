@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from repsim.reading import Damaged
+
 if TYPE_CHECKING:
     from repsim.data.targets import Target
 
@@ -121,24 +123,6 @@ class ExampleRows:
     targets: Mapping[str, np.ndarray] = field(default_factory=dict)
     inputs: np.ndarray | None = None
     order: np.ndarray | None = None
-
-
-class Damaged(Exception):
-    """The damage of a file; whoever catches it says which file."""
-
-
-#: Errors of h5py and of parsing a damaged or hostile file.
-DAMAGE = (
-    Damaged,
-    LookupError,
-    ArithmeticError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    MemoryError,
-)
 
 
 def part_path(path: str | os.PathLike[str]) -> Path:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -15,10 +13,8 @@ from repsim.activations.store.format import (
     BINARY,
     CHUNK_BYTES,
     CLASS,
-    DAMAGE,
     FORMAT,
     FORMAT_VERSION,
-    Damaged,
     address_of,
     key_of,
     part_path,
@@ -28,6 +24,7 @@ from repsim.activations.store.format import (
 from repsim.activations.store.hdf5_files import open_hdf5
 from repsim.data.targets import LABEL
 from repsim.errors import StoreError
+from repsim.reading import Damaged, damage, parse_json
 
 #: The beginning of a global heap of HDF5, and the bytes in which ``_check_heaps`` looks for some.
 _HEAP = b"GCOL\1\0\0\0"
@@ -38,15 +35,6 @@ _IMPORTED = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 
 #: The best ratio of compression (deflate); a file that claims more is not honest.
 _LARGEST_RATIO = 1100
-
-
-@contextmanager
-def damage(path: Path) -> Iterator[None]:
-    """Whatever a damaged file raises in the block, as a ``StoreError``."""
-    try:
-        yield
-    except DAMAGE as error:
-        raise StoreError(f"{path} is damaged: {error}") from error
 
 
 def open_file(path: Path) -> h5py.File:
@@ -193,7 +181,7 @@ def find_targets(file: h5py.File, n: int) -> tuple[dict[str, h5py.Dataset], str]
         kind = text_of(target, "kind")
         if len(target.shape) != (1 if kind == CLASS else 2) or len(target) != n:
             raise Damaged(f"target {key!r} of kind {kind} has shape {target.shape}; n is {n}")
-        names = json.loads(text_of(target, "classes"))
+        names = parse_json(text_of(target, "classes"))
         if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
             raise Damaged(f"target {key!r} does not name its classes")
         if kind == BINARY and names and len(names) != target.shape[1]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +15,10 @@ import torch
 from repsim.activations.store.blocks import StoredLayer, is_bfloat16, raw_rows
 from repsim.activations.store.checksums import header_checksum, rows_checksum
 from repsim.activations.store.format import (
-    DAMAGE,
-    Damaged,
     ExampleRows,
     text_of,
 )
 from repsim.activations.store.opening import (
-    damage,
     find_checksums,
     find_heads,
     find_layers,
@@ -35,6 +31,7 @@ from repsim.activations.store.shown import layers_as_html
 from repsim.data.targets import Target, check_target, not_a_class
 from repsim.errors import StoreError, UsageError, choices
 from repsim.progress import Progress, notebook_bar
+from repsim.reading import DAMAGE, Damaged, damage, parse_json
 
 
 class ActivationStore:
@@ -186,7 +183,7 @@ class ActivationStore:
 
     def provenance(self) -> dict[str, Any]:
         """A record of where the activations come from; JSON values."""
-        return json.loads(text_of(self._file, "provenance"))
+        return parse_json(text_of(self._file, "provenance"))
 
     def describe(self) -> list[dict[str, Any]]:
         """A record a layer: address, module, shape, axes, dtype, bytes."""
@@ -250,7 +247,7 @@ class ActivationStore:
 def _target(name: str, dataset: h5py.Dataset) -> Target:
     binary = dataset.ndim == 2
     values = torch.from_numpy(dataset[:].astype(np.uint8 if binary else np.int64))
-    names = json.loads(text_of(dataset, "classes")) if "classes" in dataset.attrs else []
+    names = parse_json(text_of(dataset, "classes")) if "classes" in dataset.attrs else []
     if binary and not names:
         names = map(str, range(dataset.shape[1]))
     return Target(name, values, tuple(names))

@@ -12,7 +12,6 @@ import h5py
 
 from repsim.activations.store.changes import INCIDENTAL
 from repsim.activations.store.format import (
-    DAMAGE,
     FORMAT_VERSION,
     ExampleSpec,
     LayerSpec,
@@ -23,6 +22,7 @@ from repsim.activations.store.format import (
 )
 from repsim.activations.store.hdf5_files import open_hdf5
 from repsim.errors import StoreError
+from repsim.reading import DAMAGE, parse_json
 
 
 def open_part(part: Path) -> h5py.File | None:
@@ -46,7 +46,7 @@ def provenance_of(path: Path) -> dict[str, Any]:
     for each in (path, part_path(path)):
         try:
             with open_hdf5(each, "r") as file:
-                return dict(json.loads(text_of(file, "provenance")))
+                return dict(parse_json(text_of(file, "provenance")))
         except (*DAMAGE, StoreError):
             continue
     return {}
@@ -65,7 +65,7 @@ def continues(
         StoreError: it is of another harvest; the file is closed.
     """
     try:
-        before = dict(json.loads(text_of(file, "provenance")))
+        before = dict(parse_json(text_of(file, "provenance")))
         int(file["progress"][()])
         version = int(file.attrs["format_version"])
     except DAMAGE:
@@ -105,7 +105,7 @@ def _examples_of(file: h5py.File) -> ExampleSpec:
         int(each.attrs["order"]): TargetSpec(
             address_of(key, each),
             each.shape[1] if each.ndim == 2 else None,
-            tuple(json.loads(text_of(each, "classes"))),
+            tuple(parse_json(text_of(each, "classes"))),
         )
         for key, each in group.items()
     }

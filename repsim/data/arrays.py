@@ -190,18 +190,19 @@ def _names(
     path: Path, arrays: Arrays, key: str, targets: Sequence[str], values: Tensor
 ) -> tuple[str, ...]:
     """Names of classes or columns: those under ``key``, else their numbers."""
-    there = [arrays[each] for each in targets if each in arrays and arrays[each].size]
-    count = (
-        values.shape[1]
-        if values.ndim == 2
-        else max((int(each.max()) + 1 for each in there), default=0)
-    )
+    count = values.shape[1] if values.ndim == 2 else _classes(path, arrays, targets)
     if key not in arrays:
         return tuple(str(number) for number in range(count))
     names = arrays[key]
     if names.ndim != 1 or names.dtype.kind not in "US" or len(names) < count:
         raise DataError(f"{path}: {key!r} has shape {names.shape}; expected {count} texts")
     return tuple(_texts(path, key, arrays))
+
+
+def _classes(path: Path, arrays: Arrays, targets: Sequence[str]) -> int:
+    """Number of the classes under some keys together."""
+    found = [_numbers(path, each, arrays, len(arrays[each])) for each in targets if each in arrays]
+    return max((int(each.max()) + 1 for each in found if each is not None and len(each)), default=0)
 
 
 def _texts(path: Path, key: str, arrays: Arrays) -> list[str]:

@@ -87,7 +87,8 @@ def _parts(
     ids: Sequence[str],
 ) -> Target:
     cells = [[rows[each][place] for place in places] for each in ids]
-    if wrong := next((cell for row in cells for cell in row if cell not in ("0", "1")), None):
+    wrong = next((cell for row in cells for cell in row if cell not in ("0", "1")), None)
+    if wrong is not None:
         raise DataError(f"{path}: target {name!r} has {wrong!r}; expected 0 or 1")
     parts = tuple(each.partition(":")[2] for each in columns)
     values = torch.tensor([[int(cell) for cell in row] for row in cells], dtype=torch.uint8)

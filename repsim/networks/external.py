@@ -25,6 +25,7 @@ from repsim.networks.of_transformers import of_transformers
 from repsim.networks.weights import load_weights
 from repsim.optional import optional
 from repsim.quiet import quietly
+from repsim.reading import parse_json
 
 Maker = Callable[..., Any]
 
@@ -105,8 +106,8 @@ def parse_arguments(text: str) -> dict[str, Any]:
     text = text.strip()
     if text.startswith("{"):
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
+            return parse_json(text)
+        except ValueError as error:
             raise _unreadable_arguments(text, str(error)) from None
     arguments: dict[str, Any] = {}
     for part in text.split(",") if text else []:
@@ -121,7 +122,7 @@ def _value(text: str) -> Any:
     if text in WORDS:
         return WORDS[text]
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 

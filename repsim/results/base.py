@@ -21,8 +21,10 @@ from repsim._version import __version__
 from repsim.errors import RepsimError, StoreError, UsageError
 from repsim.files import csv_text, refuse_existing, write_atomic
 from repsim.html import box, picture, table
+from repsim.reading import DAMAGE, read_json, reason_of
 from repsim.results.records import plain, read_fields
 from repsim.short import ShortRepr
+from repsim.visible import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +140,7 @@ class Result(ShortRepr):
         content = _read(Path(path))
         kind = KINDS.get(str(content.get("kind")))
         if kind is None:
-            raise StoreError(f"{path}: unknown kind of result {content.get('kind')!r}")
+            raise StoreError(f"{path}: unknown kind of result {shown(content.get('kind'))}")
         wanted = kind if issubclass(kind, cls) else cls
         try:
             found = content if wanted is kind else cls._converted(content)
@@ -146,8 +148,8 @@ class Result(ShortRepr):
                 raise StoreError(f"{path} holds a {kind.kind}; expected a {cls.kind}")
             result = wanted._from_dict(found)
             result.rows()
-        except (UsageError, LookupError, TypeError, ValueError, AttributeError) as error:
-            reason = error if isinstance(error, UsageError) else repr(error)
+        except (UsageError, *DAMAGE) as error:
+            reason = error if isinstance(error, UsageError) else reason_of(error)
             raise StoreError(f"{path}: not a whole {kind.kind} ({reason})") from error
         return result
 
@@ -189,16 +191,16 @@ def result_file(path: str | os.PathLike[str]) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
     except FileNotFoundError:
         raise StoreError(f"there is no result {path}") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise StoreError(f"{path} is not a repsim result, or cut short ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise StoreError(f"{path} is not a repsim result")
     version = content.get("format_version", 0)
     if not isinstance(version, int):
-        raise StoreError(f"{path} is damaged: its format version is {version!r}")
+        raise StoreError(f"{path} is damaged: its format version is {shown(version)}")
     if version > FORMAT_VERSION:
         raise StoreError(
             f"{path} has format version {version}; this repsim reads up to "

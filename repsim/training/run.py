@@ -18,6 +18,7 @@ from repsim.batch_statistics import put
 from repsim.errors import StoreError, UsageError, choices
 from repsim.files import sha256, write_atomic
 from repsim.networks.image_spec import ImageSpec
+from repsim.reading import DAMAGE, Damaged, damage, read_json, reason_of
 from repsim.training import earlier
 from repsim.training.compose import configure
 from repsim.training.config import TrainConfig
@@ -26,6 +27,7 @@ from repsim.training.method import Method
 from repsim.training.methods import find_method
 from repsim.training.sides import Choice, Side, Sides
 from repsim.training.tensor_files import load_tensors, named_nan, save_tensors
+from repsim.visible import shown
 
 FORMAT = "repsim-run"
 FORMAT_VERSION = 2
@@ -102,7 +104,7 @@ class Run:
         that reading it says what is wrong.
         """
         try:
-            content = json.loads((self.path / "config.json").read_text())
+            content = read_json(self.path / "config.json")
         except (OSError, ValueError):
             return self.exists
         return isinstance(content, dict) and content.get("format") == FORMAT
@@ -119,10 +121,8 @@ class Run:
             StoreError: absent, cut short or of another format.
         """
         content = self.written()
-        try:
-            return earlier.updated(content)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"{self.path / 'config.json'} is damaged: {error!r}") from error
+        with damage(self.path / "config.json"):
+            return _checked(earlier.updated(content))
 
     def written(self) -> dict[str, Any]:
         """The content of ``config.json`` as the version that wrote it put it.
@@ -132,7 +132,7 @@ class Run:
         """
         file = self.path / "config.json"
         try:
-            content = json.loads(file.read_text())
+            content = read_json(file)
         except FileNotFoundError:
             raise StoreError(f"{self.path} is not a run: it has no config.json") from None
         except (OSError, ValueError) as error:
@@ -141,13 +141,13 @@ class Run:
             raise StoreError(f"{file} does not describe a repsim run")
         if content.get("format_version") not in READABLE_VERSIONS:
             raise StoreError(
-                f"{file} is of format version {content.get('format_version')}; this repsim reads "
-                f"versions {' and '.join(map(str, READABLE_VERSIONS))}"
+                f"{file} is of format version {shown(content.get('format_version'))}; this repsim "
+                f"reads versions {' and '.join(map(str, READABLE_VERSIONS))}"
             )
         kinds = {"method": str, "config": dict, "facts": dict}
         for key, kind in kinds.items():
             if not isinstance(content.get(key), kind):
-                raise StoreError(f"{file} is damaged: {key} is {content.get(key)!r}")
+                raise StoreError(f"{file} is damaged: {key} is {shown(content.get(key))}")
         return content
 
     def write_description(
@@ -178,10 +178,8 @@ class Run:
         are left as they were.
         """
         content = self.describe()
-        try:
+        with damage(self.path / "config.json"):
             spec = ImageSpec(**content["facts"])
-        except TypeError as error:
-            raise StoreError(f"{self.path / 'config.json'} is damaged: {error}") from error
         config = self.config
         with torch.random.fork_rng(devices=[]):  # networks are initialised on the CPU
             torch.default_generator.manual_seed(config.seed_for("initialisation"))
@@ -414,8 +412,10 @@ class Run:
         for name, stored in (names or {each: each for each in method.networks}).items():
             try:
                 method.networks[name].load_state_dict(state["networks"][stored])
-            except (KeyError, RuntimeError) as error:
-                raise StoreError(f"{file} does not fit its config.json: {error}") from error
+            except DAMAGE as error:
+                raise StoreError(
+                    f"{file} does not fit its config.json: {reason_of(error)}"
+                ) from error
         for network in method.networks.values():
             network.eval()
         return method
@@ -460,14 +460,11 @@ class Run:
         file = self.path / "metrics.csv"
         if not file.is_file():
             return []
-        try:
-            with file.open(newline="", encoding="utf-8") as stream:
-                rows = list(csv.DictReader(stream))
+        with damage(file), file.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
             return [
                 {key: float(value) for key, value in row.items() if value != ""} for row in rows
             ]
-        except (TypeError, ValueError) as error:
-            raise StoreError(f"{file} is damaged: {error}") from error
 
     def last_metrics(self) -> dict[str, float]:
         """The losses and indicators of the last epoch."""
@@ -547,6 +544,29 @@ class Extractor:
     def digest(self) -> str:
         """SHA-256 of its checkpoint."""
         return self.run.digest(self.epoch)
+
+
+def _checked(content: dict[str, Any]) -> dict[str, Any]:
+    """A description whose parts have the types that everything else relies on.
+
+    Raises:
+        Damaged: one of them has not.
+    """
+    for key, value in content["facts"].items():
+        if type(value) is not (bool if key == "flips" else int) or value < 0:
+            raise Damaged(f"{key} is {shown(value)}; expected {_FACTS[key == 'flips']}")
+    for key, kind in (("trained_on", dict), ("begun_with", dict), ("resumed", list)):
+        if not isinstance(content.get(key, kind()), kind):
+            raise Damaged(f"{key} is {shown(content[key])}")
+    names = content.get("extractors", {})
+    texts = isinstance(names, dict) and all(isinstance(each, str) for each in names.values())
+    if not texts or (not names and "extractors" in content):
+        raise Damaged(f"extractors are {shown(names)}; expected names of networks by name")
+    return content
+
+
+#: Facts of the images, in words.
+_FACTS = ("an integer from 0", "true or false")
 
 
 def checkpoint_state(

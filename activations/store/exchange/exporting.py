@@ -26,6 +26,7 @@ from repsim.errors import UsageError, few
 from repsim.files import atomic_path, publish, refuse_existing
 from repsim.layers import select_layers
 from repsim.progress import Progress, notebook_bar
+from repsim.reading import DAMAGE, read_json, reason_of
 from repsim.space import check_size, within_limit
 
 #: Bytes before the numbers of a NumPy file.
@@ -131,10 +132,10 @@ def _check_sizes(store: ActivationStore | JoinedStore, chosen: Sequence[str], ta
 def _check_same(before: Path, now: Path) -> None:
     """Raise ``UsageError`` unless two exports have the same files; what differs is named."""
     try:
-        texts = [json.loads((each / RECORD).read_text(encoding="utf-8")) for each in (before, now)]
+        texts = [read_json(each / RECORD) for each in (before, now)]
         old, new = (dict(each["provenance"]) for each in texts)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise _other(before, f"its {RECORD} cannot be read ({error})") from error
+    except DAMAGE as error:
+        raise _other(before, f"its {RECORD} cannot be read ({reason_of(error)})") from error
     changed = changed_keys(old, new, old.keys() | new.keys())
     if changed:
         raise _other(before, differing(changed, old, new))

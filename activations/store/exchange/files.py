@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import zipfile
@@ -21,6 +20,7 @@ from repsim.data.targets import LABEL
 from repsim.dense import as_numbers
 from repsim.errors import StoreError, UsageError, choices
 from repsim.npy import member_names, open_npy, read_header
+from repsim.reading import DAMAGE, read_json, reason_of
 
 #: Names of arrays beside layers in a file of several, and how those of targets begin.
 _ABOUT = ("ids", "labels")
@@ -89,8 +89,8 @@ def _read_file(path: Path, opened: ExitStack) -> Found:
             f"{path} holds more than tensors, which could run code; save a tensor, or a dict of "
             "them, with torch.save"
         ) from None
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+    except DAMAGE as error:
+        raise StoreError(f"{path} cannot be read: {reason_of(error)}") from error
 
 
 def _read_npy(path: Path, opened: ExitStack) -> Found:
@@ -142,7 +142,10 @@ def _read_pt(path: Path, opened: ExitStack) -> Found:
 
 def _read_safetensors(path: Path, opened: ExitStack) -> Found:
     safetensors = library("safetensors", f"reading {path}")
-    file = opened.enter_context(safetensors.safe_open(path, framework="pt"))
+    try:
+        file = opened.enter_context(safetensors.safe_open(path, framework="pt"))
+    except safetensors.SafetensorError as error:
+        raise ValueError(str(error)) from error
     names = list(file.keys())
     extra = {name: file.get_tensor(name) for name in names if _is_about(name)}
     layers = {name: _from_slice(file, name) for name in names if not _is_about(name)}
@@ -160,7 +163,7 @@ def _from_slice(file: Any, layer: str) -> Incoming:
 def _read_folder(folder: Path, opened: ExitStack) -> Found:
     """Read the files that ``export_layers`` wrote."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_json(folder / RECORD)
         layers = {}
         for each in record["layers"]:
             incoming = from_array(open_npy(_inside(folder, each["file"])), each["layer"])
@@ -180,9 +183,10 @@ def _read_folder(folder: Path, opened: ExitStack) -> Found:
             record["provenance"],
             str(record.get("labels", "")),
         )
-    except (OSError, ValueError, LookupError, TypeError, UsageError) as error:
+    except (*DAMAGE, UsageError) as error:
+        reason = error if isinstance(error, UsageError) else reason_of(error)
         raise StoreError(
-            f"{folder} is no folder that repsim export wrote ({error}); name its files instead"
+            f"{folder} is no folder that repsim export wrote ({reason}); name its files instead"
         ) from error
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +12,7 @@ import torch
 from repsim.data.targets import LABEL
 from repsim.dense import as_numbers
 from repsim.errors import NonFiniteError, StoreError
+from repsim.reading import DAMAGE, reason_of
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,8 @@ def as_stored(incoming: Incoming, start: int, stop: int, layer: str) -> np.ndarr
     """
     try:
         rows = incoming.read(start, stop)
-    except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-        raise StoreError(f"layer {layer!r} cannot be read: {error}") from error
+    except DAMAGE as error:
+        raise StoreError(f"layer {layer!r} cannot be read: {reason_of(error)}") from error
     if isinstance(rows, torch.Tensor):
         rows = rows.cpu().to(getattr(torch, incoming.dtype))
         finite = bool(torch.isfinite(rows).all())

@@ -15,6 +15,7 @@ from repsim.data.sets import find_set
 from repsim.data.splits import Split
 from repsim.errors import UsageError
 from repsim.files import exclusive, write_atomic
+from repsim.reading import read_json
 
 
 @lru_cache(maxsize=4)  # many steps ask for the same few parts
@@ -76,7 +77,7 @@ class Folder:
         if not marker.is_file():
             write_atomic(marker, json.dumps(dict(contents)) + "\n")
         try:
-            found = json.loads(marker.read_text())
+            found = read_json(marker)
         except ValueError:
             found = None
         if found != contents:
