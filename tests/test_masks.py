@@ -611,6 +611,7 @@ def test_layers_with_positions_in_another_order_are_refused(
     refused(model, batch, "layer", tmp_path, "layer 'layer' gives.*padding .attention_mask.")
 
 
+@pytest.mark.filterwarnings("ignore:layer 'layer' gives an example other values with padding")
 @pytest.mark.parametrize(
     "make",
     [
@@ -1015,3 +1016,102 @@ def test_a_list_that_makes_no_positions_needs_no_mask(tmp_path: Path) -> None:
     network = Named()
     found = stored(network, in_batches(4, x=X, names=TEXTS), "layer", tmp_path)
     np.testing.assert_allclose(found, network.layer(X).mean(1).detach(), atol=1e-6)
+
+
+# --- rows that depend on the padding behind them
+
+
+class Convolved(nn.Module):
+    """Two convolutions run over the padding, whose values reach the last tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv1d(16, 6, 3, padding=1)
+        self.second = nn.Conv1d(6, 4, 3, padding=1)
+        self.end = nn.Identity()
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        found = self.second(self.first(x.transpose(1, 2)).relu())
+        pairs = zip(found, lengths, strict=True)
+        return self.end(torch.stack([each[:, : int(k)].mean(1) for each, k in pairs]))
+
+
+class Unpacked(nn.Module):
+    """A recurrent network that runs backwards from the end of the padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm = nn.LSTM(16, 8, batch_first=True, bidirectional=True)
+        self.end = nn.Identity()
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return self.end(self.lstm(x)[0])
+
+
+REAL = X * MASK.unsqueeze(2)
+ON_PADDING = r"layer 'end' gives an example other values with padding behind it \(lengths\)"
+
+
+def ragged(places: Any) -> dict[str, Tensor]:
+    """Examples that are padded to the longest of them."""
+    places = list(places)
+    lengths = LENGTHS[places]
+    return {"x": REAL[places, : int(lengths.max())], "lengths": lengths}
+
+
+@pytest.mark.parametrize("kind", [Convolved, Unpacked])
+@pytest.mark.parametrize("told", [{}, {"masks": "*=lengths"}])
+def test_rows_that_depend_on_the_padding_get_one_warning(
+    kind: Any, told: dict[str, str], tmp_path: Path
+) -> None:
+    network, batches = kind(), [ragged(range(4)), ragged(range(4, 8))]
+    with pytest.warns(RepsimWarning, match=ON_PADDING) as caught:
+        found = stored(network, batches, "end", tmp_path, **told)
+    assert len(caught) == 1
+    taken = stored(network, batches, "end", tmp_path, allow_batch=True, **told)  # without a warning
+    np.testing.assert_array_equal(taken, found)
+    alone = [ragged([k]) for k in range(N)]
+    right = [values_of(network, "end", each) for each in alone]
+    right = [each.mean(1) if each.ndim == 3 else each for each in right]
+    found = stored(network, alone, "end", tmp_path, **told)
+    np.testing.assert_allclose(found, torch.cat(right), atol=1e-6)
+    assert not np.allclose(found, taken, atol=1e-3)
+
+
+def test_padding_may_come_with_a_later_batch(tmp_path: Path) -> None:
+    even = ragged([0, 3])  # of six each
+    with pytest.warns(RepsimWarning, match=ON_PADDING):
+        stored(Convolved(), [even, ragged([1, 2, 4, 5, 6, 7])], "end", tmp_path)
+    one_each = [even, *(ragged([k]) for k in (1, 2, 4, 5, 6, 7))]
+    stored(Convolved(), one_each, "end", tmp_path)  # no padding, and no warning
+
+
+def test_padding_to_one_length_needs_no_warning(tmp_path: Path) -> None:
+    order = [1, 2, 4, 5, 6, 7]  # none of six
+    batches = [{"x": REAL[places], "lengths": LENGTHS[places]} for places in (order[:3], order[3:])]
+    stored(Convolved(), batches, "end", tmp_path, examples=6)
+
+
+def test_rows_that_depend_on_the_padding_are_said_in_a_comparison(tmp_path: Path) -> None:
+    network, batches = Convolved(), [ragged(range(4)), ragged(range(4, 8))]
+    given = {"layers_a": "end", "layers_b": "end"}
+    with pytest.warns(RepsimWarning, match=ON_PADDING):
+        repsim.compare(network, network, batches, **given)
+    repsim.compare(network, network, batches, allow_batch=True, **given)
+
+
+@pytest.mark.parametrize("mask", ["mask", "lengths"])
+def test_networks_that_leave_padding_out_get_no_warning(mask: str, tmp_path: Path) -> None:
+    network: nn.Module = Encoder(inverted=True) if mask == "mask" else Packed()
+    batches = []
+    for places in (range(4), range(4, 8)):
+        batch = ragged(places)
+        is_padding = torch.arange(batch["x"].shape[1]) >= batch["lengths"][:, None]
+        batches.append({"x": batch["x"], mask: is_padding if mask == "mask" else batch["lengths"]})
+    found = stored(network.eval(), batches, "head", tmp_path)
+    values = [values_of(network, "head", each) for each in batches]
+    kept = [MASK[:4, : values[0].shape[1]], MASK[4:, : values[1].shape[1]]]
+    right = np.concatenate([average(*pair) for pair in zip(values, kept, strict=True)])
+    np.testing.assert_allclose(found, right, atol=1e-6)

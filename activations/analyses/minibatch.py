@@ -156,7 +156,7 @@ class NetworkSide:
         """The pooling of the layers; where padding may be in it, and nothing says, is refused."""
         told = self._masks.among(self._layers)
         axes = {name: each.batch for name, each in self._axes.items()}
-        masks = LayerMasks(self._model, shown, self._layers, told, axes, grad=self._allowed.grad)
+        masks = LayerMasks(self._model, shown, self._layers, told, axes, self._allowed)
         warn_of_unused(self._model, shown, masks.used)
         masks.check(self._layers, self._pooling)
         self._tokens = token_rows(self._layers, self._pooling, masks)

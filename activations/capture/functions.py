@@ -61,6 +61,10 @@ class Allowed:
         return {**found, "grad": True} if self.grad else found
 
 
+#: A network that is to be a function of the example.
+NOTHING = Allowed()
+
+
 @dataclass(frozen=True)
 class _Found:
     """The first layer that is no function of the example.

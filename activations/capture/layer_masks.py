@@ -15,6 +15,7 @@ from repsim.activations.capture.arguments import arguments, named_entries
 from repsim.activations.capture.batches import ABOUT, batch_size, dictionary_of
 from repsim.activations.capture.faults import FIRST_BATCH, At
 from repsim.activations.capture.frames import mask_of_frames
+from repsim.activations.capture.functions import NOTHING, Allowed
 from repsim.activations.capture.lengths import PaddedLengths
 from repsim.activations.capture.mask_refusals import beyond, self_made, unclear, unfit
 from repsim.activations.capture.mask_rules import MaskRules
@@ -25,6 +26,7 @@ from repsim.activations.capture.masks import (
 )
 from repsim.activations.capture.modules import modules_of
 from repsim.activations.capture.own_positions import OwnPositions
+from repsim.activations.capture.padding_effects import PaddingEffects
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.positions import Followers, followers
 from repsim.activations.capture.tracing import trace
@@ -46,10 +48,13 @@ class LayerMasks:
         layers: addresses by name.
         rules: masks that are told.
         axes: the axis that holds the examples of a layer, where it is not the first.
-        grad: as for ``Capture``.
+        allowed: dependences of the layers that are no reason to warn.
 
     Raises:
         UsageError: a pattern of no layer, or a mask that the batch does not have.
+
+    Warns:
+        RepsimWarning: rows depend on the padding of their batch.
     """
 
     def __init__(
@@ -59,12 +64,16 @@ class LayerMasks:
         layers: Mapping[str, str],
         rules: MaskRules,
         axes: Mapping[str, int] = MappingProxyType({}),
-        *,
-        grad: bool = False,
+        allowed: Allowed = NOTHING,
     ) -> None:
         rules.check(layers)
         self.batch, self._at = named_entries(model, batch), FIRST_BATCH
-        self._model, self._rules, self._grad, self._layers = model, rules, grad, dict(layers)
+        self._model, self._rules, self._grad, self._layers = (
+            model,
+            rules,
+            allowed.grad,
+            dict(layers),
+        )
         self._modules = modules_of(model)
         self._known: list[tuple[Mask, Followers]] = []
         self._hints: list[tuple[Mask, Followers]] = []
@@ -75,22 +84,30 @@ class LayerMasks:
             self._find(untold)
         self._unsaid = UnsaidPadding(model, [*self._known, *self._hints])
         unsaid = bool(untold) and self._unsaid.see(self.batch)
-        self._own = OwnPositions(model, self.batch, axes, grad=grad)
+        self._own = OwnPositions(model, self.batch, axes, grad=allowed.grad)
         if self._own.lists:
             self._find_own(untold)
         self._shapes = self._traced() if self._may_have_masks() or unsaid else {}
         self._lengths = PaddedLengths() if untold and self._says_nothing() else None
+        self._effects = PaddingEffects(model, axes, grad=allowed.grad)
+        if not allowed.batch:
+            self._find_effects(untold)
+            self._effects.show(self.batch)
 
     def show(self, batch: Any, at: At) -> None:
         """Take the masks of the batch that the network sees, and its place.
 
         Raises:
             UsageError: inputs are padded to the longest of a batch, and nothing says where.
+
+        Warns:
+            RepsimWarning: nothing says if texts have padding, or rows depend on the padding.
         """
         self.batch, self._at = named_entries(self._model, batch), at
         if self._lengths is not None and not self._shows_tokens():
             self._lengths.check(self.batch)
         self._unsaid.show(self.batch)
+        self._effects.show(self.batch)
 
     def _may_have_masks(self) -> bool:
         """True if an entry of the batch is, or may be, a mask of a layer."""
@@ -197,6 +214,15 @@ class LayerMasks:
             (self._known if known else self._hints).append(
                 (replace(mask, kind=found.kind) if known else mask, found)
             )
+
+    def _find_effects(self, untold: Mapping[str, str]) -> None:
+        """Look for layers that depend on the padding of a mask, known or told."""
+        for mask, found in self._known:
+            self._effects.find(self.batch, mask, found, untold)
+        for mask, layers in self._rules.by_mask(self._layers).items():
+            if mask.name in self.batch:
+                found = self._followers(mask, layers)
+                self._effects.find(self.batch, mask, found, layers)
 
     def _find_own(self, layers: Collection[str]) -> None:
         """Look for positions that the network makes itself, in layers that have no mask."""

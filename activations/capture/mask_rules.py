@@ -42,6 +42,15 @@ class MaskRules:
         """The mask of the layer at an address, which may be none; None where nothing is told."""
         return next(((m,) for p, m in self._rules if matches(p, layer)), None)
 
+    def by_mask(self, layers: Mapping[str, str]) -> dict[Mask, dict[str, str]]:
+        """The layers of each mask, of addresses by name."""
+        found: dict[Mask, dict[str, str]] = {}
+        for layer, address in layers.items():
+            told = self.of(layer)
+            if told is not None and told[0] is not None:
+                found.setdefault(told[0], {})[layer] = address
+        return found
+
     def among(self, layers: Collection[str]) -> MaskRules:
         """The rules that some of these layers match."""
         found = MaskRules()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from typing import Any
 
@@ -25,13 +25,13 @@ class Followers:
         exact: position for position, and the axis: of activations as the network gives them.
         other: otherwise, such as fewer of a longer stride; or where that is not known.
         kind: of the mask, as the network uses it; empty where that does not show.
-        inputs: entries that have these positions too.
+        inputs: entries that have these positions too, and their axes.
     """
 
     exact: Mapping[str, int]
     other: frozenset[str]
     kind: str = ""
-    inputs: frozenset[str] = frozenset()
+    inputs: Mapping[str, Axes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _compared(trials: Trials, before: Mapping[str, Shape], sequence: _Sequence) 
         if len(before[name]) == 3 and (before[name][axes[0]], after[name][axes[0]]) == whole
     }
     other = {name for name, shape in before.items() if after[name] != shape} - set(exact)
-    return Followers(exact, frozenset(other), inputs=frozenset(sequence.axes))
+    return Followers(exact, frozenset(other), inputs=sequence.axes)
 
 
 def _unshortened(trials: Trials) -> Followers:

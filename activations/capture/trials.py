@@ -59,12 +59,12 @@ class Trials:
         grad: bool,
     ) -> None:
         self.mask, self.layers = mask, layers
-        self.length = _length(mask, dictionary_of(batch))
+        self.length = positions_of(mask, dictionary_of(batch))
         self.half = max(2, self.length // 2)
         entries = dict(dictionary_of(head(batch, 3 if self.length != 3 else 2)))
         known = {each.name: each for each in (*masks_in(entries), mask) if each.is_known}
         full = {
-            name: _like(entries[name], each.full(entries[name], self.length))
+            name: like(entries[name], each.full(entries[name], self.length))
             for name, each in known.items()
             if name in entries
         }
@@ -192,26 +192,31 @@ class Trials:
 
     def cut(self, name: str, axes: Axes) -> Any:
         """An input with half of its positions; lengths are no longer than that."""
-        value = torch.as_tensor(self._entries[name])
         if name == self.mask.name and self.mask.kind != "lengths":
             axes = (1,)
-        if not axes:
-            return _like(self._entries[name], value.clamp(max=self.half))
-        for axis in axes:
-            value = value.narrow(axis, 0, self.half).contiguous()
-        return value
+        return cut_to(self._entries[name], axes, self.half)
 
 
 def _is_of_decoder(name: str) -> bool:
     return name.startswith("decoder") or name in LABELS
 
 
-def _like(before: Any, value: Tensor) -> Any:
+def cut_to(before: Any, axes: Axes, length: int) -> Any:
+    """An input with its first positions along some axes; without any, lengths up to that."""
+    value = torch.as_tensor(before)
+    if not axes:
+        return like(before, value.clamp(max=length))
+    for axis in axes:
+        value = value.narrow(axis, 0, length).contiguous()
+    return value
+
+
+def like(before: Any, value: Tensor) -> Any:
     """A tensor as a list where a list was there before."""
     return value.tolist() if isinstance(before, (list, tuple)) else value
 
 
-def _length(mask: Mask, entries: Mapping[str, Any]) -> int:
+def positions_of(mask: Mask, entries: Mapping[str, Any]) -> int:
     """The positions that a mask is about."""
     value = torch.as_tensor(entries[mask.name])
     if mask.kind != "lengths":

@@ -277,9 +277,7 @@ def _plan(
     plan = plan_layers(model, batch, choices.layers, reduce, dtype, n, allowed, axis)
     shown = plan.fed(batch)
     warn_of_shifted_positions(model, shown, plan.addresses, kept, grad=allowed.grad)
-    masks = LayerMasks(
-        model, shown, plan.addresses, choices.masks, plan.batch_axes, grad=allowed.grad
-    )
+    masks = LayerMasks(model, shown, plan.addresses, choices.masks, plan.batch_axes, allowed)
     warn_of_unused(model, shown, masks.used)
     masks.check(plan.layers, reduce)
     tokens = token_rows(plan.layers, reduce, masks)
