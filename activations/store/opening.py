@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from repsim.activations.store.checksums import ALGORITHM
 from repsim.activations.store.format import (
     BINARY,
     CHUNK_BYTES,
@@ -25,6 +27,7 @@ from repsim.activations.store.hdf5_files import open_hdf5
 from repsim.data.targets import LABEL
 from repsim.errors import StoreError
 from repsim.reading import Damaged, damage, parse_json
+from repsim.visible import shown
 
 #: The beginning of a global heap of HDF5, and the bytes in which ``_check_heaps`` looks for some.
 _HEAP = b"GCOL\1\0\0\0"
@@ -57,8 +60,8 @@ def open_file(path: Path) -> h5py.File:
         raise StoreError(f"{path} is not an HDF5 file, or cut short ({error})") from error
     try:
         with damage(path):
-            found, version = str(file.attrs.get("format")), file.attrs.get("format_version", 0)
-        if found != FORMAT:
+            found, version = file.attrs.get("format"), file.attrs.get("format_version", 0)
+        if found not in (FORMAT, FORMAT.encode()):
             raise StoreError(f"{path} is an HDF5 file, but not an activation store of repsim")
         if not isinstance(version, (int, np.integer)) or not 1 <= version <= FORMAT_VERSION:
             raise StoreError(
@@ -97,8 +100,27 @@ def read_ids(file: h5py.File) -> np.ndarray:
     ids = _honest(file, "example_ids", "S")[:]
     if ids.ndim != 1 or not len(ids):
         raise Damaged(f"the example ids have shape {ids.shape}; expected (n,)")
-    b"\0".join(ids.tolist()).decode()
+    listed = ids.tolist()
+    b"\0".join(listed).decode()
+    if not all(listed):
+        raise Damaged(f"the id of example {listed.index(b'')} is empty")
+    if len(set(listed)) < len(listed):
+        twice = next(each for each, count in Counter(listed).items() if count > 1)
+        raise Damaged(f"the example id {shown(twice.decode())} comes twice")
     return ids
+
+
+def is_whole(file: h5py.File) -> bool:
+    """True if a file says that all of its rows are written."""
+    found = file.attrs.get("complete", False)
+    return isinstance(found, (bool, int, np.bool_, np.integer)) and found == 1
+
+
+def check_progress(file: h5py.File, n: int) -> None:
+    """Raise ``Damaged`` unless the rows that are written are all of them."""
+    written = _honest(file, "progress", "iu", ())[()]
+    if written != n:
+        raise Damaged(f"its progress is {written} of {n} examples")
 
 
 def find_layers(file: h5py.File, n: int) -> dict[str, h5py.Dataset]:
@@ -109,8 +131,11 @@ def find_layers(file: h5py.File, n: int) -> dict[str, h5py.Dataset]:
         dataset = _honest(group, key, "fiu")
         if dataset.ndim < 2 or len(dataset) != n:
             raise Damaged(f"layer {key!r} has shape {dataset.shape}; expected ({n}, ...)")
-        if len(text_of(dataset, "axes").split(",")) != dataset.ndim:
+        axes = text_of(dataset, "axes").split(",")
+        if len(axes) != dataset.ndim or not all(axes):
             raise Damaged(f"layer {key!r} does not name each of its {dataset.ndim} axes")
+        if axes[0] != "example":
+            raise Damaged(f"the first axis of layer {key!r} is {shown(axes[0])}, not example")
         text_of(dataset, "module")
         found[address_of(key, dataset)] = _for_reading(group, key)
     if not found:
@@ -150,6 +175,7 @@ def find_checksums(file: h5py.File, layers: Mapping[str, h5py.Dataset]) -> dict[
     if int(file.attrs["format_version"]) == 1 and "checksums" not in file:
         return {}
     group = _group(_group(file, "checksums"), "layers")
+    _check_algorithm(file["checksums"])
     found = {}
     for layer, dataset in layers.items():
         key = key_of(layer)
@@ -190,6 +216,8 @@ def find_targets(file: h5py.File, n: int) -> tuple[dict[str, h5py.Dataset], str]
     found = dict(sorted(found.items(), key=lambda item: _order(item[1])))
     labels = text_of(group, "labels") if found else ""
     if found and labels not in found:
+        if key_of(labels) not in group:  # else it is of a kind that is not known
+            raise Damaged(f"its labels are {shown(labels)}, which is no target")
         labels = next(iter(found))
     return found, labels
 
@@ -200,14 +228,29 @@ def _is_known(group: h5py.Group, key: str) -> bool:
     return not hard or text_of(group[key], "kind") in (CLASS, BINARY)
 
 
-def find_numbers(file: h5py.File, name: str, n: int) -> h5py.Dataset | None:
-    """A data set of one number an example, 8 bytes each; None where it is not there."""
-    if int(file.attrs["format_version"]) < 3 or name not in file:
+def find_inputs(file: h5py.File, n: int) -> h5py.Dataset | None:
+    """The digests of the inputs, uint64; None where they are not there."""
+    if int(file.attrs["format_version"]) < 3 or "inputs" not in file:
         return None
-    numbers = _honest(file, name, "iu", (n,))
-    if numbers.dtype.itemsize != 8:
-        raise Damaged(f"{name!r} is {numbers.dtype}; expected numbers of 8 bytes")
-    return numbers
+    digests = _honest(file, "inputs", "u", (n,))
+    if digests.dtype.itemsize != 8:
+        raise Damaged(f"'inputs' is {digests.dtype}; expected uint64")
+    _check_algorithm(digests)
+    return digests
+
+
+def find_order(file: h5py.File, n: int) -> h5py.Dataset | None:
+    """The places in the data set of the loader; None where they are not there."""
+    if int(file.attrs["format_version"]) < 3 or "order" not in file:
+        return None
+    return _honest(file, "order", "iu", (n,))
+
+
+def _check_algorithm(item: h5py.HLObject) -> None:
+    """Raise ``Damaged`` where checksums or digests are of a function that is not known."""
+    found = text_of(item, "algorithm")
+    if found != ALGORITHM:
+        raise Damaged(f"{item.name} is of the algorithm {shown(found)}; expected {ALGORITHM}")
 
 
 def _for_reading(group: h5py.Group, name: str) -> h5py.Dataset:

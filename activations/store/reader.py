@@ -19,19 +19,23 @@ from repsim.activations.store.format import (
     text_of,
 )
 from repsim.activations.store.opening import (
+    check_progress,
     find_checksums,
     find_heads,
+    find_inputs,
     find_layers,
-    find_numbers,
+    find_order,
     find_targets,
+    is_whole,
     open_file,
     read_ids,
 )
 from repsim.activations.store.shown import layers_as_html
+from repsim.activations.store.values import order_values, target_values
 from repsim.data.targets import Target, check_target, not_a_class
 from repsim.errors import StoreError, UsageError, choices
 from repsim.progress import Progress, notebook_bar
-from repsim.reading import DAMAGE, Damaged, damage, parse_json
+from repsim.reading import DAMAGE, Damaged, damage, parse_json, reason_of
 
 
 class ActivationStore:
@@ -64,15 +68,16 @@ class ActivationStore:
             raise
 
     def _read_all_but_rows(self) -> None:
-        if not self._file.attrs.get("complete", False):
+        if not is_whole(self._file):
             raise StoreError(f"{self.path} is not whole: its harvest did not end, or it is damaged")
         self._ids = read_ids(self._file)
+        check_progress(self._file, self.n)
         self._layers = find_layers(self._file, self.n)
         self._heads = find_heads(self._file, self._layers)
         self._sums = find_checksums(self._file, self._layers)
         self._targets, self._chosen = find_targets(self._file, self.n)
-        self._inputs = find_numbers(self._file, "inputs", self.n)
-        self._order = find_numbers(self._file, "order", self.n)
+        self._inputs = find_inputs(self._file, self.n)
+        self._order = find_order(self._file, self.n)
         if not isinstance(self.provenance(), dict):
             raise Damaged("its provenance is no JSON object")
 
@@ -127,21 +132,19 @@ class ActivationStore:
             classes = [name for name, each in self._targets.items() if each.ndim == 1]
             raise not_a_class(str(self.path), self._chosen, classes)
         with damage(self.path):
-            return chosen[:].astype(np.int64, copy=False)
+            return target_values(chosen)
 
     @property
     def inputs(self) -> np.ndarray | None:
         """(n,) uint64 digest of the inputs of each example as the network read them, or None."""
-        return self._numbers(self._inputs)
+        with damage(self.path):
+            return None if self._inputs is None else self._inputs[:]
 
     @property
     def order(self) -> np.ndarray | None:
         """(n,) int64 place of each example in the data set of its loader, or None."""
-        return self._numbers(self._order)
-
-    def _numbers(self, dataset: h5py.Dataset | None) -> np.ndarray | None:
         with damage(self.path):
-            return None if dataset is None else dataset[:]
+            return None if self._order is None else order_values(self._order)
 
     def examples(self, start: int, stop: int) -> ExampleRows:
         """The record of the examples from ``start`` to ``stop``, as a writer takes it."""
@@ -202,6 +205,8 @@ class ActivationStore:
     def verify(self, progress: Progress = notebook_bar) -> list[str]:
         """Parts without the checksum that was written with them, in words; [] if all is well.
 
+        And values beside the rows that the format does not allow, such as classes below 0.
+
         Args:
             progress: told the blocks read.
 
@@ -219,6 +224,7 @@ class ActivationStore:
                 faults.append("header: the provenance, ids, labels, heads or attributes differ")
         except DAMAGE as error:
             faults.append(f"header: it cannot be read ({error})")
+        faults += self._faults_of_values()
         done = 0
         for layer, dataset in self._layers.items():
             for fault in _verify(layer, dataset, self._sums[layer]):
@@ -226,6 +232,17 @@ class ActivationStore:
                 progress(done, self.blocks, layer)
                 faults += [fault] if fault else []
         return faults
+
+    def _faults_of_values(self) -> list[str]:
+        """The faults of targets and places that are read whole."""
+        try:
+            for target in self._targets.values():
+                target_values(target)
+            if self._order is not None:
+                order_values(self._order)
+        except DAMAGE as error:
+            return [f"values: {reason_of(error)}"]
+        return []
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
@@ -245,10 +262,9 @@ class ActivationStore:
 
 
 def _target(name: str, dataset: h5py.Dataset) -> Target:
-    binary = dataset.ndim == 2
-    values = torch.from_numpy(dataset[:].astype(np.uint8 if binary else np.int64))
+    values = torch.from_numpy(target_values(dataset))
     names = parse_json(text_of(dataset, "classes")) if "classes" in dataset.attrs else []
-    if binary and not names:
+    if dataset.ndim == 2 and not names:
         names = map(str, range(dataset.shape[1]))
     return Target(name, values, tuple(names))
 

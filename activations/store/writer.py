@@ -35,6 +35,7 @@ from repsim.activations.store.format import (
 )
 from repsim.activations.store.hdf5_files import busy
 from repsim.activations.store.layout import create_file
+from repsim.activations.store.opening import is_whole
 from repsim.activations.store.reader import ActivationStore
 from repsim.activations.store.unfinished import continues, open_part
 from repsim.errors import StoreError, UsageError
@@ -104,7 +105,7 @@ def remove_left(path: Path) -> None:
     if part.is_file() or compressing_path(path).is_file():
         with _only_writer(part):
             file = open_part(part)
-            whole = file is not None and bool(file.attrs.get("complete", False))
+            whole = file is not None and is_whole(file)
             if file is not None:
                 file.close()
             if whole:
