@@ -35,7 +35,8 @@ from repsim.training.presets import read_preset
 from repsim.training.trainer import Trainer
 
 METHODS = (
-    *("simclr", "supervised", "rotation", "exemplar", "gan", "wgan", "mgan", "autoencoder"),
+    *("simclr", "supervised", "rotation", "exemplar", "relative_patch_location"),
+    *("gan", "wgan", "mgan", "autoencoder"),
     *("bigan", "latent_regressor", "joint_latent_regressor"),
 )
 
@@ -127,7 +128,7 @@ def measure(trainer: Trainer, source: Feed, method: str, repeat: int) -> str:
         speeds.append(trainer.steps_per_epoch * trainer.config.batch_size / epoch(number))
     low, high = min(shares), max(shares)
     return (
-        f"{method:12} {trainer.config.batch_size:6d} {statistics.median(speeds):10,.0f} "
+        f"{method:23} {trainer.config.batch_size:6d} {statistics.median(speeds):10,.0f} "
         f"{statistics.median(shares):8.1%} ({low:.1%} to {high:.1%})"
     )
 
@@ -147,7 +148,7 @@ def main() -> None:
         where = torch.cuda.get_device_name()
     of = arguments.paper or f"preset {arguments.preset}"
     print(f"torch {torch.__version__}, {where}, {of}")
-    print(f"{'method':12} {'batch':>6} {'images/s':>10} {'bare':>8}")
+    print(f"{'method':23} {'batch':>6} {'images/s':>10} {'bare':>8}")
     configs = settings(arguments.methods, arguments.preset, arguments.paper)
     for method, config in configs.items():
         size = (arguments.steps, arguments.device, arguments.data_dir)

@@ -29,6 +29,7 @@ _SOURCES = {
     "split": "{}",
     "pooling": "pooling {}",
     "batch_statistics": "{} batch statistics",
+    "mean_over": "mean over {} of an image",
     "weights_sha256": "weights {:.12}",
 }
 

@@ -24,7 +24,7 @@ _TRACEBACK = "REPSIM_TRACEBACK"
 #: Commands that have a module of their name here; those of analyses are found beside them.
 COMMANDS = {
     "demo": "See the whole pipeline on handwritten digits, in three minutes.",
-    "train": "Train an extractor: supervised, simclr, rotation, exemplar, gan or another.",
+    "train": "Train an extractor: supervised, simclr, rotation, gan or another.",
     "networks": "Show the families of networks that methods train.",
     "harvest": "Store the activations of a run's layers.",
     "cka": "Compare the layers of two networks by CKA.",

@@ -21,12 +21,16 @@ from repsim.training.loaders import feed, open_images
 from repsim.training.methods import find_method
 from repsim.training.trainer import Trainer
 
+ON_PATCHES = ("relative_patch_location",)
+
 
 def losses(method: str) -> list[float]:
     values = {"batch_size": 40, "split": "train[:40]", "epochs": 20, "device": "cpu"}
     # Networks of pretext tasks are of bottlenecks.
     size = {"depth": 14 if method in ("rotation", "exemplar") else 10, "width": 4}
-    config = configure(method, {**values, **size}, "test")
+    # Each process leaves out units of its own.
+    patches = {"embedding": 20, "hidden": 30, "dropout": 0.0} if method in ON_PATCHES else {}
+    config = configure(method, {**values, **size, **patches}, "test")
     config = config.model_copy(update={"precision": "64-true"})  # Fabric's, not for users
     torch.manual_seed(config.seed_for("initialisation"))
     built = find_method(method)(

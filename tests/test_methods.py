@@ -44,6 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "autoencoder": {"width": 4},
     "rotation": {"width": 4},
     "exemplar": {"network": "nin", "width": 6, "views": 3, "embedding": 20},
+    "relative_patch_location": {"network": "nin", "width": 6, "embedding": 20, "hidden": 20},
 }
 
 

@@ -202,7 +202,8 @@ def test_the_representation_has_its_size_whatever_the_width() -> None:
         ({"depth": 20}, "depth is 20; expected one of 10, 14, 18, 26, 34, 50"),
         ({"width": 0}, "width is 0; expected at least 1"),
         ({"representation": -1}, "representation is -1; expected 0"),
-        ({"stem": "resnet"}, "stem is 'resnet'; expected cifar or imagenet"),
+        ({"stem": "resnet"}, "stem is 'resnet'; expected cifar, imagenet or patches"),
+        ({"last_stride": 3}, "last_stride is 3; expected 1 or 2"),
     ],
 )
 def test_networks_that_cannot_be(options: dict[str, Any], message: str) -> None:

@@ -49,7 +49,9 @@ def test_parameters_and_layers_are_those_of_the_networks(name: str) -> None:
 def test_the_list_has_every_family_with_its_methods(capsys: pytest.CaptureFixture[str]) -> None:
     found = shown(capsys)
     assert list(found) == family_names()
-    assert found["resnet"]["trained_by"] == ["exemplar", "rotation", "simclr", "supervised"]
+    assert found["resnet"]["trained_by"] == [
+        *("exemplar", "relative_patch_location", "rotation", "simclr", "supervised")
+    ]
     assert {"gan", "wgan", "mgan", "autoencoder"} < set(found["dcgan"]["trained_by"])
     assert list(found["resnet"]["roles"]) == ["encoder"]
     assert run_command("networks") == 0

@@ -190,6 +190,17 @@ def test_shapes_of_residual_networks(name: str) -> None:
         assert found == dict(zip(TAPS, [*expected, (2048,)], strict=True))
 
 
+@pytest.mark.parametrize("name", ["resnet", "resnet_v2", "revnet"])
+def test_shapes_of_residual_networks_for_patches(name: str) -> None:
+    """A stem of stride 1 and a max-pool, and no stride in the last group, as the authors have."""
+    for size, stem, sides in ((64, "patches", (32, 16, 8, 8)), (9, "cifar", (9, 5, 3, 3))):
+        expected = [(c, s, s) for c, s in zip((256, 512, 1024, 2048), sides, strict=True)]
+        found = shapes(name, size, stem=stem, last_stride=1)
+        assert found == dict(zip(TAPS, [*expected, (2048,)], strict=True))
+        usual = count(full(name, size, stem="imagenet" if stem == "patches" else stem))
+        assert count(full(name, size, stem=stem, last_stride=1)) == usual
+
+
 def test_shapes_of_vgg() -> None:
     for size in (224, 32):
         sides = [size // 2**k for k in range(1, 5)]

@@ -24,6 +24,9 @@ from repsim.training.run import Run
 from repsim.training.schedules import constant_exponential, warmup_cosine, warmup_steps
 
 INVERTING: dict[str, Any] = {"width": 16, "batch_size": 50, "coverage": 0, "sheet": 16}
+PATCHES: dict[str, Any] = {
+    **{"network": "nin", "width": 6, "batch_size": 25, "embedding": 20, "hidden": 20}
+}
 #: Settings that make each method run in a second or two.
 TINY: dict[str, dict[str, Any]] = {
     "bigan": {**INVERTING},
@@ -37,6 +40,7 @@ TINY: dict[str, dict[str, Any]] = {
     "autoencoder": {"width": 4, "batch_size": 50},
     "rotation": {"width": 4, "batch_size": 25},
     "exemplar": {"network": "nin", "width": 6, "batch_size": 25, "views": 3, "embedding": 20},
+    "relative_patch_location": {**PATCHES},
 }
 
 

@@ -49,7 +49,7 @@ def python(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-SMOOTH = ("supervised", "simclr", "rotation")
+SMOOTH = ("supervised", "simclr", "rotation", *steps.ON_PATCHES)
 METHODS = (*SMOOTH, "exemplar")
 
 

@@ -23,7 +23,8 @@ def extractor_provenance(extractor: Extractor | Brought, shown: Side = "real") -
 
     Method and settings stand as in the run's own file, whatever the version that wrote it, so that
     harvests of earlier versions are resumed. ``batch_statistics`` is there for networks that treat
-    real and generated images each in their own way.
+    real and generated images each in their own way, ``patches`` for those that give the mean over
+    patches of an image.
 
     Args:
         extractor: the network.
@@ -33,7 +34,7 @@ def extractor_provenance(extractor: Extractor | Brought, shown: Side = "real") -
         return extractor.provenance()
     run = extractor.run
     written = run.written()
-    statistics = extractor.statistics_for(shown)
+    statistics, patches = extractor.statistics_for(shown), run.patches
     return {
         "network": extractor.label,
         "run": run.name,
@@ -43,6 +44,7 @@ def extractor_provenance(extractor: Extractor | Brought, shown: Side = "real") -
         "config": written["config"],
         "checkpoint_sha256": extractor.digest(),
         **({} if statistics is None else {"batch_statistics": statistics}),
+        **({"patches": patches} if patches else {}),
     }
 
 

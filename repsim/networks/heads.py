@@ -78,3 +78,32 @@ class ProjectionHead(nn.Sequential):
             parts[f"relu{number}"] = nn.ReLU()
         parts["out"] = nn.Linear(features, out, bias=False)
         super().__init__(parts)
+
+
+class PatchesHead(nn.Sequential):
+    """A head on the embeddings of several patches: Linear, BN, ReLU, dropout, Linear.
+
+    After the code of Kolesnikov et al. (2019): weights start from a normal distribution of
+    deviation 0.005, cut off at two deviations, biases at 0.1 and 0.
+
+    Args:
+        features: of all patches together.
+        hidden: units between the linear layers.
+        answers: numbers of the output.
+        dropout: the probability of a hidden unit to be left out.
+    """
+
+    def __init__(self, features: int, hidden: int, answers: int, dropout: float) -> None:
+        parts: OrderedDict[str, nn.Module] = OrderedDict(
+            hidden=nn.Linear(features, hidden),
+            norm=nn.BatchNorm1d(hidden),
+            relu=nn.ReLU(),
+            dropout=nn.Dropout(dropout),
+            out=nn.Linear(hidden, answers),
+        )
+        super().__init__(parts)
+        self.input_shape = (features,)
+        for name, bias in (("hidden", 0.1), ("out", 0.0)):
+            linear = self.get_submodule(name)
+            nn.init.trunc_normal_(linear.get_parameter("weight"), std=0.005, a=-0.01, b=0.01)
+            nn.init.constant_(linear.get_parameter("bias"), bias)

@@ -18,7 +18,11 @@ from repsim.networks.family import NetworkConfig
 #: Bottlenecks in each of the four groups, by the number of layers.
 BOTTLENECKS = {14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 
-Stem = Literal["cifar", "imagenet"]
+Stem = Literal["cifar", "imagenet", "patches"]
+
+#: The settings of every residual network: of its stem, and of the stride of its last group.
+STEM = "3 x 3; imagenet: 7 x 7 of stride 2, max-pool; patches: 7 x 7, max-pool"
+LAST_STRIDE = "stride of the last group; 1 for patches in Kolesnikov et al. (2019)"
 
 
 class PreactivationConfig(NetworkConfig):
@@ -26,7 +30,8 @@ class PreactivationConfig(NetworkConfig):
 
     depth: Literal[14, 26, 50] = Field(14, description="layers, of 1, 2 or 3/4/6/3 bottlenecks")
     width: int = Field(16, ge=2, description="16 times the width factor k; 64 is standard")
-    stem: Stem = Field("cifar", description="3 x 3 of stride 1, or 7 x 7 of stride 2 and max-pool")
+    stem: Stem = Field("cifar", description=STEM)
+    last_stride: Literal[1, 2] = Field(2, description=LAST_STRIDE, json_schema_extra={"before": 2})
     representation: int = Field(0, ge=0, description="size of a linear pre_logits; 0: as pooled")
     last_relu: bool = Field(True, description="rectify before pooling; the (-) networks do not")
 
@@ -39,10 +44,21 @@ def first_layers(kind: Stem, channels: int, width: int, *after: nn.Module) -> nn
     """
     if kind == "cifar":
         return nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), *after)
-    if kind == "imagenet":
-        conv = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
+    if kind in ("imagenet", "patches"):
+        conv = nn.Conv2d(channels, width, 7, 2 if kind == "imagenet" else 1, 3, bias=False)
         return nn.Sequential(conv, *after, nn.MaxPool2d(3, 2, 1))
-    raise UsageError(f"stem is {kind!r}; expected cifar or imagenet")
+    raise UsageError(f"stem is {kind!r}; expected cifar, imagenet or patches")
+
+
+def group_strides(last: int) -> tuple[int, int, int, int]:
+    """The strides of the four groups, the last one as chosen.
+
+    Raises:
+        UsageError: a last stride other than 1 or 2.
+    """
+    if last not in (1, 2):
+        raise UsageError(f"last_stride is {last}; expected 1 or 2")
+    return 1, 2, 2, last
 
 
 def preactivated(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:

@@ -149,6 +149,15 @@ class Method(ABC):
         self.config = config
         self.spec = spec
 
+    def extractor(self, name: str) -> nn.Module:
+        """The extractor ``name`` as it is shown whole images, of the weights in ``networks``."""
+        return self.networks[name]
+
+    @classmethod
+    def patches(cls, config: Any, spec: ImageSpec) -> dict[str, Any]:
+        """The record of the patches of which extractors have the mean; none as a rule."""
+        return {}
+
     @property
     def family(self) -> Family:
         """The family of networks that the configuration names, with its settings."""

@@ -68,10 +68,15 @@ class Pretext(Method):
 
     def __init__(self, config: PretextConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.encoder = self.family.encoder(spec)
+        self.encoder = self.family.encoder(self.shown_spec)
         self.encoder.head = self.make_head(self.encoder.feature_dim)
         self.networks = {"encoder": self.encoder}
         self.augment = standard("supervised", spec.channels, spec.size, flip=spec.flips)
+
+    @property
+    def shown_spec(self) -> ImageSpec:
+        """The facts of what the encoder is shown: the images, as a rule."""
+        return self.spec
 
     @abstractmethod
     def make_head(self, features: int) -> nn.Module:

@@ -171,19 +171,32 @@ class Run:
         settings = earlier.with_network(content["method"], content["config"])
         return configure(content["method"], settings, str(self.path / "config.json"))
 
+    @property
+    def spec(self) -> ImageSpec:
+        """The facts of the images it was trained on."""
+        content = self.describe()
+        with damage(self.path / "config.json"):
+            return ImageSpec(**content["facts"])
+
+    @property
+    def patches(self) -> dict[str, Any]:
+        """The record of the patches of which its extractors have the mean; empty if of none."""
+        return self._kind.patches(self.config, self.spec)
+
+    @property
+    def _kind(self) -> type[Method]:
+        return find_method(self.describe()["method"])
+
     def build(self) -> Method:
         """The method with its networks as training began with them, bit for bit.
 
         Of a version of torch that initialises as the run's own did. Torch's global random numbers
         are left as they were.
         """
-        content = self.describe()
-        with damage(self.path / "config.json"):
-            spec = ImageSpec(**content["facts"])
-        config = self.config
+        config, spec = self.config, self.spec
         with torch.random.fork_rng(devices=[]):  # networks are initialised on the CPU
             torch.default_generator.manual_seed(config.seed_for("initialisation"))
-            return find_method(content["method"])(config, spec)
+            return self._kind(config, spec)
 
     def augmentation(self) -> nn.Module:
         """The random transform that it was trained under, of images (n, c, h, w) in [-1, 1].
@@ -287,7 +300,7 @@ class Run:
         """
         name = self.extractor_name(name)
         network = self._networks[name]
-        found = self._load({network: name}, epoch).networks[network]
+        found = self._load({network: name}, epoch).extractor(network).eval()
         if statistics != "mixed" and self.has_sides:
             put(found, self.sides(epoch, data_dir)[network][statistics])
         return found
@@ -318,7 +331,7 @@ class Run:
                 checkpoint is read.
         """
         network = self._networks[self.extractor_name(name)]
-        found = self.build().networks[network].eval()
+        found = self.build().extractor(network).eval()
         if statistics != "mixed" and self.has_sides:
             put(found, self._initial_sides(epoch, data_dir)[network][statistics])
         return found
@@ -326,14 +339,14 @@ class Run:
     @property
     def judge(self) -> str | None:
         """The network that tells real images from generated ones by one logit, or None."""
-        return find_method(self.describe()["method"]).judge
+        return self._kind.judge
 
     # --- statistics of sides
 
     @property
     def has_sides(self) -> bool:
         """True if its extractors treat real and generated images each in their own way."""
-        return find_method(self.describe()["method"]).has_sides(self.config)
+        return self._kind.has_sides(self.config)
 
     def statistics_of(self, epoch: int | None = None) -> Path:
         """The file of the statistics of each side, after training or after ``epoch`` epochs."""

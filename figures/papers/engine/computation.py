@@ -174,7 +174,7 @@ class Computation(Step):
     def _stored(self, source: Source, part: str) -> int:
         """Bytes of the store of a part of the images."""
         method = source.training.build()
-        network = method.networks[source.extractor or method.extractors[0]].eval()
+        network = method.extractor(source.extractor or method.extractors[0]).eval()
         loader = ImageLoader(self._images()[part], 256)
         return plan_harvest(network, loader, **self.harvest).bytes
 

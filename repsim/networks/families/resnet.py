@@ -25,7 +25,14 @@ from torch import Tensor, nn
 from repsim.errors import UsageError
 from repsim.networks.family import Family, NetworkConfig
 from repsim.networks.image_spec import ImageSpec
-from repsim.networks.residual import BOTTLENECKS, Stem, first_layers
+from repsim.networks.residual import (
+    BOTTLENECKS,
+    LAST_STRIDE,
+    STEM,
+    Stem,
+    first_layers,
+    group_strides,
+)
 
 #: Depth to basic blocks in each of the four groups.
 BASIC = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -72,18 +79,20 @@ class ResNet(nn.Module):
         depth: 10, 18, 34 (basic blocks), or 14, 26, 50 (bottlenecks).
         width: channels of the stem and the first group's 3 x 3 convolutions; 64 is the standard
             network, 16 k that of width factor k in Kolesnikov et al. (2019).
-        stem: ``cifar``, a 3 x 3 convolution of stride 1 for small images, or ``imagenet``, a 7 x 7
-            convolution and a max-pool, each of stride 2.
+        stem: ``cifar``, a 3 x 3 convolution of stride 1 for small images; ``imagenet``, a 7 x 7
+            convolution and a max-pool, each of stride 2; or ``patches``, the same with a
+            convolution of stride 1.
         representation: features that the pooled ones are mapped to linearly, so that their number
             does not depend on the width (Kolesnikov et al. 2019); 0 for no such map.
         zero_init: start the last BN of each block at scale 0, so that every block begins as
             ``relu(shortcut)`` (Goyal et al. 2017, section 5.1).
+        last_stride: of the last group, 1 or 2.
 
     Maps (n, channels, h, w) float in [-1, 1] to the features (n, ``feature_dim``), or to what a
     module assigned to ``head`` makes of them.
 
     Raises:
-        UsageError: no such depth, width, stem or representation.
+        UsageError: no such depth, width, stem, representation or stride.
     """
 
     def __init__(
@@ -95,6 +104,7 @@ class ResNet(nn.Module):
         stem: Stem = "cifar",
         representation: int = 0,
         zero_init: bool = False,
+        last_stride: int = 2,
     ) -> None:
         super().__init__()
         if depth not in DEPTHS:
@@ -106,13 +116,13 @@ class ResNet(nn.Module):
         bottleneck = depth in BOTTLENECKS
         self.stem = first_layers(stem, channels, width, nn.BatchNorm2d(width), nn.ReLU())
         self.groups = tuple(f"bg{group}" for group in range(1, 1 + len(DEPTHS[depth])))
-        inputs = width
+        inputs, strides = width, group_strides(last_stride)
         for group, (name, blocks) in enumerate(zip(self.groups, DEPTHS[depth], strict=True)):
             outputs = width * 2**group * (4 if bottleneck else 1)
-            stride = 1 if group == 0 else 2
             stack = nn.Sequential()
             for index in range(blocks):
-                block = Block(inputs, outputs, stride if index == 0 else 1, bottleneck=bottleneck)
+                stride = strides[group] if index == 0 else 1
+                block = Block(inputs, outputs, stride, bottleneck=bottleneck)
                 stack.add_module(f"b{index}", block)
                 inputs = outputs
             self.add_module(name, stack)
@@ -154,7 +164,8 @@ class Config(NetworkConfig):
 
     depth: Literal[10, 14, 18, 26, 34, 50] = Field(18, description="layers of the residual network")
     width: int = Field(16, ge=1, description="channels of its first block group; 64 is standard")
-    stem: Stem = Field("cifar", description="3 x 3 of stride 1, or 7 x 7 of stride 2 and max-pool")
+    stem: Stem = Field("cifar", description=STEM)
+    last_stride: Literal[1, 2] = Field(2, description=LAST_STRIDE, json_schema_extra={"before": 2})
     representation: int = Field(
         0, ge=0, description="size of a linear layer after pooling; 0 for none"
     )
@@ -176,6 +187,7 @@ class ResNetFamily(Family):
             stem=c.stem,
             representation=c.representation if features is None else features,
             zero_init=c.zero_init,
+            last_stride=c.last_stride,
         )
 
 

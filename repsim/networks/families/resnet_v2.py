@@ -17,6 +17,7 @@ from repsim.networks.residual import (
     BOTTLENECKS,
     PreactivationConfig,
     first_layers,
+    group_strides,
     pooled,
     preactivated,
 )
@@ -52,9 +53,10 @@ class ResNetV2(Tapped):
     def __init__(self, channels: int, config: PreactivationConfig, representation: int) -> None:
         inputs = config.width
         parts: dict[str, nn.Module] = {"stem": first_layers(config.stem, channels, inputs)}
+        strides = group_strides(config.last_stride)
         for group, count in enumerate(BOTTLENECKS[config.depth]):
             outputs = 4 * config.width * 2**group
-            first = Unit(inputs, outputs, 1 if group == 0 else 2)
+            first = Unit(inputs, outputs, strides[group])
             others = (Unit(outputs, outputs, 1) for _ in range(count - 1))
             parts[f"block{group + 1}"] = nn.Sequential(first, *others)
             inputs = outputs

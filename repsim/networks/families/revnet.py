@@ -18,7 +18,13 @@ from torch.nn import functional as F
 
 from repsim.networks.family import Family
 from repsim.networks.image_spec import ImageSpec
-from repsim.networks.residual import BOTTLENECKS, PreactivationConfig, first_layers, pooled
+from repsim.networks.residual import (
+    BOTTLENECKS,
+    PreactivationConfig,
+    first_layers,
+    group_strides,
+    pooled,
+)
 from repsim.networks.reversible import ReversibleGroup
 from repsim.networks.tapped import Tapped
 
@@ -32,11 +38,11 @@ class Config(PreactivationConfig):
 
 
 class Downsample(nn.Module):
-    """Maps of half the side and twice the channels, without weights."""
+    """Maps of twice the channels, and with a stride of 2 of half the side, without weights."""
 
-    def __init__(self) -> None:
+    def __init__(self, stride: int) -> None:
         super().__init__()
-        self.pool = nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False)
+        self.pool = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         more = x.shape[1] // 2
@@ -55,10 +61,11 @@ class RevNet(Tapped):
     def __init__(self, channels: int, config: Config, representation: int) -> None:
         outputs = 4 * config.width
         parts: dict[str, nn.Module] = {"stem": first_layers(config.stem, channels, outputs)}
+        strides = group_strides(config.last_stride)
         for group, count in enumerate(BOTTLENECKS[config.depth], start=1):
             empty = 0
             if group > 1:
-                parts[f"down{group}"] = Downsample()
+                parts[f"down{group}"] = Downsample(strides[group - 1])
                 outputs, empty = 2 * outputs, outputs // 2
             units = ReversibleGroup(outputs, count, empty=empty, recompute=config.recompute)
             parts[f"block{group}"] = units
