@@ -11,7 +11,10 @@ import pytest
 import torch
 from driving import run_command
 
+from repsim.activations.analyses.base import Context, Inputs
+from repsim.data import load
 from repsim.errors import UsageError
+from repsim.figures.panels.images import Images
 from repsim.figures.papers import find_paper
 from repsim.figures.papers.donahue2017.filters import filters_of
 from repsim.figures.papers.donahue2017.published import FROZEN, FROZEN_AFTER, NEAREST
@@ -24,6 +27,8 @@ from repsim.figures.papers.donahue2017.runs import (
     LR_CONV,
     METHODS,
 )
+from repsim.figures.papers.donahue2017.sheets import Sheet
+from repsim.figures.papers.donahue2017.strips import pictures
 from repsim.figures.papers.engine import Folder, Reproduction, only
 from repsim.figures.papers.engine.only import is_of
 from repsim.figures.papers.engine.page import write_page
@@ -115,6 +120,26 @@ def test_filters_are_the_weights_beside_the_images() -> None:
         filters_of(encoder, spec.shape)
 
 
+def test_sheets_show_the_nearest_images_in_feature_space() -> None:
+    """Of a network whose features are the pixels, against distances in float64."""
+
+    class Pixels:
+        def load(self) -> torch.nn.Module:
+            return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Identity())
+
+    images = {part: load("digits", split) for part, split in PARTS.items()}
+    inputs = Inputs(names=("pixels",), extractors=(Pixels(),), images=images)  # type: ignore[arg-type]
+    found = Sheet(Sheet.config_class(layers="1", k=3)).compute(inputs, Context(device="cpu"))
+    asked, among = (images[part].inputs() for part in PARTS)
+    near = torch.cdist(asked.flatten(1).double(), among.flatten(1).double()).argsort(dim=1)
+    rows = [asked, *(among[near[:, place]] for place in range(3))]
+    expected = Images.of("pixels", list(map(pictures, rows)), rows=("x", "1", "2", "3"))
+    assert found.panels == [expected]
+
+
+PARTS = {"shown": "test[:5]", "among": "train[:60]"}
+
+
 @pytest.mark.slow
 def test_donahue2017_has_every_panel_and_makes_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -136,7 +161,10 @@ def test_donahue2017_has_every_panel_and_makes_nothing_twice(
         "table-1": ["bars"],
         "table-2": ["lines"] * 2,
         "inversion": ["bars"],
-        "similarity": ["matrix"] * 2,
+        "figure-5": ["images"] * 2,
+        "neighbours": ["images"] * 2,
+        "similarity": ["matrix"] * 5,
+        "similarity-photographs": ["matrix"] * 5,
         "photographs": ["bars"],
     }
     with (folder / "claims.csv").open() as stream:

@@ -6,16 +6,23 @@ from repsim.figures.papers.donahue2017.runs import (
     BIGAN_CONV,
     COMPLEX,
     GAN,
+    GAN_CONV,
     METHODS,
+    SUPERVISED,
+    SUPERVISED_CONV,
     UNTRAINED,
+    UNTRAINED_CONV,
+    UNTRAINED_D,
+    UNTRAINED_D_CONV,
 )
+from repsim.figures.papers.donahue2017.sheets import Sheet
 from repsim.figures.papers.donahue2017.strips import Strips
 from repsim.figures.papers.engine import analysis
 
 Probe, Inversion, Transfer, Similarity = map(
     analysis, ("probe", "inversion", "transfer", "similarity")
 )
-Show, Look = analysis(Strips), analysis(Filters)
+Show, Look, Neighbours = analysis(Strips), analysis(Filters), analysis(Sheet)
 
 _LEARNED = {"train": "probed", "test": "held_out"}
 
@@ -43,22 +50,66 @@ STRIPS = {run: Show(run, on={"shown": "shown"}, name="strips") for run in (BIGAN
 #: Weights of the same networks beside the images.
 FILTERS = {run: Look(run, name="filters") for run in (BIGAN, BIGAN_CONV)}
 
-#: CKA of the encoder with the discriminator of the GAN and with the encoder before training.
+#: CKA of networks of digits: the encoder and the discriminator of the GAN, with each other and each
+#: with a network by labels and with itself before training.
 BESIDE = {
-    beside: Similarity(
-        BIGAN,
+    (a, b): Similarity(
         run,
+        other,
         on={"compared": "held_out"},
         layers_a=LAYERS,
         layers_b=LAYERS,
         harvest={"layers": LAYERS},
-        name=f"cka-{called}",
+        name=name,
     )
-    for beside, run, called in (("D", GAN, "discriminator"), ("untrained", UNTRAINED, "untrained"))
+    for (a, run), (b, other), name in (
+        (("E", BIGAN), ("D", GAN), "cka-discriminator"),
+        (("E", BIGAN), ("supervised", SUPERVISED), "cka-supervised"),
+        (("E", BIGAN), ("E before training", UNTRAINED), "cka-untrained"),
+        (("D", GAN), ("supervised", SUPERVISED), "cka-discriminator-supervised"),
+        (("D", GAN), ("D before training", UNTRAINED_D), "cka-discriminator-untrained"),
+    )
+}
+
+#: Convolutions, and the features that stand on them.
+CONVOLUTIONS = "conv*,features"
+
+#: The same of networks of photographs.
+BESIDE_CONV = {
+    (a, b): Similarity(
+        run,
+        other,
+        on={"compared": "held_out"},
+        layers_a=CONVOLUTIONS,
+        layers_b=CONVOLUTIONS,
+        augmentation="none",
+        name=name,
+    )
+    for (a, run), (b, other), name in (
+        (("E", BIGAN_CONV), ("D", GAN_CONV), "cka-discriminator-conv"),
+        (("E", BIGAN_CONV), ("supervised", SUPERVISED_CONV), "cka-supervised-conv"),
+        (("E", BIGAN_CONV), ("E before training", UNTRAINED_CONV), "cka-untrained-conv"),
+        (("D", GAN_CONV), ("supervised", SUPERVISED_CONV), "cka-discriminator-supervised-conv"),
+        (
+            ("D", GAN_CONV),
+            ("D before training", UNTRAINED_D_CONV),
+            "cka-discriminator-untrained-conv",
+        ),
+    )
+}
+
+#: Images with their nearest neighbours in feature space.
+SHEETS = {
+    run: Neighbours(run, on={"shown": "shown", "among": "probed"}, layers=layer, name="neighbours")
+    for run, layer in (
+        (BIGAN, LAYER),
+        (UNTRAINED, LAYER),
+        (BIGAN_CONV, "features"),
+        (UNTRAINED_CONV, "features"),
+    )
 }
 
 #: Frozen transfer of the convolutions, and linear probes on the features of photographs.
-CONVOLUTIONS = "conv*,features"
 FROZEN = Transfer(
     BIGAN_CONV, on=_LEARNED, layers=CONVOLUTIONS, epochs=5, tiny={"epochs": 8, "batch_size": 25}
 )
@@ -73,6 +124,8 @@ ANALYSES = (
     *STRIPS.values(),
     *FILTERS.values(),
     *BESIDE.values(),
+    *BESIDE_CONV.values(),
+    *SHEETS.values(),
     FROZEN,
     *LINEAR.values(),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,14 @@ import numpy as np
 from repsim.figures.panels.bars import Bars, Mark
 from repsim.figures.panels.lines import Line, Lines
 from repsim.figures.panels.matrix import Matrix
-from repsim.figures.papers.donahue2017.analyses import BESIDE, FILTERS, INVERSIONS, STRIPS
+from repsim.figures.papers.donahue2017.analyses import (
+    BESIDE,
+    BESIDE_CONV,
+    FILTERS,
+    INVERSIONS,
+    SHEETS,
+    STRIPS,
+)
 from repsim.figures.papers.donahue2017.numbers import (
     by_epoch,
     frozen,
@@ -28,6 +35,8 @@ from repsim.figures.papers.donahue2017.runs import (
     CONVOLVED,
     FLAT,
     METHODS,
+    UNTRAINED,
+    UNTRAINED_CONV,
 )
 from repsim.figures.papers.engine import BANDS, Found, mean_line, mean_over, only
 from repsim.figures.papers.engine.declared import Run
@@ -140,26 +149,60 @@ def _ratio(found: Found, name: str, of: str) -> list[float]:
 
 @only(*FLAT)
 def similarity(found: Found) -> FigureData:
-    titles = {"D": "the GAN's discriminator", "untrained": "the encoder before training"}
+    return _similarity(found, "Similarity", BESIDE)
+
+
+@only(*CONVOLVED)
+def similarity_photographs(found: Found) -> FigureData:
+    return _similarity(found, "Similarity photographs", BESIDE_CONV)
+
+
+def _similarity(found: Found, name: str, pairs: Mapping[tuple[str, str], Any]) -> FigureData:
     return found.figure(
-        "Similarity",
-        "Linear CKA (unbiased) of the layers of a BiGAN's encoder with the layers of two other "
-        f"networks, mean over seeds; not in the paper. {found.data}, {found.splits['held_out']}.",
-        [_matrix(found[BESIDE[name]], title) for name, title in titles.items()],
+        name,
+        "Linear CKA (unbiased) of the layers of a BiGAN's encoder (E) and of a GAN's discriminator "
+        "(D), with each other, with the same network by labels, and with themselves before "
+        f"training; mean over seeds, not in the paper. {found.data}, {found.splits['held_out']}.",
+        [_matrix(found[compared], *labels) for labels, compared in pairs.items()],
     )
 
 
-def _matrix(maps: Sequence[SimilarityMap], title: str) -> Matrix:
+def _matrix(maps: Sequence[SimilarityMap], a: str, b: str) -> Matrix:
     first = maps[0]
     mean = np.mean([each.unbiased for each in maps], axis=0)
     return Matrix(
-        title,
+        f"{a}, {b}",
         list(first.layers_a),
         list(first.layers_b),
         mean.tolist(),
-        xlabel="other network",
-        ylabel="BiGAN's encoder",
-        digits=2,
+        xlabel=b,
+        ylabel=a,
+        limits=(0.0, 1.0),
+    )
+
+
+@only(*FLAT)
+def neighbours(found: Found) -> FigureData:
+    return _sheet(found, "Neighbours", (BIGAN, UNTRAINED))
+
+
+@only(*CONVOLVED)
+def figure_5(found: Found) -> FigureData:
+    return _sheet(found, "Figure 5", (BIGAN_CONV, UNTRAINED_CONV))
+
+
+def _sheet(found: Found, name: str, runs: Sequence[Run]) -> FigureData:
+    titles = ("BiGAN", "before training")
+    panels = [
+        replace(found[SHEETS[run]][0].panels[0], title=title)
+        for run, title in zip(runs, titles, strict=True)
+    ]
+    return found.figure(
+        name,
+        "Images x above the four nearest to them, the nearest first, by Euclidean distance of the "
+        f"encoder's features among {found.splits['probed']}, which hold none of them.",
+        panels,
+        part="shown",
     )
 
 
@@ -219,8 +262,11 @@ FIGURES: tuple[Callable[[Any], FigureData], ...] = (
     table_1,
     inversion,
     similarity,
+    neighbours,
     figure_3,
     figure_4,
+    figure_5,
+    similarity_photographs,
     table_2,
     photographs,
 )

@@ -17,6 +17,15 @@ _AT_ONCE: dict[str, Any] = {**_NOISE, **_DECAY, "alternate": False}
 #: Nothing here reads what generators show: a classifier of that takes most of a minute.
 _QUIET: dict[str, Any] = {"sheet": 0, "coverage": 0}
 
+#: Training by labels as the others are trained.
+_BY_LABELS: dict[str, Any] = {
+    "optimizer": "adam",
+    "lr": 2e-4,
+    "weight_decay": 2.5e-5,
+    "warmup_epochs": 0,
+    "augmentation": False,
+}
+
 _MLP: dict[str, Any] = {"only": FLAT, "network": "mlp", "image_size": "own", **_QUIET}
 _TINY_MLP: dict[str, Any] = {"width": 32, "batch_size": 50}
 
@@ -48,6 +57,18 @@ METHODS = {
     "AE (l1)": _flat("autoencoder", "autoencoder-l1", loss="l1"),
 }
 UNTRAINED = BIGAN.untrained("untrained")
+UNTRAINED_D = GAN.untrained("untrained-discriminator")
+#: The same network by labels, which the paper does not have.
+SUPERVISED = Run(
+    "supervised",
+    tiny={"width": 32, "batch_size": 50, "epochs": 4},
+    small={"width": 1024, "batch_size": 128, "epochs": 5},
+    long={"width": 1024, "batch_size": 128, "epochs": 25},
+    **_BY_LABELS,
+    only=FLAT,
+    network="mlp",
+    image_size="own",
+)
 
 _CONV: dict[str, Any] = {"only": CONVOLVED, "network": "alexnet", **_QUIET}
 _TINY_CONV: dict[str, Any] = {"image_size": "own", "width": 1, "beside": 4, "latent": 10}
@@ -70,10 +91,34 @@ BIGAN_CONV = _convolved("bigan", "bigan-conv", times=2, **_AT_ONCE)
 GAN_CONV = _convolved("gan", "gan-conv", **_AT_ONCE)
 LR_CONV = _convolved("latent_regressor", "latent_regressor-conv", gan=GAN_CONV, **_NOISE, **_DECAY)
 
+UNTRAINED_CONV = BIGAN_CONV.untrained("untrained-conv")
+UNTRAINED_D_CONV = GAN_CONV.untrained("untrained-discriminator-conv")
+SUPERVISED_CONV = Run(
+    "supervised",
+    "supervised-conv",
+    tiny={"image_size": "own", "width": 1, "batch_size": 50, "epochs": 2},
+    small={"width": 8, "batch_size": 128, "epochs": 5},
+    long={"width": 8, "batch_size": 128, "epochs": 25},
+    **_BY_LABELS,
+    only=CONVOLVED,
+    network="alexnet",
+)
+
 #: The extractors of photographs that claim 3e compares.
 COMPLEX = {"BiGAN": BIGAN_CONV, "LR": LR_CONV, "D": GAN_CONV}
 
-RUNS = (*METHODS.values(), UNTRAINED, BIGAN_CONV, GAN_CONV, LR_CONV)
+RUNS = (
+    *METHODS.values(),
+    SUPERVISED,
+    UNTRAINED,
+    UNTRAINED_D,
+    BIGAN_CONV,
+    GAN_CONV,
+    LR_CONV,
+    SUPERVISED_CONV,
+    UNTRAINED_CONV,
+    UNTRAINED_D_CONV,
+)
 
 
 def _splits(trained: str, probed: str, held_out: str, shown: str) -> dict[str, str]:
