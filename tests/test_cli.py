@@ -19,6 +19,7 @@ from repsim.cli import demo
 from repsim.cli.main import main
 
 TINY = ("--depth", "10", "--width", "4", "--split", "train[:200]", "--test", "test[:100]")
+FEW = ("--statistics-batches", "10")
 
 
 class Outcome:
@@ -52,7 +53,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for arguments in (
             ("train", "supervised", *TINY, "--epochs", "1", "--save-every", "1"),
             ("train", "simclr", *TINY, *small),
-            ("train", "mgan", "--width", "4", *small, "--split", "train[:200]"),
+            ("train", "mgan", "--width", "4", *small, "--split", "train[:200]", *FEW),
             ("harvest", *networks, "--split", "test[:100]"),
             ("harvest", *networks, "--split", "train[:200]", "--pooling", "avg"),
         ):

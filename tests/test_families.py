@@ -57,6 +57,8 @@ SPECS = [ImageSpec(1, 10, *size, flips=False) for size in ((32, 32), (28, 56), (
 def small(method: str, network: str, **settings: Any) -> TrainConfig:
     values = {"split": "train[:100]", "test": "test[:20]", "batch_size": 50, "epochs": 1}
     values |= {"sheet": 4, "coverage": 0, "network": network, **SMALL[network]}
+    if "statistics_batches" in config_for(method).model_fields:
+        values["statistics_batches"] = 3
     values |= {**FITTED.get((method, network), {}), **settings}
     return configure(method, values, "test")
 

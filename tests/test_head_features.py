@@ -25,8 +25,8 @@ from repsim.training.loop import train
 from repsim.training.run import Extractor, Run
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "mgan": {"width": 4, "generators": 3, "batch_size": 60},
-    "gan": {"width": 4, "batch_size": 60},
+    "mgan": {"width": 4, "generators": 3, "batch_size": 60, "statistics_batches": 10},
+    "gan": {"width": 4, "batch_size": 60, "statistics_batches": 10},
     "supervised": {"depth": 10, "width": 4, "representation": 6, "batch_size": 60},
     "simclr": {"depth": 10, "width": 4, "batch_size": 60},
     "autoencoder": {"width": 4, "batch_size": 60},

@@ -220,7 +220,8 @@ def test_images_of_both_kinds_may_pass_together(method: str) -> None:
 
 def regressor(**settings: Any) -> Any:
     values = {"width": 16, "split": "train[:100]", "test": "test[:20]", "batch_size": 50}
-    return configure("latent_regressor", {**values, "epochs": 1, "sheet": 0, **settings}, "test")
+    values |= {"epochs": 1, "sheet": 0, "statistics_batches": 3}
+    return configure("latent_regressor", {**values, **settings}, "test")
 
 
 def test_a_latent_regressor_has_the_generator_of_its_gan(tmp_path: Path) -> None:

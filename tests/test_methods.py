@@ -501,6 +501,7 @@ def test_the_penalty_alone_brings_slopes_towards_one() -> None:
 
 def test_the_penalty_is_taken_at_full_precision_in_mixed_training(tmp_path: Path) -> None:
     settings = {"constraint": "penalty", "precision": "bf16-mixed", "batch_size": 100, "width": 4}
+    settings["statistics_batches"] = 3
     where = {"split": "train[:200]", "test": "test[:20]", "epochs": 1}
     config = configure("wgan", {**settings, **where}, "test")
     run = train("wgan", config, tmp_path / "run")

@@ -177,12 +177,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("signal")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        few = ("--statistics-batches", "3")
         small = ("--image-size", "8x16", "--device", "cpu", "--batch-size", "50")
         network = ("--network", "halves", "--width", "2", "--features", "4")
         data = ("--data", "two-digits:base=digits,pairs=400", "--target", "left")
         adam = ("--optimizer", "adam", "--lr", "0.01", "--no-augmentation")
         run("train", "supervised", *data, *small, *network, *adam, "--epochs", "3", "--name", "cnn")
-        run("train", "gan", *data, *small, *network, "--generator", "4", "--epochs", "1")
+        run("train", "gan", *data, *small, *network, "--generator", "4", "--epochs", "1", *few)
     return folder
 
 

@@ -23,7 +23,9 @@ from repsim.training.methods import find_method, method_names, method_summary
 from repsim.training.run import Run
 from repsim.training.schedules import constant_exponential, warmup_cosine, warmup_steps
 
-INVERTING: dict[str, Any] = {"width": 16, "batch_size": 50, "coverage": 0, "sheet": 16}
+#: By default, statistics are of many more images than these runs train on.
+FEW: dict[str, Any] = {"batch_size": 50, "coverage": 0, "statistics_batches": 3}
+INVERTING: dict[str, Any] = {**FEW, "width": 16, "sheet": 16}
 PATCHES: dict[str, Any] = {
     **{"network": "nin", "width": 6, "batch_size": 25, "embedding": 20, "hidden": 20}
 }
@@ -34,9 +36,9 @@ TINY: dict[str, dict[str, Any]] = {
     "latent_regressor": {**INVERTING},
     "supervised": {"depth": 10, "width": 4, "batch_size": 25},
     "simclr": {"depth": 10, "width": 4, "batch_size": 50},
-    "gan": {"width": 4, "batch_size": 50, "coverage": 0, "sheet": 16},
-    "wgan": {"width": 4, "batch_size": 50, "coverage": 0, "sheet": 16},
-    "mgan": {"width": 4, "batch_size": 50, "coverage": 0, "sheet": 20},
+    "gan": {**FEW, "width": 4, "sheet": 16},
+    "wgan": {**FEW, "width": 4, "sheet": 16},
+    "mgan": {**FEW, "width": 4, "sheet": 20},
     "autoencoder": {"width": 4, "batch_size": 50},
     "rotation": {"width": 4, "batch_size": 25},
     "exemplar": {"network": "nin", "width": 6, "batch_size": 25, "views": 3, "embedding": 20},

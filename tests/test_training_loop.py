@@ -28,6 +28,8 @@ from repsim.training.presets import FOLDER, PRESETS, read_preset
 from repsim.training.run import Run
 
 PART = {"split": "train[:200]", "test": "test[:100]", "device": "cpu"}
+#: By default, statistics are of many more images than runs train on here.
+FEW = {"statistics_batches": 3}
 
 
 def configured(method: str, **values: Any) -> Any:
@@ -399,8 +401,8 @@ def test_toml_survives_any_text(tmp_path: Path) -> None:
     ("method", "values", "size"),
     [
         ("autoencoder", {"sheet": 16}, (4 * 34 - 2, 4 * 34 - 2)),  # images over reconstructions
-        ("gan", {"sheet": 9}, (3 * 34 - 2, 3 * 34 - 2)),  # a square
-        ("mgan", {"sheet": 20}, (2 * 34 - 2, 10 * 34 - 2)),  # a line for each generator
+        ("gan", {"sheet": 9, **FEW}, (3 * 34 - 2, 3 * 34 - 2)),  # a square
+        ("mgan", {"sheet": 20, **FEW}, (2 * 34 - 2, 10 * 34 - 2)),  # a line for each generator
     ],
 )
 def test_sample_sheets_are_grids_and_deterministic(
@@ -428,7 +430,7 @@ def test_classes_of_generated_images_are_counted_by_generator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mode_collapse, "_STEPS", 60)
-    settings = {"width": 4, "batch_size": 100, "epochs": 1, "coverage": 20, "sheet": 0}
+    settings = {"width": 4, "batch_size": 100, "epochs": 1, "coverage": 20, "sheet": 0, **FEW}
     run = train("mgan", configured("mgan", **settings), tmp_path / "run")
     assert 1 <= column(run, "classes_seen")[0] <= 10
     for k in range(10):

@@ -29,10 +29,12 @@ TINY = {"split": "train[:100]", "test": "test[:50]", "epochs": 1, "batch_size": 
 
 
 def configured(method: str, **values: Any) -> Any:
-    depth = {"depth": 10} if method in ("supervised", "simclr") else {"sheet": 0, "coverage": 0}
-    if method == "autoencoder":
-        depth = {"sheet": 0}
-    return configure(method, {**TINY, **depth, **values}, "test")
+    own = {"sheet": 0, "coverage": 0, "statistics_batches": 3}
+    if method in ("supervised", "simclr"):
+        own = {"depth": 10}
+    elif method == "autoencoder":
+        own = {"sheet": 0}
+    return configure(method, {**TINY, **own, **values}, "test")
 
 
 def arrays(path: Path, **replaced: Any) -> str:
