@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ from torch.nn import functional as F
 
 from repsim.batch_statistics import kept
 from repsim.errors import UsageError
+from repsim.figures.papers.engine import Folder
+from repsim.figures.papers.engine.training import Training
+from repsim.progress import silent
 from repsim.training.compose import configure
 from repsim.training.inverting import as_code, regression
 from repsim.training.loop import train
 from repsim.training.method import Method
+from repsim.training.run_lock import is_begun
 
 RATE = 0.5
 PLAYERS = ("encoder", "generator")
@@ -237,6 +242,42 @@ def test_a_latent_regressor_has_the_generator_of_its_gan(tmp_path: Path) -> None
     }
     begun = json.loads((run.path / "config.json").read_text())["begun_with"]
     assert begun == {"gan": "gan", "checkpoint_sha256": type(run)(tmp_path / "gan").digest()}
+
+
+def test_a_latent_regressor_is_outdated_once_its_gan_is_trained_again(tmp_path: Path) -> None:
+    train_before("latent_regressor", regressor(), tmp_path)
+    run = train("latent_regressor", regressor(), tmp_path / "lr")
+    gan = type(run)(tmp_path / "gan")
+    assert run.outdated_by is None
+    assert is_begun(run, "latent_regressor", regressor())
+    other = gan.config.model_copy(update={"seed": 1})
+    train("gan", other, gan.path, overwrite=True)
+    assert run.outdated_by == gan
+    assert not is_begun(run, "latent_regressor", regressor())
+    with pytest.raises(UsageError, match="'lr' began from run 'gan', which has been trained again"):
+        train("latent_regressor", regressor(), run.path, resume=True)
+    train("latent_regressor", regressor(), run.path, overwrite=True)
+    assert run.outdated_by is None
+    shutil.rmtree(gan.path)
+    assert run.outdated_by is None  # nothing contradicts what was taken
+
+
+def test_a_reproduction_trains_a_latent_regressor_again_with_its_gan(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, device="cpu")
+    small = {"network": "mlp", "width": 16, "split": "train[:100]", "test": "test[:20]"}
+    settings = {**small, "noise": "uniform", "latent": 5, "batch_size": 50, "sheet": 0, "epochs": 0}
+    gan, another = (
+        Training(folder, "gan", "gan", {**settings, "coverage": 0, "seed": seed}) for seed in (0, 1)
+    )
+    gan.make(silent)
+    step = Training(folder, "lr", "latent_regressor", {**settings, "gan": gan.path.name})
+    step.make(silent)
+    assert step.done
+    train("gan", another.config, gan.path, overwrite=True)
+    assert not step.done
+    step.make(silent)
+    assert step.done
+    assert step.run.describe()["begun_with"]["checkpoint_sha256"] == gan.run.digest()
 
 
 @pytest.mark.parametrize(

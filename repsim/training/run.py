@@ -496,6 +496,19 @@ class Run:
             raise self._unfinished()
         return sha256(self.checkpoint if epoch is None else self.checkpoint_at(epoch))
 
+    @property
+    def outdated_by(self) -> Run | None:
+        """The run beside it that it began from, if that one has been trained again since.
+
+        None as well where that run is gone: nothing contradicts what was taken from it.
+        """
+        begun = self.describe().get("begun_with", {})
+        name, digest = begun.get("gan"), begun.get("checkpoint_sha256")
+        if not isinstance(name, str):
+            return None
+        source = Run(self.path.parent / name)
+        return source if source.complete and source.digest() != digest else None
+
 
 @dataclass(frozen=True)
 class Extractor:

@@ -44,11 +44,18 @@ def check_free(
             f"run {run.name!r} was started with {key} = {was.get(key)!r}, now it is "
             f"{now.get(key)!r}; resume with the settings of {run.path / 'config.json'}"
         )
+    if source := run.outdated_by:
+        raise UsageError(
+            f"run {run.name!r} began from run {source.name!r}, which has been trained again since; "
+            "pass --overwrite to begin from it as it is now"
+        )
 
 
 def is_begun(run: Run, method: str, config: TrainConfig) -> bool:
-    """Tell if the run is of this method and these settings, so that resuming it continues them."""
-    return run.exists and not _changed(_settings_of(run), _settings(method, config))
+    """Tell if the run is of this method, these settings and the same run before it, if any, so
+    that resuming it continues them."""
+    same = run.exists and not _changed(_settings_of(run), _settings(method, config))
+    return same and run.outdated_by is None
 
 
 def _settings_of(run: Run) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Training(Step):
 
     @property
     def done(self) -> bool:
-        return self.run.complete
+        return self.run.complete and self.run.outdated_by is None
 
     @property
     def touches(self) -> frozenset[Path]:
@@ -119,7 +119,16 @@ class Training(Step):
     def make(self, progress: Progress) -> None:
         data_dir = self.folder.data_dir
         config = self._as_started()
-        train(self.method, config, self.path, data_dir=data_dir, resume=True, progress=progress)
+        outdated = self.run.exists and self.run.outdated_by is not None
+        train(
+            self.method,
+            config,
+            self.path,
+            data_dir=data_dir,
+            resume=not outdated,
+            overwrite=outdated,
+            progress=progress,
+        )
 
     def _as_started(self) -> TrainConfig:
         """The configuration; of a run that exists, with the device that it was started on."""
