@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from repsim.cli.stores import STORES, network_names, stores_of
-from repsim.cli.writing import TOGETHER, mappings
+from repsim.cli.writing import TOGETHER
 from repsim.errors import UsageError, choices
+from repsim.nested import mappings
 from repsim.reading import DAMAGE, parse_json
 
 #: The folder of results and figures.

@@ -12,6 +12,7 @@ from repsim.cli.reporting import say, show_files, show_json, tell
 from repsim.cli.tables import show_table
 from repsim.errors import UsageError
 from repsim.files import refuse_existing
+from repsim.nested import mappings
 
 if TYPE_CHECKING:
     from repsim.activations.analyses.base import Analysis, Inputs
@@ -193,16 +194,6 @@ def check_paths(paths: Sequence[Path], labels: Sequence[str]) -> None:
                 f"{' and '.join(same)} would both be written to {path}; ask for them apart, each "
                 "with an --output of its own"
             )
-
-
-def mappings(value: Any) -> Iterator[Mapping[str, Any]]:
-    """A mapping, and all mappings within it."""
-    if isinstance(value, Mapping):
-        yield value
-    inside = value.values() if isinstance(value, Mapping) else value
-    if isinstance(value, (Mapping, list, tuple)):
-        for each in inside:
-            yield from mappings(each)
 
 
 def _differences(wanted: Sequence[Mapping[str, Any]], found: Result) -> Iterator[str]:

@@ -15,6 +15,7 @@ from repsim.figures.style import Style
 from repsim.results import ProbeCurve, ProbeSeries
 from repsim.results.figure import FigureData, Look
 from repsim.results.images import counted, images_of, told_apart
+from repsim.results.learned import not_held_out
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def probe_figure(result: ProbeCurve) -> FigureData:
     caption = (
         f"Accuracy of {words.of} on {result.n_test:,} held-out examples{shown}, "
         f"trained on {result.n_train:,} ({apart}). Bands are 95 % intervals over examples."
+        + not_held_out(result.provenance)
     )
     heading = counted(result.provenance, result.n_test)
     return FigureData("Probes", caption, [panel], result.provenance, heading)

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 #: Points of a line that have a marker: of many epochs, some.
 _MARKED = 12
 
-#: Points by which a line is wider than the one that covers it, and its markers larger.
-_WIDER = 2.0
-
 #: Looks whose intervals are whiskers, for there is no line between their values.
 APART = ("points", "published", "level")
 
@@ -130,19 +127,18 @@ class SeriesPanel(Panel):
 
 
 def draw_series(
-    ax: Axes, x: np.ndarray, series: Series, look: Mapping[str, Any], *, covered: int = 0
+    ax: Axes, x: np.ndarray, series: Series, look: Mapping[str, Any], *, wider: float = 0.0
 ) -> None:
     """A line or points over ``x``, with a band or whiskers where there are intervals.
 
-    A line under ``covered`` others is drawn wider, so that it shows on both sides of them.
+    A line under others is drawn ``wider`` by so many points, so that it shows on both sides.
     """
     values = np.array(series.values, float)
     apart = series.look in APART
     marked = _marked(values, all_of_them=apart)
     drawn = {"markersize": 3, "label": series.label, "markevery": marked, **look}
-    if covered:
-        drawn["linewidth"] = drawn.get("linewidth", rc("lines.linewidth")) + _WIDER * covered
-        drawn["markersize"] = drawn["markersize"] + _WIDER * covered
+    drawn["linewidth"] = drawn.get("linewidth", rc("lines.linewidth")) + wider
+    drawn["markersize"] += wider
     ax.plot(x, values, **drawn)
     ends = series.ends()
     if ends is not None and (apart or len(x) == 1):

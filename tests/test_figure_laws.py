@@ -313,6 +313,16 @@ def test_a_line_that_another_covers_is_wider() -> None:
     assert drawn["apart"].get_linewidth() == drawn["over"].get_linewidth()
 
 
+def test_many_lines_that_lie_on_each_other_stay_lines() -> None:
+    """Each is wider than the next, and the lowest no bar."""
+    lines = [figures.Line(str(k), [10.0, 20.0, 30.0 + 0.01 * k]) for k in range(6)]
+    data = figures.FigureData("f", "", [figures.Lines("", "x", "y", [1, 2, 3], lines)])
+    widths = [line.get_linewidth() for line in figures.panels(data).axes[0].lines]
+    assert sorted(widths, reverse=True) == widths
+    assert len(set(widths)) == 6
+    assert widths[0] <= widths[-1] + 3
+
+
 def test_values_beyond_the_axis_widen_it() -> None:
     panel = figures.Lines("", "x", "y", [1, 2], [figures.Line("a", [0.5, 3.0])], ylim=(0, 1))
     figure = figures.panels(figures.FigureData("f", "", [panel]))

@@ -18,6 +18,7 @@ from repsim import figures, null_space
 from repsim.errors import UsageError
 from repsim.figures.kinds import figures_of
 from repsim.figures.nullspace.alpha import alpha_figure
+from repsim.figures.nullspace.examples import strips_figure
 from repsim.nullspace.report import with_layers
 from repsim.results import Alpha, Examples, NullSpaceReport
 
@@ -171,6 +172,36 @@ def test_strips_are_the_examples_by_class(one: NullSpaceReport, several: NullSpa
         assert [t.get_text() for t in shares.get_xticklabels()] == ["0", "1", "2", "3"]
         assert shares.get_xlabel() == "class, or generator"
         assert legend(figure) == ["real", "generated", "median", "chance"]
+
+
+def test_strips_have_the_names_of_the_classes(several: NullSpaceReport) -> None:
+    real = [kind == "real" for kind in several.examples.group]
+    names = ("ant", "bee", "cat", "dog")
+    named = several.examples.named(names)
+    rows = {key: getattr(named, key) for key in ("group", "label", "null_share", "along_ones")}
+    alone = {
+        key: tuple(value for value, is_real in zip(values, real, strict=True) if is_real)
+        for key, values in rows.items()
+    }
+    both, one_kind = (replace(several, examples=each) for each in (named, replace(named, **alone)))
+    shown = [[*strips_figure(each).panels[0].categories] for each in (both, one_kind)]
+    assert shown == [["ant, 0", "bee, 1", "cat, 2", "dog, 3"], [*names]]
+    assert several.examples.named(("0", "1", "2", "3")) == several.examples
+
+
+def test_a_dot_stands_at_its_own_class_or_generator(several: NullSpaceReport) -> None:
+    """Classes that some kind lacks do not move the others."""
+    label = tuple(
+        9 if kind == "generated" else each % 2 + 1
+        for kind, each in zip(several.examples.group, several.examples.label, strict=True)
+    )
+    moved = replace(several, examples=replace(several.examples, label=label))
+    panel = strips_figure(moved).panels[0]
+    assert [*panel.categories] == ["1", "2", "9"]
+    assert {each.label: {*each.places} for each in panel.groups} == {
+        "real": {0, 1},
+        "generated": {2},
+    }
 
 
 def test_examples_without_classes_are_one_strip(one: NullSpaceReport) -> None:

@@ -18,6 +18,7 @@ from repsim.errors import UsageError
 from repsim.files import sha256, utf8
 from repsim.progress import Progress, silent
 from repsim.results import Result
+from repsim.results.learned import learned_from
 
 if TYPE_CHECKING:
     from repsim.activations.harvesting.brought import Brought
@@ -299,7 +300,10 @@ class Analysis(Generic[C]):
         yield TextTable(self.prefix, columns, [list(row.values()) for row in rows])
 
     def remarks(self, result: Any) -> Iterator[str]:
-        """All remarks on a result: on its images and the examples left out, and its ``notes``."""
+        """All remarks on a result: on its images and the examples left out, and its ``notes``.
+
+        Images that are called held out may be images that the network was trained on.
+        """
         of_each = [each for each in result.provenance.values() if isinstance(each, Mapping)]
         for record in (result.provenance, *of_each):  # a joined result has one of each network
             yield from record.get("uncompared", ())
@@ -307,6 +311,7 @@ class Analysis(Generic[C]):
             left_out = zip(common["left_out"], common["names"], strict=True)
             listed = ", ".join(f"{count:,} of {name}" for count, name in left_out)
             yield f"{common['n']:,} examples are in both; left out: {listed}"
+        yield from learned_from(result.provenance)
         yield from self.notes(result)
 
     def notes(self, result: Any) -> Iterator[str]:

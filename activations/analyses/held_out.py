@@ -11,6 +11,9 @@ from repsim.errors import MismatchError, RepsimWarning
 from repsim.repeats import BY_CHANCE
 from repsim.sources import ActivationSource
 
+#: The end of a refusal of two parts of an image set.
+APART = "a probe must be scored on images it has not seen: choose another --split or --test-split"
+
 _REMEDY = (
     "a probe must be scored on examples it has not seen: harvest or import the training and the "
     "test part apart"

@@ -28,6 +28,7 @@ from repsim.activations.analyses.base import (
     TextTable,
     split_slug,
 )
+from repsim.activations.analyses.held_out import APART
 from repsim.activations.analyses.layer_nullspace import layer_null_spaces
 from repsim.activations.harvesting.brought import Brought
 from repsim.activations.harvesting.calls import logits_both_ways
@@ -42,6 +43,7 @@ from repsim.activations.harvesting.loaders import ImageLoader
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.batch_statistics import kept
 from repsim.configuration import setting
+from repsim.data.apart import check_apart
 from repsim.data.noise import Noise
 from repsim.devices import find_device
 from repsim.errors import UsageError
@@ -49,7 +51,6 @@ from repsim.networks.heads import HEADS
 from repsim.nullspace import null_space
 from repsim.nullspace.as_trained import calls
 from repsim.nullspace.report import judged, with_layers
-from repsim.probes.splits import check_apart
 from repsim.progress import Progress, notebook_bar, silent
 from repsim.results import Alpha, NullSpaceReport
 from repsim.results.images import told
@@ -156,7 +157,7 @@ def null_space_of_run(
         UsageError: the network has no linear head, or a noise that is not understood.
         MismatchError: the two parts share images.
     """
-    check_apart(train, test)
+    check_apart(train, test, APART)
     parsed = [Noise.parse(noise) for noise in noises]
     trained = _Sided.of(extractor.load)
     name, linear = _head(extractor, trained.real, head, test)  # fails before anything takes long
@@ -326,7 +327,8 @@ def _of_head(networks: _Sided, name: str, shown: _Shown, step: _Steps) -> NullSp
         name=name,
     )
     step("statistics and probes")
-    return report
+    known_as = () if test_labels is None else shown.test.classes
+    return replace(report, examples=report.examples.named(known_as))
 
 
 def _of_layers(networks: _Sided, shown: _Shown) -> list[NullSpaceEntry]:

@@ -23,16 +23,17 @@ from torch import Tensor
 
 from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, TextTable
+from repsim.activations.analyses.held_out import APART
 from repsim.activations.harvesting.features import BATCH, layer_features
 from repsim.activations.harvesting.heads import evenly_generated
 from repsim.activations.harvesting.loaders import ImageLoader
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.configuration import setting
+from repsim.data.apart import check_apart
 from repsim.devices import find_device
 from repsim.errors import UsageError
 from repsim.layers import select_layers
 from repsim.probes.signal import Signal, measured_signal
-from repsim.probes.splits import check_apart
 from repsim.progress import Progress, notebook_bar, silent
 from repsim.results import Table
 from repsim.results.images import told_apart
@@ -157,7 +158,7 @@ def shown_of_run(
 
     Args, errors: as of ``signal_of_run``.
     """
-    check_apart(train, test)
+    check_apart(train, test, APART)
     config = config.of_network(extractor)
     made: Sequence[Tensor | None] = (None, None)
     if config.of == "generated":

@@ -20,12 +20,14 @@ from torch import Tensor, nn
 
 from repsim.activations.analyses import base
 from repsim.activations.analyses.base import Analysis, Context, Inputs, Part, TextTable
+from repsim.activations.analyses.held_out import APART
 from repsim.activations.capture.modules import default_layers
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.batch_statistics import BatchMeans, put
 from repsim.confidence import wilson
 from repsim.configuration import setting
 from repsim.data import to_input
+from repsim.data.apart import check_apart
 from repsim.devices import find_device
 from repsim.errors import UsageError
 from repsim.layers import select_layers
@@ -38,7 +40,6 @@ from repsim.probes.frozen import (
     fit_rest,
     with_new_head,
 )
-from repsim.probes.splits import check_apart
 from repsim.progress import Progress, silent
 from repsim.results import ProbeCurve
 from repsim.results.probes import ProbeEntry
@@ -105,7 +106,7 @@ def frozen_transfer(
         UsageError: images without labels, no such layer, or a network without a head.
         MismatchError: the two parts share images.
     """
-    check_apart(train, test)
+    check_apart(train, test, APART)
     labels, held = _labels(train), _labels(test)
     recipe = recipe or Recipe()
     chosen = [NOTHING, *select_layers(_named(given), layers, of=name)]

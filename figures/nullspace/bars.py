@@ -16,6 +16,7 @@ from repsim.figures.style import Style
 from repsim.results import NullSpaceReport
 from repsim.results.figure import FigureData
 from repsim.results.images import common_heading
+from repsim.results.learned import not_held_out
 
 _CLASSES, _SIDES = "classes", "real or generated"
 
@@ -56,7 +57,8 @@ def bars_figure(reports: NullSpaceReport | Sequence[NullSpaceReport]) -> FigureD
         drawn.append(_accuracies(_SIDES, "real_fake_probe", "all", reports))
     provenance = {report.name: report.provenance for report in reports}
     heading = common_heading(reports)
-    caption = f"{_caption(drawn)} {', '.join(filter(None, (*provenance, heading)))}."
+    named = ", ".join(filter(None, (*provenance, heading)))
+    caption = f"{_caption(drawn)} {named}.{not_held_out(provenance)}"
     return FigureData("Null space", caption, drawn, provenance, heading)
 
 

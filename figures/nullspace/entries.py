@@ -12,6 +12,7 @@ from repsim.figures.panels.lines import Line, Lines
 from repsim.results import NullSpaceEntry, NullSpaceReport
 from repsim.results.figure import FigureData, Panel
 from repsim.results.images import counted
+from repsim.results.learned import not_held_out
 
 Entries = Sequence[NullSpaceEntry | None]
 
@@ -29,7 +30,8 @@ class MissingNumbersError(UsageError):
 def figure_of(report: NullSpaceReport, name: str, caption: str, *drawn: Panel) -> FigureData:
     """Panels as a figure, whose caption ends with the name of the report and its examples."""
     shown = f"{report.name}, {counted(report.provenance, report.n)}"
-    return FigureData(name, f"{caption} {shown}.", [*drawn], report.provenance, shown)
+    caption = f"{caption} {shown}.{not_held_out(report.provenance)}"
+    return FigureData(name, caption, [*drawn], report.provenance, shown)
 
 
 def series_of(kind: type[Any], label: str, entries: Entries, scale: float = 1, *, hue: int) -> Any:

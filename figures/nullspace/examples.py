@@ -70,21 +70,39 @@ def _strips(
 ) -> Strips:
     """A strip of dots a class, real and generated ones beside each other."""
     values = np.array(getattr(report.examples, column), float)
-    kinds = _kinds(report)
-    names = max((list(_classes(report, rows)) for rows in kinds.values()), key=len)
+    kinds = {kind: _classes(report, rows) for kind, rows in _kinds(report).items()}
+    known = sorted({label for each in kinds.values() for label in each if label is not None})
     groups = [
-        _dots(kind, hue, values, _classes(report, rows))
-        for hue, (kind, rows) in enumerate(kinds.items())
+        _dots(kind, hue, values, classes, known)
+        for hue, (kind, classes) in enumerate(kinds.items())
     ]
-    made = "generated" in kinds and None not in _classes(report, kinds["generated"])
+    made = kinds.get("generated", {}).keys() - {None}
     xlabel = "class, or generator" if len(kinds) > 1 and made else "class"
-    known = ["" if name is None else str(name) for name in names]
-    return Strips("", xlabel, ylabel, known, groups, chance)
+    names = [_category(report.examples.classes, label, label in made) for label in known]
+    return Strips("", xlabel, ylabel, names or [""], groups, chance)
 
 
-def _dots(kind: str, hue: int, values: np.ndarray, classes: Mapping[Any, np.ndarray]) -> Dots:
+def _category(classes: Sequence[str], label: int, made: bool) -> str:
+    """The name of a class; where a generator has its number, with the number."""
+    if label >= len(classes):
+        return str(label)
+    return f"{classes[label]}, {label}" if made else classes[label]
+
+
+def _dots(
+    kind: str,
+    hue: int,
+    values: np.ndarray,
+    classes: Mapping[Any, np.ndarray],
+    known: Sequence[int],
+) -> Dots:
+    """The examples of a kind, each at the place of its class; without classes, at the first."""
     rows = np.concatenate(list(classes.values()))
-    places = [place for place, members in enumerate(classes.values()) for _ in members]
+    places = [
+        0 if label is None else known.index(label)
+        for label, members in classes.items()
+        for _ in members
+    ]
     return Dots(kind, values[rows].tolist(), hue=hue, places=places)
 
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
+#: Points by which a line is wider than the one that covers it, and its markers larger; and by which
+#: the lowest of a pile is wider than the topmost, at most.
+_WIDER, _WIDEST = 2.0, 3.0
+
 #: Share of the axis of values within which two lines lie on each other.
 _NEAR = 0.015
 
@@ -103,9 +107,10 @@ class Lines(SeriesPanel):
     def draw(self, ax: Axes, frame: Frame) -> None:
         places = np.arange(len(self.layers)) if self.layers else np.array(self._numbers(), float)
         covered = self._covered()
+        step = min(_WIDER, _WIDEST / max(1, *covered))
         for each, count in zip(self.series, covered, strict=True):
             own = places if each.x is None else np.array(each.x, float)
-            self._draw_line(ax, each, own, frame, count)
+            self._draw_line(ax, each, own, frame, step * count)
         self._name_places(ax, frame)
         set_limits(ax, self._limits(), log=self.log)
         name_axes(ax, axis_name(self.xlabel, self.layers), self.ylabel, frame)
@@ -134,9 +139,9 @@ class Lines(SeriesPanel):
             for k in range(len(self.series))
         ]
 
-    def _draw_line(self, ax: Axes, line: Line, x: np.ndarray, frame: Frame, covered: int) -> None:
+    def _draw_line(self, ax: Axes, line: Line, x: np.ndarray, frame: Frame, wider: float) -> None:
         look = frame.looks[line.label]
-        draw_series(ax, x, line, look, covered=covered)
+        draw_series(ax, x, line, look, wider=wider)
         if line.spread is not None:
             values, spread = np.array(line.values, float), np.array(line.spread, float)
             ends = (values - spread, values + spread)

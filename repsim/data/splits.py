@@ -68,6 +68,16 @@ class Split:
         whole = self.start == 0 and stop == length
         return replace(self, stop=None if whole else stop)
 
+    def meets(self, other: Split) -> bool:
+        """True if examples can be in both splits of a set: slices of one base that overlap.
+
+        ``all`` holds the other bases, and a slice of it may hold examples of any.
+        """
+        if self.base != other.base:
+            return "all" in (self.base, other.base)
+        first, second = sorted((self, other), key=lambda each: each.start)
+        return first.stop is None or second.start < first.stop
+
     @property
     def rows(self) -> slice:
         """The rows of the base that this split takes."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from repsim.errors import MismatchError, RepsimWarning, UsageError, few
-
-if TYPE_CHECKING:
-    from repsim.data import ImageSet
 
 
 def stratified_split(
@@ -38,16 +34,6 @@ def check_fraction(fraction: float) -> None:
     """Raise ``UsageError`` unless ``fraction`` is above 0 and at most 1."""
     if not 0 < fraction <= 1:
         raise UsageError(f"label_fraction is {fraction}; expected above 0 and at most 1")
-
-
-def check_apart(train: ImageSet, test: ImageSet) -> None:
-    """Raise ``MismatchError`` where a probe would be scored on images that it learns from."""
-    common = np.intersect1d(train.ids, test.ids)
-    if common.size:
-        raise MismatchError(
-            f"{train.name} {train.split} and {test.name} {test.split} share {common.size} images; "
-            "a probe must be scored on images it has not seen"
-        )
 
 
 def label_subset(labels: Int[Tensor, " n"], *, fraction: float, seed: int) -> Int[Tensor, " m"]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from repsim.results.base import Result
@@ -108,6 +109,7 @@ class Examples(Record):
         logit: (m,) output of a head with one.
         along_ones: (m,) λ, how far each lies along the direction f_r1 that softmax ignores, of a
             head with several outputs; ``lambda`` in files.
+        classes: (k,) name of each class of real examples; empty where classes are numbers alone.
     """
 
     group: tuple[str, ...] = field(default=(), metadata=SPARSE)
@@ -115,9 +117,15 @@ class Examples(Record):
     null_share: tuple[float, ...] = field(default=(), metadata=SPARSE)
     logit: tuple[float, ...] = field(default=(), metadata=SPARSE)
     along_ones: tuple[float, ...] = field(default=(), metadata={**SPARSE, "key": "lambda"})
+    classes: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
     def __len__(self) -> int:
         return len(self.group)
+
+    def named(self, classes: Sequence[str]) -> Examples:
+        """The same with the names of the classes, unless these are their numbers."""
+        numbers = [str(number) for number in range(len(classes))]
+        return self if list(classes) == numbers else replace(self, classes=tuple(classes))
 
 
 @dataclass(frozen=True, kw_only=True)

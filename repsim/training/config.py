@@ -34,6 +34,9 @@ def _epochs(value: Any) -> Any:
     return numbers if "," in value else numbers[0]
 
 
+#: The held-out part of a run that is not scored.
+NO_TEST = "none"
+
 #: Larger numbers are infinite in the networks' float32 once a factor or two is applied.
 _LARGEST = 1e32
 
@@ -59,7 +62,9 @@ class TrainConfig(BaseModel):
 
     data: str = Field("digits", min_length=1, description="data set, image folder or .npz file")
     split: str = Field("train", description="part to train on; slices as in train[:1000]")
-    test: str = Field("test", description="held-out part, looked at once, at the end")
+    test: str = Field(
+        "test", description="held-out part, looked at once, at the end; none: no score"
+    )
     image_size: str = Field(
         "",
         description="such as 32 or 28x56; own: as stored; empty: the default of the set",

@@ -12,6 +12,7 @@ import torch
 
 from repsim._version import __version__
 from repsim.data import ImageSet
+from repsim.data.apart import check_apart
 from repsim.data.folder import ImageFiles
 from repsim.data.size import size_text
 from repsim.devices import find_device
@@ -22,7 +23,7 @@ from repsim.progress import Progress, notebook_bar, silent
 from repsim.space import check_size
 from repsim.training import parallel
 from repsim.training.compose import fits
-from repsim.training.config import TrainConfig
+from repsim.training.config import NO_TEST, TrainConfig
 from repsim.training.kept_sides import save_sides
 from repsim.training.loaders import Feed, feed, open_images, spec_of
 from repsim.training.method import Method
@@ -37,6 +38,11 @@ from repsim.training.trainer import Trainer
 
 #: Held-out images looked at together.
 _TOGETHER = 500
+
+_REMEDY = (
+    "a network must be scored on images it has not learned from: train on another --split, such as "
+    f"train, or score on another --test, or on {NO_TEST}"
+)
 
 
 def train(
@@ -69,6 +75,7 @@ def train(
 
     Raises:
         UsageError: the run exists, or was started with another configuration.
+        MismatchError: images of ``test``, which the networks are scored on, are trained on.
         TrainingError: a loss is no longer finite; the state before that epoch stays, or with
             ``overwrite`` the run that was to be replaced.
     """
@@ -102,6 +109,8 @@ def train(
     # Before hours of training rather than after them.
     held_out = _open_held_out(built, data_dir)
     trains = bool(built.optimizers()) and config.epochs > 0
+    if trains and held_out is not None:
+        check_apart(images, held_out, _REMEDY)
     if trains and len(images) < config.batch_size:
         raise UsageError(
             f"batch_size is {config.batch_size}, but {config.data} {images.split} has "
@@ -224,13 +233,13 @@ class _Session:
 def _open_held_out(
     method: Method, data_dir: str | os.PathLike[str] | None
 ) -> ImageSet | ImageFiles | None:
-    """The images that a method is scored on; None for a method without scores.
+    """The images that a method is scored on; None for a method, or a run, without scores.
 
     Raises:
         UsageError, DataError: there are none, or not such as the method is trained on.
     """
     config, spec = method.config, method.spec
-    if type(method).evaluate is Method.evaluate:
+    if type(method).evaluate is Method.evaluate or config.test == NO_TEST:
         return None
     images = open_images(
         config.data, config.test, data_dir, image_size=config.image_size, target=config.target
