@@ -296,8 +296,7 @@ def about_run(path: Path) -> str:
     from repsim.training.run import Run
 
     run = Run(path)
-    scores = run.load_state(run.checkpoint)["held_out"] if run.complete else {}
-    held_out = "".join(f", held-out {key} {value:.3f}" for key, value in scores.items())
+    held_out = "".join(f", held-out {key} {value:.3f}" for key, value in run.scores().items())
     state = "" if run.complete else ", not finished"
     return f"{run.describe()['method']}{state}{held_out}"
 

@@ -32,10 +32,11 @@ def rm(target: str, runs: Path, yes: bool, as_json: bool) -> None:
     Remove a run with its harvests, the stores of a network, a store, a result or a figure, and the
     results and figures in results/ that were made from it. Lists them and asks first.
     """
-    from repsim.cli.inventory import find_thing, hanging_on
+    from repsim.cli.inventory import find_thing, hanging_on, inventory
 
-    thing = find_thing(target, runs)
-    doomed = [thing, *hanging_on(thing)]
+    known = inventory(runs)
+    thing = find_thing(target, known)
+    doomed = [thing, *hanging_on(thing, known)]
     if not yes:
         _ask(doomed, as_json)
     removed = [path for each in doomed for path in _remove(each)]

@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib import font_manager, ft2font
 
-from repsim.errors import RepsimWarning, UsageError, choices
+from repsim.errors import RepsimWarning, UsageError, choices, few
 from repsim.results.figure import FigureData
 
 #: Families that stand for a list of fonts in the settings of matplotlib.
@@ -24,6 +24,18 @@ _NO_TEXT = ("Last Resort", "STIXNonUnicode", "STIXSize", "cm")
 
 #: Classes of characters that no font draws: controls, marks of direction, spaces.
 _UNDRAWN = ("Cc", "Cf", "Zl", "Zp", "Zs")
+
+#: First words of the names of characters that one font for East Asia has.
+_EAST_ASIAN = (
+    "BOPOMOFO",
+    "CJK",
+    "FULLWIDTH",
+    "HALFWIDTH",
+    "HANGUL",
+    "HIRAGANA",
+    "IDEOGRAPHIC",
+    "KATAKANA",
+)
 
 #: Text is drawn as it is: no formulas, no TeX.
 _PLAIN: dict[str, Any] = {"text.parse_math": False, "text.usetex": False}
@@ -54,8 +66,8 @@ def fonts_for(data: FigureData) -> Iterator[None]:
     families, missing = _families_for(text)
     if missing:
         _warn(
-            f"no font on this machine has {', '.join(missing)}; boxes stand for them; install a "
-            "font that has them, such as one of Noto"
+            f"no font on this machine has {few(missing, 8)}; boxes stand for them; install "
+            f"{' and '.join(_fonts_with(missing))}"
         )
     if not _SHAPED and any(unicodedata.bidirectional(each) in ("R", "AL") for each in text):
         _warn("this matplotlib orders right-to-left text wrongly; install matplotlib 3.11 or later")
@@ -88,6 +100,23 @@ def _families_for(text: str) -> tuple[list[str], list[str]]:
             families.append(family)
             left -= found
     return families, sorted(left)
+
+
+def _fonts_with(missing: Sequence[str]) -> list[str]:
+    """The free fonts that have some characters, by their scripts."""
+    return sorted({_font_with(each) for each in missing})
+
+
+def _font_with(character: str) -> str:
+    """The font of Noto for the script that the name of a character begins with."""
+    script = unicodedata.name(character, "").partition(" ")[0].partition("-")[0]
+    if script in _EAST_ASIAN:
+        return "Noto Sans CJK"
+    if unicodedata.category(character) == "So":
+        return "Noto Emoji"
+    if unicodedata.category(character) in ("Lo", "Lu", "Ll", "Mn", "Mc", "Nd") and script:
+        return f"Noto Sans {script.title()}"
+    return "a font that has them"
 
 
 def _others() -> Sequence[tuple[str, str]]:

@@ -19,6 +19,9 @@ _MOST = 0.5
 #: Height of a label with the space around it, in units of its size.
 _LINE = 1.15
 
+#: Width of the names that need not be turned, and the space between them, in units of their size.
+_SHORT, _APART = 1.4, 0.4
+
 #: Inches that the text of a label may be long, if nothing else is said.
 LONGEST = 1.4
 
@@ -175,7 +178,12 @@ def label_layers(
     rotation: float = 0,
     longest: float = LONGEST,
 ) -> None:
-    """Ticks with names of layers at positions 0, 1, ... of an axis of that many inches."""
+    """Ticks with names of layers at positions 0, 1, ... of an axis of that many inches.
+
+    Names as short as a number are not turned, where they have room.
+    """
     found = labelled_spans(layers, inches)
     texts = [span.text(longest) for _, span in found]
+    widest, place = max(map(extent, texts)), 72 * inches / rc("xtick.labelsize") / len(layers)
+    rotation = 0 if widest <= min(_SHORT, place - _APART) else rotation
     axis.set_ticks([at for at, _ in found], labels=texts, rotation=rotation)

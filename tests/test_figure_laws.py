@@ -235,6 +235,22 @@ def test_characters_of_no_font_are_named_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in one
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("網络", ["Noto Sans CJK"]),
+        ("ネットワーク", ["Noto Sans CJK"]),
+        ("신경망", ["Noto Sans CJK"]),
+        ("เครือข่าย", ["Noto Sans Thai"]),
+        ("जाल网", ["Noto Sans CJK", "Noto Sans Devanagari"]),
+        ("\N{SPOUTING WHALE}", ["Noto Emoji"]),
+        ("\U000e0fff", ["a font that has them"]),
+    ],
+)
+def test_the_font_that_would_have_the_characters_is_named(text: str, expected: list[str]) -> None:
+    assert fonts._fonts_with(sorted(set(text))) == expected
+
+
 def test_another_font_serves_characters_that_the_first_lacks() -> None:
     with mpl.rc_context({"font.family": ["cmr10"]}):
         families, missing = fonts._families_for("ж")

@@ -620,6 +620,21 @@ def test_a_figure_is_saved_twice_and_closed(tmp_path: Path) -> None:
     assert image.info["Software"].startswith("repsim ")
 
 
+@pytest.mark.parametrize(
+    ("layers", "turned"),
+    [
+        ([str(k) for k in range(12)], 0),  # of a Sequential
+        ([str(k) for k in range(30)], 90),  # no room
+        (["stem", "body", "head"], 90),
+    ],
+)
+def test_names_as_short_as_numbers_stand_upright(layers: list[str], turned: int) -> None:
+    line = figures.Line("a", [0.5] * len(layers))
+    data = figures.FigureData("f", "", [figures.Lines("", "layer", "y", layers, [line])])
+    labels = figures.panels(data, style="column").axes[0].get_xticklabels()
+    assert {label.get_rotation() for label in labels} == {turned}
+
+
 def test_fonts_in_a_pdf_are_truetype_and_text_stays_text(tmp_path: Path) -> None:
     _, pdf, _ = save(tmp_path / "cka")
     content = pdf.read_bytes()

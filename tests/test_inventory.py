@@ -16,7 +16,9 @@ from driving import enter_copy, run_command
 
 from repsim.cli.inventory import find_thing, hanging_on, inventory
 from repsim.cli.ls import age_text, size_text
-from repsim.errors import UsageError
+from repsim.errors import StoreError, UsageError
+from repsim.results import Result
+from repsim.training.run import Run
 
 RUNS = Path("runs")
 TINY = ("--depth", 10, "--width", 4, "--split", "train[:60]", "--test", "test[:30]", "--epochs", 1)
@@ -59,6 +61,12 @@ def names(kind: str) -> list[str]:
     return [each.name for each in inventory(RUNS) if each.kind == kind]
 
 
+def hanging(name: str) -> list[str]:
+    """The names of the results and figures that go with a thing."""
+    known = inventory(RUNS)
+    return [each.name for each in hanging_on(find_thing(name, known), known)]
+
+
 def test_everything_is_listed_by_kind(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert names("run") == ["supervised"]
     assert names("network") == ["one", "two"]
@@ -87,7 +95,7 @@ def test_an_empty_folder_says_where_to_begin(
 
 
 @pytest.mark.parametrize(
-    ("name", "hanging"),
+    ("name", "expected"),
     [
         ("supervised", ["cka-supervised-supervised-test-30", "training-supervised-curves"]),
         ("one", ["cka-one-one", "cka-one-two"]),
@@ -97,9 +105,9 @@ def test_an_empty_folder_says_where_to_begin(
     ],
 )
 def test_results_hang_on_what_they_were_made_from(
-    inside: Path, name: str, hanging: list[str]
+    inside: Path, name: str, expected: list[str]
 ) -> None:
-    assert [each.name for each in hanging_on(find_thing(name, RUNS))] == hanging
+    assert hanging(name) == expected
 
 
 def test_a_store_that_cannot_be_opened_is_known_by_its_network(inside: Path) -> None:
@@ -111,7 +119,7 @@ def test_a_store_that_cannot_be_opened_is_known_by_its_network(inside: Path) -> 
 def test_results_of_another_network_of_the_name_stay(inside: Path) -> None:
     np.savez("other.npz", l0=np.random.default_rng(1).normal(size=(20, 3)))
     assert run_command("import", "other.npz", "--name", "one", "--overwrite") == 0
-    assert hanging_on(find_thing("one", RUNS)) == []
+    assert hanging("one") == []
 
 
 def test_a_figure_of_several_results_belongs_to_none_and_hangs_on_each_network(
@@ -130,8 +138,7 @@ def test_a_figure_of_several_results_belongs_to_none_and_hangs_on_each_network(
         for path in each.paths
     )
     for name in networks:
-        hanging = [each.name for each in hanging_on(find_thing(name, RUNS))]
-        assert joint in hanging
+        assert joint in hanging(name)
     assert run_command("rm", "supervised-2", "--yes") == 0
     assert joint not in names("figure")
 
@@ -166,11 +173,11 @@ def test_a_run_is_removed_but_not_its_owners_files(
 
 def test_rm_refuses_what_it_cannot_tell_apart(inside: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no 'nought'; .*one"):
-        find_thing("nought", RUNS)
+        find_thing("nought", inventory(RUNS))
     shutil.copytree("runs/supervised", "runs/one")
     with pytest.raises(UsageError, match=r"'one' is a run .* and a network .*; say the path"):
-        find_thing("one", RUNS)
-    assert find_thing("runs/one", RUNS).kind == "run"
+        find_thing("one", inventory(RUNS))
+    assert find_thing("runs/one", inventory(RUNS)).kind == "run"
     Path("runs/link").symlink_to("supervised", target_is_directory=True)
     assert run_command("rm", "link", "--yes") == 2
     assert Path("runs/supervised/config.json").is_file()
@@ -191,3 +198,166 @@ def test_rm_refuses_what_it_cannot_tell_apart(inside: Path) -> None:
 )
 def test_sizes_and_ages_in_words(text: str, expected: str) -> None:
     assert text == expected
+
+
+# --- networks from elsewhere
+
+NETWORKS = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU())
+        self.head = nn.Linear(6, 10)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+def make(seed=0):
+    return Net(seed)
+"""
+
+#: Commands of one network, each of which leaves a result.
+OF_ONE: list[tuple[object, ...]] = [
+    ("cka",),
+    ("probe",),
+    ("classes",),
+    ("classes", "--augmentation", "none"),
+    ("invariance", "--augmentation", "simclr"),
+    ("layer-nullspace",),
+    ("signal", "--layers", "head"),
+    ("transfer", "--epochs", 1, "--layers", "body.1"),
+]
+
+
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two networks from elsewhere, ``ann`` and ``ann.b``, with results of each and of both."""
+    folder = tmp_path_factory.mktemp("brought")
+    shown = ("--data", "digits", "--image-size", 8, "--pooling", "none")
+    parts = ("--split", "train[:60]", "--split", "test[:30]")
+    seen = ("--split", "test[:30]")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        patch.setattr(sys, "argv", [])
+        Path("ownnets.py").write_text(NETWORKS)
+        for seed, name in enumerate(("ann", "ann.b")):
+            made = ("--model", "ownnets:make", "--model-args", f"seed={seed}", "--name", name)
+            assert run_command("harvest", *made, *shown, *parts) == 0
+        probed = ("--split", "train[:60]", "--test-split", "test[:30]")
+        for command, *options in OF_ONE:
+            learns = command in ("probe", "signal", "transfer")
+            for name in ("ann", "ann.b"):
+                used = probed if learns else seen
+                assert run_command(command, name, *options, *used) == 0, command
+        assert run_command("cka", "ann", "ann.b", *seen) == 0
+        assert run_command("cka", "ann", "ann.b", *seen, "--format", "pdf", "-o", "results/m") == 0
+        assert run_command("probe", "ann", "ann.b", *probed) == 0
+        quick = ("--noise", "none", "--layer-images", 20, "--format", "pdf", "--format", "svg")
+        assert run_command("nullspace", "ann", "ann.b", *probed, *quick) == 0
+        for ending in ("png", "pdf", "svg"):
+            drawn = ("-o", f"results/again-{ending}", "--format", ending)
+            assert run_command("figure", "results/m.json", *drawn) == 0
+    return folder
+
+
+def test_all_that_was_made_from_a_network_goes_with_it_and_nothing_else(
+    brought: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter_copy(brought, tmp_path, monkeypatch)
+    made = {each.name for each in inventory(RUNS) if each.kind in ("result", "figure")}
+    of_b = {each for each in made if "ann-b" in each and "ann" not in each.replace("ann-b", "")}
+    of_a = {each for each in made if "ann" in each and "ann-b" not in each}
+    both = made - of_a - of_b
+    assert len(of_a) == len(of_b) == len(OF_ONE) + 1
+    assert set(hanging("ann")) == of_a | both
+    assert set(hanging("ann.b")) == of_b | both
+    assert {each for each in both if each.startswith("again-")} == {
+        f"again-{ending}-{figure}"
+        for ending in ("png", "pdf", "svg")
+        for figure in ("heatmap", "curves")
+    }
+    assert run_command("rm", "ann", "--yes") == 0
+    assert [each.name for each in inventory(RUNS) if each.kind == "network"] == ["ann.b"]
+    left = {each.name for each in inventory(RUNS) if each.kind in ("result", "figure")}
+    assert left == of_b
+    files = {path.name for path in Path("results").iterdir()}
+    assert all(name.startswith(tuple(left)) for name in files)
+    assert sorted(path.name for path in Path("activations").iterdir()) == [
+        "ann.b.digits-8x8-test.0-30.h5",
+        "ann.b.digits-8x8-train.0-60.h5",
+    ]
+
+
+def test_a_store_goes_alone_and_with_the_results_of_its_part(
+    brought: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter_copy(brought, tmp_path, monkeypatch)
+    store = "activations/ann.digits-8x8-test.0-30.h5"
+    assert "cka-ann-ann-test-30" in hanging(store)
+    assert run_command("rm", store, "--yes") == 0
+    assert [each.name for each in Path("activations").glob("ann.digits*")] == [
+        "ann.digits-8x8-train.0-60.h5"
+    ]
+    assert "ann" in [each.name for each in inventory(RUNS) if each.kind == "network"]
+
+
+def test_figures_under_other_names_go_with_their_result(
+    brought: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter_copy(brought, tmp_path, monkeypatch)
+    assert len(hanging("m")) == 6
+    assert run_command("rm", "m", "--yes") == 0
+    assert not list(Path("results").glob("again-*"))
+
+
+def test_a_harvest_that_was_interrupted_is_listed_and_removed(
+    brought: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter_copy(brought, tmp_path, monkeypatch)
+    store = Path("activations/ann.digits-8x8-train.0-60.h5")
+    part = store.rename(f"{store}.part")
+    (found,) = (each for each in inventory(RUNS) if each.name == "ann")
+    assert part in found.paths
+    assert "digits train[0:60] unfinished" in found.about
+    assert run_command("rm", "ann", "--yes") == 0
+    assert not part.exists()
+
+
+def test_each_result_is_read_once_and_no_weights_are(
+    inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    load = Result.load
+
+    def counted(path: Path) -> Result:
+        read.append(Path(path))
+        return load(path)
+
+    def untouched(*args: object, **options: object) -> None:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(Result, "load", staticmethod(counted))
+    monkeypatch.setattr(Run, "load_state", untouched)
+    assert run_command("ls") == 0
+    files = sorted(Path("results").glob("*.json"))
+    assert sorted(read) == files
+    read.clear()
+    assert run_command("rm", "one", "--yes") == 0
+    assert sorted(read) == files
+
+
+def test_scores_are_those_of_the_checkpoint(inside: Path) -> None:
+    run = Run(Path("runs/supervised"))
+    assert run.scores() == run.load_state(run.checkpoint)["held_out"] != {}
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:500])
+    with pytest.raises(StoreError, match="is damaged"):
+        run.scores()
+    run.checkpoint.unlink()
+    assert run.scores() == {}

@@ -26,7 +26,7 @@ from repsim.training.kept_sides import kept_or_made, made_once, measure_again
 from repsim.training.method import Method
 from repsim.training.methods import find_method
 from repsim.training.sides import Choice, Side, Sides
-from repsim.training.tensor_files import load_tensors, named_nan, save_tensors
+from repsim.training.tensor_files import load_tensors, look_into, named_nan, save_tensors
 from repsim.visible import shown
 
 FORMAT = "repsim-run"
@@ -462,6 +462,16 @@ class Run:
         if weight := named_nan(state["networks"]):
             raise StoreError(f"{file} holds NaN or infinity in {weight}", _ANEW)
         return state
+
+    def scores(self) -> dict[str, float]:
+        """The scores on held-out images, none before training is over; the weights are not read.
+
+        Raises:
+            StoreError: the checkpoint is damaged.
+        """
+        if not self.complete:
+            return {}
+        return dict(look_into(self.checkpoint, (_CHECKPOINT,), _ANEW).get("held_out", {}))
 
     def _unfinished(self) -> StoreError:
         """The error about a checkpoint that training has not left yet."""

@@ -42,8 +42,28 @@ def load_tensors(path: Path, format_names: Collection[str], remedy: str) -> dict
         FileNotFoundError: it is absent.
         StoreError: it may not be read, is damaged, of a later version or of another format.
     """
+    content = look_into(path, format_names, remedy, mapped=False)
+    held = content.pop(_CHECKSUM, None)
+    if content.get("format_version", 1) == 1 and held is None:
+        return content
+    if held != checksum(content):
+        raise StoreError(f"{path} is damaged: its checksum is of other values", remedy)
+    return content
+
+
+def look_into(
+    path: Path, format_names: Collection[str], remedy: str, *, mapped: bool = True
+) -> dict[str, Any]:
+    """The content of a file without a test of its checksum; its arguments are of ``load_tensors``.
+
+    Args:
+        path: of the file.
+        format_names: formats that it may have.
+        remedy: of a file that is damaged.
+        mapped: tensors stay in the file until they are read.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise
     except PermissionError as error:
@@ -53,11 +73,6 @@ def load_tensors(path: Path, format_names: Collection[str], remedy: str) -> dict
     if not isinstance(content, dict):
         raise StoreError(f"{path} is not a checkpoint", remedy)
     _check_version(path, content, format_names, remedy)
-    held = content.pop(_CHECKSUM, None)
-    if content.get("format_version", 1) == 1 and held is None:
-        return content
-    if held != checksum(content):
-        raise StoreError(f"{path} is damaged: its checksum is of other values", remedy)
     return content
 
 
