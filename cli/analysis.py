@@ -213,6 +213,7 @@ def _opened(job: Job, asked: Request) -> Iterator[Inputs]:
         names = tuple(store[first].name for store in stores)
         remarks = [found.remark for each in opened for found in each.values() if found.remark]
         uncompared = tuple(dict.fromkeys(remarks))
+        note_same(job.networks, stores)
         yield Inputs(names, stores=stores, data=asked.where.data, uncompared=uncompared)
 
 
@@ -290,20 +291,26 @@ def _two(references: Sequence[str], a: str | None, b: str | None) -> list[str]:
 def _run_pair(asked: Request) -> list[Any]:
     """The result of two networks that are compared."""
     job = _pair(asked)
-    with _opened(job, asked) as inputs:
-        outlet = asked.outlet.of(job.analysis)
-        names = inputs.names if len(inputs.names) > 1 else inputs.names * 2
-        found = outlet.find(names, [inputs])
-        path = outlet.path(names) if found is not None else outlet.reserve(names)
-        if found is None:
-            with bar(job.analysis.prefix) as progress:
-                result = job.analysis.run(inputs, replace(asked.context, progress=progress))
-        note_same(job.networks, inputs.stores)
+    names = job.labels if len(job.labels) > 1 else job.labels * 2
+    return [_made([job], asked, asked.outlet.of(job.analysis), names)]
+
+
+def _run_joined(asked: Request) -> list[Any]:
+    """One result of all networks."""
+    return [_made(_each(asked), asked, asked.outlet, asked.names)]
+
+
+def _made(jobs: Sequence[Job], asked: Request, outlet: Outlet, names: Sequence[str]) -> Any:
+    """One result of some jobs: the one that is there already, or a new one, which is saved."""
+    path = outlet.path(names)
+    found = _found(jobs, asked, outlet, names)
     if found is not None:
         outlet.keep(path)
-        return [found]
+        return found
+    results = [_run_one(job, asked) for job in jobs]
+    result = outlet.analysis.join(results) if outlet.analysis.joins else results[0]
     outlet.save(result, path)
-    return [result]
+    return result
 
 
 def _run_each(asked: Request) -> list[Any]:
@@ -332,19 +339,6 @@ def _run_each(asked: Request) -> list[Any]:
     return results
 
 
-def _run_joined(asked: Request) -> list[Any]:
-    """One result of all networks."""
-    jobs, outlet = _each(asked), asked.outlet
-    path = outlet.path(asked.names)
-    found = _found(jobs, asked, outlet, asked.names)
-    if found is not None:
-        outlet.keep(path)
-        return [found]
-    result = outlet.analysis.join([_run_one(job, asked) for job in jobs])
-    outlet.save(result, path)
-    return [result]
-
-
 def _found(jobs: Sequence[Job], asked: Request, outlet: Outlet, names: Sequence[str]) -> Any:
     """The result of some networks that is there already; None once its files are reserved.
 
@@ -360,6 +354,6 @@ def _found(jobs: Sequence[Job], asked: Request, outlet: Outlet, names: Sequence[
 def _run_one(job: Job, asked: Request) -> Any:
     with (
         _opened(job, asked) as inputs,
-        bar(f"{job.analysis.name()} {inputs.names[0]}") as progress,
+        bar(" ".join([job.analysis.prefix, *inputs.names])) as progress,
     ):
         return job.analysis.run(inputs, replace(asked.context, progress=progress))

@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +230,15 @@ def sha256(content: bytes | str | os.PathLike[str]) -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, which is read again only where it has changed since."""
+    about = os.stat(path)
+    return _sha256_of(os.fspath(path), about.st_ino, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256_of(path: str, *unchanged: int) -> str:
+    """SHA-256 of the file as it is at a path, by all that tells its content from another."""
+    return sha256(path)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from repsim.batch_statistics import put
 from repsim.errors import StoreError, UsageError, choices
-from repsim.files import sha256, write_atomic
+from repsim.files import file_sha256, sha256, write_atomic
 from repsim.networks.image_spec import ImageSpec
 from repsim.reading import DAMAGE, Damaged, damage, read_json, reason_of
 from repsim.training import earlier
@@ -504,7 +504,7 @@ class Run:
         """
         if epoch is None and not self.complete:
             raise self._unfinished()
-        return sha256(self.checkpoint if epoch is None else self.checkpoint_at(epoch))
+        return file_sha256(self.checkpoint if epoch is None else self.checkpoint_at(epoch))
 
     @property
     def outdated_by(self) -> Run | None:
