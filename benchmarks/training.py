@@ -35,7 +35,7 @@ from repsim.training.presets import read_preset
 from repsim.training.trainer import Trainer
 
 METHODS = (
-    *("simclr", "supervised", "rotation", "exemplar", "relative_patch_location"),
+    *("simclr", "supervised", "rotation", "exemplar", "relative_patch_location", "jigsaw"),
     *("gan", "wgan", "mgan", "autoencoder"),
     *("bigan", "latent_regressor", "joint_latent_regressor"),
 )

@@ -21,7 +21,7 @@ from repsim.training.loaders import feed, open_images
 from repsim.training.methods import find_method
 from repsim.training.trainer import Trainer
 
-ON_PATCHES = ("relative_patch_location",)
+ON_PATCHES = ("relative_patch_location", "jigsaw")
 
 
 def losses(method: str) -> list[float]:

@@ -45,6 +45,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rotation": {"width": 4},
     "exemplar": {"network": "nin", "width": 6, "views": 3, "embedding": 20},
     "relative_patch_location": {"network": "nin", "width": 6, "embedding": 20, "hidden": 20},
+    "jigsaw": {"network": "nin", "width": 6, "embedding": 20, "hidden": 20},
 }
 
 

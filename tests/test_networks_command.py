@@ -50,7 +50,7 @@ def test_the_list_has_every_family_with_its_methods(capsys: pytest.CaptureFixtur
     found = shown(capsys)
     assert list(found) == family_names()
     assert found["resnet"]["trained_by"] == [
-        *("exemplar", "relative_patch_location", "rotation", "simclr", "supervised")
+        *("exemplar", "jigsaw", "relative_patch_location", "rotation", "simclr", "supervised")
     ]
     assert {"gan", "wgan", "mgan", "autoencoder"} < set(found["dcgan"]["trained_by"])
     assert list(found["resnet"]["roles"]) == ["encoder"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from itertools import product
+from itertools import combinations, permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from repsim.networks.patchwise import PatchMean
 from repsim.training.compose import configure
 from repsim.training.method import Batch
 from repsim.training.methods import find_method
+from repsim.training.permutations import distant_permutations
 from repsim.training.run import Run
 
-TASKS = ("relative_patch_location",)
+TASKS = ("jigsaw", "relative_patch_location")
 COLOUR = ImageSpec(channels=3, classes=10, height=32, width=32, flips=True)
 
 
@@ -116,6 +117,47 @@ def test_standardised_patches_have_mean_0_and_deviation_1() -> None:
     assert float(standardised(patches)[0, 1].square().mean()) == pytest.approx(47 / 48)
 
 
+# --- permutations
+
+
+def apart(chosen: Any) -> int:
+    """The sum of Hamming distances over pairs of permutations."""
+    return sum(
+        a != b for one, other in combinations(chosen, 2) for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("patches", "count"), [(3, 3), (3, 4), (4, 3), (4, 4), (4, 5)])
+def test_the_greedy_choice_is_as_far_apart_as_any(patches: int, count: int) -> None:
+    """No other set of as many permutations with the identity is further apart."""
+    first, *others = permutations(range(patches))
+    furthest = max(apart([first, *some]) for some in combinations(others, count - 1))
+    found = [tuple(each) for each in distant_permutations(patches, count).tolist()]
+    assert found[0] == first
+    assert apart(found) == furthest
+
+
+def test_each_permutation_is_the_furthest_from_those_before() -> None:
+    """Step by step; among equals the one with the furthest neighbour, then the first."""
+    found = [tuple(each) for each in distant_permutations(4, 24).tolist()]
+    assert sorted(found) == list(permutations(range(4)))
+    for k in range(1, 24):
+        before, left = found[:k], sorted(found[k:])
+        to_all = [[4 - sum(map(int.__eq__, each, one)) for one in before] for each in left]
+        best = max(range(len(left)), key=lambda place: (sum(to_all[place]), min(to_all[place])))
+        assert found[k] == left[best]
+    assert len(distant_permutations(4, 100)) == 24
+
+
+def test_a_hundred_permutations_are_as_far_apart_as_the_published_ones() -> None:
+    """Noroozi and Favaro (2016), Table 4: 8.08 on average; theirs are at least 2 apart."""
+    orders = distant_permutations(9, 100)
+    distances = (orders[:, None] != orders).sum(2)[~torch.eye(100, dtype=torch.bool)]
+    assert float(distances.float().mean()) == pytest.approx(8.08, abs=0.005)
+    assert int(distances.min()) == 4
+    assert torch.equal(orders.sort(1).values, torch.arange(9).expand(100, 9))
+
+
 # --- features
 
 
@@ -201,6 +243,35 @@ def test_a_step_of_relative_patch_location_is_the_step_that_is_written_by_hand()
             assert torch.allclose(after, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_a_step_of_jigsaw_puts_all_images_into_the_permutations_that_it_draws() -> None:
+    method = make("jigsaw", dropout=0.0, grey=0.0, drawn=3, permutations=10)
+    encoder, head = copy.deepcopy(method.encoder), copy.deepcopy(method.head)
+    torch.manual_seed(0)
+    patches, drawn = method.scattered(batch(4).images), torch.randperm(10)[:3].tolist()
+    z = encoder(patches.flatten(0, 1)).view(4, 9, 20)
+    orders = distant_permutations(9, 10).tolist()
+    rows = [torch.cat([each[k] for k in orders[number]]) for each in z for number in drawn]
+    logits, answers = head(torch.stack(rows)), torch.tensor(drawn * 4)
+    assert logits.shape == (12, 10)
+    loss = -logits.log_softmax(1)[torch.arange(12), answers].mean()
+    torch.manual_seed(0)
+    found = method.step(batch(4), plain(method))
+    assert float(found["loss"]) == pytest.approx(float(loss.detach()), rel=1e-5)
+    hits = (logits.argmax(1) == answers).float().mean()
+    assert float(found["accuracy"]) == pytest.approx(float(hits))
+
+
+def test_a_jigsaw_of_four_patches_tells_all_their_permutations_apart() -> None:
+    method = make("jigsaw", grid=2)
+    assert method.orders.shape == (24, 4)
+    assert method.grid == Grid(side=2, cell=16, patch=13, image=37)
+    assert method.head.out.out_features == 24
+    assert method.extractor("encoder").eval()(batch(2).images).shape == (2, 20)
+    record = find_method("jigsaw").patches(method.config, method.spec)
+    assert record == {"mean_over": 4, "pixels": 13, "image": 30}
+    assert method.step(batch(3), plain(method))["loss"].isfinite()
+
+
 class Marked(nn.Module):
     """Says at which pixel a patch is brightest."""
 
@@ -255,6 +326,16 @@ def test_relative_patch_location_learns_where_digits_have_ink() -> None:
     found = [method.step(Batch(digits, batch(64).labels), training) for _ in range(12)]
     assert float(found[0]["loss"]) == pytest.approx(math.log(8), abs=0.3)
     assert sum(float(each["accuracy"]) for each in found[-3:]) / 3 > 0.22  # by chance 0.125
+
+
+def test_jigsaw_learns_to_order_digits() -> None:
+    settings = {"network": "mlp", "width": 32, "dropout": 0.0, "grid": 2, "permutations": 4}
+    method = make("jigsaw", lr=0.3, drawn=4, **settings)
+    digits, training = load("digits", "train[:64]").inputs(), plain(method)
+    torch.manual_seed(0)
+    found = [method.step(Batch(digits, batch(64).labels), training) for _ in range(12)]
+    assert float(found[0]["loss"]) == pytest.approx(math.log(4), abs=0.3)
+    assert sum(float(each["accuracy"]) for each in found[-3:]) / 3 > 0.45  # by chance 0.25
 
 
 @pytest.mark.parametrize("task", TASKS)

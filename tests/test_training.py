@@ -43,6 +43,7 @@ TINY: dict[str, dict[str, Any]] = {
     "rotation": {"width": 4, "batch_size": 25},
     "exemplar": {"network": "nin", "width": 6, "batch_size": 25, "views": 3, "embedding": 20},
     "relative_patch_location": {**PATCHES},
+    "jigsaw": {**PATCHES, "permutations": 10},
 }
 
 
