@@ -23,6 +23,7 @@ from repsim.activations.capture.differences import thinned
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.data import ImageSet, Target
 from repsim.errors import CaptureError, UsageError
+from repsim.networks.weights import network_digest
 
 X = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
 IMAGES = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -517,6 +518,20 @@ class Merging(Net):
 
     def between(self, x: Tensor) -> Tensor:
         return x if self.training else x + 0 * self.merged.sum()
+
+
+def test_a_comparison_names_the_weights_that_were_handed_over(tmp_path: Path) -> None:
+    network, images = Merging(), torch.randn(64, 6)
+    handed = network_digest(network)
+    given = {"layers_a": "a", "layers_b": "b", "pooling": "project:3"}
+    found = repsim.compare(network, network, images.split(16), **given)
+    assert found.networks == ((handed, handed),)
+    kept = {"examples": 64, "layers": ["a", "b"], "pooling": "project:3"}
+    with repsim.harvest(network, images.split(16), tmp_path / "a.h5", **kept) as store:
+        assert store.provenance()["weights_sha256"] == handed
+        right = repsim.cka_map(store).unbiased[0, 1]
+    assert network_digest(network) == handed
+    np.testing.assert_allclose(found.unbiased, right, atol=1e-5)  # the same random directions
 
 
 class MonteCarlo(Net):

@@ -452,7 +452,7 @@ class Packed(nn.Module):
 )
 @pytest.mark.parametrize("kind", [torch.int64, torch.float32])
 def test_lengths_have_several_names(name: str, kind: torch.dtype, tmp_path: Path) -> None:
-    network, batch = Packed(), {"x": X, name: LENGTHS.to(kind)}
+    network, batch = Packed(), {"x": X * MASK.unsqueeze(2), name: LENGTHS.to(kind)}
     check_average(network, batch, "head", tmp_path, MASK)
 
 
@@ -461,7 +461,7 @@ def test_lengths_have_several_names(name: str, kind: torch.dtype, tmp_path: Path
 def test_numbers_that_may_count_positions_are_refused_until_they_are_told(
     name: str, tmp_path: Path
 ) -> None:
-    network, batch = Packed(), {"x": X, name: LENGTHS}
+    network, batch = Packed(), {"x": X * MASK.unsqueeze(2), name: LENGTHS}
     told = f"{name}:lengths"
     refused(network, batch, "head", tmp_path, rf"padding \({name}\).*--masks 'head={told}'")
     found = harvested(network, batch, "head", tmp_path, masks=f"head={told}")
@@ -658,7 +658,36 @@ def test_masks_that_forward_does_not_take_are_asked_for(
         def forward(self, x: Tensor) -> Tensor:
             return self.layer(x)
 
-    refused(Plain(), {"x": X, name: value}, "layer", tmp_path, rf"with padding \({name}\)")
+    batch = {"x": X * MASK.unsqueeze(2), name: value}
+    refused(Plain(), batch, "layer", tmp_path, rf"with padding \({name}\)")
+
+
+class Measured(nn.Module):
+    """A number of each example that is no length of its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor, **numbers: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("name", ["fork_length", "lens", "focal_len"])
+def test_names_that_may_mean_other_lengths_are_asked_about(name: str, tmp_path: Path) -> None:
+    network, real = Measured(), X * MASK.unsqueeze(2)
+    refused(network, {"x": X, name: LENGTHS}, "layer", tmp_path, rf"--masks 'layer={name}:lengths'")
+    check_average(network, {"x": X, name: LENGTHS}, "layer", tmp_path, None, masks="*=none")
+    told = {"masks": f"*={name}:lengths"}
+    check_average(network, {"x": X, name: LENGTHS}, "layer", tmp_path, MASK, **told)
+    check_average(network, {"x": real, name: LENGTHS}, "layer", tmp_path, MASK)  # zeros behind
+    refused(network, {"x": X, name: 9 * LENGTHS}, "layer", tmp_path, "holds lengths from 9 to 54")
+
+
+def test_numbers_that_are_as_large_as_an_input_is_long_are_no_lengths(tmp_path: Path) -> None:
+    network, real = Measured(), X * MASK.unsqueeze(2)
+    check_average(network, {"x": X, "age": LENGTHS}, "layer", tmp_path, None)
+    refused(network, {"x": real, "age": LENGTHS}, "layer", tmp_path, r"with padding \(age\)")
 
 
 def test_a_wavelength_is_no_length(tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ class Headless(Own):
         return torch.tanh(self.each(x)).mean(0)
 
 
+class Scaled(Own):
+    """The same with as many numbers for all examples as a check may show examples."""
+
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        return super().forward(x) * scale
+
+
 def compared(model: nn.Module, batches: list[Tensor], path: Path, **said: Any) -> Any:
     return repsim.compare(model, model, batches, layers_a="each", layers_b="each", **said).n
 
@@ -168,3 +175,9 @@ def test_as_many_images_as_rows_are_told_apart(name: str) -> None:
         SHOWN[name](network, Rows(1))
     want = SHOWN[name](network, Rows(0)).unbiased
     np.testing.assert_allclose(SHOWN[name](network, Rows(1), batch_axis=1).unbiased, want)
+
+
+def test_an_entry_of_the_whole_batch_is_not_cut_with_the_examples(tmp_path: Path) -> None:
+    batches = [{"x": batch, "scale": torch.arange(1.0, 4.0)} for batch in BATCHES]
+    with pytest.raises(CaptureError, match="'head' has a row for each of 8 along axis 1"):
+        repsim.harvest(Scaled(), batches, tmp_path / "a.h5", layers="each", examples=20)

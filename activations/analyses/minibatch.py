@@ -13,6 +13,7 @@ from collections.abc import (
 )
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -116,7 +117,7 @@ class NetworkSide:
     def __exit__(self, *unused: object) -> None:
         self._kept.__exit__()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return network_digest(self._model)
 
@@ -252,6 +253,8 @@ def stream(
     progress: Progress,
 ) -> SimilarityMap:
     """The map of a network and another side, from pairs of batches, one for each side."""
+    # Before their own code puts networks in evaluation mode, which may merge weights.
+    networks = (tuple(side.digest for side in sides if side.digest),)
     with ExitStack() as stack:
         for side in dict.fromkeys(sides):  # both may be one
             stack.enter_context(side)
@@ -269,7 +272,6 @@ def stream(
             engine.update(a, b, examples)
             at = at.after(pair[0])
             progress(done, max(total, done), "")
-    networks = (tuple(side.digest for side in sides if side.digest),)
     found = engine.compute(name_a=names[0], name_b=names[1])
     record = {**found.provenance, **sides[1].record(), **sides[0].record()}
     return replace(found, networks=networks, provenance=record)

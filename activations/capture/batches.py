@@ -236,15 +236,16 @@ def head(batch: Any, k: int) -> Any:
     return pick(batch, range(min(k, batch_size(batch))))
 
 
-def few(batch: Any) -> int:
+def few(batch: Any, others: Collection[int] = ()) -> int:
     """The number of examples that a network is shown first: three, or a few more.
 
-    No entry of the whole batch is as long, which would be cut with the examples of so few.
+    No entry of the whole batch is as long, which would be cut with the examples of so few; nor is
+    it one of some other lengths, from which the examples are to be told apart.
     """
     n = batch_size(batch)
     entries = dictionary_of(batch).items()
     whole = [value for name, value in entries if not is_by_example(name, value, n)]
-    sizes = {size for value in whole for size in _sizes(value)}
+    sizes = {size for value in whole for size in _sizes(value)} | {*others}
     return next(k for k in range(min(3, n), n + 1) if k == n or k not in sizes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -20,6 +21,21 @@ def is_filled(values: Tensor) -> bool:
         return False
     ways = (values.long(), values.long().flip(1))
     return any(_is_common(way == way[:, -1].mode().values) for way in ways)
+
+
+def goes_on(values: Tensor, counts: Tensor) -> bool | None:
+    """True if examples (n, positions, ...) have several values behind so many positions.
+
+    False where each of them holds one and the same value there, as padding does; None where no
+    example has two positions behind.
+    """
+    behind = torch.arange(values.shape[1], device=values.device) >= counts.unsqueeze(1)
+    pairs = behind[:, :-1]  # then the next one is behind, too
+    if not bool(pairs.any()):
+        return None
+    x, y = values[:, :-1], values[:, 1:]
+    differ = ((x != y) & ~((x != x) & (y != y))).unsqueeze(-1).flatten(2).any(2)
+    return bool((differ & pairs).any())
 
 
 def _is_run(filler: Tensor) -> bool:

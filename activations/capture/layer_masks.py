@@ -22,6 +22,7 @@ from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.masks import (
     Mask,
     hints_in,
+    is_doubtful,
     masks_in,
 )
 from repsim.activations.capture.modules import modules_of
@@ -199,6 +200,10 @@ class LayerMasks:
 
     def _find(self, layers: Mapping[str, str]) -> None:
         for mask in masks_in(self.batch):
+            if is_doubtful(mask, self.batch):  # of another length than an input's, as of a fish
+                asked = replace(mask, kind="counts")
+                self._hints.append((asked, Followers({}, frozenset(layers))))
+                continue
             if mask.name not in self.batch:  # within another entry
                 self._known.append((mask, Followers({}, frozenset(layers))))
                 continue

@@ -49,7 +49,7 @@ def self_made(layer: str, values: Tensor, lists: Sequence[str], at: At) -> Usage
 
 def _are_shares(mask: Mask, batch: Any) -> bool:
     value = mask.value(batch)
-    return value is not None and value.is_floating_point()
+    return value is not None and value.is_floating_point() and bool((value <= 1).all())
 
 
 def unfit(mask: Mask, value: Tensor, layer: str, values: Tensor, *, misread: bool) -> UsageError:

@@ -18,7 +18,7 @@ from repsim.activations.capture.batches import (
     dictionary_of,
     is_by_example,
 )
-from repsim.activations.capture.fillers import is_filled
+from repsim.activations.capture.fillers import goes_on, is_filled
 
 #: Ways in which a mask says where padding is.
 KINDS = {
@@ -38,6 +38,14 @@ _ENDINGS = {
 #: Words by which lengths are called, at the end of a name or at its beginning.
 _LENGTH = re.compile(
     r"(?:seq|src|tgt|txt|text|token|input|audio|frame|feat|wav|mel|[a-z])?(?:lengths?|lens?)"
+)
+
+#: Words that come with them, where the lengths are those of an input.
+_OF_INPUTS = re.compile(
+    r"(?:seq|sequence|src|source|tgt|txt|text|token|word|char|phone|phoneme|sentence|doc|document|"
+    r"query|passage|context|prompt|question|answer|input|encoder|decoder|audio|speech|frame|feat|"
+    r"feature|wav|wave|waveform|mel|spec|signal|sample|step|time|series|trajectory|episode|history|"
+    r"session|path|valid|real|true|actual|original|unpadded|pad|padded|batch|[a-z]|\d+)s?"
 )
 
 #: A word of a name, between underscores or in camel case.
@@ -213,6 +221,38 @@ def _is_length(name: str) -> bool:
     return ends or re.fullmatch(r"lengths?|lens?", words[0]) is not None
 
 
+def is_plain(name: str) -> bool:
+    """True for a name of lengths that can hardly mean another one than that of an input.
+
+    ``lens`` may be an optical one, and a fish has a ``fork_length``.
+    """
+    words = [each.lower() for each in _WORD.findall(name)]
+    others = [each for each in words if not _LENGTH.fullmatch(each)]
+    return words != ["lens"] and all(map(_OF_INPUTS.fullmatch, others))
+
+
+def is_doubtful(mask: Mask, batch: Any) -> bool:
+    """True for lengths of no plain name, behind which every input that could have them goes on."""
+    value = mask.value(batch)
+    if mask.kind != "lengths" or is_plain(mask.name) or value is None or value.ndim != 1:
+        return False
+    return _all_go_on(_entries(batch), mask.name, value, at_least=True)
+
+
+def _all_go_on(
+    entries: Collection[tuple[str, Tensor]], name: str, counts: Tensor, *, at_least: bool
+) -> bool:
+    """True if each array of as many positions, or more, has several values behind the counts."""
+    most = int(counts.max()) if counts.numel() else 0
+    found = [
+        goes_on(value.movedim(axis, 1), counts.to(value.device))
+        for other, value in entries
+        for axis in range(1, value.ndim)
+        if other != name and (value.shape[axis] == most or (at_least and value.shape[axis] > most))
+    ]
+    return True in found and False not in found
+
+
 def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
     """Entries of a batch that tell of padding, but not in a way that is known."""
     entries = _entries(batch)
@@ -227,7 +267,10 @@ def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
     found |= {
         name: "counts"
         for name, value in entries
-        if name not in {*known, *ABOUT} and value.ndim == 1 and _may_count(name, value, sizes)
+        if name not in {*known, *ABOUT}
+        and value.ndim == 1
+        and _may_count(name, value, sizes)
+        and (_is_counting(name) or not _all_go_on(entries, name, value, at_least=False))
     }
     return [Mask(name, kind, pad, ends) for name, kind in found.items() if kind]
 
@@ -235,15 +278,19 @@ def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
 def _may_count(name: str, value: Tensor, sizes: Collection[int]) -> bool:
     """True for a number of each example that may say how many positions are no padding.
 
-    By its name; or because the largest is the number of positions, and none is beyond.
+    By its name; or because the largest is the number of positions, and none is beyond. Inputs that
+    go on behind it are evidence against that, where the name says nothing.
     """
     if not sizes or not value.numel() or bool((value <= 0).any()):
         return False
     if value.is_floating_point():  # shares of the longest
         return kind_of(name) == "lengths" and bool((value <= 1).all())
     most = int(value.max())
-    named = _COUNTING.search(name.lower()) is not None
-    return most in sizes or (named and most <= max(sizes))
+    return most in sizes or (_is_counting(name) and most <= max(sizes))
+
+
+def _is_counting(name: str) -> bool:
+    return _COUNTING.search(name.lower()) is not None
 
 
 def unsaid_tokens(batch: Any, model: nn.Module) -> dict[str, int]:

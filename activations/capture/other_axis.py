@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.batch_axis import BatchAxis
-from repsim.activations.capture.batches import arrays_of, batch_size, pick, with_inputs
+from repsim.activations.capture.batches import arrays_of, batch_size, few, pick, with_inputs
 from repsim.activations.capture.differences import differing, rounding
 from repsim.activations.capture.hooks import Capture, listed
 from repsim.activations.capture.tensors import tensors_in
@@ -107,15 +107,16 @@ class _Network:
 def _told(network: _Network, batch: Any) -> list[str]:
     """The layers with rows along axis 1 alone, if none has them along axis 0 alone."""
     n, size = batch_size(batch), _along(batch)
-    few = next((k for k in (3, 2) if k <= n and k != size), 0)  # a square would tell nothing
-    if size < 2 or not few:
+    count = few(batch, [size])
+    count -= count == size  # a square would tell nothing
+    if size < 2 or count < 2:
         return []
-    shown = pick(batch, [k * (n - 1) // (few - 1) for k in range(few)])
-    without = _without_rows(network, shown, few, size)
+    shown = pick(batch, [k * (n - 1) // (count - 1) for k in range(count)])
+    without = _without_rows(network, shown, count, size)
     if not without:
         return []
     index = [0, *range(size - 2, -1, -1)] if size > 2 else [0, 0]
-    other = _reordered(shown, index, few)
+    other = _reordered(shown, index, count)
     before = network.values(shown)
     after = network.values(other)
     found = [name for name in without if name in after and _moved(before[name], after[name], index)]
@@ -127,30 +128,30 @@ def _along(batch: Any) -> int:
     return next((each.shape[1] for each in arrays_of(batch) if each.ndim > 1), 0)
 
 
-def _without_rows(network: _Network, shown: Any, few: int, size: int) -> list[str]:
+def _without_rows(network: _Network, shown: Any, count: int, size: int) -> list[str]:
     """The layers with an axis as long as axis 1, and none that has an element for each example."""
     shapes = network.see(shown, lambda _, x: tuple(x.shape))
     if all(size not in shape for shape in shapes.values()):
         return []
-    fewer = network.see(pick(shown, range(few - 1)), lambda _, x: tuple(x.shape))
+    fewer = network.see(pick(shown, range(count - 1)), lambda _, x: tuple(x.shape))
     return [
         name
         for name, shape in shapes.items()
-        if size in shape and name in fewer and not _grows(shape, fewer[name], few)
+        if size in shape and name in fewer and not _grows(shape, fewer[name], count)
     ]
 
 
-def _grows(shape: tuple[int, ...], fewer: tuple[int, ...], few: int) -> bool:
-    return any(pair == (few, few - 1) for pair in zip(shape, fewer, strict=False))
+def _grows(shape: tuple[int, ...], fewer: tuple[int, ...], count: int) -> bool:
+    return any(pair == (count, count - 1) for pair in zip(shape, fewer, strict=False))
 
 
-def _reordered(batch: Any, index: Sequence[int], few: int) -> Any:
+def _reordered(batch: Any, index: Sequence[int], count: int) -> Any:
     """A batch with other elements along axis 1 of its inputs."""
 
     def cut(x: Any) -> Any:
         if isinstance(x, Mapping):
             return {name: cut(each) for name, each in x.items()}
-        fits = isinstance(x, (Tensor, np.ndarray)) and x.shape[:2] == (few, len(index))
+        fits = isinstance(x, (Tensor, np.ndarray)) and x.shape[:2] == (count, len(index))
         return x[:, list(index)] if fits else x
 
     return with_inputs(batch, cut)
@@ -182,11 +183,11 @@ def _rows_first(
     index: Sequence[int],
 ) -> bool:
     """True if a layer has a row for each element along axis 0, and none along axis 1."""
-    few = batch_size(shown)
-    places = [few - 1, *range(few - 1)] if few > 2 else [1, 1]
+    count = batch_size(shown)
+    places = [count - 1, *range(count - 1)] if count > 2 else [1, 1]
     moved = network.values(pick(shown, places))
     return any(
-        x.shape[:1] == (few,)
+        x.shape[:1] == (count,)
         and name in moved
         and _follows(x, moved[name], places, 0)
         and not _moved(x, after.get(name, x), index)
