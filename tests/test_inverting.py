@@ -17,7 +17,9 @@ from test_methods import make as make_small
 from torch import Tensor
 from torch.nn import functional as F
 
+from repsim.activations.analyses.inversion import made_again
 from repsim.batch_statistics import kept
+from repsim.data import load
 from repsim.errors import UsageError
 from repsim.figures.papers.engine import Folder
 from repsim.figures.papers.engine.training import Training
@@ -218,6 +220,56 @@ def test_images_of_both_kinds_may_pass_together(method: str) -> None:
     )
     assert all(value.isfinite() for value in built.step(batch(20), plain(built)).values())
     assert sizes == ([20, 20] if method == "bigan" else [40, 40])
+
+
+# --- the generalised BiGAN
+
+
+def test_the_encoder_of_a_generalised_bigan_reads_the_larger_images() -> None:
+    """One step by hand: D sees real images brought to the size of generated ones."""
+    built = make("bigan", generated_size="4x6")
+    images = batch(20)
+    assert built.made_spec.size == (4, 6)
+    seen: dict[str, list[tuple[int, ...]]] = {name: [] for name in built.networks}
+    for name, network in built.networks.items():
+        network.register_forward_pre_hook(
+            lambda module, given, name=name: seen[name].append(tuple(given[0].shape))
+        )
+    built.step(images, plain(built))
+    channels, height, width = images.images.shape[1:]
+    assert set(seen["encoder"]) == {(10, channels, height, width)}
+    assert {shape[1:] for shape in seen["discriminator"]} == {(channels, 4, 6)}
+    small = F.interpolate(images.images[:10], (4, 6), mode="bilinear", antialias=True)
+    (shown, _), (made, _) = built._pairs(images.images[:10], plain(built))
+    torch.testing.assert_close(shown, small)
+    assert made.shape == (10, channels, 4, 6)
+    for whole in (built.samples(3), built.reconstructions(images.images[:3])):
+        assert whole.shape == (3, channels, height, width)
+    z = noise(2)
+    own = F.interpolate(built.networks["generator"](z), (height, width), mode="bilinear")
+    torch.testing.assert_close(built.made_of(z), own)
+
+
+def test_the_size_of_generated_images_has_one_spelling_and_no_key_of_its_own_before() -> None:
+    same = [configure("bigan", {"generated_size": size}, "test") for size in ("8", "8x8", 8)]
+    assert {each.generated_size for each in same} == {"8x8"}
+    assert "generated_size" not in configure("bigan", {}, "test").identity()
+    for wrong, message in (("own", "expected a size such as 16"), ("0", "from 1 to 4096 pixels")):
+        with pytest.raises(UsageError, match=message):
+            configure("bigan", {"generated_size": wrong}, "test")
+    with pytest.raises(UsageError, match=r"generated_size is 8x99, images are .*no larger ones"):
+        make("bigan", generated_size="8x99")
+
+
+def test_a_generalised_bigan_is_trained_inverted_and_not_inverted_again(tmp_path: Path) -> None:
+    small = {"width": 16, "split": "train[:100]", "test": "test[:20]", "batch_size": 50}
+    values = {**small, "epochs": 1, "image_size": "16", "generated_size": "8"}
+    run = train("bigan", configure("bigan", values, "test"), tmp_path / "gan")
+    again = made_again(run.extractor(), load("digits", "test[:6]", image_size=16))
+    assert again.generated is not None
+    assert again.again.shape == again.generated.shape == again.images.shape == (6, 1, 16, 16)
+    with pytest.raises(UsageError, match="has image_size = '8x8', this run has '16x16'"):
+        train("latent_regressor", regressor(image_size="16"), tmp_path / "lr")
 
 
 # --- the run that a latent regressor begins from

@@ -154,23 +154,23 @@ def made_again(
         if method.reconstructions(x[:2].to(device)) is None:
             raise _nothing_to_invert(extractor)
         return Examples(x, _shown(method.reconstructions, x, device))
-    config, generator = method.config, method.networks["generator"]
-    put(generator, measure_generator(method))
+    config = method.config
+    put(method.networks["generator"], measure_generator(method))
 
     def codes(side: Side, images: Tensor) -> Tensor:
         encoder = extractor.load(side).to(device)
         return _shown(lambda some: as_code(config, encoder(some)), images, device)
 
     z = noise_for(config, len(images), generator=torch.Generator().manual_seed(seed))
-    made = _shown(generator, z, device)
+    made = _shown(method.made_of, z, device)
     again = codes("generated", made)
     return Examples(
         images=x,
-        again=_shown(generator, codes("real", x), device),
+        again=_shown(method.made_of, codes("real", x), device),
         codes=z,
         generated=made,
         codes_again=again,
-        generated_again=_shown(generator, again, device),
+        generated_again=_shown(method.made_of, again, device),
     )
 
 

@@ -51,8 +51,13 @@ class Inverting(Method):
         super().__init__(config, spec)
         self.networks = {
             "encoder": self.family.encoder(spec, config.latent),
-            "generator": self.family.generator(spec, config.latent),
+            "generator": self.family.generator(self.made_spec, config.latent),
         }
+
+    @property
+    def made_spec(self) -> ImageSpec:
+        """The facts of the images that the generator makes."""
+        return self.spec
 
     def optimizers(self) -> dict[str, Optimizer]:
         return {name: adam(self.config, network) for name, network in self.networks.items()}
@@ -64,14 +69,22 @@ class Inverting(Method):
         return reconstruction_scores(batch.images, self.reconstructions(batch.images))
 
     def samples(self, n: int) -> Tensor:
-        return draw(self.config, self.networks["generator"], n)
+        return self.shown_as(draw(self.config, self.networks["generator"], n))
+
+    def shown_as(self, made: Tensor) -> Tensor:
+        """Images of the generator in the size of the real ones."""
+        return made
 
     def codes(self, images: Tensor) -> Tensor:
         """Codes (n, ``latent``) of images."""
         return as_code(self.config, self.networks["encoder"](images))
 
     def reconstructions(self, images: Tensor) -> Tensor:
-        return self.networks["generator"](self.codes(images))
+        return self.made_of(self.codes(images))
+
+    def made_of(self, codes: Tensor) -> Tensor:
+        """Images (n, c, h, w) that the generator makes of codes or noise (n, ``latent``)."""
+        return self.shown_as(self.networks["generator"](codes))
 
     def shown(self, images: Tensor) -> Mapping[str, Tensor]:
         return {"real": images, "generated": self.samples(len(images))}

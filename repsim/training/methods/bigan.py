@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-from pydantic import Field
-from torch import Tensor
+from dataclasses import replace
+from typing import Any
 
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+from torch.nn import functional as F
+
+from repsim.data.size import Size, parse_size, size_text
+from repsim.errors import UsageError
 from repsim.networks.image_spec import ImageSpec
 from repsim.training.adversarial import AdversarialConfig, Pairs, noise_for, of_pairs
 from repsim.training.inverting import Inverting, InvertingConfig, as_code
@@ -20,6 +26,24 @@ class Config(InvertingConfig, AdversarialConfig):
     alternate: bool = Field(
         False, description="update the discriminator first, instead of all networks at once"
     )
+    generated_size: str = Field(
+        "",
+        description="of generated images, such as 16 or 14x28, and of those that the discriminator "
+        "sees; the encoder sees the larger ones of the set; empty: as large",
+        json_schema_extra={"before": ""},
+    )
+
+    @field_validator("generated_size", mode="before")
+    @classmethod
+    def _spell_generated_size(cls, value: Any) -> str:
+        """One spelling for each size: 16x16 of 16."""
+        try:
+            size = parse_size(value)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        if isinstance(size, str):
+            raise ValueError(f"generated_size is {size}; expected a size such as 16 or 14x28")
+        return "" if size is None else size_text(size)
 
 
 class BiGAN(Inverting):
@@ -30,6 +54,9 @@ class BiGAN(Inverting):
     theirs are at the same weights, each on images and noise of its own.
 
     At the optimum D is one half everywhere and E inverts G (Theorem 2).
+
+    With ``generated_size`` it is the generalised BiGAN (section 3.5): G makes smaller images, which
+    D compares with real ones brought to their size, and E reads these as they are.
     """
 
     settings = Config
@@ -38,7 +65,22 @@ class BiGAN(Inverting):
 
     def __init__(self, config: Config, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        self.networks["discriminator"] = self.family.joint_critic(spec, config.latent)
+        self.networks["discriminator"] = self.family.joint_critic(self.made_spec, config.latent)
+
+    @property
+    def made_spec(self) -> ImageSpec:
+        wanted = parse_size(self.config.generated_size)
+        if not isinstance(wanted, tuple):
+            return self.spec
+        if any(side > of for side, of in zip(wanted, self.spec.size, strict=True)):
+            raise UsageError(
+                f"generated_size is {size_text(wanted)}, images are {size_text(self.spec.size)}; "
+                "expected no larger ones"
+            )
+        return replace(self.spec, height=wanted[0], width=wanted[1])
+
+    def shown_as(self, made: Tensor) -> Tensor:
+        return _fitted(made, self.spec.size)
 
     def step(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         first, second = batch.images.chunk(2)
@@ -66,10 +108,17 @@ class BiGAN(Inverting):
         """Images with their codes, and generated images with the noise that they are made of."""
         z = noise_for(self.config, len(images), images.device)
         codes = as_code(self.config, context.networks["encoder"](images))
-        return (images, codes), (context.networks["generator"](z), z)
+        return (_fitted(images, self.made_spec.size), codes), (context.networks["generator"](z), z)
 
     def _judged(self, pairs: tuple[Pairs, Pairs], context: StepContext) -> tuple[Tensor, Tensor]:
         return of_pairs(self.config, context.networks["discriminator"], *pairs)
+
+
+def _fitted(images: Tensor, size: Size) -> Tensor:
+    """Images (n, c, h, w) in another size, bilinearly, smoothed where they shrink."""
+    if tuple(images.shape[2:]) == size:
+        return images
+    return F.interpolate(images, size, mode="bilinear", antialias=True)
 
 
 METHOD = BiGAN
