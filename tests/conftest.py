@@ -10,12 +10,15 @@ import os
 import matplotlib
 import numpy as np
 import pytest
+import scipy.linalg  # noqa: F401 - with a BLAS of its own, beside NumPy's
 import torch
 from checked_shapes import Shapes
+from threadpoolctl import threadpool_limits
 
 matplotlib.use("Agg")
 # On small tensors, threads only wait for each other: here and in the programs that tests start.
 torch.set_num_threads(1)
+threadpool_limits(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Shapes(["repsim.measures", "repsim.nullspace", "repsim.probes"]).install()

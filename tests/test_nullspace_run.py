@@ -17,6 +17,7 @@ from repsim.activations import ImageLoader
 from repsim.activations.analyses import nullspace as null_space
 from repsim.activations.analyses.layer_nullspace import layer_null_spaces
 from repsim.activations.analyses.nullspace import NOISES, null_space_of_run
+from repsim.activations.capture import checked
 from repsim.activations.harvesting import heads
 from repsim.activations.harvesting.heads import generated_images, head_features, linear_head
 from repsim.data import ImageSet, load
@@ -50,8 +51,13 @@ def trained(method: str, path: Path, **settings: Any) -> Run:
 
 @pytest.fixture(scope="module", autouse=True)
 def _quickly() -> Iterator[None]:
-    """Few draws and resamples: no test here looks at the width of an interval."""
+    """Few draws and resamples: no test here looks at the width of an interval.
+
+    Nor at networks that are no functions of the image: each pass would show its network forty
+    batches more to see that, which tests of features do for the same methods.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checked, "check_function", lambda *unused: None)
         patch.setattr(null_space, "null_space", few)
         yield
 
