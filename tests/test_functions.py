@@ -524,7 +524,7 @@ def test_a_comparison_names_the_weights_that_were_handed_over(tmp_path: Path) ->
     network, images = Merging(), torch.randn(64, 6)
     handed = network_digest(network)
     given = {"layers_a": "a", "layers_b": "b", "pooling": "project:3"}
-    found = repsim.compare(network, network, images.split(16), **given)
+    found = repsim.compare(network, network, [images], **given)
     assert found.networks == ((handed, handed),)
     kept = {"examples": 64, "layers": ["a", "b"], "pooling": "project:3"}
     with repsim.harvest(network, images.split(16), tmp_path / "a.h5", **kept) as store:
