@@ -88,7 +88,9 @@ class PaddingEffects:
         length = positions_of(mask, batch)
         before = self._lengths.setdefault(mask, length)
         kept = mask.kept(batch, length)
-        padded = kept is not None and bool((kept[:, 0] & ~kept[:, -1]).any())
+        if kept is None:
+            return False
+        padded = bool((kept[:, 0] & ~kept[:, -1]).any())
         return padded and (length != before or bool(kept.all(1).any()))
 
     def _values(self, batch: Any, layers: Mapping[str, str]) -> dict[str, Tensor]:

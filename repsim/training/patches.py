@@ -95,7 +95,7 @@ class PatchTask(Pretext):
 
     def optimizers(self) -> dict[str, Optimizer]:
         c = self.config
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": list(self.encoder.parameters())},
             {"params": list(self.head.parameters()), "weight_decay": c.head_weight_decay},
         ]
