@@ -69,11 +69,15 @@ def _find(target: str, runs: Path, networks: bool) -> Content:
 def _verify(target: str, as_json: bool) -> None:
     """Say whether a store is as it was written; leaves with status 1 if it is not."""
     from repsim.activations import open_store
+    from repsim.activations.store.trial import look_through
     from repsim.cli.stores import matching
 
     if not target.endswith((".h5", ".hdf5")):
         raise UsageError(f"--verify is for stores (.h5); {target!r} is none")
-    with open_store(matching(target)) as store, bar("verify") as progress:
+    paths = matching(target)
+    for path in [paths] if isinstance(paths, (str, Path)) else paths:
+        look_through(Path(path))
+    with open_store(paths) as store, bar("verify") as progress:
         faults, blocks = store.verify(progress), store.blocks
     if as_json:
         show_json({"path": target, "blocks": blocks, "faults": faults})

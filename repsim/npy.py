@@ -14,6 +14,7 @@ import numpy as np
 
 from repsim.errors import RepsimWarning, few
 from repsim.reading import reason_of
+from repsim.space import check_claim, check_memory
 
 Header = tuple[tuple[int, ...], bool, "np.dtype[Any]"]  # shape, Fortran order, type
 
@@ -43,6 +44,24 @@ def open_npy(path: str | os.PathLike[str]) -> np.ndarray:
     with open(path, "rb") as stream:
         _check_length(stream, os.fstat(stream.fileno()).st_size)
     return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def check_members(archive: zipfile.ZipFile) -> None:
+    """Check the sizes that the members of an archive claim.
+
+    Raises:
+        ValueError: larger than what is stored of them can be.
+        StoreError: together they do not fit into memory.
+    """
+    size = Path(str(archive.filename)).stat().st_size
+    for info in archive.infolist():
+        check_claim(
+            f"member {info.filename!r}",
+            info.file_size,
+            min(info.compress_size, size),
+            compressed=info.compress_type != zipfile.ZIP_STORED,
+        )
+    check_memory(str(archive.filename), sum(info.file_size for info in archive.infolist()))
 
 
 def member_names(archive: zipfile.ZipFile) -> list[str]:
@@ -86,6 +105,7 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ValueError: as of ``member_names``, or Python objects.
     """
     with zipfile.ZipFile(Path(path)) as archive:
+        check_members(archive)
         names = member_names(archive)
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in names}

@@ -1,4 +1,4 @@
-"""Room for files: the largest file that a process may write."""
+"""Room for files, and room in memory for what files claim to hold."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from repsim.errors import StoreError
 
@@ -39,6 +40,54 @@ def check_size(path: str | os.PathLike[str], need: float, remedy: str = "") -> N
             f"{os.fspath(path)} needs {in_words(need)}, this process may write files of "
             f"{in_words(limit)}; lift the limit (ulimit -f unlimited){remedy}"
         )
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that are free or can be freed; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = dict(line.split(":", 1) for line in lines)
+        return int(found["MemAvailable"].split()[0]) << 10
+    except (OSError, LookupError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def check_memory(what: str, need: int) -> None:
+    """Raise ``StoreError`` where ``need`` bytes would not fit into memory."""
+    free = free_memory()
+    if free is not None and need > free:
+        raise StoreError(f"{what} would take {in_words(need)} of memory, {in_words(free)} are free")
+
+
+#: The best ratio of compression (deflate); a file that claims more is not honest.
+LARGEST_RATIO = 1100
+
+
+def check_claim(what: str, claimed: int, stored: int, *, compressed: bool) -> None:
+    """Check the size that a part of a file claims before anything is made of it.
+
+    Args:
+        what: the part, for a message.
+        claimed: bytes that it is said to have.
+        stored: bytes that are in the file.
+        compressed: the stored bytes are compressed ones.
+
+    Raises:
+        ValueError: it claims more than can be there.
+        StoreError: more than fits into memory.
+    """
+    check_stored(what, claimed, stored, compressed=compressed)
+    check_memory(what, claimed)
+
+
+def check_stored(what: str, claimed: int, stored: int, *, compressed: bool) -> None:
+    """The part of ``check_claim`` that is about the file alone, for what is read in pieces."""
+    if claimed > stored * (LARGEST_RATIO if compressed else 1):
+        raise ValueError(f"{what} claims {in_words(claimed)}, {in_words(stored)} are stored")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from repsim.activations.store.exchange.examples import examples_of
 from repsim.activations.store.exchange.exporting import export_layers
 from repsim.activations.store.exchange.files import gather
 from repsim.activations.store.exchange.importing import import_activations
@@ -174,11 +175,7 @@ def _import(path: Path) -> None:
         for layer, incoming in found.layers.items():
             if len(incoming.shape) > 1:
                 as_stored(incoming, 0, min(len(ROWS), incoming.shape[0]), layer)
-
-
-def _import_whole(path: Path) -> None:
-    out = path.with_name("imported.h5")
-    import_activations([path], out, overwrite=True).close()
+        examples_of(found, N)
 
 
 def _export(folder: Path) -> list[Path]:
@@ -192,7 +189,7 @@ def _export(folder: Path) -> list[Path]:
 
 def _import_folder(path: Path) -> None:
     with ExitStack() as opened:
-        gather([path.parent], opened)
+        examples_of(gather([path.parent], opened), N)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import struct
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from repsim.activations.store.hdf5_files import open_hdf5
 from repsim.data.targets import LABEL
 from repsim.errors import StoreError
 from repsim.reading import Damaged, damage, parse_json
+from repsim.space import check_memory, check_stored
 from repsim.visible import shown
 
 #: The beginning of a global heap of HDF5, and the bytes in which ``_check_heaps`` looks for some.
@@ -36,8 +37,11 @@ _LOOKED_AT = 1 << 20
 #: Endings of files of arrays, which are imported before they are read as stores.
 _IMPORTED = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 
-#: The best ratio of compression (deflate); a file that claims more is not honest.
-_LARGEST_RATIO = 1100
+#: Ids that are read together.
+_IDS = 1 << 16
+
+#: The largest chunk, in bytes, beyond the size of its data set: HDF5 makes room for whole chunks.
+_CHUNK = 1 << 26
 
 
 def open_file(path: Path) -> h5py.File:
@@ -82,14 +86,16 @@ def _check_heaps(path: Path) -> None:
     """
     with open(path, "rb") as stream:
         data = stream.read(_LOOKED_AT)
-    start = data.find(_HEAP)
+    start, steps = data.find(_HEAP), 0
     while start >= 0:
         end = start + int.from_bytes(data[start + 8 : start + 16], "little")
         at = start + 16
         while at + 16 <= min(end, len(data)):
             index, size = struct.unpack_from("<H6xQ", data, at)
             step = 16 + -(-size // 8) * 8 if index else size
-            if not 0 < step <= end - at:
+            steps += 1
+            # Heaps do not overlap: together their objects are no more than fit into the file.
+            if not 0 < step <= end - at or steps > len(data) // 16:
                 raise StoreError(f"{path} is damaged: its attributes cannot be read")
             at += step
         start = data.find(_HEAP, start + len(_HEAP))
@@ -97,17 +103,22 @@ def _check_heaps(path: Path) -> None:
 
 def read_ids(file: h5py.File) -> np.ndarray:
     """(n,) bytes, all of them UTF-8."""
-    ids = _honest(file, "example_ids", "S")[:]
-    if ids.ndim != 1 or not len(ids):
-        raise Damaged(f"the example ids have shape {ids.shape}; expected (n,)")
-    listed = ids.tolist()
-    b"\0".join(listed).decode()
-    if not all(listed):
-        raise Damaged(f"the id of example {listed.index(b'')} is empty")
-    if len(set(listed)) < len(listed):
-        twice = next(each for each, count in Counter(listed).items() if count > 1)
-        raise Damaged(f"the example id {shown(twice.decode())} comes twice")
-    return ids
+    dataset = _honest(file, "example_ids", "S")
+    if dataset.ndim != 1 or not len(dataset):
+        raise Damaged(f"the example ids have shape {dataset.shape}; expected (n,)")
+    seen: set[bytes] = set()
+    pieces = []
+    for start in range(0, len(dataset), _IDS):  # so that many alike are refused by the first
+        pieces.append(dataset[start : start + _IDS])
+        listed = pieces[-1].tolist()
+        b"\0".join(listed).decode()
+        if not all(listed):
+            raise Damaged(f"the id of example {start + listed.index(b'')} is empty")
+        before = len(seen)
+        seen.update(listed)
+        if len(seen) < before + len(listed):
+            raise Damaged("an example id comes twice")
+    return np.concatenate(pieces)
 
 
 def is_whole(file: h5py.File) -> bool:
@@ -159,11 +170,11 @@ def find_heads(file: h5py.File, layers: Mapping[str, h5py.Dataset]) -> dict[str,
     heads, found = _group(file, "heads"), {}
     for key in heads:
         head = _group(heads, key)
-        weight = _honest(head, "weight", "fiu")
+        weight = _small(head, "weight", "fiu")
         if weight.ndim != 2:
             raise Damaged(f"the weight of head {key!r} has shape {weight.shape}; expected (out, d)")
         if "bias" in head:
-            _honest(head, "bias", "fiu", weight.shape[:1])
+            _small(head, "bias", "fiu", weight.shape[:1])
         if text_of(head, "input") not in layers:
             raise Damaged(f"head {key!r} reads {text_of(head, 'input')!r}, which is no layer")
         found[address_of(key, head)] = head
@@ -203,7 +214,7 @@ def find_targets(file: h5py.File, n: int) -> tuple[dict[str, h5py.Dataset], str]
     for key in group:
         if not _is_known(group, key):
             continue
-        target = _honest(group, key, "iu")
+        target = _small(group, key, "iu")
         kind = text_of(target, "kind")
         if len(target.shape) != (1 if kind == CLASS else 2) or len(target) != n:
             raise Damaged(f"target {key!r} of kind {kind} has shape {target.shape}; n is {n}")
@@ -288,8 +299,19 @@ def _honest(
         raise Damaged(f"{name!r} is {dataset.dtype} of shape {dataset.shape}")
     if shape is not None and dataset.shape != shape:
         raise Damaged(f"{name!r} has shape {dataset.shape}; expected {shape}")
-    size = dataset.size * dataset.id.get_type().get_size()
+    item = dataset.id.get_type().get_size()
     stored = min(dataset.id.get_storage_size(), dataset.file.id.get_filesize())
-    if size > stored * (_LARGEST_RATIO if creation.get_nfilters() else 1):
-        raise Damaged(f"{name!r} of shape {dataset.shape} needs {size} bytes, {stored} are stored")
+    what, packed = f"{name!r} of shape {dataset.shape}", bool(creation.get_nfilters())
+    check_stored(what, dataset.size * item, stored, compressed=packed)
+    if math.prod(dataset.chunks or ()) * item > max(_CHUNK, dataset.size * item):
+        raise Damaged(f"{what} has chunks of {dataset.chunks}, which are larger than it")
+    return dataset
+
+
+def _small(
+    parent: h5py.Group, name: str, kinds: str, shape: tuple[int, ...] | None = None
+) -> h5py.Dataset:
+    """A data set that is safe to read whole."""
+    dataset = _honest(parent, name, kinds, shape)
+    check_memory(f"{name!r} of shape {dataset.shape}", dataset.size * dataset.dtype.itemsize)
     return dataset

@@ -224,7 +224,7 @@ class ActivationStore:
                 faults.append("header: the provenance, ids, labels, heads or attributes differ")
         except DAMAGE as error:
             faults.append(f"header: it cannot be read ({error})")
-        faults += self._faults_of_values()
+        faults += self.faults_of_values()
         done = 0
         for layer, dataset in self._layers.items():
             for fault in _verify(layer, dataset, self._sums[layer]):
@@ -233,13 +233,15 @@ class ActivationStore:
                 faults += [fault] if fault else []
         return faults
 
-    def _faults_of_values(self) -> list[str]:
-        """The faults of targets and places that are read whole."""
+    def faults_of_values(self) -> list[str]:
+        """The faults of targets, digests and places, which are read whole."""
         try:
             for target in self._targets.values():
                 target_values(target)
             if self._order is not None:
                 order_values(self._order)
+            if self._inputs is not None:
+                self._inputs[:]
         except DAMAGE as error:
             return [f"values: {reason_of(error)}"]
         return []

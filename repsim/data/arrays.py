@@ -210,10 +210,13 @@ def _texts(path: Path, key: str, arrays: Arrays) -> list[str]:
     values = arrays[key]
     try:
         texts = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(str)
+        listed = texts.tolist()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: {key!r} holds bytes that are no UTF-8 ({error})") from None
-    first, *others = texts.tolist() or [""]
-    return [first.removeprefix("\ufeff"), *others] if len(texts) else []
+    except SystemError as error:  # of NumPy, on numbers that are no characters
+        raise DataError(f"{path}: {key!r} holds what is no text ({error})") from None
+    first, *others = listed or [""]
+    return [first.removeprefix("\ufeff"), *others] if listed else []
 
 
 def _ids(path: Path, arrays: Arrays, name: str, count: int) -> list[str]:

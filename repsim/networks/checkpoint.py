@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from repsim.errors import StoreError
 from repsim.optional import optional, reason
+from repsim.space import check_stored
 
 State = Mapping[str, Any]  # tensors, and other state of modules
 
@@ -96,6 +98,25 @@ def _read(path: Path) -> Any:
         ) from error
 
 
+def check_tensors(path: Path) -> None:
+    """Check the sizes that the members of a file of ``torch.save`` claim, before it is read.
+
+    The code of a TorchScript program is the only one that torch compresses.
+
+    Raises:
+        ValueError: compressed, or larger than what is stored.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if "/code/" in info.filename:
+                continue
+            stored = min(info.compress_size, size)
+            check_stored(f"member {info.filename!r}", info.file_size, stored, compressed=False)
+
+
 def _torch_load(path: Path) -> Any:
     if torch.__version__ < UNSAFE_BELOW:
         raise StoreError(
@@ -103,6 +124,7 @@ def _torch_load(path: Path) -> Any:
             f"take torch {UNSAFE_BELOW} or later, or a .safetensors file"
         )
     try:
+        check_tensors(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error says the same
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -102,7 +102,7 @@ def train(
     spec = spec_of(images, config.data)
     torch.manual_seed(config.seed_for("initialisation"))
     built = kind(config, spec)
-    check_size(run.checkpoint, sum(map(state_bytes, built.networks.values())))
+    check_size(run.checkpoint, state_bytes(built.networks.values()))
     # A run that goes on has what it began with in its own state.
     goes_on = resume and run.resume_file.is_file()
     begun_with = {} if goes_on else built.begin(run.path.parent)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,9 @@ from repsim.batch_statistics import put
 from repsim.errors import StoreError, UsageError, choices
 from repsim.files import file_sha256, sha256, write_atomic
 from repsim.networks.image_spec import ImageSpec
+from repsim.networks.room import Room
 from repsim.reading import DAMAGE, Damaged, damage, read_json, reason_of
+from repsim.space import free_memory, in_words
 from repsim.training import earlier
 from repsim.training.compose import configure
 from repsim.training.config import TrainConfig
@@ -26,7 +29,13 @@ from repsim.training.kept_sides import kept_or_made, made_once, measure_again
 from repsim.training.method import Method
 from repsim.training.methods import find_method
 from repsim.training.sides import Choice, Side, Sides
-from repsim.training.tensor_files import load_tensors, look_into, named_nan, save_tensors
+from repsim.training.tensor_files import (
+    load_tensors,
+    look_into,
+    named_nan,
+    save_tensors,
+    state_bytes,
+)
 from repsim.visible import shown
 
 FORMAT = "repsim-run"
@@ -38,6 +47,9 @@ _CHECKPOINT, _STATE = "repsim-checkpoint", "repsim-state"
 
 #: The usual remedy for a checkpoint that cannot be read.
 _ANEW = "train the run anew with --overwrite"
+
+#: Bytes of tensors that may be made with networks: a multiple of their checkpoint, and some more.
+_FACTOR, _BESIDE = 16, 1 << 26
 
 #: Entries that training and harvesting write into a run's folder; any other is its owner's.
 CONTENTS = (
@@ -196,7 +208,34 @@ class Run:
         config, spec = self.config, self.spec
         with torch.random.fork_rng(devices=[]):  # networks are initialised on the CPU
             torch.default_generator.manual_seed(config.seed_for("initialisation"))
-            return self._kind(config, spec)
+            with damage(self.path / "config.json"), Room(self._room()):
+                method = self._kind(config, spec)
+        self._check_held(method.networks.values())
+        return method
+
+    def _room(self) -> float:
+        """Bytes that its networks may take while they are made: those in memory.
+
+        With a checkpoint, some times as many as it has; more than it holds may be made and dropped.
+        """
+        free = free_memory()
+        held = _FACTOR * self.checkpoint.stat().st_size + _BESIDE if self.complete else math.inf
+        return held if free is None else min(free, held)
+
+    def _check_held(self, networks: Iterable[nn.Module]) -> None:
+        """Raise ``StoreError`` where the checkpoint has less than the networks.
+
+        Runs of earlier versions kept only some of them.
+        """
+        if not self.complete or "extractors" in self.describe():
+            return
+        need, held = state_bytes(networks), self.checkpoint.stat().st_size
+        if need > held:
+            raise StoreError(
+                f"{self.path / 'config.json'} describes networks of {in_words(need)}, "
+                f"{self.checkpoint.name} beside it has {in_words(held)}",
+                _ANEW,
+            )
 
     def augmentation(self) -> nn.Module:
         """The random transform that it was trained under, of images (n, c, h, w) in [-1, 1].

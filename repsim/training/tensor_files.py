@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.nn import Module
 
 from repsim.errors import StoreError
 from repsim.files import write_atomic
+from repsim.networks.checkpoint import check_tensors
 
 #: The first had no checksum, and states to resume from had no format.
 FORMAT_VERSION = 2
@@ -63,6 +64,7 @@ def look_into(
         mapped: tensors stay in the file until they are read.
     """
     try:
+        check_tensors(path)
         content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise
@@ -72,6 +74,8 @@ def look_into(
         raise StoreError(f"{path} is damaged or not a checkpoint", remedy) from error
     if not isinstance(content, dict):
         raise StoreError(f"{path} is not a checkpoint", remedy)
+    if claimed := _expanded(content):
+        raise StoreError(f"{path} is damaged: {claimed} repeats what is stored", remedy)
     _check_version(path, content, format_names, remedy)
     return content
 
@@ -113,9 +117,19 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def state_bytes(network: Module) -> int:
-    """Bytes of the tensors in a network's ``state_dict``."""
-    return sum(each.nbytes for each in network.state_dict().values() if isinstance(each, Tensor))
+def _expanded(content: Mapping[str, Any]) -> str:
+    """The place of a tensor that has more values than its storage; empty where there is none."""
+    for path, value in _leaves(content):
+        if isinstance(value, Tensor) and value.nbytes > value.untyped_storage().nbytes():
+            return path
+    return ""
+
+
+def state_bytes(networks: Iterable[Module]) -> int:
+    """Bytes of the tensors in the ``state_dict`` of networks; shared ones count once."""
+    states = (network.state_dict(keep_vars=True).values() for network in networks)
+    each = {id(value): value for state in states for value in state if isinstance(value, Tensor)}
+    return sum(value.nbytes for value in each.values())
 
 
 def named_nan(networks: Mapping[str, Mapping[str, Tensor]]) -> str:

@@ -50,7 +50,10 @@ def _ids(given: Any, n: int) -> list[str]:
         return list(map(str, range(n)))
     if isinstance(given, (str, bytes, Mapping, Set)):
         raise UsageError(f"ids are a {type(given).__name__}; expected a list of {n} names in order")
-    values = given.tolist() if hasattr(given, "tolist") else list(given)
+    try:
+        values = given.tolist() if hasattr(given, "tolist") else list(given)
+    except SystemError as error:  # of NumPy, on numbers that are no characters
+        raise UsageError(f"ids are no texts ({error})") from None
     ids = [_id_text(each) for each in values] if isinstance(values, list) else []
     ids[:1] = [each.removeprefix("\ufeff") for each in ids[:1]]  # a byte order mark
     if len(ids) != n:

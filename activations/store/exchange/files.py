@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import zipfile
@@ -19,8 +20,10 @@ from repsim.activations.store.exchange.libraries import library
 from repsim.data.targets import LABEL
 from repsim.dense import as_numbers
 from repsim.errors import StoreError, UsageError, choices
+from repsim.networks.checkpoint import check_tensors
 from repsim.npy import member_names, open_npy, read_header
 from repsim.reading import DAMAGE, read_json, reason_of
+from repsim.space import check_claim, check_memory, check_stored
 
 #: Names of arrays beside layers in a file of several, and how those of targets begin.
 _ABOUT = ("ids", "labels")
@@ -99,6 +102,7 @@ def _read_npy(path: Path, opened: ExitStack) -> Found:
 
 def _read_npz(path: Path, opened: ExitStack) -> Found:
     archive = opened.enter_context(zipfile.ZipFile(path))
+    _check_sizes(archive)
     names = member_names(archive)
     with np.load(path) as arrays:
         extra = {name: arrays[name] for name in names if _is_about(name)}
@@ -110,12 +114,28 @@ def _read_npz(path: Path, opened: ExitStack) -> Found:
     return _with_examples(layers, extra)
 
 
+def _check_sizes(archive: zipfile.ZipFile) -> None:
+    """Check what the members claim; only those about the examples are read whole."""
+    size = Path(str(archive.filename)).stat().st_size
+    for info in archive.infolist():
+        packed = info.compress_type != zipfile.ZIP_STORED
+        about = _is_about(info.filename.removesuffix(".npy"))
+        check = check_claim if about else check_stored
+        check(
+            f"member {info.filename!r}",
+            info.file_size,
+            min(info.compress_size, size),
+            compressed=packed,
+        )
+
+
 def _from_member(archive: zipfile.ZipFile, member: str, layer: str, opened: ExitStack) -> Incoming:
     """An array of an archive, unpacked as it is read: it may be larger than memory."""
     stream = opened.enter_context(archive.open(member))
     shape, fortran, dtype = read_header(stream)
     as_numbers(np.empty(0, dtype), layer)
     if fortran:
+        check_memory(f"layer {layer!r}, in Fortran order,", math.prod(shape) * dtype.itemsize)
         return from_array(np.load(archive.open(member)), layer)
 
     def read(start: int, stop: int) -> np.ndarray:
@@ -127,6 +147,7 @@ def _from_member(archive: zipfile.ZipFile, member: str, layer: str, opened: Exit
 
 
 def _read_pt(path: Path, opened: ExitStack) -> Found:
+    check_tensors(path)
     loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     if isinstance(loaded, torch.Tensor):
         loaded = {path.stem: loaded}

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import IO, ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from repsim.data.size import Size
 from repsim.data.splits import Split
 from repsim.data.targets import label_target
 from repsim.errors import DataError
+from repsim.space import check_claim
 
 FOLDERS = ("MNIST/raw", ".")
 FILES = {
@@ -97,23 +98,33 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     Raises:
         DataError: damaged compression, another header, or more or less data than it announces.
     """
+    packed = path.suffix == ".gz"
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
+        with gzip.open(path) if packed else open(path, "rb") as stream:
+            shape = _read_shape(path, stream, dimensions)
+            announced = math.prod(shape)
+            check_claim("its header", announced, path.stat().st_size, compressed=packed)
+            content = bytearray(stream.read(announced + 1))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise unreadable(path, "an IDX file", error) from None
-    magic, start = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions
-    if len(content) < start or content[:4] != magic:
+    if len(content) != announced:
+        found = f"{len(content)}{' or more' if len(content) > announced else ''}"
         raise DataError(
-            f"{path}: expected an IDX file that begins with {magic.hex()}, got {content[:4].hex()}"
-        )
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    announced, arrived = math.prod(shape), len(content) - start
-    if announced != arrived:
-        raise DataError(
-            f"{path}: its header announces {announced} bytes of data, but {arrived} follow; "
+            f"{path}: its header announces {announced} bytes of data, but {found} follow; "
             "remove it and fetch it again"
         )
-    return np.frombuffer(bytearray(content), dtype=np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def _read_shape(path: Path, stream: IO[bytes], dimensions: int) -> tuple[int, ...]:
+    """The sizes in the header of an IDX file; the stream is left where its data begin."""
+    magic, start = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions
+    header = stream.read(start)
+    if len(header) < start or header[:4] != magic:
+        raise DataError(
+            f"{path}: expected an IDX file that begins with {magic.hex()}, got {header[:4].hex()}"
+        )
+    return struct.unpack(f">{dimensions}I", header[4:])
 
 
 def _find(data_dir: Path, name: str) -> Path | None:
