@@ -48,8 +48,11 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 #: Settings that a method needs for a family, whose critics have fewer layers to share.
 FITTED: dict[tuple[str, str], dict[str, Any]] = {("mgan", "mlp"): {"shared": 2}}
-#: Methods that turn images, which have to be square.
-SQUARE = ("rotation",)
+#: Small heads, and patches large enough to be halved three times.
+PATCHES = {"embedding": 8, "hidden": 8, "cell": 20, "patch": 16}
+ON_PATCHES = ("jigsaw", "relative_patch_location")
+#: Methods that turn images or cut them into square cells, which have to be square.
+SQUARE = ("rotation", *ON_PATCHES)
 PAIRS = [(method, network) for method in method_names() for network in networks_for(method)]
 SPECS = [ImageSpec(1, 10, *size, flips=False) for size in ((32, 32), (28, 56), (33, 47))]
 
@@ -59,6 +62,7 @@ def small(method: str, network: str, **settings: Any) -> TrainConfig:
     values |= {"sheet": 4, "coverage": 0, "network": network, **SMALL[network]}
     if "statistics_batches" in config_for(method).model_fields:
         values["statistics_batches"] = 3
+    values |= PATCHES if method in ON_PATCHES else {}
     values |= {**FITTED.get((method, network), {}), **settings}
     return configure(method, values, "test")
 
