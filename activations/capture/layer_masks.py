@@ -17,6 +17,7 @@ from repsim.activations.capture.faults import FIRST_BATCH, At
 from repsim.activations.capture.frames import mask_of_frames
 from repsim.activations.capture.functions import NOTHING, Allowed
 from repsim.activations.capture.lengths import PaddedLengths
+from repsim.activations.capture.lookups import lookups
 from repsim.activations.capture.mask_refusals import beyond, self_made, unclear, unfit
 from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.masks import (
@@ -81,9 +82,10 @@ class LayerMasks:
         self._axes = axes
         untold = {name: each for name, each in layers.items() if rules.of(name) is None}
         self._names = {mask.name for mask in masks_in(self.batch)}
+        self._lookups = lookups(model, self.batch, untold, grad=allowed.grad) if untold else {}
         if untold:
             self._find(untold)
-        self._unsaid = UnsaidPadding(model, [*self._known, *self._hints])
+        self._unsaid = UnsaidPadding(model, [*self._known, *self._hints], self._lookups)
         unsaid = bool(untold) and self._unsaid.see(self.batch)
         self._own = OwnPositions(model, self.batch, axes, grad=allowed.grad)
         if self._own.lists:
@@ -239,7 +241,7 @@ class LayerMasks:
         beside = {*self.batch} - ABOUT
         return [
             mask
-            for mask in hints_in(self.batch, self._model)
+            for mask in hints_in(self.batch, self._model, self._lookups)
             if mask.name in passed or (mask.name in beside and not mask.is_input)
         ]
 
@@ -294,7 +296,8 @@ class LayerMasks:
         """The mask of a layer that is made of positions of masks in another way."""
         sources = [mask for mask, found in self._known if layer in found.other]
         sources += [m for m, f in self._hints if layer in f.other or layer in f.exact]
-        showing = [mask for mask in sources if mask.shows_padding(self.batch)]
+        shape = (*values.shape[1:],)
+        showing = [mask for mask in sources if mask.shows_padding(self.batch, shape)]
         if not showing:
             return None
         kept = [self._by_rule(mask, layer, values) for mask in showing]

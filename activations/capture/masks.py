@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from repsim.activations.capture.batches import (
     is_by_example,
 )
 from repsim.activations.capture.fillers import goes_on, is_filled
+from repsim.activations.capture.looked_up import LookedUp
 
 #: Ways in which a mask says where padding is.
 KINDS = {
@@ -73,6 +75,10 @@ _OTHERS = frozenset(
 #: Endings of the names of whole numbers that come for each token and are no tokens themselves.
 NO_TOKENS = ("type_ids", "position_ids", "mask")
 
+#: The numbers of each input by which rows of tables are looked up, by its name.
+Lookups = Mapping[str, Sequence[LookedUp]]
+_NO_LOOKUPS: Lookups = MappingProxyType({})
+
 #: Beginnings of the names of lengths of something else than inputs.
 _OTHER_LENGTHS = ("label", "target", "max", "min")
 
@@ -88,12 +94,14 @@ class Mask:
             be ``counts`` of positions.
         pad: the token that a tokenizer pads with; None if it may mean something else.
         ends: tokens at the ends of texts; two of them in a row are padding.
+        looked_up: numbers of the entry that are tokens, by what the network does with them.
     """
 
     name: str
     kind: str
     pad: int | None = None
     ends: tuple[int, ...] = ()
+    looked_up: tuple[LookedUp, ...] = ()
 
     @property
     def is_input(self) -> bool:
@@ -105,16 +113,24 @@ class Mask:
         """True for a mask that says where padding is."""
         return self.kind in KINDS
 
-    def shows_padding(self, batch: Any) -> bool:
-        """True if some position of a batch is padding, or may be."""
+    def shows_padding(self, batch: Any, shape: Sequence[int] = ()) -> bool:
+        """True if some position of a batch is padding, or may be.
+
+        Args:
+            batch: with the entry, or without.
+            shape: of the layer that is asked about, without the examples.
+        """
         value = self.value(batch)
         if value is None or not value.numel():
             return False
         if self.kind == "labels":
             return bool((value < 0).any())
         if self.kind == "pad":
-            # A decoder may begin with it.
-            at = [value.flip(1)] if self.name.startswith("decoder") else [value, value.flip(1)]
+            begin = not self.name.startswith("decoder")  # which may begin with it
+            if self.looked_up:
+                some = (each.shows_padding(value, shape, begin=begin) for each in self.looked_up)
+                return any(some)
+            at = [value, value.flip(1)] if begin else [value.flip(1)]
             return any(self._begin_padded(each) for each in at)
         if self.kind in ("unknown", "counts"):
             return bool((value != value.flatten()[0]).any())
@@ -186,7 +202,7 @@ def masks_in(batch: Any) -> list[Mask]:
     """The masks of a batch that are known by their names."""
     return [
         Mask(name, kind)
-        for name, value in _entries(batch)
+        for name, value in arrays_by_example(batch)
         if (kind := kind_of(name))
         and (_counts(value) if kind == "lengths" else _marks_positions(name, value))
     ]
@@ -236,7 +252,7 @@ def is_doubtful(mask: Mask, batch: Any) -> bool:
     value = mask.value(batch)
     if mask.kind != "lengths" or is_plain(mask.name) or value is None or value.ndim != 1:
         return False
-    return _all_go_on(_entries(batch), mask.name, value, at_least=True)
+    return _all_go_on(arrays_by_example(batch), mask.name, value, at_least=True)
 
 
 def _all_go_on(
@@ -253,9 +269,15 @@ def _all_go_on(
     return True in found and False not in found
 
 
-def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
-    """Entries of a batch that tell of padding, but not in a way that is known."""
-    entries = _entries(batch)
+def hints_in(batch: Any, model: nn.Module, lookups: Lookups = _NO_LOOKUPS) -> list[Mask]:
+    """Entries of a batch that tell of padding, but not in a way that is known.
+
+    Args:
+        batch: a dictionary.
+        model: not wrapped.
+        lookups: the numbers of entries that are tokens, as far as they are known.
+    """
+    entries = arrays_by_example(batch)
     known, pad, ends = {mask.name for mask in masks_in(batch)}, padding_token(model), _ends(model)
     ending, telling = _ending(model), pad is not None or bool(ends)
     found = {
@@ -272,7 +294,23 @@ def hints_in(batch: Any, model: nn.Module) -> list[Mask]:
         and _may_count(name, value, sizes)
         and (_is_counting(name) or not _all_go_on(entries, name, value, at_least=False))
     }
-    return [Mask(name, kind, pad, ends) for name, kind in found.items() if kind]
+    hints = [Mask(name, kind, pad, ends) for name, kind in found.items() if kind]
+    looked_up = _looked_up(batch, lookups, ending)
+    others = [each for each in hints if each.name not in looked_up or each.kind != "pad"]
+    return [*others, *(each for name, each in looked_up.items() if found.get(name) in ("", "pad"))]
+
+
+def _looked_up(batch: Any, lookups: Lookups, ending: str) -> dict[str, Mask]:
+    """Entries with a token of padding, by what a network does with their numbers."""
+    known = {mask.name for mask in masks_in(batch)}
+    return {
+        name: Mask(name, "pad", looked_up=tuple(lookups[name]))
+        for name, value in arrays_by_example(batch)
+        if name not in known
+        and name in lookups
+        and not (ending and name.endswith(ending))
+        and any(each.tells(value) for each in lookups[name])
+    }
 
 
 def _may_count(name: str, value: Tensor, sizes: Collection[int]) -> bool:
@@ -293,26 +331,46 @@ def _is_counting(name: str) -> bool:
     return _COUNTING.search(name.lower()) is not None
 
 
-def unsaid_tokens(batch: Any, model: nn.Module) -> dict[str, int]:
-    """Texts of a batch that may be padded unseen; their lengths.
+def unsaid_tokens(
+    batch: Any, model: nn.Module, lookups: Lookups = _NO_LOOKUPS
+) -> dict[str, tuple[int, ...]]:
+    """Texts of a batch that may be padded unseen; the numbers of their positions.
 
     All texts, where no token is padding alone; else the texts evidently padded with another one.
+    The arguments are those of ``hints_in``.
     """
-    if not _has_embedding(model):
-        return {}
-    pad = padding_token(model)
-    known, ending = {mask.name for mask in masks_in(batch)}, _ending(model)
-    return {
-        name: value.shape[1]
-        for name, value in _entries(batch)
-        if name not in known
-        and name not in LABELS
-        and name.endswith(ending)
-        and not name.endswith(NO_TOKENS)
-        and _are_tokens(value)
-        and value.shape[1] > 1
-        and (pad is None or (not Mask(name, "pad", pad).shows_padding(batch) and is_filled(value)))
-    }
+    known = {mask.name for mask in masks_in(batch)}
+    found = {}
+    for name, value in arrays_by_example(batch):
+        if name in known or name in LABELS or name.endswith(NO_TOKENS):
+            continue
+        text = _text(name, value, model, tuple(lookups.get(name, ())))
+        if text is None or text[0][0].numel() < 2:
+            continue
+        if _may_be_padded(*text, batch):
+            found[name] = tuple(text[0].shape[1:])
+    return found
+
+
+def _text(
+    name: str, value: Tensor, model: nn.Module, looked_up: tuple[LookedUp, ...]
+) -> tuple[Tensor, Mask] | None:
+    """The tokens (n, positions, ...) in an entry, and the mask that they are; None of others."""
+    mask, ending = Mask(name, "pad", padding_token(model)), _ending(model)
+    plain = _has_embedding(model) and name.endswith(ending) and _are_tokens(value)
+    if not looked_up or (ending and plain):
+        return (value, mask) if plain else None
+    pads = [each.pad for each in looked_up if each.pad is not None]
+    if pads or not plain:
+        mask = Mask(name, "pad", pads[0] if pads else None, looked_up=looked_up)
+    return looked_up[0].numbers(value), mask
+
+
+def _may_be_padded(tokens: Tensor, mask: Mask, batch: Any) -> bool:
+    """True for texts without a token of padding, or evidently padded with another one."""
+    if mask.pad is None:
+        return True
+    return not mask.shows_padding(batch) and is_filled(tokens.flatten(0, -2))
 
 
 def _has_embedding(model: nn.Module) -> bool:
@@ -347,7 +405,7 @@ def _are_tokens(value: Tensor) -> bool:
     return value.ndim == 2 and not value.is_floating_point() and value.dtype != torch.bool
 
 
-def _entries(batch: Any) -> list[tuple[str, Tensor]]:
+def arrays_by_example(batch: Any) -> list[tuple[str, Tensor]]:
     """The numbers of a batch that come for each example, by name."""
     n = batch_size(batch)
     return [(name, value) for name, value in _arrays(batch) if is_by_example(name, value, n)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import nn
 
-from repsim.activations.capture.masks import Mask, padding_token, unsaid_tokens
+from repsim.activations.capture.looked_up import has_positions
+from repsim.activations.capture.masks import Lookups, Mask, padding_token, unsaid_tokens
 from repsim.activations.capture.positions import Followers
 from repsim.errors import RepsimWarning
 
@@ -19,19 +21,22 @@ class UnsaidPadding:
     Args:
         model: not wrapped.
         told: entries of a batch that tell of padding, and the layers made of their positions.
+        lookups: the numbers of entries that are tokens, as far as they are known.
     """
 
-    def __init__(self, model: nn.Module, told: Collection[tuple[Mask, Followers]]) -> None:
-        self._model, self._told = model, told
-        self._texts: dict[str, int] = {}
+    def __init__(
+        self, model: nn.Module, told: Collection[tuple[Mask, Followers]], lookups: Lookups
+    ) -> None:
+        self._model, self._told, self._lookups = model, told, lookups
+        self._texts: dict[str, tuple[int, ...]] = {}
         self._layers: dict[str, tuple[int, ...]] = {}
 
     def see(self, batch: Any) -> bool:
         """Look for texts of a batch that may be padded unseen, and have no mask; True for any."""
         self._texts = {
-            name: length
-            for name, length in unsaid_tokens(batch, self._model).items()
-            if not self._has_mask(batch, name, length)
+            name: positions
+            for name, positions in unsaid_tokens(batch, self._model, self._lookups).items()
+            if not self._has_mask(batch, name, math.prod(positions))
         }
         return bool(self._texts)
 
@@ -44,7 +49,7 @@ class UnsaidPadding:
         self._layers = {
             layer: shape
             for layer, shape in layers.items()
-            if len(shape) == 2 and not self._is_told(layer)
+            if len(shape) > 1 and not self._is_told(layer)
         }
         self._warn()
 
@@ -74,26 +79,27 @@ class UnsaidPadding:
         """Warn of the first layer that has the positions of such a text."""
         found = {
             layer: name
-            for name, length in self._texts.items()
-            for layer, (positions, _) in self._layers.items()
-            if positions == length
+            for name, positions in self._texts.items()
+            for layer, shape in self._layers.items()
+            if has_positions(shape, positions)
         }
         if not found:
             return
         self._layers = {}
         layer, name = next(iter(found.items()))
         warnings.warn(
-            f"nothing says if {name!r} has padding, for no mask came with it, and {self._why()}: "
-            f"every position counts, as in layer {layer!r}; if texts are padded, give a mask in "
-            "the batch, such as attention_mask, or else say --masks '*=none' "
-            "(masks={'*': 'none'})",
+            f"nothing says if {name!r} has padding, for no mask came with it, and "
+            f"{self._why(name)}: every position counts, as in layer {layer!r}; if texts are "
+            "padded, give a mask in the batch, such as attention_mask, or else say "
+            "--masks '*=none' (masks={'*': 'none'})",
             RepsimWarning,
             stacklevel=3,
         )
 
-    def _why(self) -> str:
+    def _why(self, name: str) -> str:
         """The reason why padding of these texts would not be seen."""
         network = type(self._model).__name__
-        if padding_token(self._model) is None:
+        pads = [each.pad for each in self._lookups.get(name, ()) if each.pad is not None]
+        if padding_token(self._model) is None and not pads:
             return f"no token of {network} stands for padding alone"
         return f"texts in it end or begin as if padded, with another token than {network} has"
