@@ -1079,6 +1079,18 @@ class Unpacked(nn.Module):
         return self.end(self.lstm(x)[0])
 
 
+class Adaptive(nn.Module):
+    """A pooling to three positions, whatever the length is; no layer before it has positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.pool, self.end = nn.AdaptiveAvgPool1d(3), nn.Linear(48, 3)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return self.end(self.pool(x.transpose(1, 2)).flatten(1))
+
+
 REAL = X * MASK.unsqueeze(2)
 ON_PADDING = r"layer 'end' gives an example other values with padding behind it \(lengths\)"
 
@@ -1090,7 +1102,7 @@ def ragged(places: Any) -> dict[str, Tensor]:
     return {"x": REAL[places, : int(lengths.max())], "lengths": lengths}
 
 
-@pytest.mark.parametrize("kind", [Convolved, Unpacked])
+@pytest.mark.parametrize("kind", [Convolved, Unpacked, Adaptive])
 @pytest.mark.parametrize("told", [{}, {"masks": "*=lengths"}])
 def test_rows_that_depend_on_the_padding_get_one_warning(
     kind: Any, told: dict[str, str], tmp_path: Path

@@ -182,4 +182,7 @@ def _unshortened(trials: Trials) -> Followers:
     }
     told = Followers(exact, frozenset(set(trials.layers) - set(exact)))
     axes = {name: (1,) for name in contents if (1,) in partners[name]}
+    # No module need give positions: a pooling of any length may be the first one.
+    cut = _cut(trials, contents, partners) if one else None
+    told = replace(told, inputs=cut.axes if cut is not None else {})
     return _in_place(trials, axes, told) if exact else told
