@@ -306,3 +306,19 @@ def test_a_look_leaves_errors_to_the_reader(tmp_path: Path) -> None:
     look_through(tmp_path / "a.h5")
     (tmp_path / "b.h5").write_bytes(b"nothing")
     look_through(tmp_path / "b.h5")
+
+
+def test_a_class_with_an_endless_name_is_refused_at_once(tmp_path: Path) -> None:
+    """torch itself looks for words in its message about one for minutes."""
+    run = run_of(tmp_path)
+    with zipfile.ZipFile(run.checkpoint) as archive:
+        members = [(each.filename, archive.read(each)) for each in archive.infolist()]
+    with zipfile.ZipFile(run.checkpoint, "w") as archive:
+        for name, data in members:
+            long = b"FloatStorage" + b"9" * 100_000
+            archive.writestr(name, data.replace(b"FloatStorage", long))
+    started = time.process_time()
+    with pytest.raises(StoreError, match="damaged or not a checkpoint") as raised:
+        run.load_state(run.checkpoint)
+    assert "names a class by 100,018 signs" in str(raised.value.__cause__)
+    assert time.process_time() - started < 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
@@ -115,6 +116,25 @@ def check_tensors(path: Path) -> None:
                 continue
             stored = min(info.compress_size, size)
             check_stored(f"member {info.filename!r}", info.file_size, stored, compressed=False)
+            if info.filename.endswith("data.pkl"):
+                _check_names(archive.read(info))
+
+
+#: Signs of a line from which a pickle is looked at, and the longest name of a class in one.
+_LINE, _NAME = 2000, 1000
+
+
+def _check_names(pickled: bytes) -> None:
+    """Raise ``ValueError`` for endless names of classes.
+
+    torch looks for words in its own message about them, which takes time as the square of their
+    length.
+    """
+    if max(map(len, pickled.split(b"\n"))) < _LINE:
+        return
+    for code, value, _ in pickletools.genops(pickled):
+        if code.name == "GLOBAL" and len(value) > _NAME:
+            raise ValueError(f"it names a class by {len(value):,} signs")
 
 
 def _torch_load(path: Path) -> Any:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -101,7 +101,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     packed = path.suffix == ".gz"
     try:
         with gzip.open(path) if packed else open(path, "rb") as stream:
-            shape = _read_shape(path, stream, dimensions)
+            shape = _shape_of(path, stream.read(4 + 4 * dimensions), dimensions)
             announced = math.prod(shape)
             check_claim("its header", announced, path.stat().st_size, compressed=packed)
             content = bytearray(stream.read(announced + 1))
@@ -116,11 +116,10 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
-def _read_shape(path: Path, stream: IO[bytes], dimensions: int) -> tuple[int, ...]:
-    """The sizes in the header of an IDX file; the stream is left where its data begin."""
-    magic, start = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions
-    header = stream.read(start)
-    if len(header) < start or header[:4] != magic:
+def _shape_of(path: Path, header: bytes, dimensions: int) -> tuple[int, ...]:
+    """The sizes in the header of an IDX file."""
+    magic = bytes([0, 0, 8, dimensions])
+    if len(header) < 4 + 4 * dimensions or header[:4] != magic:
         raise DataError(
             f"{path}: expected an IDX file that begins with {magic.hex()}, got {header[:4].hex()}"
         )
