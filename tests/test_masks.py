@@ -718,7 +718,7 @@ def test_images_that_are_filled_up_get_one_warning(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1))
     given = {"examples": 8, "layers": "1", "overwrite": True}
     batches = [filled(images[:4]), filled(images[4:])]
-    with pytest.warns(RepsimWarning, match="filled up with zeros to the largest") as caught:
+    with pytest.warns(RepsimWarning, match="filled up to the largest") as caught:
         repsim.harvest(model, batches, tmp_path / "a.h5", **given).close()
     assert len([each for each in caught if "filled up" in str(each.message)]) == 1
     with warnings.catch_warnings():

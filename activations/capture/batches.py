@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repsim.activations.capture.fillers import ends_at
 from repsim.data.targets import LABEL
 from repsim.dense import as_dense
 from repsim.errors import RepsimWarning, UsageError
@@ -96,6 +97,7 @@ def _check_one_input(batch: Sequence[Any]) -> None:
     for each in others:
         _check_count(first, each)
         _check_no_mask(first, each)
+        _check_no_lengths(first, each)
     if _are_examples(batch) or any(_is_further(first, each) for each in others):
         raise UsageError(
             f"a batch gave {len(batch)} arrays, the first {tuple(first.shape)}, as a loader of "
@@ -174,10 +176,40 @@ def _check_no_mask_of_steps(first: Any, other: Tensor | np.ndarray) -> None:
     )
 
 
+def _check_no_lengths(first: Any, other: Any) -> None:
+    """Raise ``UsageError`` for the lengths of padded inputs in the place of labels or ids."""
+    if not (_has_rows(other) and other.ndim == 1 and len(other) and _are_whole(other)):
+        return
+    entries = first if isinstance(first, Mapping) else {"input": first}
+    for name, value in entries.items() if _has_no_mask(entries) else ():
+        if name not in ABOUT and _has_rows(value) and len(value) == len(other):
+            _check_goes_on(str(name), torch.as_tensor(value), torch.as_tensor(other).long())
+
+
+def _check_goes_on(name: str, value: Tensor, counts: Tensor) -> None:
+    """Raise ``UsageError`` for inputs that evidently end, or begin, with so many positions."""
+    counts = counts.to(value.device)
+    for axis in range(1, value.ndim):
+        along = value.movedim(axis, 1)
+        if ends_at(along, counts) or ends_at(along.flip(1), counts):
+            raise UsageError(
+                f"a batch gave inputs {tuple(value.shape)} and whole numbers ({len(value)},) "
+                f"behind them, which are the lengths of examples that are padded along axis {axis};"
+                f" behind inputs come labels and ids: give {{{name!r}: ..., 'lengths': ...}} in one"
+                " dictionary by the names of the network's arguments, or labels by name, as in "
+                "(inputs, {'label': labels})"
+            )
+
+
+def _has_no_mask(entries: Mapping[Any, Any]) -> bool:
+    names = list(map(str, entries))
+    return not any("mask" in name or name.endswith(("lengths", "lens")) for name in names)
+
+
 def _numbers(first: Any) -> list[tuple[str, Tensor | np.ndarray]]:
     """The inputs of whole numbers by name, if no mask is among them."""
     entries = first if isinstance(first, Mapping) else {"input_ids": first}
-    if any("mask" in str(name) or str(name).endswith(("lengths", "lens")) for name in entries):
+    if not _has_no_mask(entries):
         return []
     return [
         (str(name), value)

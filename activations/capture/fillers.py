@@ -5,22 +5,83 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+#: Examples, at least, of which lengths are believed by their contents alone; of them padded ones,
+#: where the contents are of a few whole numbers, and otherwise.
+_EXAMPLES, _WHOLE, _REAL = 6, 12, 4
+
 
 def is_filled(values: Tensor) -> bool:
     """True if some of the examples (n, positions, ...), but not all, are evidently filled up.
 
-    They begin or end with positions of zeros only, and none of them has zeros elsewhere. Or they
-    are whole numbers (n, positions), and at least half of them begin or end with one and the same
-    number, some with two or more of it, and none has it elsewhere.
+    They begin or end with positions of zeros only, or of another number, or several with one row,
+    twice or more in some, and none of them has it elsewhere; of single numbers other than zero,
+    half of the examples do. Or they begin or end with positions that are NaN; or at least half of
+    them with a row that is repeated, and no other row is.
     """
-    empty = (values == 0).flatten(2).all(2) if values.ndim > 2 else values == 0
-    if _is_run(empty) or _is_run(empty.flip(1)):
-        return True
-    whole = values.ndim == 2 and not values.is_floating_point() and not values.is_complex()
-    if not whole or min(values.shape) < 2:
+    return _ends_filled(values) or _ends_filled(values.flip(1))
+
+
+def _ends_filled(values: Tensor) -> bool:
+    """True if some examples, not all, evidently end in a filler."""
+    if not values.numel():
         return False
-    ways = (values.long(), values.long().flip(1))
-    return any(_is_common(way == way[:, -1].mode().values) for way in ways)
+    last = _rows(values[:, -1:])
+    if bool((last == 0).all(2).any()) and _is_run((_rows(values) == 0).all(2)):
+        return True
+    missing = (last != last).all(2)
+    if bool(missing.any()) and not bool(missing.all()):
+        return True
+    return min(values.shape[:2]) > 1 and _ends_alike(values)
+
+
+def _ends_alike(values: Tensor) -> bool:
+    """True if some examples end in a number, or a row, that is repeated."""
+    if not bool(_equal(_rows(values[:, -1:]), _rows(values[:, -2:-1])).any()):
+        return False
+    rows = _rows(values)
+    if rows.shape[2] == 1:
+        numbers = rows.squeeze(2)
+        return _is_common(numbers == numbers[:, -1].mode().values)
+    repeated = _equal(rows[:, 1:], rows[:, :-1])
+    longest = int(repeated.flip(1).long().cumprod(1).sum(1).argmax())
+    row = rows[longest, -1]
+    filler = _equal(rows, row)
+    # A state in which one example alone comes to rest fills nothing up.
+    shared = int(filler[:, -1].sum()) > 1 or bool((row == row[0]).all())
+    often = 2 * int(repeated[:, -1].sum()) >= len(rows)
+    return (shared and _is_run(filler)) or (often and _is_run(repeated))
+
+
+def ends_at(values: Tensor, counts: Tensor) -> bool:
+    """True if examples (n, positions, ...) evidently end behind so many positions each.
+
+    All hold one and the same row from there on, and another one before.
+    """
+    n, length = values.shape[:2]
+    low, high = int(counts.min()), int(counts.max())
+    if n < _EXAMPLES or low < 1 or not low < length >= high:
+        return False
+    padded = counts < length
+    filler = _rows(values[counts.argmin(), -1:].unsqueeze(0))[0, 0]
+    ends = values[torch.arange(n, device=values.device), counts - 1]
+    if bool(_equal(_rows(ends.unsqueeze(1)), filler).any()):
+        return False
+    if not bool(_equal(_rows(values[padded, -1:]), filler).all()):
+        return False
+    behind = torch.arange(length, device=values.device) >= counts.unsqueeze(1)
+    whole = not values.is_floating_point() or bool((values == values.floor()).all())
+    enough = int(padded.sum()) >= (_WHOLE if whole else _REAL)
+    return enough and bool(_equal(_rows(values), filler)[behind].all())
+
+
+def _rows(values: Tensor) -> Tensor:
+    """The values of each position, (n, positions, d)."""
+    return values.unsqueeze(-1).flatten(2)
+
+
+def _equal(x: Tensor, y: Tensor) -> Tensor:
+    """True for equal rows of two tensors (..., d); NaN is equal to NaN."""
+    return ((x == y) | ((x != x) & (y != y))).all(-1)
 
 
 def goes_on(values: Tensor, counts: Tensor) -> bool | None:
@@ -34,8 +95,7 @@ def goes_on(values: Tensor, counts: Tensor) -> bool | None:
     if not bool(pairs.any()):
         return None
     x, y = values[:, :-1], values[:, 1:]
-    differ = ((x != y) & ~((x != x) & (y != y))).unsqueeze(-1).flatten(2).any(2)
-    return bool((differ & pairs).any())
+    return bool((~_equal(_rows(x), _rows(y)) & pairs).any())
 
 
 def _is_run(filler: Tensor) -> bool:

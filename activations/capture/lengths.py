@@ -47,7 +47,7 @@ class PaddedLengths:
                 self._see(name, torch.as_tensor(value))
 
     def _see(self, name: str, value: Tensor) -> None:
-        for axis in range(1, value.ndim if value.ndim in (2, 3, 4) else 1):
+        for axis in range(1, value.ndim):
             place = name, axis
             self._lengths[place].add(value.shape[axis])
             if is_filled(value.movedim(axis, 1)):
@@ -63,9 +63,9 @@ class PaddedLengths:
 
 
 def _warn_of_maps(name: str, sizes: list[int]) -> None:
-    """Warn of images or maps that are filled up, or that end in zeros of their own."""
+    """Warn of images, maps or videos that are filled up, or that end in a border of their own."""
     warnings.warn(
-        f"{name!r} comes in sizes of {sizes[0]} and {sizes[-1]}, filled up with zeros to the "
+        f"{name!r} comes in sizes of {sizes[0]} and {sizes[-1]}, filled up to the "
         "largest of each batch, so that values depend on the batch: give batches of one example, "
         "or of one size; --masks '*=none' (masks={'*': 'none'}) takes all without this warning",
         RepsimWarning,
