@@ -106,8 +106,8 @@ if TYPE_CHECKING:
     "--pooling",
     default="none",
     show_default=True,
-    help="What is kept: none (maps whole, for CKA), avg (enough for probes, small), grid:K, first, "
-    "last, token:K, positions, project:K, joined by +; for some layers, PATTERN=avg,*=none.",
+    help="What is kept: none (maps whole, for CKA), avg (enough for probes, small), grid:K, max:K, "
+    "first, last, token:K, positions, project:K, joined by +; for some layers, PATTERN=avg,*=none.",
 )
 @click.option(
     "--masks",

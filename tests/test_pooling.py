@@ -91,6 +91,40 @@ def test_a_text_of_padding_alone_is_refused_and_no_average_of_zeros() -> None:
         reduce("avg", TOKENS, mask=mask)
 
 
+@pytest.mark.parametrize(
+    ("shape", "most", "square"),
+    [
+        ((64, 32, 32), 9000, (10, 10)),  # squares of 3 x 3, and two lines that are left over
+        ((64, 32, 32), 64 * 256, (16, 16)),
+        ((512, 4, 4), 9000, (4, 4)),
+        ((4000, 8, 8), 100, (1, 1)),  # a number for each channel at least
+        ((8, 6, 20), 8 * 30, (3, 10)),
+        ((8, 2, 30), 24, (1, 3)),
+        ((8, 2, 30), 23, (1, 2)),
+    ],
+)
+def test_maxima_leave_a_map_as_many_features_as_are_asked_for(
+    shape: tuple[int, int, int], most: int, square: tuple[int, int]
+) -> None:
+    x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    found = reduce(f"max:{most}", x)
+    assert found.shape == (2, shape[0], *square)
+    if square == shape[1:]:
+        assert found is x
+    side = min(length // cells for length, cells in zip(shape[1:], square, strict=True))
+    if len({*shape[1:]}) == 1:
+        for i, j in ((0, 0), (square[0] - 1, square[1] - 1)):
+            cell = x[:, :, i * side : (i + 1) * side, j * side : (j + 1) * side]
+            assert torch.equal(found[:, :, i, j], cell.amax((2, 3)))
+
+
+def test_maxima_are_of_maps_alone() -> None:
+    features = torch.rand(6, 20)
+    assert reduce("max:5", features) is features
+    with pytest.raises(ShapeError, match="'x' gives .3, 5, 4., but max needs a map"):
+        reduce("max:2", TOKENS, layer="x")
+
+
 def test_a_grid_has_the_means_of_its_cells() -> None:
     found = reduce("grid:2", MAPS)
     assert found.shape == (6, 3, 2, 2)
@@ -196,6 +230,7 @@ def test_each_layer_gets_the_first_rule_that_matches() -> None:
         ("", "unknown pooling ''"),
         ("grid", "'grid' is not understood; expected grid:K"),
         ("grid:0", "'grid:0' is not understood"),
+        ("max", "'max' is not understood; expected max:K"),
         ("avg:2", "'avg:2' is not understood; expected avg"),
         ("project:1.5", "'project:1.5' is not understood"),
         ("positions+avg", "nothing but project:K can follow positions"),

@@ -82,7 +82,8 @@ def test_every_layer_has_its_probe(stores: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pooling", "p"), [("avg", 3), ("none", 48), ("grid:2", 12), ("avg+project:2", 2)]
+    ("pooling", "p"),
+    [("avg", 3), ("none", 48), ("grid:2", 12), ("max:47", 12), ("avg+project:2", 2)],
 )
 def test_maps_are_pooled_as_asked(stores: Any, pooling: str, p: int) -> None:
     plan = ProbePlan(solvers=["ridge"], pooling=pooling)
@@ -95,6 +96,15 @@ def test_a_store_of_averages_is_not_probed_cell_by_cell(tmp_path: Path) -> None:
     assert len(probe_layers(train, test, plan=ProbePlan(solvers=["knn"])).entries) == 3
     with pytest.raises(UsageError, match=r"with pooling avg, and cannot be probed with grid:2"):
         probe_layers(train, test, plan=ProbePlan(pooling="grid:2"))
+
+
+def test_a_store_is_probed_under_the_pooling_that_it_was_harvested_with(tmp_path: Path) -> None:
+    train, test = stored(tmp_path, pooling="max:47")
+    plan = ProbePlan(solvers=["ridge"], pooling="max:47")
+    (entry,) = probe_layers(train, test, layers="conv", plan=plan).entries
+    assert entry.features == 12
+    with pytest.raises(UsageError, match=r"with pooling max:47, and cannot be probed with max:12"):
+        probe_layers(train, test, plan=ProbePlan(pooling="max:12"))
 
 
 # --- components

@@ -58,7 +58,7 @@ class ProbePlan:
         seeds: of label fraction, validation split, initialisation and permutation.
         random_labels: train each probe on permuted labels as well, as a control.
         pooling: reduction of a map before a probe sees it; steps as in harvesting, such as ``avg``
-            or ``grid:4``.
+            ``grid:4`` or ``max:9000``.
         options: passed on to ``repsim.probe``: ``l2``, ``k``, ``hidden``, ``dropout``.
     """
 
@@ -137,7 +137,7 @@ class Config(base.Config):
     pooling: str = setting(
         "avg",
         "reduction of a map before a probe sees it: avg, its average over positions; none, every "
-        "value; grid:K, averages over K x K cells",
+        "value; grid:K, averages over K x K cells; max:K, maxima that leave K features at most",
         tag="{}",
     )
 
@@ -355,7 +355,8 @@ def _check_axes(
 def _check_pooling(store: Store, pooling: str) -> None:
     """Averages can be averaged again, but what was left out does not come back."""
     kept = store.provenance().get("pooling", "none")
-    if pooling != "avg" and kept != "none":
+    again = pooling == kept and not Pooling(pooling).splits  # which changes nothing
+    if pooling != "avg" and kept != "none" and not again:
         raise UsageError(
             f"{store.path} was harvested with pooling {kept}, and cannot be probed with {pooling}; "
             "harvest it with pooling none, or probe it with avg"

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, pad
+from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, pad
 
 from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.rules import matches, pair
@@ -23,6 +23,7 @@ STEPS = {
     "none": "keeps every value",
     "avg": "averages over positions, or over the tokens that are not padding",
     "grid:K": "averages a map over each cell of a K x K grid",
+    "max:K": "keeps the largest value of each square of a map, of squares that leave K features",
     "cls": "keeps the first token that is not padding",
     "first": "keeps the first token that is not padding",
     "last": "keeps the last token that is not padding",
@@ -39,6 +40,7 @@ _NUMBER = r"[1-9]\d*"
 #: Form of the part behind the colon of a step, and the step as it is expected.
 _AFTER = {
     "grid": (_NUMBER, "grid:K with a whole number K"),
+    "max": (_NUMBER, "max:K with a whole number K"),
     "project": (_NUMBER, "project:K with a whole number K"),
     "token": (r"\d+|-[1-9]\d*", "token:K with a whole number K, negative from the end"),
     "mask": (r"[^\W\d]\w*", "mask:NAME with the name of an entry of the batches"),
@@ -112,7 +114,7 @@ class Pooling:
     @property
     def asks_for_mask(self) -> bool:
         """True if it makes a difference which tokens are padding."""
-        return any(name in (*_OF_TOKENS, "grid") for name, _ in self.steps)
+        return any(name in (*_OF_TOKENS, "grid", "max") for name, _ in self.steps)
 
     def __call__(
         self,
@@ -265,6 +267,30 @@ def _grid(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
     return adaptive_avg_pool2d(_wide(x), size) if min(x.shape[2:]) > size else x
 
 
+def _max(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
+    """The maxima over the smallest squares that leave a map at most ``size`` features.
+
+    One for each channel at least. As Kolesnikov et al. (2019) pool before a probe: what is left
+    over beside whole squares is left out. Features without positions stay as they are.
+    """
+    if x.ndim == 2:
+        return x
+    if x.ndim != 4:
+        raise _unfit("max", "a map (n, c, h, w)", x, layer)
+    height, across = x.shape[2:]
+
+    def square(side: int) -> tuple[int, int]:
+        return min(side, height), min(side, across)
+
+    def left(side: int) -> int:
+        above, beside = square(side)
+        return x.shape[1] * (height // above) * (across // beside)
+
+    longest = max(height, across)
+    side = next((side for side in range(1, longest) if left(side) <= size), longest)
+    return x if side == 1 else max_pool2d(x, square(side))
+
+
 def _token(step: str, number: int | None = None) -> _Step:
     """The step that keeps one token, of this number or of the one that is given."""
 
@@ -303,6 +329,7 @@ _ANY_ORDER = ("none", "project", *_ORDERS)
 _STEPS: dict[str, _Step] = {
     "avg": _avg,
     "grid": _grid,
+    "max": _max,
     "cls": _token("cls", 0),
     "first": _token("first", 0),
     "last": _token("last", -1),
