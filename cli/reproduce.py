@@ -114,6 +114,7 @@ def reproduce(
     usual = Path("reproductions") / f"{paper}-{shown}-{scale}"
     folder = Folder(output or usual, data_dir, device)
     reproduction = Reproduction(asked, folder, scale, data, seeds)
+    reproduction.check_folder()
     if dry_run:
         steps = len(reproduction.steps)
         missing = reproduction.missing(train=not no_training)

@@ -32,8 +32,8 @@ def signal(keep: float, copy: float, classes: int = 10) -> float:
     for name, value in (("keep", keep), ("copy", copy)):
         if not isinstance(value, Real) or not 0 <= value <= 1:
             raise UsageError(f"{name} is {value!r}; expected a number from 0 to 1")
-    if not isinstance(classes, Integral) or classes < 2:
-        raise UsageError(f"classes is {classes!r}; expected a whole number of at least 2")
+    if not isinstance(classes, Integral) or not 2 <= classes <= 2**53:
+        raise UsageError(f"classes is {classes!r}; expected a whole number from 2 to 2^53")
     if copy == 0:
         return 0.0
     p = copy + (1 - copy) / classes

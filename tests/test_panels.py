@@ -301,6 +301,16 @@ def ax_of(panel: Panel, style: str = "page") -> Any:
     return figures.panels(FigureData("f", "c", [panel]), style=style).axes[0]
 
 
+def test_numbers_stay_in_view_and_clear_of_marks() -> None:
+    """Of a whisker that leaves the axes, and below a mark that lies just above a whisker."""
+    series = [Series("one", [80.0, 24.0], [30.0, 20.0], [130.0, 28.0])]
+    marks = [Mark("paper", [60.0, 35.0], look="published", of="one")]
+    ax = ax_of(Bars("", "value", ["a", "b"], series, marks, limits=(0, 105), numbers=1))
+    places = [text.xy[1] for text in ax.texts]
+    assert places[0] < 100
+    assert places[1] > 35
+
+
 def test_bars_lie_where_their_names_are_long() -> None:
     series = [Series("one", [1.0, 2.0], [0.5, 1.5], [1.5, 2.5])]
     marks = [

@@ -251,7 +251,7 @@ def test_messages_of_failures_are_one_line_with_one_remedy(tmp_path: Path) -> No
     step = reproduction.steps[0]
     assert isinstance(step, Training)
     step.make(silent)
-    step.run.checkpoint.write_bytes(b"damaged")
+    step.run.checkpoint.write_bytes(b"damaged" * 100_000)
     with pytest.raises(StoreError, match="; train the run anew with --overwrite$") as usual:
         step.run.load_method()
     reason = reason_of(usual.value, reproduction.folder, "a")
@@ -479,10 +479,13 @@ def test_a_folder_is_of_one_reproduction_and_one_process(tmp_path: Path) -> None
     ):
         pass
     with (
-        pytest.raises(UsageError, match="holds another reproduction .*choose another --output"),
+        pytest.raises(UsageError, match=r"another reproduction \(a, tiny, digits\); choose"),
         Folder(tmp_path).lock({**contents, "paper": "b"}),
     ):
         pass
+    toy(tmp_path / "new").check_folder()
+    with pytest.raises(UsageError, match="another reproduction .*choose another --output"):
+        toy(tmp_path).check_folder()
 
 
 def test_a_damaged_log_is_begun_anew(tmp_path: Path) -> None:

@@ -49,6 +49,21 @@ def within(share: float, expected: float, n: int) -> bool:
     return abs(share - expected) <= 4 * math.sqrt(expected * (1 - expected) / n)
 
 
+def test_splits_are_alike_unless_they_are_clean() -> None:
+    drawn = f"{DIGITS},keep=0.5,copy=0.6,pairs=4000"
+    for split in ("train", "validation", "test"):
+        for clean in (True, False):
+            found = load(f"{drawn},clean={clean}", split)
+            left, right, kept = (each.values for each in found.targets)
+            other = clean and split != "train"
+            agree, readable = (0.1, 1.0) if other else (0.6 + 0.4 / 10, 0.5)
+            assert within(float((left == right).double().mean()), agree, 4000)
+            assert within(float(kept.double().mean()), readable, 4000)
+    shift = {name: find_set(f"{DIGITS},{name}").shifts for name in ("copy=0.1", "keep=0", "seed=1")}
+    assert shift == {"copy=0.1": True, "keep=0": True, "seed=1": False}
+    assert not find_set(f"{DIGITS},copy=0.1,clean=false").shifts
+
+
 def test_pairs_have_three_targets_and_a_name_that_says_how_they_were_made() -> None:
     found = load(f"{DIGITS},keep=0.5,copy=0.30,pairs=20", "train")
     assert found.name == "two-digits:base=digits,copy=0.3,keep=0.5,pairs=20"

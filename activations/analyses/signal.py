@@ -30,6 +30,8 @@ from repsim.activations.harvesting.loaders import ImageLoader
 from repsim.activations.harvesting.provenance import data_provenance, extractor_provenance
 from repsim.configuration import setting
 from repsim.data.apart import check_apart
+from repsim.data.sets import find_set
+from repsim.data.splits import Split
 from repsim.devices import find_device
 from repsim.errors import UsageError
 from repsim.layers import select_layers
@@ -205,6 +207,21 @@ def _beside(rows: Mapping[str, Tensor], layers: Sequence[str]) -> Tensor:
     return torch.cat([rows[layer] for layer in select_layers(rows, layers)], 1)
 
 
+def _check_alike(inputs: Inputs) -> None:
+    """Raise ``UsageError`` where probes would learn from pairs of another kind than they meet.
+
+    Their cross-entropy is then no bound of an entropy: it may exceed that of the labels.
+    """
+    named = None if inputs.data is None else find_set(inputs.data)
+    bases = {Split.parse(images.split).base for images in inputs.images.values()}
+    if named is not None and named.shifts and "train" in bases and len(bases) > 1:
+        raise UsageError(
+            f"{named.name} is drawn otherwise in {' and '.join(sorted(bases - {'train'}))} than in "
+            "train, and bits are of one distribution; name the data with clean=false, whose splits "
+            f"are alike: --data {replace(named, clean=False).name}"
+        )
+
+
 def _names(layers: str) -> list[str]:
     return [] if layers == "none" else [each.strip() for each in layers.split(",")]
 
@@ -255,6 +272,7 @@ class SignalOf(Analysis[Config]):
 
     def compute(self, inputs: Inputs, context: Context) -> Table:
         (extractor,) = inputs.extractors
+        _check_alike(inputs)
         config = self.config.of_network(extractor)
         found = signal_of_run(
             extractor,

@@ -194,17 +194,19 @@ class Bars(SeriesPanel):
         for shift, each in self._shifted():
             for place, value in enumerate(each.values):
                 top = self._top(each, place, abs(high - low))
-                at = _turned(place + shift, top, lying)
+                # Of a whisker that leaves the axes, below its end that can be seen.
+                at = _turned(place + shift, min(top, high - _NEAR * abs(high - low)), lying)
                 text = "" if np.isnan(value) else f"{value:.{self.numbers}f}"
                 _write_number(ax, text, at, lying)
 
     def _top(self, bars: Series, place: int, length: float) -> float:
         value = bars.values[place]
         ends = [value, 0.0 if bars.high is None else bars.high[place]]
-        for mark in self._on(bars):
-            if mark.values[place] - value < _NEAR * length:
-                ends.append(mark.values[place] + _NEAR / 4 * length)
-        return max((end for end in ends if not np.isnan(end)), default=0.0)
+        top = max((end for end in ends if not np.isnan(end)), default=0.0)
+        for mark in sorted(mark.values[place] for mark in self._on(bars)):
+            if value - _NEAR * length < mark < top + _NEAR * length:
+                top = max(top, mark + _NEAR / 4 * length)
+        return top
 
 
 def _write_number(ax: Axes, text: str, at: tuple[Any, Any], lying: bool) -> None:

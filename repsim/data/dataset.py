@@ -62,6 +62,11 @@ class DataSet(Config, ABC):
         length = self.sizes[split.among(self.name, self.sizes).base]
         return len(range(length)[split.within(length).rows])
 
+    @property
+    def shifts(self) -> bool:
+        """True if the other splits are drawn otherwise than ``train``, as clean ones are."""
+        return False
+
     def outline(self) -> DataSet:
         """A set with images of the same shape and classes, perhaps with fewer of them."""
         return self

@@ -85,7 +85,8 @@ def measured_signal(
 
     Raises:
         ShapeError: features and labels that do not fit, or ``given`` for one part only.
-        DegenerateError: fewer than two classes, or a held-out one that no training example is of.
+        DegenerateError: fewer than two classes, a held-out one that no training example is of,
+            fewer than five training examples a class, or a single held-out one.
     """
     check_seed(seed)
     if (given is None) != (test_given is None):
@@ -102,6 +103,13 @@ def measured_signal(
         raise DegenerateError("the training labels hold fewer than two classes")
     if unknown := sorted(set(parts[1].tolist()) - set(names.tolist())):
         raise DegenerateError(f"no training example has label {unknown[0]}, which is held out")
+    if len(parts[0]) < 5 * len(names):
+        raise DegenerateError(
+            f"{len(parts[0])} training examples of {len(names)} classes; expected at least "
+            f"{5 * len(names)}, of which a fifth chooses the strength of the penalty"
+        )
+    if len(parts[1]) < 2:
+        raise DegenerateError("a single held-out example has no interval; expected two at least")
     y, y_test = (torch.searchsorted(names, part.contiguous()) for part in parts)
     base = _of_shares(y, y_test, len(names))
     x, x_test = Features.of(features, "features"), Features.of(test_features, "test_features")

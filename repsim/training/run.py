@@ -232,8 +232,8 @@ class Run:
         need, held = state_bytes(networks), self.checkpoint.stat().st_size
         if need > held:
             raise StoreError(
-                f"{self.path / 'config.json'} describes networks of {in_words(need)}, "
-                f"{self.checkpoint.name} beside it has {in_words(held)}",
+                f"{self.checkpoint} has {in_words(held)}, and config.json beside it describes "
+                f"networks of {in_words(need)}",
                 _ANEW,
             )
 

@@ -64,6 +64,24 @@ class Folder:
             data, split = named.outline().name, Split.parse(split).base
         return self.images(data, split, image_size, target)
 
+    def check_holds(self, contents: Mapping[str, Any]) -> None:
+        """Raise ``UsageError`` if there is another reproduction than the one of ``contents``."""
+        if not self._marker.is_file():
+            return
+        try:
+            found = read_json(self._marker)
+        except ValueError:
+            found = None
+        if found != contents:
+            words = ", ".join(map(str, found.values())) if isinstance(found, dict) else "damaged"
+            raise UsageError(
+                f"{self.path} holds another reproduction ({words}); choose another --output"
+            )
+
+    @property
+    def _marker(self) -> Path:
+        return self.path / "recipe.json"  # the name that folders have had from the first
+
     def lock(self, contents: Mapping[str, Any]) -> AbstractContextManager[None]:
         """A context in which no other process writes into the folder.
 
@@ -73,16 +91,8 @@ class Folder:
         Raises:
             UsageError: another process works there, or the folder holds another reproduction.
         """
-        marker = self.path / "recipe.json"  # the name that folders have had from the first
-        if not marker.is_file():
-            write_atomic(marker, json.dumps(dict(contents)) + "\n")
-        try:
-            found = read_json(marker)
-        except ValueError:
-            found = None
-        if found != contents:
-            raise UsageError(
-                f"{self.path} holds another reproduction ({found}); choose another --output"
-            )
+        if not self._marker.is_file():
+            write_atomic(self._marker, json.dumps(dict(contents)) + "\n")
+        self.check_holds(contents)
         busy = f"{self.path} is being worked on by another process; wait for it or stop it"
         return exclusive(self.path / ".lock", busy)

@@ -212,8 +212,15 @@ class Reproduction:
         Raises:
             UsageError: another process does, or the folder holds another reproduction.
         """
-        contents = {"paper": self.paper.name, "scale": self.scale, "data": self.data}
-        return self.folder.lock(contents)
+        return self.folder.lock(self._contents)
+
+    def check_folder(self) -> None:
+        """Raise ``UsageError`` if the folder holds another reproduction."""
+        self.folder.check_holds(self._contents)
+
+    @property
+    def _contents(self) -> dict[str, str]:
+        return {"paper": self.paper.name, "scale": self.scale, "data": self.data}
 
     def provenance(self) -> dict[str, Any]:
         """The record that every figure keeps."""

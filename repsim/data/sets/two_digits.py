@@ -35,8 +35,9 @@ class TwoDigits(DataSet):
     """Pairs of single digits, with targets ``left``, ``right`` and ``kept``.
 
     ``keep`` and ``copy`` are of the split ``train``. In ``validation`` and ``test`` every left
-    digit is readable and no label is copied. No digit is in two splits: ``validation`` has a fifth
-    of the training digits, ``train`` the others, ``test`` the test digits.
+    digit is readable and no label is copied, unless ``clean`` is False. No digit is in two splits:
+    ``validation`` has a fifth of the training digits, ``train`` the others, ``test`` the test
+    digits.
     """
 
     base: str = setting("mnist", "single digits: a set, an .npz file or a folder")
@@ -47,6 +48,9 @@ class TwoDigits(DataSet):
     )
     pairs: int = setting(10_000, "pairs of each split", ge=1, le=1_000_000)
     seed: int = setting(0, "of the pairs", ge=0)
+    clean: bool = setting(
+        True, "validation and test have all digits readable and independent labels"
+    )
 
     default_size = (28, 56)
     flips = False
@@ -67,6 +71,10 @@ class TwoDigits(DataSet):
         named = find_set(self.base)
         height, width = _DIGIT if named is None else named.own_size
         return height, 2 * width
+
+    @property
+    def shifts(self) -> bool:
+        return self.clean and (self.keep, self.copy) != (1.0, 0.0)
 
     def outline(self) -> TwoDigits:
         """A single pair of the same digits, for sets that differ in their draws alone."""
@@ -92,7 +100,8 @@ class TwoDigits(DataSet):
         single, classes, files = self._single(split.base, data_dir)
         stop = self.pairs if split.stop is None else split.stop
         draws = Draws(f"repsim two-digits {self.seed} {split.base}", split.start, stop)
-        keep, copy = (self.keep, self.copy) if split.base == "train" else (1.0, 0.0)
+        cleaned = self.clean and split.base != "train"
+        keep, copy = (1.0, 0.0) if cleaned else (self.keep, self.copy)
         pairs = draw_pairs(single, draws, keep=keep, copy=copy)
         labels = [Target(side, values, classes) for side, values in pairs.labels.items()]
         return ImageSet(
