@@ -237,9 +237,7 @@ def test_networks_larger_than_their_checkpoint_are_not_built(tmp_path: Path) -> 
 
 def test_networks_of_a_few_numbers_more_are_named(tmp_path: Path) -> None:
     run = run_of(tmp_path, width=64)
-    with pytest.raises(
-        StoreError, match=r"checkpoint\.pt has .*json beside it describes networks of"
-    ):
+    with pytest.raises(StoreError, match=r"checkpoint\.pt has .*json beside it describes"):
         run.load_extractor()
 
 
