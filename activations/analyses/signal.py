@@ -218,7 +218,7 @@ def _check_alike(inputs: Inputs) -> None:
         raise UsageError(
             f"{named.name} is drawn otherwise in {' and '.join(sorted(bases - {'train'}))} than in "
             "train, and bits are of one distribution; name the data with clean=false, whose splits "
-            f"are alike: --data {replace(named, clean=False).name}"
+            f"are alike: --data {named.alike().name}"
         )
 
 

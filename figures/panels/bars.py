@@ -194,8 +194,9 @@ class Bars(SeriesPanel):
         for shift, each in self._shifted():
             for place, value in enumerate(each.values):
                 top = self._top(each, place, abs(high - low))
-                # Of a whisker that leaves the axes, below its end that can be seen.
-                at = _turned(place + shift, min(top, high - _NEAR * abs(high - low)), lying)
+                if top > high:  # a whisker that leaves the axes: below its end that can be seen
+                    top = high - _NEAR * abs(high - low)
+                at = _turned(place + shift, top, lying)
                 text = "" if np.isnan(value) else f"{value:.{self.numbers}f}"
                 _write_number(ax, text, at, lying)
 

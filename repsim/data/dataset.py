@@ -67,6 +67,10 @@ class DataSet(Config, ABC):
         """True if the other splits are drawn otherwise than ``train``, as clean ones are."""
         return False
 
+    def alike(self) -> DataSet:
+        """The set whose splits are all drawn as ``train`` is."""
+        return self
+
     def outline(self) -> DataSet:
         """A set with images of the same shape and classes, perhaps with fewer of them."""
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,6 +75,9 @@ class TwoDigits(DataSet):
     @property
     def shifts(self) -> bool:
         return self.clean and (self.keep, self.copy) != (1.0, 0.0)
+
+    def alike(self) -> TwoDigits:
+        return replace(self, clean=False)
 
     def outline(self) -> TwoDigits:
         """A single pair of the same digits, for sets that differ in their draws alone."""
