@@ -131,7 +131,11 @@ def test_a_residual_network_with_activations_in_place(tmp_path: Path) -> None:
 
 
 def test_a_batch_may_be_a_dictionary_of_arguments(tmp_path: Path) -> None:
-    with pytest.warns(RepsimWarning, match="lstm:1.0"):
+    on_padding = "layer 'head' gives an example other values with padding behind it"  # its last
+    with (
+        pytest.warns(RepsimWarning, match="lstm:1.0"),
+        pytest.warns(RepsimWarning, match=on_padding),
+    ):
         store = repsim.harvest(
             Text(), texts(), tmp_path / "a.h5", examples=N, pooling="embedding=avg,*=last"
         )
