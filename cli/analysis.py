@@ -323,11 +323,8 @@ def _run_each(asked: Request) -> list[Any]:
     there = [
         _found([job], asked, each, job.labels) for each, job in zip(outlets, jobs, strict=True)
     ]
-    if None not in there:
-        for each, path in zip(outlets, paths, strict=True):
-            each.keep(path)
-        return there
-    joint = outlet.reserve_joint(asked.names)
+    drawn = None not in there and outlet.has_joint(asked.names)
+    joint = None if drawn else outlet.reserve_joint(asked.names)
     results = []
     for job, each, path, found in zip(jobs, outlets, paths, there, strict=True):
         if found is not None:
@@ -335,7 +332,8 @@ def _run_each(asked: Request) -> list[Any]:
         results.append(_run_one(job, asked) if found is None else found)
         if found is None:
             each.save(results[-1], path)
-    outlet.save_joint(dict(zip((job.labels[0] for job in jobs), results, strict=True)), joint)
+    if joint is not None:
+        outlet.save_joint(dict(zip((job.labels[0] for job in jobs), results, strict=True)), joint)
     return results
 
 

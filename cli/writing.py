@@ -95,6 +95,11 @@ class Outlet:
         because = f", made from other inputs ({', '.join(differ[:3])})" if differ else ""
         raise UsageError(f"{path} exists already{because}; choose another name or pass --overwrite")
 
+    def has_joint(self, names: Sequence[str]) -> bool:
+        """True if the figures of several results are there, or there are none of the analysis."""
+        files = self._files(self.path(names), self.analysis.joint_figures)
+        return not files or any(file.is_file() for file in files)
+
     def reserve_joint(self, names: Sequence[str]) -> Path:
         """The file whose name the figures of several results take; it is not written itself."""
         path = self.path(names)

@@ -198,3 +198,24 @@ def test_one_new_network_is_computed_beside_those_that_are_there(again: Again) -
     status, _, remarks = again("classes", "supervised", "untrained", "--split", "test[:30]")
     assert (status, remarks.count("is there already")) == (0, 1)
     assert len(list(Path("results").glob("classes-*.json"))) == 2
+
+
+def test_figures_of_several_results_are_drawn_where_they_are_missing(again: Again) -> None:
+    """As of networks that were reported on one by one, or with others."""
+    quick = (*PARTS, "--noise", "none", "--layer-images", 20, "--format", "pdf")
+    status, out, _ = again("nullspace", "supervised", *quick)
+    assert status == 0
+    (bars,) = Path("results").glob("nullspace-*-bars.pdf")
+    drawn = bars.read_bytes()
+    bars.unlink()
+    bars.with_suffix(".txt").unlink()
+    before = contents()
+    status, out, remarks = again("nullspace", "supervised", *quick)
+    assert status == 0
+    assert "already" in remarks
+    assert f"wrote {bars}" in out
+    assert bars.read_bytes() == drawn
+    assert {path: each for path, each in contents().items() if path in before} == before
+    status, out, _ = again("nullspace", "supervised", *quick)
+    assert status == 0
+    assert "wrote" not in out

@@ -159,7 +159,8 @@ def test_a_report_is_that_of_the_features_of_the_checkpoint_and_of_its_beginning
         expected = [math.nan] * 3 if other is None else [other.value, other.low, other.high]
         beside = [entry.control, entry.control_low, entry.control_high]
         assert blank(beside) == blank(expected), entry.key
-    assert found.examples == trained.examples
+    assert found.examples == trained.examples.named(held.classes)
+    assert found.examples.classes == ("0 to 3", "4 to 7", "8 and 9")
     assert (found.n, found.rank, found.residual) == (HELD, trained.rank, trained.residual)
     assert found.singular_values == trained.singular_values
 
