@@ -133,8 +133,8 @@ def _check_names(pickled: bytes) -> None:
     if max(map(len, pickled.split(b"\n"))) < _LINE:
         return
     for code, value, _ in pickletools.genops(pickled):
-        if code.name == "GLOBAL" and len(value) > _NAME:
-            raise ValueError(f"it names a class by {len(value):,} signs")
+        if code.name == "GLOBAL" and len(str(value)) > _NAME:
+            raise ValueError(f"it names a class by {len(str(value)):,} signs")
 
 
 def _torch_load(path: Path) -> Any:
