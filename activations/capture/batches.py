@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from repsim.activations.capture.fillers import ends_at
+from repsim.activations.capture.pairs import is_of_pairs
 from repsim.data.targets import LABEL
 from repsim.dense import as_dense
 from repsim.errors import RepsimWarning, UsageError
@@ -29,9 +31,6 @@ LABELS = ("labels", "label")
 _IDS = ("ids", "id")
 ABOUT = frozenset({*LABELS, *_IDS})
 
-#: Arguments that are of the whole batch, though as many rows as examples may come together.
-_WHOLE = frozenset({"src_mask", "tgt_mask", "memory_mask", "attn_mask"})
-
 
 def inputs_of(batch: Any) -> Any:
     """The inputs of a network in a batch: a tensor, an array, or the arrays of a dictionary.
@@ -39,7 +38,14 @@ def inputs_of(batch: Any) -> Any:
     Raises:
         UsageError: there is none.
     """
+    if isinstance(batch, PackedSequence):
+        raise UsageError(
+            "a batch gave a PackedSequence, which has no row for each example; expected padded "
+            "inputs and their lengths, as {'x': ..., 'lengths': ...}: pack them in forward"
+        )
     if isinstance(batch, (tuple, list)) and batch:
+        if isinstance(batch[0], PackedSequence):
+            return inputs_of(batch[0])
         if isinstance(batch[0], Tensor):
             as_dense(batch[0], "a batch")  # before it is asked for its shape
         _check_one_input(batch)
@@ -271,13 +277,17 @@ def head(batch: Any, k: int) -> Any:
 def few(batch: Any, others: Collection[int] = ()) -> int:
     """The number of examples that a network is shown first: three, or a few more.
 
-    No entry of the whole batch is as long, which would be cut with the examples of so few; nor is
-    it one of some other lengths, from which the examples are to be told apart.
+    No entry of the whole batch is as long, which would be cut with the examples of so few; nor has
+    a list of arrays as many elements as these have rows then, for either may be the examples; nor
+    is it one of some other lengths, from which the examples are to be told apart.
     """
     n = batch_size(batch)
     entries = dictionary_of(batch).items()
     whole = [value for name, value in entries if not is_by_example(name, value, n)]
     sizes = {size for value in whole for size in _sizes(value)} | {*others}
+    lists = [value for _, value in entries if type(value) in (tuple, list)]
+    sizes |= {len(each) for value in lists for each in value if _has_rows(each)}
+    sizes |= {len(value) for value in lists if are_parts(value, n)}
     return next(k for k in range(min(3, n), n + 1) if k == n or k not in sizes)
 
 
@@ -318,10 +328,10 @@ def pick(batch: Any, places: Sequence[int]) -> Any:
             }
         if isinstance(value, (Tensor, np.ndarray)):
             return value[index] if value.ndim and len(value) == n else value
+        if are_parts(value, n):
+            return type(value)(each[index] for each in value)
         if isinstance(value, (tuple, list)) and len(value) == n:
             return [value[k] for k in index]
-        if _are_parts(value, n):
-            return type(value)(each[index] for each in value)
         return value
 
     if isinstance(batch, (tuple, list)) and isinstance(batch[0], (tuple, list)):
@@ -331,27 +341,66 @@ def pick(batch: Any, places: Sequence[int]) -> Any:
 
 def is_by_example(name: str, value: Any, n: int) -> bool:
     """True for an entry of a dictionary that has an element for each of n examples."""
-    if name in _WHOLE:
+    if is_of_pairs(name, value):
         return False
     if isinstance(value, (Tensor, np.ndarray)):
         return bool(value.ndim) and len(value) == n
     listed = isinstance(value, (tuple, list)) and len(value) == n
-    return listed or isinstance(value, Mapping) or _are_parts(value, n)
+    return listed or isinstance(value, Mapping) or are_parts(value, n)
+
+
+def array_of(value: Any) -> Tensor | None:
+    """An array, or a list with numbers or a row of them for each example, as a tensor; else None.
+
+    Rows are lists, tuples or arrays of one length.
+    """
+    if isinstance(value, (Tensor, np.ndarray)):
+        return torch.as_tensor(value)
+    if type(value) not in (list, tuple) or not value:
+        return None
+    first = value[0]
+    if not isinstance(first, (Tensor, np.ndarray, list, tuple, bool, int, float, np.number)):
+        return None
+    if len({len(each) if np.ndim(each) == 1 else -np.ndim(each) for each in value}) > 1:
+        return None
+    return _stacked(value) if np.ndim(first) < 2 else None
+
+
+def _stacked(rows: Sequence[Any]) -> Tensor | None:
+    """Numbers, or rows of as many numbers each, as a tensor; None of anything else."""
+    with suppress(ValueError, TypeError, RuntimeError):
+        return torch.stack([torch.as_tensor(each) for each in rows])
+    return None
+
+
+def in_form(before: Any, value: Tensor) -> Any:
+    """A tensor as a list or a tuple where one was there before, with elements of the same form."""
+    if type(before) not in (list, tuple):
+        return value
+    rows = list(value)
+    if not (before and isinstance(before[0], Tensor)):
+        arrays = bool(before) and isinstance(before[0], np.ndarray)
+        rows = [each.numpy() for each in rows] if arrays else value.tolist()
+    return type(before)(rows)
 
 
 def rows_of(value: Any, n: int) -> list[Any]:
     """The part of a list, or of a tuple of arrays, for each of n examples; dictionaries whole."""
     if isinstance(value, Mapping):
         return [value] * n
-    return list(value) if len(value) == n else [[each[k] for each in value] for k in range(n)]
+    return [[each[k] for each in value] for k in range(n)] if are_parts(value, n) else list(value)
 
 
-def _are_parts(value: Any, n: int) -> bool:
-    """True for a tuple or list of arrays that each have an element for each of n examples."""
+def are_parts(value: Any, n: int) -> bool:
+    """True for a tuple or list of arrays that each have an element for each of n examples.
+
+    As many rows of numbers as there are examples are a row for each of them.
+    """
     return (
         type(value) in (tuple, list)
         and bool(value)
         and all(_has_rows(each) and len(each) == n for each in value)
+        and (len(value) != n or all(each.ndim > 1 for each in value))
     )
 
 

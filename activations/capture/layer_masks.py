@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import arguments, named_entries
-from repsim.activations.capture.batches import ABOUT, batch_size, dictionary_of
+from repsim.activations.capture.batches import ABOUT, array_of, batch_size, dictionary_of
 from repsim.activations.capture.faults import FIRST_BATCH, At
 from repsim.activations.capture.frames import mask_of_frames
 from repsim.activations.capture.functions import NOTHING, Allowed
@@ -24,6 +24,7 @@ from repsim.activations.capture.masks import (
     Mask,
     hints_in,
     is_doubtful,
+    is_telling,
     masks_in,
 )
 from repsim.activations.capture.modules import modules_of
@@ -92,10 +93,12 @@ class LayerMasks:
             self._find_own(untold)
         self._shapes = self._traced() if self._may_have_masks() or unsaid else {}
         self._lengths = PaddedLengths() if untold and self._says_nothing() else None
+        self._told_axes: dict[str, int] = {}
         self._effects = PaddingEffects(model, axes, grad=allowed.grad)
         if not allowed.batch:
             self._find_effects(untold)
-            self._effects.show(self.batch)
+        self._find_told(effects=not allowed.batch)
+        self._effects.show(self.batch)
 
     def show(self, batch: Any, at: At) -> None:
         """Take the masks of the batch that the network sees, and its place.
@@ -206,6 +209,8 @@ class LayerMasks:
                 asked = replace(mask, kind="counts")
                 self._hints.append((asked, Followers({}, frozenset(layers))))
                 continue
+            if self._is_of_another(mask):
+                continue
             if mask.name not in self.batch:  # within another entry
                 self._known.append((mask, Followers({}, frozenset(layers))))
                 continue
@@ -215,20 +220,48 @@ class LayerMasks:
         for mask in self._hinting():
             if all(self._is_exact(layer) for layer in layers):
                 break
-            counts = mask.kind == "counts"  # no layer gets shorter with them
-            found = Followers({}, frozenset(layers)) if counts else self._followers(mask, layers)
+            if self._is_of_another(mask):
+                continue
+            # No layer gets shorter with counts, or with what is within another entry.
+            unseen = mask.kind == "counts" or mask.name not in self.batch
+            found = Followers({}, frozenset(layers)) if unseen else self._followers(mask, layers)
             known = bool(found.kind)
             (self._known if known else self._hints).append(
                 (replace(mask, kind=found.kind) if known else mask, found)
             )
 
+    def _is_of_another(self, mask: Mask) -> bool:
+        """True for a mask of an entry that the network does not take, as of a caption's text."""
+        given, value = arguments(self._model, self.batch), mask.value(self.batch)
+        if mask.name.partition(".")[0] in given or value is None or not value.numel():
+            return False
+        counts = value.ndim == 1
+
+        def has(entry: Any, most: int) -> bool:
+            array = array_of(entry)
+            if array is None or not 1 < array.ndim < most:
+                return False
+            sizes = {*array.shape[1:]}
+            return max(sizes) >= int(value.max()) if counts else value.shape[1] in sizes
+
+        others = {name: each for name, each in self.batch.items() if name not in {*given, *ABOUT}}
+        beside = any(not is_telling(name) and has(each, 4) for name, each in others.items())
+        return beside and not any(has(each, 4) for each in given.values())
+
     def _find_effects(self, untold: Mapping[str, str]) -> None:
-        """Look for layers that depend on the padding of a mask, known or told."""
+        """Look for layers that depend on the padding of a known mask."""
         for mask, found in self._known:
             self._effects.find(self.batch, mask, found, untold)
+
+    def _find_told(self, *, effects: bool) -> None:
+        """Look for the axes of lengths that are told, and for effects of their padding."""
         for mask, layers in self._rules.by_mask(self._layers).items():
-            if mask.name in self.batch:
-                found = self._followers(mask, layers)
+            if mask.name not in self.batch or not (effects or mask.kind == "lengths"):
+                continue
+            found = self._followers(mask, layers)
+            if mask.kind == "lengths":
+                self._told_axes |= {name: max(1, axis) for name, axis in found.exact.items()}
+            if effects:
                 self._effects.find(self.batch, mask, found, layers)
 
     def _find_own(self, layers: Collection[str]) -> None:
@@ -242,7 +275,8 @@ class LayerMasks:
         return [
             mask
             for mask in hints_in(self.batch, self._model, self._lookups)
-            if mask.name in passed or (mask.name in beside and not mask.is_input)
+            if (name := mask.name.partition(".")[0]) in passed
+            or (name in beside and not mask.is_input)
         ]
 
     def _traced(self) -> dict[str, tuple[int, ...]]:
@@ -271,7 +305,10 @@ class LayerMasks:
                 f"{self._at.name} has no mask {mask.name!r} for layer {layer!r}; it has "
                 f"{', '.join(map(str, dictionary_of(self.batch))) or 'no names'}"
             )
-        kept = self._fitted(mask, layer, values, (1,) if mask.kind == "lengths" else (1, 2))
+        axes = (self._told_axes.get(layer, 1),) if mask.kind == "lengths" else (1, 2)
+        kept = self._fitted(mask, layer, values, axes)
+        if kept is None:
+            kept = mask.kept_of_map(self.batch, values.shape)
         if kept is None:
             raise unfit(mask, value, layer, values, misread=mask.is_misread(self.batch))
         return kept
@@ -295,7 +332,8 @@ class LayerMasks:
     def _loose(self, layer: str, values: Tensor) -> Tensor | None:
         """The mask of a layer that is made of positions of masks in another way."""
         sources = [mask for mask, found in self._known if layer in found.other]
-        sources += [m for m, f in self._hints if layer in f.other or layer in f.exact]
+        hints = [m for m, f in self._hints if layer in f.other or layer in f.exact]
+        sources += [mask for mask in hints if self._may_be_of(mask, values)]
         shape = (*values.shape[1:],)
         showing = [mask for mask in sources if mask.shows_padding(self.batch, shape)]
         if not showing:
@@ -305,6 +343,11 @@ class LayerMasks:
         if first is None or any(each is None or not torch.equal(each, first) for each in kept):
             raise unclear(layer, values, showing, self.batch, self._at)
         return first
+
+    def _may_be_of(self, mask: Mask, values: Tensor) -> bool:
+        """False for an array within another entry that has other positions than a layer."""
+        value = None if mask.name in self.batch else mask.value(self.batch)
+        return value is None or value.ndim == 1 or value.shape[1] in values.shape[1:]
 
     def _fitting(self, mask: Mask, layer: str, values: Tensor, axes: Sequence[int]) -> Tensor:
         """``_fitted``, or a refusal."""

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from repsim.activations.capture.batches import dictionary_of
 from repsim.activations.capture.faults import At
 from repsim.activations.capture.mask_rules import NONE
-from repsim.activations.capture.masks import Mask
+from repsim.activations.capture.masks import KINDS, Mask
 from repsim.errors import UsageError
 
 
@@ -24,6 +25,9 @@ def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: A
     fitting = [m.name for m in masks if m.kept(batch, shape[1]) is not None]
     if len(masks) > 1 and fitting:
         offer, why = fitting[0], "if that is its mask"
+    mine = _mine(masks[0], values, batch) if len(masks) == 1 else ""
+    if mine:
+        offer, why = mine, "if it marks the tokens of this layer by 1"
     counts = [m.name for m in masks if m.kind == "counts" and not _are_shares(m, batch)]
     if counts:
         offer, why = f"{counts[0]}:lengths", "if it counts the positions that are no padding"
@@ -33,6 +37,15 @@ def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: A
         f"says which of its positions that is; pass --masks '{layer}={offer}' "
         f"(masks={{{layer!r}: {offer!r}}}) {why}, or '{layer}={NONE}' to take all"
     )
+
+
+def _mine(mask: Mask, values: Tensor, batch: Any) -> str:
+    """A way to tell a mask that fits a layer: of a map, or within another entry of the batch."""
+    read = mask if mask.is_known else Mask(mask.name, "tokens")
+    fits = read.kept_of_map(batch, values.shape) is not None
+    within = mask.name not in dictionary_of(batch) and mask.kind in ("unknown", *KINDS)
+    fits = fits or (within and read.kept(batch, values.shape[1]) is not None)
+    return f"{mask.name}:{read.kind}" if fits else ""
 
 
 def self_made(layer: str, values: Tensor, lists: Sequence[str], at: At) -> UsageError:

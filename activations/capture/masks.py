@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.batches import (
     ABOUT,
     LABELS,
+    are_parts,
+    array_of,
     batch_size,
     dictionary_of,
     is_by_example,
@@ -29,6 +30,9 @@ KINDS = {
     "lengths": "the number of tokens of each example; padding follows",
     "negative": "a number below 0 marks padding, as -100 in the labels of a loss",
 }
+
+#: Kinds of masks with a mark for each position of a map.
+_OF_MAPS = ("tokens", "padding")
 
 #: Endings of the names of arguments by which masks are known.
 _ENDINGS = {
@@ -61,16 +65,8 @@ _COUNTING = re.compile(
 #: Parts of the names of arguments whose zeros and ones may say where padding is.
 _OF_FLAGS = ("pad", "valid")
 
-#: Arguments with such an ending, or that are called masks, and say nothing of padding.
-_OTHERS = frozenset(
-    {
-        "global_attention_mask",
-        "head_mask",
-        "memory_mask",
-        "src_mask",
-        "tgt_mask",
-    }
-)
+#: Arguments that are called masks, and say nothing of padding.
+_OTHERS = frozenset({"global_attention_mask", "head_mask"})
 
 #: Endings of the names of whole numbers that come for each token and are no tokens themselves.
 NO_TOKENS = ("type_ids", "position_ids", "mask")
@@ -150,9 +146,31 @@ class Mask:
         kept = self._kept(value)
         return kept if kept is not None and kept.shape == (len(value), length) else None
 
+    def kept_of_map(self, batch: Any, shape: Sequence[int]) -> Tensor | None:
+        """The positions of maps that are no padding; None if the mask is not of theirs.
+
+        Args:
+            batch: with the mask, (n, ...) of all positions in their order, or (n, frames).
+            shape: of a layer with more than one axis of positions, (n, ...), its channels first or
+                last.
+        """
+        value = self.value(batch)
+        kept = None if value is None or self.kind not in _OF_MAPS else self._kept(value)
+        if kept is None or len(shape) < 4 or kept.shape[:1] != tuple(shape[:1]):
+            return None
+        own, sizes = tuple(kept.shape[1:]), tuple(shape[1:])
+        of_all = own in (sizes[1:], sizes[:-1])
+        return kept if of_all or (len(own) == 1 and sizes.count(own[0]) == 1) else None
+
     def value(self, batch: Any) -> Tensor | None:
         """The entry of a batch; None where it has none."""
-        return next((value for name, value in _arrays(batch) if name == self.name), None)
+        found = next((value for name, value in _leaves(batch) if name == self.name), None)
+        return array_of(found)
+
+    @property
+    def is_within(self) -> bool:
+        """True for an array within another entry of the batch, by its path."""
+        return "." in self.name
 
     def is_misread(self, batch: Any) -> bool:
         """True if the entry of a batch has values that a mask of this kind cannot hold."""
@@ -161,7 +179,7 @@ class Mask:
 
     def full(self, value: Any, length: int) -> Tensor:
         """The mask of examples that are all tokens, of so many positions."""
-        value = torch.as_tensor(value)
+        value = array_of(value)
         if self.kind == "lengths":
             return torch.full_like(value, length)
         return torch.zeros_like(value) if self.kind == "padding" else torch.ones_like(value)
@@ -221,11 +239,17 @@ def _marks_positions(name: str, value: Tensor) -> bool:
 
 def kind_of(name: str) -> str:
     """The kind of mask that a name says; empty where it says none."""
+    name = _own_name(name)
     lower = name.lower()
     kind = next((kind for ending, kind in _ENDINGS.items() if lower.endswith(ending)), "")
     kind = kind or ("lengths" if _is_length(name) else "")
     others = kind == "lengths" and lower.startswith(_OTHER_LENGTHS)
     return "" if others or name in _OTHERS else kind
+
+
+def is_telling(name: str) -> bool:
+    """True for a name of masks or of lengths."""
+    return "mask" in _own_name(name) or bool(kind_of(name))
 
 
 def _is_length(name: str) -> bool:
@@ -242,7 +266,7 @@ def is_plain(name: str) -> bool:
 
     ``lens`` may be an optical one, and a fish has a ``fork_length``.
     """
-    words = [each.lower() for each in _WORD.findall(name)]
+    words = [each.lower() for each in _WORD.findall(_own_name(name))]
     others = [each for each in words if not _LENGTH.fullmatch(each)]
     return words != ["lens"] and all(map(_OF_INPUTS.fullmatch, others))
 
@@ -328,7 +352,7 @@ def _may_count(name: str, value: Tensor, sizes: Collection[int]) -> bool:
 
 
 def _is_counting(name: str) -> bool:
-    return _COUNTING.search(name.lower()) is not None
+    return _COUNTING.search(_own_name(name).lower()) is not None
 
 
 def unsaid_tokens(
@@ -384,11 +408,19 @@ def _ending(model: nn.Module) -> str:
 
 def _hint(name: str, value: Tensor, telling: bool, *, alone: bool) -> str:
     """The kind of an entry that may tell of padding; flags that come alone tell of nothing."""
+    name = _own_name(name)
     if name in LABELS:
         return "labels"
-    if name not in _OTHERS and ("mask" in name or (_are_flags(name, value) and not alone)):
+    marks = "mask" in name or (_are_flags(name, value) and not alone)
+    if marks and name not in _OTHERS and not _is_one_of_pairs(value):
         return "unknown"
     return "pad" if telling and _are_tokens(value) else ""
+
+
+def _is_one_of_pairs(value: Tensor) -> bool:
+    """True for one mask of pairs (positions, positions) that is repeated for each example."""
+    square = value.ndim == 3 and value.shape[1] == value.shape[2] and len(value) > 1
+    return square and bool((value == value[:1]).all())
 
 
 def _are_flags(name: str, value: Tensor) -> bool:
@@ -412,17 +444,29 @@ def arrays_by_example(batch: Any) -> list[tuple[str, Tensor]]:
 
 
 def _arrays(batch: Any) -> Iterator[tuple[str, Tensor]]:
-    """The arrays in the dictionary of a batch, and in those within it, by their paths."""
+    """The arrays in the dictionary of a batch, and those within its entries, by their paths."""
+    for name, value in _leaves(batch):
+        array = array_of(value)
+        if array is not None:
+            yield name, array
+
+
+def _leaves(batch: Any) -> Iterator[tuple[str, Any]]:
+    """Entries of a batch, and what is in dictionaries and in lists of arrays, by their paths."""
+    n = batch_size(batch)
     waiting = list(dictionary_of(batch).items())
     for name, value in waiting:
         if isinstance(value, Mapping):
             waiting += [(f"{name}.{key}", each) for key, each in value.items()]
-        elif isinstance(value, (Tensor, np.ndarray)) or _are_lengths(name, value):
-            yield str(name), torch.as_tensor(value)
+        elif are_parts(value, n):
+            waiting += [(f"{name}.{k}", each) for k, each in enumerate(value)]
+        else:
+            yield str(name), value
 
 
-def _are_lengths(name: Any, value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and kind_of(str(name)) == "lengths"
+def _own_name(path: str) -> str:
+    """The name of an array within other entries, without its number in a list."""
+    return next((each for each in reversed(path.split(".")) if not each.isdigit()), path)
 
 
 def padding_token(model: nn.Module) -> int | None:

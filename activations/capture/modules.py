@@ -146,6 +146,11 @@ def choose(model: nn.Module, layers: Layers = None) -> list[Choice]:
         patterns = dict(layers)
     else:
         patterns = {pattern: pattern for pattern in split_patterns(layers)}
+    if not patterns and isinstance(unwrap(model), torch.fx.GraphModule):
+        raise UsageError(
+            "the network is a graph that calls no modules, as torch.export makes one; pass "
+            "torch.export.unflatten(program), or the module it was made from"
+        )
     if not patterns:
         raise UsageError(
             f"no layer was chosen of {type(unwrap(model)).__name__}; pass addresses, or wrap a "
@@ -207,9 +212,9 @@ def _runs(module: nn.Module) -> bool:
     """True for a module that can be called.
 
     A ``ModuleList`` has no forward; attention takes the weights of its last linear layer and never
-    calls it.
+    calls it. Guards of an exported program give nothing.
     """
-    if isinstance(module, NonDynamicallyQuantizableLinear):
+    if isinstance(module, NonDynamicallyQuantizableLinear) or type(module).__name__ == "GuardsFn":
         return False
     # A scripted class has no attribute of that name.
     forward = getattr(type(module), "forward", None)

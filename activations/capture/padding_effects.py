@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
-from repsim.activations.capture.batches import batch_size, pick
+from repsim.activations.capture.batches import array_of, batch_size, in_form, pick
 from repsim.activations.capture.differences import largest_difference, rounding, spread
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.masks import Mask, padding_token
 from repsim.activations.capture.positions import Followers
-from repsim.activations.capture.trials import cut_to, like, positions_of
+from repsim.activations.capture.trials import Axes, cut_to, positions_of
 from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
 from repsim.errors import RepsimWarning
 
@@ -41,6 +41,7 @@ class PaddingEffects:
     def __init__(self, model: nn.Module, axes: Mapping[str, int], *, grad: bool) -> None:
         self._model, self._axes, self._grad = model, axes, grad
         self._affected: dict[Mask, str] = {}
+        self._inputs: dict[Mask, Mapping[str, Axes]] = {}
         self._lengths: dict[Mask, int] = {}
 
     def find(self, batch: Any, mask: Mask, found: Followers, layers: Mapping[str, str]) -> None:
@@ -68,6 +69,7 @@ class PaddingEffects:
             after = _tokens(alone[layer][0], axis, pair.tokens)
             if before.shape == after.shape and _differs(before, after, beside[layer]):
                 self._affected.setdefault(mask, layer)
+                self._inputs[mask] = found.inputs
 
     def show(self, batch: Any) -> None:
         """Look at the padding of a batch, of one that is to come or of the first.
@@ -85,7 +87,7 @@ class PaddingEffects:
         """True for padding that other examples of the batch, or batches, would make longer."""
         if mask.value(batch) is None:
             return False
-        length = positions_of(mask, batch)
+        length = positions_of(mask, batch, self._inputs[mask])
         before = self._lengths.setdefault(mask, length)
         kept = mask.kept(batch, length)
         if kept is None:
@@ -131,7 +133,7 @@ def _pair(model: nn.Module, batch: Any, mask: Mask, found: Followers) -> _Pair |
     """The examples to compare; None where none has padding behind its tokens, and some in front."""
     if not found.inputs:
         return None
-    length = positions_of(mask, batch)
+    length = positions_of(mask, batch, found.inputs)
     kept = mask.kept(batch, length)
     if kept is None or length < 2:
         return None
@@ -158,19 +160,24 @@ def _with_padding(
     """Two examples of a batch, the second with padding."""
     both = dict(pick(batch, [0, batch_size(batch) - 1]))
     for name, axes in found.inputs.items():
-        value = torch.as_tensor(both[name]).clone()
+        value = _copy(both[name])
         if not axes:
             value[_SHORTER] = padded.start
         whole = value.is_floating_point() or value.dtype == torch.bool
         for axis in axes:
             end = value[_SHORTER].narrow(axis - 1, padded.start, padded.stop - padded.start)
             end.fill_(0 if whole else padding_token(model) or 0)
-        both[name] = like(both[name], value)
-    value = torch.as_tensor(both[mask.name]).clone()
+        both[name] = in_form(both[name], value)
+    value = _copy(both[mask.name])
     marks = padded.start if mask.kind == "lengths" else mask.marked(value, padded)[_SHORTER]
     value[_SHORTER] = marks
-    both[mask.name] = like(both[mask.name], value)
+    both[mask.name] = in_form(both[mask.name], value)
     return both
+
+
+def _copy(value: Any) -> Tensor:
+    found = array_of(value)
+    return (torch.as_tensor(value) if found is None else found).clone()
 
 
 def _tokens(values: Tensor, axis: int | None, tokens: int) -> Tensor:

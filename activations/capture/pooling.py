@@ -252,13 +252,14 @@ def _avg(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
     if x.ndim <= 2:
         return x
     wide = _wide(x)
-    if x.ndim != 3:
-        return wide.flatten(2).mean(2)
+    tokens = wide if x.ndim == 3 else wide.flatten(2)
+    axis = 1 if x.ndim == 3 else 2
     if mask is None:
-        return wide.mean(1)
-    check_some(mask, layer)
-    kept = mask.unsqueeze(2).to(wide.dtype)
-    return (wide * kept).sum(1) / kept.sum(1)
+        return tokens.mean(axis)
+    marks = mask.flatten(1)
+    check_some(marks, layer)
+    kept = marks.unsqueeze(3 - axis).to(wide.dtype)
+    return (tokens * kept).sum(axis) / kept.sum(axis)
 
 
 def _grid(x: Tensor, size: int, mask: Tensor | None, layer: str) -> Tensor:
@@ -360,8 +361,18 @@ def _fitting(mask: Tensor | None, x: Tensor, step: str, layer: str) -> Tensor | 
     """The mask of these tokens; none once they are pooled."""
     if mask is None or x.ndim < 3 or step.startswith("channels_"):
         return None
-    if x.ndim == 3 and mask.shape == x.shape[:2]:
+    positions = x.shape[1:2] if x.ndim == 3 else x.shape[2:]
+    if mask.shape[1:] == positions and (x.ndim == 3 or step == "avg"):
         return mask
+    if x.ndim > 3 and step != "avg":
+        raise ShapeError(
+            f"layer {layer!r} gives maps, and {step} would take their padding with them; choose "
+            f"avg, which leaves it out, or --masks '{layer}=none' to take all"
+        )
+    if mask.ndim == 2 and positions.count(mask.shape[1]) == 1:  # of frames
+        of_frames = [1] * len(positions)
+        of_frames[positions.index(mask.shape[1])] = mask.shape[1]
+        return mask.view(len(mask), *of_frames).expand(len(mask), *positions)
     raise ShapeError(
         f"layer {layer!r} gives {tuple(x.shape)}, and its mask is {tuple(mask.shape)}; say where "
         "its channels are, as in --pooling channels_first+avg, or choose none"

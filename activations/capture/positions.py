@@ -10,10 +10,11 @@ from typing import Any
 
 from torch import nn
 
+from repsim.activations.capture.batches import dictionary_of
 from repsim.activations.capture.evidence import Evidence
 from repsim.activations.capture.masks import Mask, kind_of
 from repsim.activations.capture.placement import misplaced
-from repsim.activations.capture.trials import Axes, Shape, Trials
+from repsim.activations.capture.trials import Axes, Shape, Trials, possible_positions
 from repsim.activations.capture.unchanged import Unchanged
 
 
@@ -69,12 +70,21 @@ def followers(
     with warnings.catch_warnings(), Unchanged(model) as kept:
         warnings.simplefilter("ignore")
         with kept.watching():
-            trials = Trials(model, batch, mask, layers, kept.restore, grad=grad)
-            before = trials.shapes({})
-            found = _sequences(trials, before) if before else []
-            told = _chosen(trials, before or {}, found) if found else _unshortened(trials)
+            lengths = possible_positions(mask, dictionary_of(batch))
+            possible = [
+                Trials(model, batch, mask, layers, kept.restore, grad=grad, length=length)
+                for length in lengths
+            ]
+            told = next(filter(None, map(_found, possible)), None) or _unshortened(possible[0])
     exact = {name: axis for name, axis in told.exact.items() if name in layers}
     return replace(told, exact=exact, other=told.other & set(layers))
+
+
+def _found(trials: Trials) -> Followers | None:
+    """The layers that follow the positions of a mask; None where the network cannot be cut so."""
+    before = trials.shapes({})
+    found = _sequences(trials, before) if before else []
+    return _chosen(trials, before or {}, found) if found else None
 
 
 def _sequences(trials: Trials, before: Mapping[str, Shape]) -> list[_Sequence]:

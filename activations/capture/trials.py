@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from itertools import combinations
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from repsim.activations.capture.arguments import arguments, run
 from repsim.activations.capture.batches import (
     ABOUT,
     LABELS,
+    array_of,
     batch_size,
     dictionary_of,
     head,
+    in_form,
     is_by_example,
 )
 from repsim.activations.capture.hooks import Capture
@@ -46,6 +49,7 @@ class Trials:
         layers: addresses by name.
         restore: brings the network back after a run.
         grad: as for ``Capture``.
+        length: the positions that the mask is about.
     """
 
     def __init__(
@@ -57,14 +61,14 @@ class Trials:
         restore: Callable[[], None],
         *,
         grad: bool,
+        length: int,
     ) -> None:
-        self.mask, self.layers = mask, layers
-        self.length = positions_of(mask, dictionary_of(batch))
+        self.mask, self.layers, self.length = mask, layers, length
         self.half = max(2, self.length // 2)
         entries = dict(dictionary_of(head(batch, 3 if self.length != 3 else 2)))
         known = {each.name: each for each in (*masks_in(entries), mask) if each.is_known}
         full = {
-            name: like(entries[name], each.full(entries[name], self.length))
+            name: in_form(entries[name], each.full(entries[name], self.length))
             for name, each in known.items()
             if name in entries
         }
@@ -131,7 +135,7 @@ class Trials:
 
     def value(self, name: str) -> Tensor:
         """An input of the examples, by which all positions are tokens."""
-        return torch.as_tensor(self._entries[name])
+        return _array(self._entries[name])
 
     def sampled(self, changes: Mapping[str, Any], exact: Mapping[str, int]) -> dict[str, Tensor]:
         """Some values of each layer, as the network sees the examples with other inputs.
@@ -157,6 +161,10 @@ class Trials:
         if self._left == 0:
             return {}
         self._left -= 1
+        shown = {
+            name: in_form(self._entries.get(name), each) if isinstance(each, Tensor) else each
+            for name, each in changes.items()
+        }
         found: dict[str, Any] = {}
 
         def layer(name: str, values: Tensor) -> None:
@@ -171,7 +179,7 @@ class Trials:
         every = Capture(self._model, inside, reduce=module, grad=self._grad)
         try:
             with chosen, every:
-                run(self._model, {**self._entries, **changes})
+                run(self._model, {**self._entries, **shown})
         except Exception:  # of any kind: the network is not made for it
             return {}
         finally:
@@ -184,7 +192,7 @@ class Trials:
         for name, axes in sequence.items():
             if "mask" in name or name.endswith("position_ids") or len(axes) != 1:
                 continue
-            value = torch.as_tensor(self._entries[name]).clone()
+            value = self.value(name).clone()
             part = value.narrow(axes[0], padded.start, padded.stop - padded.start)
             part.copy_(part.roll(1, 0).flip(axes[0]).clone())
             found[name] = value
@@ -203,29 +211,51 @@ def _is_of_decoder(name: str) -> bool:
 
 def cut_to(before: Any, axes: Axes, length: int) -> Any:
     """An input with its first positions along some axes; without any, lengths up to that."""
-    value = torch.as_tensor(before)
+    value = _array(before)
     if not axes:
-        return like(before, value.clamp(max=length))
+        return in_form(before, value.clamp(max=length))
     for axis in axes:
         value = value.narrow(axis, 0, length).contiguous()
-    return value
+    return in_form(before, value)
 
 
-def like(before: Any, value: Tensor) -> Any:
-    """A tensor as a list where a list was there before."""
-    return value.tolist() if isinstance(before, (list, tuple)) else value
+def _array(value: Any) -> Tensor:
+    found = array_of(value)
+    return torch.as_tensor(value) if found is None else found
 
 
-def positions_of(mask: Mask, entries: Mapping[str, Any]) -> int:
-    """The positions that a mask is about."""
-    value = torch.as_tensor(entries[mask.name])
+def positions_of(
+    mask: Mask, entries: Mapping[str, Any], inputs: Mapping[str, Axes] = MappingProxyType({})
+) -> int:
+    """The positions that a mask is about.
+
+    Args:
+        mask: of the entries.
+        entries: of a batch.
+        inputs: those that have the positions, and their axes, where they are known.
+    """
+    if mask.kind == "lengths":
+        for name, axes in inputs.items():
+            if axes and name in entries:
+                return _array(entries[name]).shape[axes[0]]
+    return next(iter(possible_positions(mask, entries)), 0)
+
+
+def possible_positions(mask: Mask, entries: Mapping[str, Any]) -> list[int]:
+    """The positions that a mask may be about, the likeliest first.
+
+    Lengths may be those along any axis of an input that is as long as the longest, or longer, as
+    inputs (n, channels, length) are that are padded to one length for all batches.
+    """
+    value = _array(entries[mask.name])
     if mask.kind != "lengths":
-        return value.shape[1]
+        return [value.shape[1]]
     most = int(value.max()) if value.numel() else 0
     shapes = [each.shape for each in entries.values() if isinstance(each, (Tensor, np.ndarray))]
-    if any(most in shape[1:] for shape in shapes):
-        return most
-    return next((shape[1] for shape in shapes if len(shape) > 1), 0)
+    sizes = [size for shape in shapes for size in shape[1:]]
+    first = next((shape[1] for shape in shapes if len(shape) > 1), 0)
+    longer = (size for size in sizes if size > most)
+    return list(dict.fromkeys([most if most in sizes else first, *longer]))
 
 
 def _may_reach_beyond(entries: Mapping[str, Any], cut: Collection[str], length: int) -> bool:

@@ -1,4 +1,4 @@
-"""Texts that may be padded unseen: no mask comes with them, and every position counts."""
+"""Inputs that may be padded unseen: no mask comes with them, and every position counts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from repsim.activations.capture.ends import End, ends_in
 from repsim.activations.capture.looked_up import has_positions
 from repsim.activations.capture.masks import Lookups, Mask, padding_token, unsaid_tokens
 from repsim.activations.capture.positions import Followers
@@ -16,7 +17,7 @@ from repsim.errors import RepsimWarning
 
 
 class UnsaidPadding:
-    """A warning, given once, of layers of texts that may be padded unseen.
+    """A warning, given once, of layers of texts, or of other inputs, that may be padded unseen.
 
     Args:
         model: not wrapped.
@@ -29,6 +30,7 @@ class UnsaidPadding:
     ) -> None:
         self._model, self._told, self._lookups = model, told, lookups
         self._texts: dict[str, tuple[int, ...]] = {}
+        self._ends: dict[str, End] = {}
         self._layers: dict[str, tuple[int, ...]] = {}
 
     def see(self, batch: Any) -> bool:
@@ -38,7 +40,8 @@ class UnsaidPadding:
             for name, positions in unsaid_tokens(batch, self._model, self._lookups).items()
             if not self._has_mask(batch, name, math.prod(positions))
         }
-        return bool(self._texts)
+        self._ends = ends_in(batch)
+        return bool(self._texts or self._ends)
 
     def watch(self, layers: Mapping[str, tuple[int, ...]]) -> None:
         """Warn from now on of some layers, by their shapes without the examples.
@@ -77,9 +80,10 @@ class UnsaidPadding:
 
     def _warn(self) -> None:
         """Warn of the first layer that has the positions of such a text."""
+        entries = {**self._texts, **{name: (end.length,) for name, end in self._ends.items()}}
         found = {
             layer: name
-            for name, positions in self._texts.items()
+            for name, positions in entries.items()
             for layer, shape in self._layers.items()
             if has_positions(shape, positions)
         }
@@ -87,6 +91,9 @@ class UnsaidPadding:
             return
         self._layers = {}
         layer, name = next(iter(found.items()))
+        if name in self._ends:
+            _warn_of_end(name, self._ends[name], layer)
+            return
         warnings.warn(
             f"nothing says if {name!r} has padding, for no mask came with it, and "
             f"{self._why(name)}: every position counts, as in layer {layer!r}; if texts are "
@@ -103,3 +110,14 @@ class UnsaidPadding:
         if padding_token(self._model) is None and not pads:
             return f"no token of {network} stands for padding alone"
         return f"texts in it end or begin as if padded, with another token than {network} has"
+
+
+def _warn_of_end(name: str, end: End, layer: str) -> None:
+    """Warn of an entry that tells where examples end, and that is no known mask."""
+    warnings.warn(
+        f"{name!r} {end.what}, as if positions there were padding, and it is no mask that is "
+        f"known: every position counts, as in layer {layer!r}; if they are padding, give a mask in "
+        "the batch, such as attention_mask, or else say --masks '*=none' (masks={'*': 'none'})",
+        RepsimWarning,
+        stacklevel=4,
+    )
