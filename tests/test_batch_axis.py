@@ -178,6 +178,34 @@ class Turning(nn.Module):
         return self.conv(x.permute(1, 2, 0))
 
 
+class Frames(nn.Module):
+    """Frames of videos (n, t, c, h, w) as one batch, then a recurrent layer over their time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 6, 3)
+        self.gru = nn.GRU(6, 5)
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, videos: Tensor) -> Tensor:
+        n, t = videos.shape[:2]
+        frames = self.conv(videos.flatten(0, 1)).mean((2, 3)).view(n, t, -1)
+        return self.head(self.gru(frames.transpose(0, 1))[0][-1])
+
+
+def test_frames_are_no_examples_in_batches_of_one_video(tmp_path: Path) -> None:
+    """Its axis of one example is lost in the frames; they were counted as examples."""
+    network, videos = Frames(), torch.randn(6, 4, 3, 5, 5)
+    single = list(videos.split(1))
+    options: Any = {"examples": 6, "layers": "head", "pooling": "none"}
+    with repsim.harvest(network, single, tmp_path / "one.h5", **options) as store:
+        assert "batch_axis" not in store.provenance()
+        np.testing.assert_allclose(store["head"][:], network(videos).detach(), atol=1e-5)
+    with pytest.raises(RepsimError, match="no row for each of 1 examples in 'conv'"):
+        compare(network, Frames(), single, layers_a="conv", layers_b="conv", pooling="avg")
+
+
 def test_layers_with_rows_of_another_axis_propose_it(tmp_path: Path) -> None:
     options = {"examples": 32, "layers": "conv", "pooling": "avg"}
     with pytest.raises(CaptureError, match=r"no row for each.*say --batch-axis 1 .batch_axis=1."):

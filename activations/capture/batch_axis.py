@@ -10,7 +10,14 @@ import numpy as np
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
-from repsim.activations.capture.batches import ABOUT, filled, first_of, with_inputs
+from repsim.activations.capture.batches import (
+    ABOUT,
+    batch_size,
+    filled,
+    first_of,
+    pick,
+    with_inputs,
+)
 from repsim.activations.capture.dimensions import examples_in
 from repsim.activations.capture.following import Following
 from repsim.activations.capture.hooks import Capture
@@ -259,7 +266,8 @@ def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> Batc
     """The axes of inputs that a network hands to its modules with the sequence first.
 
     Inputs of recurrent layers, attention and transformers with ``batch_first=False`` hold examples
-    at axis 1. Labels that come with the batch, one for each example, may decide against it.
+    at axis 1. Labels that come with the batch, one for each example, may decide against it. A batch
+    of one is shown twice over: an axis of one example is lost where others are folded into it.
 
     Args:
         model: not wrapped, where it is to run; it is left as it was.
@@ -271,6 +279,7 @@ def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> Batc
     following = Following(model)
     found: dict[str, int] = {}
     with suppress(Exception):  # a network that does not run will say so
+        batch = pick(batch, [0, 0]) if batch_size(batch) == 1 else batch
         every = "type:Module" if has_modules(model) else INPUT
         capture = Capture(model, every, reduce=lambda *_: None, grad=grad)
         with (
