@@ -305,6 +305,15 @@ def replaced(self: Any, x: Tensor) -> Tensor:
     return self.out(values)
 
 
+def basis(self: Any, x: Tensor) -> Tensor:
+    return self.out(torch.exp(-((self.layer(x)[..., None] - torch.linspace(-2, 2, 5)) ** 2)))
+
+
+def statistics(self: Any, x: Tensor) -> Tensor:
+    maps = self.layer(x)
+    return self.out(torch.stack((maps.mean(-1), maps.std(-1)), -1))
+
+
 UNKNOWN = {
     "a layer over tokens": (mixer, IMAGES, "over_tokens.0"),
     "no layer at all": (lambda: nn.Sequential(nn.ReLU()), MAPS, "0"),
@@ -353,12 +362,40 @@ UNKNOWN = {
         TOKENS,
         "out",
     ),
+    "functions of a basis for each feature, as in a KAN": (
+        lambda: Net(basis, layer=nn.Linear(8, 4), out=nn.Identity()),
+        TOKENS[:, 0],
+        "out",
+    ),
+    "statistics of each channel side by side": (
+        lambda: Net(statistics, layer=nn.Conv1d(5, 4, 3), out=nn.Identity()),
+        TOKENS,
+        "out",
+    ),
     "spectra": (
         lambda: Net(lambda self, x: self.out(torch.fft.rfft(x, dim=1).real), out=nn.ReLU()),
         TOKENS,
         "out",
     ),
 }
+
+
+def test_queries_and_maps_that_a_network_adds_are_positions(tmp_path: Path) -> None:
+    """Before the channels, as queries; or behind them, where a convolution says so."""
+    torch.manual_seed(0)
+    queries, place = torch.randn(7, 4), torch.randn(4, 5, 5)
+    for model, layer in (
+        (Net(lambda self, x: self.out(self.layer(x)[:, None] + queries)), "out"),
+        (Net(lambda self, x: self.conv(self.out(self.layer(x)[..., None, None] + place))), "out"),
+    ):
+        model.layer, model.out, model.conv = nn.Linear(8, 4), nn.Identity(), nn.Conv2d(4, 3, 3)
+        whole = whole_layers(model, TOKENS[:, 0], [layer])[layer]
+        mean = whole.mean(1) if whole.ndim == 3 else whole.mean((2, 3))
+        path = tmp_path / f"{whole.ndim}.h5"
+        with repsim.harvest(
+            model, [TOKENS[:, 0]], path, layers=layer, pooling="avg", examples=N
+        ) as store:
+            np.testing.assert_allclose(store[layer][:], mean, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", UNKNOWN)

@@ -150,9 +150,16 @@ def channels_of(axes: dimensions.Axes) -> tuple[int, ...] | None:
         return None
     wanted = dimensions.FEATURES if Role.POSITION in roles else {Role.CHANNEL}
     found = tuple(k for k, role in places.items() if role in wanted)
+    if any(_is_added(axes[k - 1]) for k in places if found and k > found[-1]):
+        return None  # such as the functions of a basis, for each channel
     if not found and roles == {Role.POSITION, None}:  # one number for each position, say
         found = tuple(k for k in places if places[k] is None and size_of(axes[k - 1]) == 1)
     return found if found and len(found) < len(axes) else None
+
+
+def _is_added(axis: dimensions.Axis) -> bool:
+    """True for an axis that no input has, of which nothing says what it holds."""
+    return bool(axis) and axis[0].added and axis[0].role is None
 
 
 def by_class(module: str, ndim: int) -> tuple[int, ...] | None:

@@ -59,7 +59,19 @@ def _rule(names: str) -> Callable[[Rule], Rule]:
 
 def _each_element(call: Call, results: list[Tensor]) -> Found:
     joined = join_all([call.axes(x) for x in call.tensors if x.ndim])
-    return [joined] * len(results)
+    return [_with_added(call, joined)] * len(results)
+
+
+def _with_added(call: Call, joined: Axes) -> Axes:
+    """The axes with those marked along which what inputs made was stretched to fixed numbers."""
+    given = [x.shape for x in call.tensors if call.is_given(x)]
+    found = list(joined)
+    for place in range(-len(joined), 0):
+        sizes = [shape[place] for shape in given if len(shape) >= -place]
+        stretched = set(sizes) == {1} and size_of(joined[place]) > 1
+        if stretched and role_of(joined[place]) is None:
+            found[place] = (Dimension(size_of(joined[place]), added=True),)
+    return tuple(found)
 
 
 @_rule(_OPAQUE)
@@ -306,7 +318,7 @@ def _unfold(call: Call, results: list[Tensor]) -> Found:
 def _stacked(call: Call, results: list[Tensor]) -> Found:
     dim = call.get(1, "dim", 0) % results[0].ndim
     axes = list(join_all([call.axes(x) for x in call.tensors]))
-    axes.insert(dim, (Dimension(results[0].shape[dim]),))
+    axes.insert(dim, (Dimension(results[0].shape[dim], added=True),))
     return [tuple(axes)]
 
 

@@ -32,9 +32,10 @@ class Dimension:
         role: None where nothing says yet.
         whole: the dimension that this is a part of.
         merged: the dimensions that this is made of, of which the last varies fastest.
+        added: it is of the network's own making, and no input has it: the functions of a basis.
     """
 
-    __slots__ = ("_parts", "_role", "_whole", "merged", "size")
+    __slots__ = ("_parts", "_role", "_whole", "added", "merged", "size")
 
     def __init__(
         self,
@@ -43,8 +44,10 @@ class Dimension:
         *,
         whole: Dimension | None = None,
         merged: Sequence[Dimension] = (),
+        added: bool = False,
     ) -> None:
         self.size = size
+        self.added = added
         self.merged = tuple(merged)
         self._role = role
         self._whole = whole
