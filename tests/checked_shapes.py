@@ -74,6 +74,8 @@ def _checked_calls(function: Any) -> Any:
 
 def _kind(value: Any) -> Any:
     """The part of a value that decides if it fits."""
+    if getattr(value, "is_nested", False):
+        return type(value), "nested"  # has no shape to ask for
     if isinstance(value, Tensor | np.ndarray):
         return type(value), tuple(value.shape), value.dtype
     if isinstance(value, tuple | list):
