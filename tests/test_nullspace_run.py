@@ -511,8 +511,8 @@ def test_a_network_without_a_linear_head_is_refused_at_once(runs: dict[str, Run]
 
 def test_probes_are_not_scored_on_images_they_were_trained_on(runs: dict[str, Run]) -> None:
     message = (
-        r"digits test\[0:41\] and digits test\[40:50\] share 1 images; a probe must be scored on "
-        "images it has not seen"
+        r"digits test\[0:41\] and digits test\[40:50\] share 1 images, such as digits/test/40; a "
+        "probe must be scored on images it has not seen"
     )
     with pytest.raises(MismatchError, match=message):
         null_space_of_run(extractor(runs, "gan"), held, images("test[40:50]"), **PLAIN)

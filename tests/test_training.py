@@ -258,6 +258,9 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
     run = train("supervised", settings("supervised", epochs=0), tmp_path / "run")
     content = run.checkpoint.read_bytes()
     run.checkpoint.write_bytes(content[: len(content) // 2])
+    with pytest.raises(StoreError, match=r"checkpoint\.pt has .* kB, and config\.json beside it"):
+        run.load_extractor()
+    run.checkpoint.write_bytes(content[len(content) // 2 :] * 2)
     with pytest.raises(StoreError, match="damaged or not a checkpoint"):
         run.load_extractor()
 
@@ -270,7 +273,8 @@ def test_a_checkpoint_never_runs_code(tmp_path: Path) -> None:
         def __reduce__(self) -> Any:
             return (Path.touch, (marker,))
 
-    torch.save({"networks": Hostile()}, run.checkpoint)
+    enough = torch.zeros(100_000)  # else its size is refused before it is read
+    torch.save({"networks": Hostile(), "enough": enough}, run.checkpoint)
     with pytest.raises(StoreError, match="damaged or not a checkpoint"):
         run.load_extractor()
     assert not marker.exists()
