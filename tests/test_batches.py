@@ -335,3 +335,30 @@ def test_labels_of_several_classes_are_labels() -> None:
 def test_ids_are_one_each() -> None:
     with pytest.raises(UsageError, match=r"4 examples came with ids of shape \(4, 2\)"):
         ids_of((X, torch.zeros(4).long(), MARKS[:, :2]))
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (torch.randn(8), "labels of float32, shape .8,.; expected a whole number each"),
+        (torch.randint(2, 9, (8, 5)), "labels of shape .8, 5. that are not zeros and ones"),
+    ],
+)
+def test_targets_that_are_no_labels_have_a_remedy_that_works(
+    targets: Tensor, message: str, tmp_path: Path
+) -> None:
+    network, inputs = nn.Sequential(nn.Linear(6, 4)), torch.randn(8, 6)
+    options: Any = {"examples": 8, "overwrite": True}
+    with pytest.raises(UsageError, match=f"{message}.* give the inputs alone, .inputs,., or"):
+        repsim.harvest(network, [(inputs, targets)], tmp_path / "a.h5", **options)
+    for batch in ((inputs,), {"input": inputs}):
+        with repsim.harvest(network, [batch], tmp_path / "a.h5", **options) as store:
+            assert store["0"].shape == (8, 4)
+
+
+def test_zeros_and_ones_may_be_floats(tmp_path: Path) -> None:
+    """As a binary cross-entropy wants them, one an example."""
+    network, inputs = nn.Sequential(nn.Linear(6, 4)), torch.randn(8, 6)
+    labels = torch.tensor([0.0, 1, 1, 0, 1, 0, 0, 1])
+    with repsim.harvest(network, [(inputs, labels)], tmp_path / "a.h5", examples=8) as store:
+        assert store.labels.tolist() == labels.tolist()

@@ -497,11 +497,18 @@ def targets_of(batch: Any, arguments: Collection[str] = ()) -> dict[str, np.ndar
         raise
 
 
+#: The remedy where something else than labels comes second.
+_NO_LABELS = (
+    "Of targets that are no labels, as of a regression or of tokens, give the inputs alone, "
+    "(inputs,), or {'input': inputs} by the names that forward has"
+)
+
+
 def _target(given: Any, n: int) -> np.ndarray:
     given = as_dense(given, "labels of a batch")
     values = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
-    if values.dtype.kind == "f" and values.ndim == 2 and np.isin(values, (0, 1)).all():
-        values = values.astype(np.uint8)
+    if values.dtype.kind == "f" and values.ndim in (1, 2) and np.isin(values, (0, 1)).all():
+        values = values.astype(np.uint8)  # as losses of zeros and ones want them
     texts = values.dtype.kind == "O" and any(isinstance(each, str) for each in values.flat)
     if (texts or values.dtype.kind in "US") and values.size:
         raise UsageError(
@@ -514,12 +521,13 @@ def _target(given: Any, n: int) -> np.ndarray:
         raise UsageError(
             f"a batch of {n} examples came with labels of {values.dtype}, shape "
             f"{values.shape}; expected a whole number each, or zeros and ones (n, k): batches are "
-            "(inputs, labels, ids)"
+            f"(inputs, labels, ids). {_NO_LABELS}"
         )
     if values.ndim == 2:
         if not np.isin(values, (0, 1)).all():
             raise UsageError(
-                f"a batch came with labels of shape {values.shape} that are not zeros and ones"
+                f"a batch came with labels of shape {values.shape} that are not zeros and ones. "
+                f"{_NO_LABELS}"
             )
         return values.astype(np.uint8)
     for label in (values.min(), values.max()) if values.size else ():
