@@ -213,8 +213,8 @@ def _opened(job: Job, asked: Request) -> Iterator[Inputs]:
         names = tuple(store[first].name for store in stores)
         remarks = [found.remark for each in opened for found in each.values() if found.remark]
         uncompared = tuple(dict.fromkeys(remarks))
-        note_same(job.networks, stores)
         yield Inputs(names, stores=stores, data=asked.where.data, uncompared=uncompared)
+        note_same(job.networks, stores)
 
 
 def _running(job: Job, splits: Mapping[str, str | None]) -> Inputs:

@@ -86,7 +86,7 @@ def points(
 def store(path: Path, value: float, *, resume: bool = False, compression: str = "none") -> None:
     """Write a store of twelve rows in two commits, or the rest of one."""
     values = np.full((12, 3), value, np.float32)
-    layers = {"a": LayerSpec("Linear", (3,), "float32", "n,d")}
+    layers = {"a": LayerSpec("Linear", (3,), "float32", "example,feature")}
     with write_store(
         path,
         n=12,

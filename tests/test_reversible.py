@@ -91,7 +91,7 @@ def test_every_group_is_inverted(depth: int, training: bool) -> None:
 
 def test_maps_shrink_between_groups_by_means_of_pixels_and_zeros() -> None:
     x = torch.arange(36.0).view(1, 4, 3, 3)
-    y = Downsample()(x)
+    y = Downsample(2)(x)
     assert y.shape == (1, 8, 2, 2)
     assert not y[:, :2].any()
     assert not y[:, 6:].any()

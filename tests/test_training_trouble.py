@@ -383,9 +383,9 @@ def test_weights_that_are_nan_are_named(trained: tuple[Path, Path], tmp_path: Pa
 
 def test_checkpoints_that_are_none(trained: tuple[Path, Path], tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(trained[0], tmp_path / "run")))
-    torch.save({"a": 1}, run.checkpoint)
+    torch.save({"a": torch.zeros(100_000)}, run.checkpoint)  # as large as one
     with pytest.raises(StoreError, match="is not a checkpoint; train the run anew"):
         run.load_extractor()
-    run.checkpoint.write_bytes(b"PK\x03\x04")
+    run.checkpoint.write_bytes(b"PK\x03\x04" * 100_000)
     with pytest.raises(StoreError, match="is damaged or not a checkpoint"):
         run.load_extractor()

@@ -186,6 +186,8 @@ def _check_no_lengths(first: Any, other: Any) -> None:
     """Raise ``UsageError`` for the lengths of padded inputs in the place of labels or ids."""
     if not (_has_rows(other) and other.ndim == 1 and len(other) and _are_whole(other)):
         return
+    if getattr(other, "is_meta", False):
+        return  # whoever reads them refuses them
     entries = first if isinstance(first, Mapping) else {"input": first}
     for name, value in entries.items() if _has_no_mask(entries) else ():
         if name not in ABOUT and _has_rows(value) and len(value) == len(other):
