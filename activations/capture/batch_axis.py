@@ -279,7 +279,7 @@ def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> Batc
     following = Following(model)
     found: dict[str, int] = {}
     with suppress(Exception):  # a network that does not run will say so
-        batch = pick(batch, [0, 0]) if batch_size(batch) == 1 else batch
+        batch = _of_two(batch)
         every = "type:Module" if has_modules(model) else INPUT
         capture = Capture(model, every, reduce=lambda *_: None, grad=grad)
         with (
@@ -298,6 +298,13 @@ def seen_batch_axis(model: nn.Module, batch: Any, *, grad: bool = False) -> Batc
             if axis and beside in (None, inputs[name].shape[axis])
         }
     return BatchAxis(found)
+
+
+def _of_two(batch: Any) -> Any:
+    """A batch of one example twice over; any other as it is."""
+    with suppress(UsageError):  # labels that do not fit inputs whose examples are not the first
+        return pick(batch, [0, 0]) if batch_size(batch) == 1 else batch
+    return batch
 
 
 def _rows_beside(batch: Any) -> int | None:
