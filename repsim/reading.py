@@ -71,16 +71,23 @@ def reason_of(error: BaseException) -> str:
     return one_line(str(error), 300) or type(error).__name__
 
 
+@contextmanager
+def _too_much() -> Iterator[None]:
+    """Nesting that is too deep, and a want of memory, as the ``ValueError`` of a text."""
+    try:
+        yield
+    except (RecursionError, MemoryError) as error:
+        raise ValueError(reason_of(error)) from None
+
+
 def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
         ValueError: not JSON, or nested too deeply, or more than memory holds.
     """
-    try:
+    with _too_much():
         return json.loads(text)
-    except (RecursionError, MemoryError) as error:
-        raise ValueError(reason_of(error)) from None
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -99,7 +106,5 @@ def parse_toml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: not TOML, or nested too deeply, or more than memory holds.
     """
-    try:
+    with _too_much():
         return tomllib.loads(text)
-    except (RecursionError, MemoryError) as error:
-        raise ValueError(reason_of(error)) from None

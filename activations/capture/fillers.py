@@ -69,9 +69,13 @@ def ends_at(values: Tensor, counts: Tensor) -> bool:
     if not bool(_equal(_rows(values[padded, -1:]), filler).all()):
         return False
     behind = torch.arange(length, device=values.device) >= counts.unsqueeze(1)
-    whole = not values.is_floating_point() or bool((values == values.floor()).all())
-    enough = int(padded.sum()) >= (_WHOLE if whole else _REAL)
+    enough = int(padded.sum()) >= (_WHOLE if are_whole(values) else _REAL)
     return enough and bool(_equal(_rows(values), filler)[behind].all())
+
+
+def are_whole(values: Tensor) -> bool:
+    """True for whole numbers, of any type."""
+    return not values.is_floating_point() or bool((values == values.floor()).all())
 
 
 def _rows(values: Tensor) -> Tensor:

@@ -32,8 +32,7 @@ from repsim.activations.capture.own_positions import OwnPositions
 from repsim.activations.capture.padding_effects import PaddingEffects
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.positions import Followers, followers
-from repsim.activations.capture.tracing import trace
-from repsim.activations.capture.unchanged import Unchanged
+from repsim.activations.capture.tracing import shapes_of_one
 from repsim.activations.capture.unsaid import UnsaidPadding
 from repsim.errors import RepsimWarning, UsageError
 from repsim.layers import Address
@@ -281,14 +280,9 @@ class LayerMasks:
 
     def _traced(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the layers for one example, among all of the batch, the longest too."""
-        with warnings.catch_warnings(), Unchanged(self._model) as kept, kept.watching():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = trace(self._model, self.batch, self._layers, grad=self._grad)
-        return {name: self._of_one(name, each.shape) for name, each in found.items()}
-
-    def _of_one(self, layer: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        axis = self._axes.get(layer, 0)
-        return shape[:axis] + shape[axis + 1 :]
+            return shapes_of_one(self._model, self.batch, self._layers, self._axes, grad=self._grad)
 
     def _followers(self, mask: Mask, layers: Mapping[str, str]) -> Followers:
         return followers(self._model, self.batch, mask, layers, grad=self._grad)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.arguments import run
 from repsim.activations.capture.batches import LABELS, few, head
 from repsim.activations.capture.calls import Call
+from repsim.activations.capture.fillers import are_whole
 from repsim.activations.capture.following import Following
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.looked_up import LookedUp
@@ -74,9 +75,7 @@ def _may_be_numbers(batch: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def _are_whole(value: Tensor) -> bool:
-    if value.dtype == torch.bool:
-        return False
-    return not value.is_floating_point() or bool((value == value.floor()).all())
+    return value.dtype != torch.bool and are_whole(value)
 
 
 def _columns(value: Tensor) -> Iterator[tuple[tuple[int, int], Tensor]]:
@@ -109,20 +108,13 @@ class _Looking(Following):
         super().__init__(model)
         self.found: list[_Index] = []
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        call = Call(func, args, kwargs or {}, self.axes, self._is_given)
+    def _follow(self, call: Call, results: list[Tensor]) -> None:
         with suppress(Exception):  # a call that is not understood is no error
             index = _index_of(call)
             if index is not None and self._is_given(index.values) and index.values.ndim:
                 values = index.values.detach().cpu().clone()
                 self.found.append(index._replace(values=values))
-        return super().__torch_function__(func, types, args, kwargs)
+        super()._follow(call, results)
 
 
 def _index_of(call: Call) -> _Index | None:

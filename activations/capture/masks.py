@@ -20,7 +20,7 @@ from repsim.activations.capture.batches import (
     dictionary_of,
     is_by_example,
 )
-from repsim.activations.capture.fillers import goes_on, is_filled
+from repsim.activations.capture.fillers import are_whole, goes_on, is_filled
 from repsim.activations.capture.looked_up import LookedUp
 
 #: Ways in which a mask says where padding is.
@@ -230,7 +230,7 @@ def _counts(value: Tensor) -> bool:
     """True for whole numbers; lengths may also come as shares of the longest, as 0.5 and 1.0."""
     if value.ndim == 0 or not value.is_floating_point():
         return value.ndim > 0
-    return bool((value == value.floor()).all()) and bool((value > 1).any())
+    return are_whole(value) and bool((value > 1).any())
 
 
 def _marks_positions(name: str, value: Tensor) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import arguments
 from repsim.activations.capture.batches import batch_size, is_by_example, pick
-from repsim.activations.capture.tracing import trace
+from repsim.activations.capture.tracing import shapes_of_one
 
 Shape = tuple[int, ...]
 
@@ -78,14 +78,9 @@ class OwnPositions:
     def _shapes(self, batch: Any, layers: Mapping[str, str]) -> dict[str, Shape]:
         """The shapes of layers for one example of a batch; none where the network does not run."""
         try:
-            found = trace(self._model, batch, layers, grad=self._grad)
+            return shapes_of_one(self._model, batch, layers, self._axes, grad=self._grad)
         except Exception:  # of any kind: the network is not made for it
             return {}
-        return {name: self._of_one(name, each.shape) for name, each in found.items()}
-
-    def _of_one(self, layer: str, shape: Shape) -> Shape:
-        axis = self._axes.get(layer, 0)
-        return shape[:axis] + shape[axis + 1 :]
 
     def _alone(self) -> Iterator[Any]:
         """Single examples: the shortest and the longest of each list, and some more."""

@@ -95,6 +95,32 @@ def trace(
         return _trace(model, batch, layers, grad)[0]
 
 
+def shapes_of_one(
+    model: nn.Module,
+    batch: Any,
+    layers: Mapping[str, str],
+    axes: Mapping[str, int],
+    *,
+    grad: bool = False,
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of layers for one of the examples of a batch, by name.
+
+    Args:
+        model: as for ``trace``, and so on.
+        batch: the same.
+        layers: addresses by name.
+        axes: the axis that holds the examples of a layer, where it is not the first.
+        grad: as for ``Capture``.
+
+    Raises:
+        UsageError: as from ``trace``.
+        CaptureError: the same.
+    """
+    found = {name: each.shape for name, each in trace(model, batch, layers, grad=grad).items()}
+    places = {name: axes.get(name, 0) for name in found}
+    return {name: (*x[: places[name]], *x[places[name] + 1 :]) for name, x in found.items()}
+
+
 def addresses_of(traced: Mapping[str, Traced] | Mapping[str, TracedRows]) -> dict[str, str]:
     """The addresses of layers by their names, as ``Capture`` takes them."""
     return {name: each.address or name for name, each in traced.items()}

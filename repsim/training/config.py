@@ -51,6 +51,19 @@ Epoch = Annotated[int, Field(ge=0)]
 Epochs = Annotated[Epoch | tuple[Epoch, ...], BeforeValidator(_epochs)]
 
 
+def spell_size(value: Any) -> str:
+    """One spelling for each size: 28x56 of 28X56, 32x32 of 32; ``own``, or empty for no size.
+
+    Raises:
+        ValueError: no size, as validators of settings say it.
+    """
+    try:
+        size = parse_size(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return size_text(size) if isinstance(size, tuple) else size or ""
+
+
 class TrainConfig(BaseModel):
     """The settings of every method, which adds its own in a subclass.
 
@@ -146,12 +159,7 @@ class TrainConfig(BaseModel):
     @field_validator("image_size", mode="before")
     @classmethod
     def _spell_size(cls, value: Any) -> str:
-        """One spelling for each size: 28x56 of 28X56, 32x32 of 32."""
-        try:
-            size = parse_size(value)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-        return size_text(size) if isinstance(size, tuple) else size or ""
+        return spell_size(value)
 
     @model_validator(mode="after")
     def _check_series(self) -> TrainConfig:

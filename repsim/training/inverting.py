@@ -54,11 +54,6 @@ class Inverting(Method):
             "generator": self.family.generator(self.made_spec, config.latent),
         }
 
-    @property
-    def made_spec(self) -> ImageSpec:
-        """The facts of the images that the generator makes."""
-        return self.spec
-
     def optimizers(self) -> dict[str, Optimizer]:
         return {name: adam(self.config, network) for name, network in self.networks.items()}
 

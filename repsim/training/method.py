@@ -149,6 +149,11 @@ class Method(ABC):
         self.config = config
         self.spec = spec
 
+    @property
+    def made_spec(self) -> ImageSpec:
+        """The facts of generated images; as a rule those of the images that it is trained on."""
+        return self.spec
+
     def extractor(self, name: str) -> nn.Module:
         """The extractor ``name`` as it is shown whole images, of the weights in ``networks``."""
         return self.networks[name]

@@ -1,5 +1,10 @@
 """The analyses of Donahue et al. (2017): which networks, on which images."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from repsim.figures.papers.donahue2017.filters import Filters
 from repsim.figures.papers.donahue2017.runs import (
     BIGAN,
@@ -17,7 +22,7 @@ from repsim.figures.papers.donahue2017.runs import (
 )
 from repsim.figures.papers.donahue2017.sheets import Sheet
 from repsim.figures.papers.donahue2017.strips import Strips
-from repsim.figures.papers.engine import analysis
+from repsim.figures.papers.engine import Run, analysis
 
 Probe, Inversion, Transfer, Similarity = map(
     analysis, ("probe", "inversion", "transfer", "similarity")
@@ -50,53 +55,56 @@ STRIPS = {run: Show(run, on={"shown": "shown"}, name="strips") for run in (BIGAN
 #: Weights of the same networks beside the images.
 FILTERS = {run: Look(run, name="filters") for run in (BIGAN, BIGAN_CONV)}
 
+Beside = dict[tuple[str, str], Any]
+
+
+def _beside(
+    pairs: Sequence[tuple[str, Run, str, Run, str]], layers: str, **settings: Any
+) -> Beside:
+    """CKA of pairs of networks, by what they are called; each pair ends with its own name."""
+    return {
+        (a, b): Similarity(
+            run,
+            other,
+            on={"compared": "held_out"},
+            layers_a=layers,
+            layers_b=layers,
+            name=name,
+            **settings,
+        )
+        for a, run, b, other, name in pairs
+    }
+
+
 #: CKA of networks of digits: the encoder and the discriminator of the GAN, with each other and each
 #: with a network by labels and with itself before training.
-BESIDE = {
-    (a, b): Similarity(
-        run,
-        other,
-        on={"compared": "held_out"},
-        layers_a=LAYERS,
-        layers_b=LAYERS,
-        harvest={"layers": LAYERS},
-        name=name,
-    )
-    for (a, run), (b, other), name in (
-        (("E", BIGAN), ("D", GAN), "cka-discriminator"),
-        (("E", BIGAN), ("supervised", SUPERVISED), "cka-supervised"),
-        (("E", BIGAN), ("E before training", UNTRAINED), "cka-untrained"),
-        (("D", GAN), ("supervised", SUPERVISED), "cka-discriminator-supervised"),
-        (("D", GAN), ("D before training", UNTRAINED_D), "cka-discriminator-untrained"),
-    )
-}
+BESIDE = _beside(
+    [
+        ("E", BIGAN, "D", GAN, "cka-discriminator"),
+        ("E", BIGAN, "supervised", SUPERVISED, "cka-supervised"),
+        ("E", BIGAN, "E before training", UNTRAINED, "cka-untrained"),
+        ("D", GAN, "supervised", SUPERVISED, "cka-discriminator-supervised"),
+        ("D", GAN, "D before training", UNTRAINED_D, "cka-discriminator-untrained"),
+    ],
+    LAYERS,
+    harvest={"layers": LAYERS},
+)
 
 #: Convolutions, and the features that stand on them.
 CONVOLUTIONS = "conv*,features"
 
 #: The same of networks of photographs.
-BESIDE_CONV = {
-    (a, b): Similarity(
-        run,
-        other,
-        on={"compared": "held_out"},
-        layers_a=CONVOLUTIONS,
-        layers_b=CONVOLUTIONS,
-        augmentation="none",
-        name=name,
-    )
-    for (a, run), (b, other), name in (
-        (("E", BIGAN_CONV), ("D", GAN_CONV), "cka-discriminator-conv"),
-        (("E", BIGAN_CONV), ("supervised", SUPERVISED_CONV), "cka-supervised-conv"),
-        (("E", BIGAN_CONV), ("E before training", UNTRAINED_CONV), "cka-untrained-conv"),
-        (("D", GAN_CONV), ("supervised", SUPERVISED_CONV), "cka-discriminator-supervised-conv"),
-        (
-            ("D", GAN_CONV),
-            ("D before training", UNTRAINED_D_CONV),
-            "cka-discriminator-untrained-conv",
-        ),
-    )
-}
+BESIDE_CONV = _beside(
+    [
+        ("E", BIGAN_CONV, "D", GAN_CONV, "cka-discriminator-conv"),
+        ("E", BIGAN_CONV, "supervised", SUPERVISED_CONV, "cka-supervised-conv"),
+        ("E", BIGAN_CONV, "E before training", UNTRAINED_CONV, "cka-untrained-conv"),
+        ("D", GAN_CONV, "supervised", SUPERVISED_CONV, "cka-discriminator-supervised-conv"),
+        ("D", GAN_CONV, "D before training", UNTRAINED_D_CONV, "cka-discriminator-untrained-conv"),
+    ],
+    CONVOLUTIONS,
+    augmentation="none",
+)
 
 #: Images with their nearest neighbours in feature space.
 SHEETS = {

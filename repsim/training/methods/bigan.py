@@ -10,10 +10,11 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from repsim.data.size import Size, parse_size, size_text
+from repsim.data.size import OWN, Size, parse_size, size_text
 from repsim.errors import UsageError
 from repsim.networks.image_spec import ImageSpec
 from repsim.training.adversarial import AdversarialConfig, Pairs, noise_for, of_pairs
+from repsim.training.config import spell_size
 from repsim.training.inverting import Inverting, InvertingConfig, as_code
 from repsim.training.losses import fake_logits, real_logits
 from repsim.training.method import Batch, StepContext
@@ -36,14 +37,10 @@ class Config(InvertingConfig, AdversarialConfig):
     @field_validator("generated_size", mode="before")
     @classmethod
     def _spell_generated_size(cls, value: Any) -> str:
-        """One spelling for each size: 16x16 of 16."""
-        try:
-            size = parse_size(value)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-        if isinstance(size, str):
+        size = spell_size(value)
+        if size == OWN:
             raise ValueError(f"generated_size is {size}; expected a size such as 16 or 14x28")
-        return "" if size is None else size_text(size)
+        return size
 
 
 class BiGAN(Inverting):

@@ -86,7 +86,7 @@ def _check(method: LatentRegressor, run: Run) -> None:
 
 def _of_generator(method: Any) -> dict[str, Any]:
     """The settings and facts that a generator and its noise are built by."""
-    config, spec = method.config, getattr(method, "made_spec", method.spec)
+    config, spec = method.config, method.made_spec
     network = {key: getattr(config, key) for key in type(method.family).settings.model_fields}
     return {
         "network": config.network,
