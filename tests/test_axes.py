@@ -171,6 +171,34 @@ def columns() -> nn.Module:
     )
 
 
+def channel_attention() -> nn.Module:
+    """A convolution over the channels of maps, as in ECA-Net."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        x = self.maps(x)
+        means = F.adaptive_avg_pool2d(x, 1).squeeze(-1).transpose(-1, -2)
+        return self.out(x * self.over_channels(means).sigmoid().transpose(-1, -2).unsqueeze(-1))
+
+    return Net(
+        forward,
+        maps=nn.Conv2d(3, 6, 4, 4),
+        over_channels=nn.Conv1d(1, 1, 3, padding=1),
+        out=nn.Identity(),
+    )
+
+
+def filters() -> nn.Module:
+    """A map of learned filters and of time, as networks of raw sound make it."""
+    return nn.Sequential(
+        nn.Conv1d(5, 7, 3), nn.Unflatten(1, (1, 7)), nn.Conv2d(1, 4, 3), nn.Conv2d(4, 3, 1)
+    )
+
+
+def signal() -> nn.Module:
+    """A series that a linear layer makes."""
+    return nn.Sequential(nn.Linear(8, 16), nn.Unflatten(1, (1, 16)), nn.Conv1d(1, 4, 3))
+
+
 def frames() -> nn.Module:
     """A network of images on each frame of a film (n, frames, c, h, w)."""
 
@@ -215,6 +243,13 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Tensor, Mapping[str, tuple[int, 
     "generator": (generator, TOKENS[:, 0], {"relu": (2, 3), "up": (2, 3), "tanh": (2, 3)}),
     "patches": (patches, IMAGES, {"cut": (1,), "embed": (1,)}),
     "columns": (columns, IMAGES, {"conv": (2, 3), "cut": (1,), "rnn:0": (1,)}),
+    "channel attention": (
+        channel_attention,
+        IMAGES,
+        {"maps": (2, 3), "over_channels": (1,), "out": (2, 3)},
+    ),
+    "filters": (filters, TOKENS, {"0": (2,), "2": (2, 3), "3": (2, 3)}),
+    "signal": (signal, TOKENS[:, 0], {"2": (2,)}),
     "frames": (frames, VIDEO, {"out": (1, 3, 4)}),
     "video": (video, VIDEO, {"0": (2, 3, 4), "1": (2, 3, 4), "2": (2, 3, 4)}),
     "channels_last memory": (
@@ -321,6 +356,18 @@ UNKNOWN = {
         lambda: nn.Sequential(nn.Linear(8, 8), nn.Conv1d(5, 4, 1)),
         TOKENS,
         "1",
+    ),
+    "a convolution of several units over channels": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 4, 4),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Unflatten(1, (1, 8)),
+            nn.Conv1d(1, 4, 3),
+            nn.Conv1d(4, 3, 3),
+        ),
+        IMAGES,
+        "5",
     ),
     "a view that is never used": (
         lambda: nn.Sequential(nn.Linear(8, 12), nn.Flatten(), nn.Unflatten(1, (3, 4, 5))),

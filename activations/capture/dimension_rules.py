@@ -87,9 +87,10 @@ def _linear(call: Call, results: list[Tensor]) -> Found:
     return [_runs_over_last(call.axes(call.first), results[0].shape[-1])]
 
 
-def _channels(size: int) -> Axis:
-    """A new axis of channels."""
-    return (Dimension(size, Role.CHANNEL),)
+def _channels(size: int, *, beside: Sequence[Axis] = ()) -> Axis:
+    """A new axis of channels, beside positions where some axis is longer than one."""
+    some = any(size_of(axis) > 1 for axis in beside)
+    return (Dimension(size, Role.CHANNEL, of_positions=some),)
 
 
 def _runs_over_last(axes: Axes, size: int) -> Axes:
@@ -100,7 +101,7 @@ def _runs_over_last(axes: Axes, size: int) -> Axes:
     if Role.CHANNEL not in map(role_of, others):
         suggest(last, Role.CHANNEL)
         _say_rest(others)
-    return (*others, _channels(size))
+    return (*others, _channels(size, beside=others[1:]))
 
 
 def _say_rest(others: Sequence[Axis]) -> None:
@@ -177,7 +178,21 @@ def _convolution(call: Call, results: list[Tensor]) -> Found:
     suggest(second, Role.CHANNEL)
     for axis in spatial:
         suggest(axis, Role.POSITION)
-    return [(axes[0], _channels(out.shape[1]), *map(_place, spatial, out.shape[2:]))]
+    if not _runs_over_channels(spatial, out.shape):
+        made = _channels(out.shape[1], beside=spatial)
+        return [(axes[0], made, *map(_place, spatial, out.shape[2:]))]
+    made = () if out.shape[1] == 1 else _channels(out.shape[1])
+    return [(axes[0], made, *map(resized, spatial, out.shape[2:]))]
+
+
+def _runs_over_channels(spatial: Sequence[Axis], shape: Sequence[int]) -> bool:
+    """True for a convolution over channels as if they were positions, as in ECA-Net.
+
+    It runs over nothing else, or gives one number for each of them, so that its result has no other
+    features. A spectrum of learned filters is a map of its filters and of time.
+    """
+    channels = [bool(axis) and axis[0].of_positions for axis in spatial]
+    return any(channels) and (shape[1] == 1 or Role.POSITION not in map(role_of, spatial))
 
 
 def _place(axis: Axis, size: int) -> Axis:
@@ -189,8 +204,9 @@ def _place(axis: Axis, size: int) -> Axis:
 @_rule("embedding")
 def _embedding(call: Call, results: list[Tensor]) -> Found:
     index = call.get(0, "input")
-    _say_rest(call.axes(index))
-    return [(*call.axes(index), _channels(results[0].shape[-1]))]
+    axes = call.axes(index)
+    _say_rest(axes)
+    return [(*axes, _channels(results[0].shape[-1], beside=axes[1:]))]
 
 
 @_rule("lstm gru rnn_tanh rnn_relu")
@@ -208,7 +224,7 @@ def _along_sequence(axes: Axes, size: int, *, examples: int) -> Axes:
     suggest(axes[examples], Role.EXAMPLE)
     suggest(axes[1 - examples], Role.POSITION)
     suggest(axes[2], Role.CHANNEL)
-    return (*axes[:2], _channels(size))
+    return (*axes[:2], _channels(size, beside=axes[1 - examples : 2 - examples]))
 
 
 def _state(x: Tensor) -> Axes:

@@ -33,9 +33,10 @@ class Dimension:
         whole: the dimension that this is a part of.
         merged: the dimensions that this is made of, of which the last varies fastest.
         added: it is of the network's own making, and no input has it: the functions of a basis.
+        of_positions: the features of a layer that has them for each of several positions.
     """
 
-    __slots__ = ("_parts", "_role", "_whole", "added", "merged", "size")
+    __slots__ = ("_parts", "_role", "_whole", "added", "merged", "of_positions", "size")
 
     def __init__(
         self,
@@ -45,9 +46,11 @@ class Dimension:
         whole: Dimension | None = None,
         merged: Sequence[Dimension] = (),
         added: bool = False,
+        of_positions: bool = False,
     ) -> None:
         self.size = size
         self.added = added
+        self.of_positions = of_positions
         self.merged = tuple(merged)
         self._role = role
         self._whole = whole
@@ -135,7 +138,10 @@ def suggest(axis: Axis, role: Role) -> None:
 
 def resized(axis: Axis, size: int) -> Axis:
     """The axis, or one of another length with the same role."""
-    return axis if size_of(axis) == size else (Dimension(size, role_of(axis)),)
+    if size_of(axis) == size:
+        return axis
+    kept = bool(axis) and axis[0].of_positions
+    return (Dimension(size, role_of(axis), of_positions=kept),)
 
 
 def regroup(axes: Axes, shape: Sequence[int]) -> Axes:
