@@ -254,8 +254,8 @@ def test_the_list_command_says_what_is_there(mnist: Server, tmp_path: Path) -> N
     (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
     lines = run("list", "--data-dir", str(tmp_path)).stdout.splitlines()
     rows = [line.split() for line in lines if line.strip()]
-    sets = {row[0]: " ".join(row) for row in rows[2:6]}
-    assert list(sets) == ["cifar10", "digits", "mnist", "two-digits"]
+    sets = {row[0]: " ".join(row) for row in rows[2:7]}
+    assert list(sets) == ["cifar10", "digits", "mnist", "scenes", "two-digits"]
     assert "1437 train, 360 test" in sets["digits"]
     assert any(row[:3] == ["digits", "noise", "0.0"] for row in rows)
     assert f"missing in {tmp_path}: t10k-labels-idx1-ubyte" in sets["mnist"]

@@ -366,7 +366,7 @@ def test_parameters_are_checked_in_one_line(text: str, message: str) -> None:
 
 
 def test_sets_are_found_by_their_modules() -> None:
-    assert set_names() == ["cifar10", "digits", "mnist", "two-digits"]
+    assert set_names() == ["cifar10", "digits", "mnist", "scenes", "two-digits"]
     assert find_set("digits:noise=0.5") == Digits(noise=0.5)
     assert find_set("photos") is None
     assert find_set(Path("digits")) is None

@@ -52,7 +52,10 @@ class Supervised(Method):
         super().__init__(config, spec)
         if not spec.classes:
             chosen = f"target {config.target!r} of {config.data}" if config.target else config.data
-            raise UsageError(f"{chosen} has no labels, one each, which supervised training needs")
+            raise UsageError(
+                f"{chosen} has no labels, one each, which supervised training needs; choose a "
+                "target of classes with --target, or another image set"
+            )
         self.encoder = self.family.encoder(spec)
         self.encoder.head = nn.Linear(self.encoder.feature_dim, spec.classes)
         self.networks = {"encoder": self.encoder}
