@@ -279,6 +279,87 @@ def test_the_refusal_of_a_map_names_the_mask_that_fits(tmp_path: Path) -> None:
         repsim.harvest(net, [batch], tmp_path / "a.h5", **given)
 
 
+class Spectra(nn.Module):
+    """A network of spectra (n, 1, frequencies, frames)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.last = nn.Conv2d(1, 4, 1), nn.Linear(4, 5)
+        self.strided = nn.Conv2d(1, 3, (1, 2), (1, 2))
+        self.fixed = nn.Linear(9, 2)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.last(self.layer(input).permute(0, 3, 2, 1)), self.strided(input)
+
+
+class OfOneLength(Spectra):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input), self.fixed(input.mean((1, 2)))
+
+
+def spectra(frequencies: int, longest: int, *, filled: bool) -> dict[str, Tensor]:
+    """Spectra of nine frames that are padded, and their lengths before and after a stride of 2."""
+    lengths = torch.tensor([3, 5, 8, 7, 6, 2, 4, longest])
+    x = torch.randn(8, 1, frequencies, 9, generator=torch.Generator().manual_seed(0))
+    if filled:
+        x *= (torch.arange(9) < lengths[:, None])[:, None, None]
+    return {"input": x, "lengths": lengths, "halves": lengths.div(2, rounding_mode="floor")}
+
+
+SPECTRA = [
+    (Spectra(), 3, 8, False),
+    (Spectra(), 3, 9, True),
+    (Spectra(), 5, 8, True),
+    (Spectra(), 12, 7, True),
+    (OfOneLength(), 3, 9, False),
+    (OfOneLength(), 12, 8, True),
+]
+
+
+@pytest.mark.parametrize(("net", "frequencies", "longest", "filled"), SPECTRA)
+def test_lengths_of_the_frames_of_maps(
+    net: nn.Module, frequencies: int, longest: int, filled: bool, tmp_path: Path
+) -> None:
+    batch = spectra(frequencies, longest, filled=filled)
+    del batch["halves"]
+    given = {"examples": 8, "layers": "layer,last", "pooling": "avg", "overwrite": True}
+    with pytest.raises(UsageError, match="pass --masks 'layer=lengths:lengths'.*it counts the"):
+        repsim.harvest(net, [batch], tmp_path / "a.h5", **given)
+    with repsim.harvest(net, [batch], tmp_path / "a.h5", **given, masks="*=lengths") as store:
+        for k, length in enumerate(batch["lengths"]):
+            maps = net.layer(batch["input"][k : k + 1, ..., :length])
+            expected = maps.mean((2, 3))[0].detach()
+            np.testing.assert_allclose(store["layer"][k], expected, atol=1e-6)
+            expected = net.last(maps.permute(0, 3, 2, 1)).mean((1, 2))[0].detach()
+            np.testing.assert_allclose(store["last"][k], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("frequencies", [3, 6])
+def test_lengths_of_fewer_frames_need_an_axis_that_is_clear(
+    frequencies: int, tmp_path: Path
+) -> None:
+    batch, net = spectra(frequencies, 9, filled=True), Spectra()
+    del batch["lengths"]
+    given = {"examples": 8, "layers": "strided", "pooling": "avg", "masks": "*=halves:lengths"}
+    if frequencies == 6:
+        with pytest.raises(UsageError, match="'halves' holds lengths .* a mask of its positions"):
+            repsim.harvest(net, [batch], tmp_path / "a.h5", **given)
+        return
+    with repsim.harvest(net, [batch], tmp_path / "a.h5", **given) as store:
+        for k, length in enumerate(batch["halves"]):
+            maps = net.strided(batch["input"][k : k + 1, ..., : 2 * length])
+            np.testing.assert_allclose(
+                store["strided"][k], maps.mean((2, 3))[0].detach(), atol=1e-6
+            )
+
+
+def test_lengths_of_the_frames_of_squares_are_refused(tmp_path: Path) -> None:
+    batch = {"input": torch.randn(8, 1, 9, 9), "lengths": torch.arange(2, 10)}
+    given = {"examples": 8, "layers": "layer", "pooling": "avg", "masks": "*=lengths"}
+    with pytest.raises(UsageError, match="'lengths' holds lengths .* a mask of its positions"):
+        repsim.harvest(Spectra(), [batch], tmp_path / "a.h5", **given)
+
+
 # --- lists with as many parts as examples; other networks and loaders
 
 

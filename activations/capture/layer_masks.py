@@ -259,7 +259,8 @@ class LayerMasks:
                 continue
             found = self._followers(mask, layers)
             if mask.kind == "lengths":
-                self._told_axes |= {name: max(1, axis) for name, axis in found.exact.items()}
+                axes = {**found.exact, **found.maps}
+                self._told_axes |= {name: max(1, axis) for name, axis in axes.items()}
             if effects:
                 self._effects.find(self.batch, mask, found, layers)
 
@@ -299,10 +300,11 @@ class LayerMasks:
                 f"{self._at.name} has no mask {mask.name!r} for layer {layer!r}; it has "
                 f"{', '.join(map(str, dictionary_of(self.batch))) or 'no names'}"
             )
-        axes = (self._told_axes.get(layer, 1),) if mask.kind == "lengths" else (1, 2)
+        axis = self._told_axes.get(layer)
+        axes = (axis or 1,) if mask.kind == "lengths" else (1, 2)
         kept = self._fitted(mask, layer, values, axes)
         if kept is None:
-            kept = mask.kept_of_map(self.batch, values.shape)
+            kept = mask.kept_of_map(self.batch, values.shape, axis)
         if kept is None:
             raise unfit(mask, value, layer, values, misread=mask.is_misread(self.batch))
         return kept

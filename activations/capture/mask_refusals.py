@@ -27,7 +27,9 @@ def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: A
         offer, why = fitting[0], "if that is its mask"
     mine = _mine(masks[0], values, batch) if len(masks) == 1 else ""
     if mine:
-        offer, why = mine, "if it marks the tokens of this layer by 1"
+        counted = masks[0].kind == "lengths"
+        said = "counts the positions" if counted else "marks the tokens of this layer by 1"
+        offer, why = mine, f"if it {said}"
     counts = [m.name for m in masks if m.kind == "counts" and not _are_shares(m, batch)]
     if counts:
         offer, why = f"{counts[0]}:lengths", "if it counts the positions that are no padding"
@@ -42,7 +44,8 @@ def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: A
 def _mine(mask: Mask, values: Tensor, batch: Any) -> str:
     """A way to tell a mask that fits a layer: of a map, or within another entry of the batch."""
     read = mask if mask.is_known else Mask(mask.name, "tokens")
-    fits = read.kept_of_map(batch, values.shape) is not None
+    fits = values.ndim > 3 and mask.kind == "lengths"  # along an axis that is looked for when told
+    fits = fits or read.kept_of_map(batch, values.shape) is not None
     within = mask.name not in dictionary_of(batch) and mask.kind in ("unknown", *KINDS)
     fits = fits or (within and read.kept(batch, values.shape[1]) is not None)
     return f"{mask.name}:{read.kind}" if fits else ""
@@ -87,8 +90,9 @@ def unfit(mask: Mask, value: Tensor, layer: str, values: Tensor, *, misread: boo
 def beyond(mask: Mask, value: Tensor, layer: str, values: Tensor) -> UsageError:
     """The error of lengths that a layer does not have."""
     low, high = int(value.min()), int(value.max())
+    along = " along one axis, which alone gets shorter with them" if values.ndim > 3 else ""
     return UsageError(
         f"mask {mask.name!r} holds lengths from {low} to {high}, and layer {layer!r} gives "
-        f"{tuple(values.shape)}; expected from 0 to its positions: give the lengths of this layer "
-        f"or a mask of its positions in the batch, or '{layer}={NONE}' to take all"
+        f"{tuple(values.shape)}; expected from 0 to its positions{along}: give lengths of this "
+        f"layer or a mask of its positions in the batch, or '{layer}={NONE}' to take all"
     )

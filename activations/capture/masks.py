@@ -146,21 +146,26 @@ class Mask:
         kept = self._kept(value)
         return kept if kept is not None and kept.shape == (len(value), length) else None
 
-    def kept_of_map(self, batch: Any, shape: Sequence[int]) -> Tensor | None:
+    def kept_of_map(
+        self, batch: Any, shape: Sequence[int], axis: int | None = None
+    ) -> Tensor | None:
         """The positions of maps that are no padding; None if the mask is not of theirs.
 
         Args:
             batch: with the mask, (n, ...) of all positions in their order, or (n, frames).
             shape: of a layer with more than one axis of positions, (n, ...), its channels first or
                 last.
+            axis: of the frames in it, which lengths need.
         """
         value = self.value(batch)
-        kept = None if value is None or self.kind not in _OF_MAPS else self._kept(value)
-        if kept is None or len(shape) < 4 or kept.shape[:1] != tuple(shape[:1]):
+        if value is None or len(shape) < 4 or value.shape[:1] != tuple(shape[:1]):
             return None
-        own, sizes = tuple(kept.shape[1:]), tuple(shape[1:])
-        of_all = own in (sizes[1:], sizes[:-1])
-        return kept if of_all or (len(own) == 1 and sizes.count(own[0]) == 1) else None
+        own, sizes = tuple(value.shape[1:]), tuple(shape[1:])
+        if self.kind == "lengths":
+            return None if axis is None else self.kept(batch, shape[axis])
+        kept = self._kept(value) if self.kind in _OF_MAPS else None
+        fits = own in (sizes[1:], sizes[:-1]) or (len(own) == 1 and sizes.count(own[0]) == 1)
+        return kept if fits else None
 
     def value(self, batch: Any) -> Tensor | None:
         """The entry of a batch; None where it has none."""

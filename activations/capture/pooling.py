@@ -375,7 +375,8 @@ def _fitting(mask: Tensor | None, x: Tensor, step: str, layer: str) -> Tensor | 
         return mask.view(len(mask), *of_frames).expand(len(mask), *positions)
     raise ShapeError(
         f"layer {layer!r} gives {tuple(x.shape)}, and its mask is {tuple(mask.shape)}; say where "
-        "its channels are, as in --pooling channels_first+avg, or choose none"
+        "its channels are, as in --pooling channels_first+avg, give a mask of all its positions, "
+        "or choose none"
     )
 
 

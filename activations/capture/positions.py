@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from typing import Any
@@ -27,12 +27,14 @@ class Followers:
         other: otherwise, such as fewer of a longer stride; or where that is not known.
         kind: of the mask, as the network uses it; empty where that does not show.
         inputs: entries that have these positions too, and their axes.
+        maps: the axis made of the positions, of layers with further axes of positions.
     """
 
     exact: Mapping[str, int]
     other: frozenset[str]
     kind: str = ""
     inputs: Mapping[str, Axes] = field(default_factory=dict)
+    maps: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,28 @@ def followers(
                 Trials(model, batch, mask, layers, kept.restore, grad=grad, length=length)
                 for length in lengths
             ]
-            told = next(filter(None, map(_found, possible)), None) or _unshortened(possible[0])
+            others = filter(None, map(_found, possible))
+            told = next(others, None) or _unshortened(possible[0], alone=len(possible) == 1)
+            if told.maps:
+                told = replace(told, maps=_agreed(told, others, dictionary_of(batch)))
     exact = {name: axis for name, axis in told.exact.items() if name in layers}
     return replace(told, exact=exact, other=told.other & set(layers))
+
+
+def _agreed(
+    told: Followers, others: Iterable[Followers], entries: Mapping[str, Any]
+) -> dict[str, int]:
+    """The axes of maps, of those that no other axis of the inputs may mean as well."""
+    for name, axes in told.inputs.items():
+        shape = tuple(entries[name].shape)[1:]
+        if len(axes) == 1 and shape.count(shape[axes[0] - 1]) > 1:
+            return {}
+    rest = list(others)
+    return {
+        name: axis
+        for name, axis in told.maps.items()
+        if all(each.maps.get(name, axis) == axis for each in rest)
+    }
 
 
 def _found(trials: Trials) -> Followers | None:
@@ -175,22 +196,33 @@ def _compared(trials: Trials, before: Mapping[str, Shape], sequence: _Sequence) 
         if len(before[name]) == 3 and (before[name][axes[0]], after[name][axes[0]]) == whole
     }
     other = {name for name, shape in before.items() if after[name] != shape} - set(exact)
-    return Followers(exact, frozenset(other), inputs=sequence.axes)
+    maps = {name: k for name, (k, *more) in changed.items() if len(before[name]) > 3 and not more}
+    return Followers(exact, frozenset(other), inputs=sequence.axes, maps=maps)
 
 
-def _unshortened(trials: Trials) -> Followers:
-    """The layers of a network that runs on one length only: certain if it has one sequence."""
+def _unshortened(trials: Trials, *, alone: bool) -> Followers:
+    """The layers of a network that runs on one length only: certain if it has one sequence.
+
+    Args:
+        trials: of it.
+        alone: the mask can be about no other number of positions.
+    """
     partners, sequences = trials.partners(), trials.sequences()
     contents = [name for name in partners if "mask" not in name and not kind_of(name)]
     contents = [name for name in contents if not name.endswith(("type_ids", "position_ids"))]
     one = len(contents) == 1 and set(sequences) <= set(partners)
-    length = trials.length
+    length, shapes = trials.length, trials.shapes({}) or {}
     exact = {
         name: 1
-        for name, shape in (trials.shapes({}) or {}).items()
+        for name, shape in shapes.items()
         if one and len(shape) == 3 and shape[1] == length != shape[2]
     }
-    told = Followers(exact, frozenset(set(trials.layers) - set(exact)))
+    maps = {
+        name: shape.index(length, 1)
+        for name, shape in (shapes if one and alone else {}).items()
+        if len(shape) > 3 and shape[1:].count(length) == 1
+    }
+    told = Followers(exact, frozenset(set(trials.layers) - set(exact)), maps=maps)
     axes = {name: (1,) for name in contents if (1,) in partners[name]}
     # No module need give positions: a pooling of any length may be the first one.
     cut = _cut(trials, contents, partners) if one else None

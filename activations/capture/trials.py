@@ -22,6 +22,7 @@ from repsim.activations.capture.batches import (
     in_form,
     is_by_example,
 )
+from repsim.activations.capture.fillers import goes_on
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.masks import Mask, kind_of, masks_in
 from repsim.activations.capture.modules import has_modules
@@ -245,7 +246,8 @@ def possible_positions(mask: Mask, entries: Mapping[str, Any]) -> list[int]:
     """The positions that a mask may be about, the likeliest first.
 
     Lengths may be those along any axis of an input that is as long as the longest, or longer, as
-    inputs (n, channels, length) are that are padded to one length for all batches.
+    inputs (n, channels, length) are that are padded to one length for all batches; along those
+    alone that hold padding behind them, where some do.
     """
     value = _array(entries[mask.name])
     if mask.kind != "lengths":
@@ -255,7 +257,21 @@ def possible_positions(mask: Mask, entries: Mapping[str, Any]) -> list[int]:
     sizes = [size for shape in shapes for size in shape[1:]]
     first = next((shape[1] for shape in shapes if len(shape) > 1), 0)
     longer = (size for size in sizes if size > most)
-    return list(dict.fromkeys([most if most in sizes else first, *longer]))
+    possible = list(dict.fromkeys([most if most in sizes else first, *longer]))
+    padded = _padded_sizes(value, entries)
+    return [size for size in possible if size in padded] or possible
+
+
+def _padded_sizes(counts: Tensor, entries: Mapping[str, Any]) -> set[int]:
+    """The sizes of axes along which inputs hold one value behind so many positions."""
+    found = (array_of(value) for value in entries.values() if counts.ndim == 1)
+    arrays = [each for each in found if each is not None and each.shape[:1] == counts.shape]
+    return {
+        value.shape[axis]
+        for value in arrays
+        for axis in range(1, value.ndim)
+        if goes_on(value.movedim(axis, 1), counts.to(value.device)) is False
+    }
 
 
 def _may_reach_beyond(entries: Mapping[str, Any], cut: Collection[str], length: int) -> bool:
