@@ -16,6 +16,7 @@ from repsim._version import __version__
 from repsim.cli.options import Suggesting
 from repsim.errors import RepsimError, RepsimWarning, UsageError
 from repsim.foreign import cause_of
+from repsim.namesake import check_overwritten
 from repsim.visible import one_line
 
 #: The environment variable that asks for tracebacks.
@@ -100,6 +101,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="surrogateescape")
     try:
+        check_overwritten()
         code = cli.main(prog_name="repsim", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else str(error), err=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from repsim import lazy, moved
+from repsim import checkout, lazy, moved, namesake
 from repsim._version import __version__
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from repsim.results import ProbeCurve as ProbeCurve
     from repsim.results import SimilarityMap as SimilarityMap
 
+checkout.install()
 moved.install()
+namesake.warn_of_namesake()
 
 _HOMES = {
     "ActivationStore": "repsim.activations",

@@ -1,5 +1,5 @@
 """``python -m repsim``."""
 
-from repsim.cli.main import main
+from repsim.cli import run
 
-main()
+run()

@@ -23,6 +23,10 @@ class UsageError(RepsimError):
     """A name, option or configuration that does not exist or cannot be."""
 
 
+class MissingLibraryError(UsageError, ImportError):
+    """A library that repsim needs for this is not installed."""
+
+
 class ShapeError(RepsimError):
     """Arrays whose shapes do not fit the call or each other."""
 

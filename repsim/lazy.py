@@ -1,11 +1,25 @@
-"""Front doors: packages whose public names are imported from their homes when first used."""
+"""Front doors: packages whose public names are imported from their homes when first used.
+
+An installation may have no more than torch, NumPy and SciPy (``pip install --no-deps``): of a name
+that needs another library, its use says so.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Callable, Collection, Mapping
+from types import ModuleType
 from typing import Any
+
+from repsim.errors import MissingLibraryError
+
+#: Libraries whose packages have other names.
+_DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "lightning_fabric": "lightning-fabric",
+    "sklearn": "scikit-learn",
+}
 
 
 def attach(
@@ -21,11 +35,30 @@ def attach(
 
     def find(name: str) -> Any:
         if name in parts:
-            return importlib.import_module(f"{package}.{name}")
+            return _imported(f"{package}.{name}", f"{package}.{name}")
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(importlib.import_module(homes[name]), name)
+        found = getattr(_imported(homes[name], f"{package}.{name}"), name)
         setattr(sys.modules[package], name, found)
         return found
 
     return find
+
+
+def _imported(module: str, wanted: str) -> ModuleType:
+    """A module, for the name that is wanted of it.
+
+    Raises:
+        MissingLibraryError: it needs a library that is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        absent = (error.name or "").partition(".")[0]
+        if absent in ("", "repsim"):
+            raise
+        library = _DISTRIBUTIONS.get(absent, absent)
+        raise MissingLibraryError(
+            f"{wanted} needs {library}, which is not installed; try: pip install {library}, or "
+            "repsim-toolkit with its dependencies"
+        ) from error

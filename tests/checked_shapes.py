@@ -17,14 +17,16 @@ from types import CodeType
 from typing import Any, Literal, TypeVar, get_type_hints
 
 import beartype
+import jaxtyping
 import numpy as np
 from beartype.door import is_bearable
-from jaxtyping import jaxtyped
 from torch import Tensor
 
 C = TypeVar("C", bound=Callable[..., Any])
 
 _SHAPES = {"Bool", "Float", "Int", "Real"}
+# Modules import these for mypy alone: an installation does without jaxtyping.
+_NAMES = {name: getattr(jaxtyping, name) for name in _SHAPES}
 _frozen = getattr(beartype, "FrozenDict", None) or beartype.BeartypeHintOverrides
 # An int passes for a float, as for mypy. Names of estimators and solvers are literals for mypy, but
 # any text may arrive at run time, where repsim answers with its own error.
@@ -87,8 +89,8 @@ def _kind(value: Any) -> Any:
 
 def _check(function: Any, values: Mapping[str, Any]) -> None:
     """Refuse values that do not fit the annotations of a function, names of axes included."""
-    hints = get_type_hints(function)
-    with jaxtyped("context"):
+    hints = get_type_hints(function, localns=_NAMES)
+    with jaxtyping.jaxtyped("context"):
         for name, value in values.items():
             if name in hints and not is_bearable(value, hints[name], conf=_CONF):
                 raise WrongShapeError(

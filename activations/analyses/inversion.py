@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.activations.analyses import base
@@ -32,6 +31,8 @@ from repsim.errors import UsageError
 from repsim.results import Table
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from repsim.activations.harvesting.brought import Brought
     from repsim.data import ImageSet
     from repsim.training.run import Extractor

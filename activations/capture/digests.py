@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-import xxhash
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import arguments
@@ -18,6 +18,16 @@ from repsim.activations.capture.batches import (
     rows_of,
     targets_of,
 )
+
+try:
+    from xxhash import xxh3_64_intdigest
+except ModuleNotFoundError:  # repsim was installed without its dependencies, for its measures
+
+    def xxh3_64_intdigest(data: Any, seed: int = 0) -> int:
+        """A digest that tells inputs apart as well; digests that are written need xxhash itself."""
+        digest = hashlib.blake2b(data, digest_size=8, key=seed.to_bytes(8, "little")).digest()
+        return int.from_bytes(digest, "little")
+
 
 #: Values whose text is all that they are.
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, torch.dtype, torch.device)
@@ -63,10 +73,7 @@ def _with_tensor(found: list[int], name: str, value: Tensor, by_example: bool) -
     """Digests that a tensor is added to, whole or by its rows."""
     line = _line(name, str(value.dtype), value.shape[1:] if by_example else value.shape)
     rows = value.reshape(len(value) if by_example else 1, -1).view(torch.uint8).numpy()
-    return [
-        xxhash.xxh3_64_intdigest(rows[k if by_example else 0], h ^ line)
-        for k, h in enumerate(found)
-    ]
+    return [xxh3_64_intdigest(rows[k if by_example else 0], h ^ line) for k, h in enumerate(found)]
 
 
 def _with_value(h: int, name: str, value: Any) -> int:
@@ -76,7 +83,7 @@ def _with_value(h: int, name: str, value: Any) -> int:
             (h,) = _with_tensor([h], path, _plain(leaf), False)
         else:
             text = repr(leaf) if isinstance(leaf, _PLAIN) else ""
-            h = xxhash.xxh3_64_intdigest(text.encode(), h ^ _line(path, type(leaf).__name__, ()))
+            h = xxh3_64_intdigest(text.encode(), h ^ _line(path, type(leaf).__name__, ()))
     return h
 
 
@@ -94,7 +101,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _line(name: str, kind: str, shape: tuple[int, ...]) -> int:
     text = f"{name}\t{kind.removeprefix('torch.')}\t{','.join(map(str, shape))}\n"
-    return xxhash.xxh3_64_intdigest(text.encode())
+    return xxh3_64_intdigest(text.encode())
 
 
 def _plain(value: Tensor) -> Tensor:

@@ -143,6 +143,11 @@ def evaluated(model: nn.Module) -> Iterator[None]:
 class _Writes(TorchDispatchMode):
     """Tells those that are entered of every tensor that an operation is about to write into."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler for this mode, which takes over a second."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, RepsimWarning, UsageError
 from repsim.measures.inputs import read_pair
 from repsim.measures.registry import AFFINE, EUCLIDEAN, register
 from repsim.measures.subspace import Subspace, span
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @register("cca", AFFINE, source="Hotelling (1936)")

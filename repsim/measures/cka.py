@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.dense import as_tensor
@@ -43,6 +42,9 @@ from repsim.measures.validity import (
 )
 from repsim.moved import moved_names
 from repsim.sources import ArraySource
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 Estimator = Literal["unbiased", "biased"]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, UsageError, choices
 from repsim.measures.inputs import Activations, read_pair
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def read_points(

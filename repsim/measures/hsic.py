@@ -7,11 +7,13 @@ layers of two networks pass by tile by tile. ``GramSums`` holds them for every p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class HSIC(NamedTuple):

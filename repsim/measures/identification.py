@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from repsim.errors import DegenerateError, NonFiniteError, RepsimWarning, UsageError, choices
 from repsim.layers import select_layers
@@ -16,6 +15,9 @@ from repsim.measures.registry import MEASURES, Measure
 from repsim.progress import silent
 from repsim.results import SimilarityMap
 from repsim.sources import ActivationSource, as_source, check_comparable
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 #: By how much the corresponding layer must be more similar than any other: where only rounding
 #: decides, as between a layer and its flattened copy, nothing is identified.

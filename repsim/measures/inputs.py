@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.dense import as_numbers, as_tensor
 from repsim.errors import DegenerateError, NonFiniteError, ShapeError
 from repsim.measures.prepare import check_rows_vary
 from repsim.names import check_rows, row_names
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True, eq=False)

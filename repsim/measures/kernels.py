@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, UsageError, choices
 from repsim.measures.product import matmul_nt, upper_product
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 #: The median distance of more examples than this is taken over an evenly spaced subset of this
 #: many, since the exact median needs all n² distances at once.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.dense import as_floats, as_numbers
@@ -13,6 +13,9 @@ from repsim.measures.kernels import RBF, Kernel, squares
 from repsim.measures.product import matmul_nt, upper_product
 from repsim.measures.tiles import centring, row_sums, upper_tiles
 from repsim.sources import ActivationSource
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass

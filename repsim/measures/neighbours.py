@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from repsim.errors import UsageError
 from repsim.measures.distances import read_points, squared_distances
 from repsim.measures.registry import EUCLIDEAN, register
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 DISTANCES = ("euclidean", "cosine")
 

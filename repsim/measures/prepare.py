@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError
@@ -24,6 +24,9 @@ from repsim.measures.layer import Layer, read_rows
 from repsim.measures.product import upper_product
 from repsim.measures.tiles import centring, row_sums
 from repsim.sources import ActivationSource, ArraySource
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 #: Bytes of rows that one step of the passes over a layer takes: a few fit in a processor's cache.
 BLOCK_BYTES = 4 << 20

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError
 from repsim.measures.distances import read_points, squared_distances
 from repsim.measures.registry import EUCLIDEAN, register
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 DISTANCES = ("euclidean", "correlation")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.measures.inputs import Activations
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class Subspace(NamedTuple):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
+from typing import TYPE_CHECKING
+
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def row_sums(K: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:

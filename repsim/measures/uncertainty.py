@@ -6,9 +6,10 @@ over Gram matrices or features keeps (``GramSums.terms``). Nothing is resampled 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from repsim.devices import in_units
@@ -16,6 +17,9 @@ from repsim.errors import UsageError
 from repsim.measures.hsic import GramSums
 from repsim.measures.layer import Layer
 from repsim.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 #: Rows of a Gram matrix that are permuted at once.
 ROWS = 512

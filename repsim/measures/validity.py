@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import DegenerateError, ShapeError
 from repsim.measures.hsic import HSIC
 from repsim.measures.layer import Layer
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 #: Biased values are warned about where those of unrelated layers would be above this.
 FLOOR = 0.5

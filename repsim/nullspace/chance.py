@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.nullspace.population import Population
 from repsim.nullspace.scatter import Forms, on_subspaces
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 #: Multiplications that the random subspaces of one kind may take, seconds on one core. Draws are
 #: reduced to that, but not below the fewest that have a 5th percentile.

@@ -9,15 +9,17 @@ squared sum of a convolution whose filters are an orthonormal basis of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from repsim.nullspace.subspace import row_space
 from repsim.nullspace.windows import Window
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 #: Numbers that one step holds at once.
 _AT_ONCE = 1 << 24

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.dense import as_labels, as_numbers, as_tensor
@@ -17,6 +16,9 @@ from repsim.nullspace.chance import affordable, cost_of
 from repsim.nullspace.population import Population
 from repsim.nullspace.subspace import RowSpace, random_subspaces, row_space
 from repsim.probes.splits import check_seed
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.nullspace.population import Population
 from repsim.nullspace.scatter import Forms
 from repsim.nullspace.subspace import BLOCK
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def weights(n: int, resamples: int, seed: list[int]) -> Iterator[Float[Tensor, "b n"]]:

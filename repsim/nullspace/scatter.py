@@ -9,13 +9,16 @@ many resamples of the examples, and for the examples as they are over many rando
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.nullspace.population import Population
 from repsim.nullspace.subspace import BLOCK
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 #: A form below this share of the whole space's is rounding of the subtraction.
 ROUNDING = 1e-12

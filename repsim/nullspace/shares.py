@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.errors import ShapeError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class Share(NamedTuple):

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from repsim.nullspace.resampling import Moments
 from repsim.nullspace.scatter import ROUNDING, Forms
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 #: Forms by part of the space, of a row space or of a random subspace and its complement.
 Parts = Mapping[str, Forms]

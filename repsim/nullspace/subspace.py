@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Real
 from torch import Tensor
 
 from repsim.ambient import settled
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Real
 
 #: Numbers that one step over resamples or random subspaces holds: 16 MiB of them.
 BLOCK = 1 << 21

@@ -9,10 +9,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +19,9 @@ from repsim.data import ImageSet, to_input
 from repsim.errors import UsageError
 from repsim.networks.heads import find_head
 from repsim.training.schedules import constant_exponential
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
 #: Images shown together where nothing is trained.
 _TOGETHER = 500

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from repsim.ambient import settled
@@ -19,6 +19,9 @@ from repsim.devices import default_memory
 from repsim.errors import ShapeError, UsageError
 from repsim.measures.product import matmul_nt
 from repsim.probes.features import Features
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 #: Training and test rows of one product, by kind of device: its result stays in the cache.
 TILES = {"cpu": 2048, "cuda": 8192}

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from scipy.optimize import minimize
 from torch import Tensor
 
@@ -23,6 +22,9 @@ from repsim.ambient import settled
 from repsim.probes.curvature import Covariance, Curvature, covariance
 from repsim.probes.features import BLOCK, Features
 from repsim.probes.standardisation import Standard, standardise
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 #: Iterations after which the curvature is taken anew, soon at first, while it changes; then each
 #: stage is twice as long as the one before.

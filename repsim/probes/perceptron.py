@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 #: Weights and, if there are any, biases of a layer, as ``torch.nn.Linear`` has them.
 Layer = tuple[Tensor, Tensor | None]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from repsim.ambient import settled
@@ -27,6 +26,9 @@ from repsim.probes.splits import (
     unseen_classes,
 )
 from repsim.short import ShortRepr
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
 Solver = Literal["lbfgs", "sgd", "mlp", "ridge", "knn"]
 

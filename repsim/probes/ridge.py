@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from repsim.ambient import settled
 from repsim.errors import DegenerateError, UsageError
 from repsim.probes.features import Features
 from repsim.probes.standardisation import Standard, moments, standardise
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 #: Strengths to choose from: two a decade, around the mean eigenvalue of the correlations, which
 #: is 1.

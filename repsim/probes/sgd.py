@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from repsim.ambient import settled
@@ -24,6 +24,9 @@ from repsim.probes.perceptron import Layer, backward, forward, initial_weights, 
 from repsim.probes.schedules import OPTIMIZERS, Schedule, schedule_named
 from repsim.probes.standardisation import Standard, standardise
 from repsim.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 
 @dataclass(frozen=True)

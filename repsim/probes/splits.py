@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from repsim.errors import MismatchError, RepsimWarning, UsageError, few
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
 
 def stratified_split(
