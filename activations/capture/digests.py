@@ -19,15 +19,17 @@ from repsim.activations.capture.batches import (
     targets_of,
 )
 
+
+def _blake2(data: Any, seed: int = 0) -> int:
+    """A digest that tells inputs apart as well; digests that are written need xxhash itself."""
+    digest = hashlib.blake2b(data, digest_size=8, key=seed.to_bytes(8, "little")).digest()
+    return int.from_bytes(digest, "little")
+
+
 try:
     from xxhash import xxh3_64_intdigest
 except ModuleNotFoundError:  # repsim was installed without its dependencies, for its measures
-
-    def xxh3_64_intdigest(data: Any, seed: int = 0) -> int:
-        """A digest that tells inputs apart as well; digests that are written need xxhash itself."""
-        digest = hashlib.blake2b(data, digest_size=8, key=seed.to_bytes(8, "little")).digest()
-        return int.from_bytes(digest, "little")
-
+    xxh3_64_intdigest = _blake2  # type: ignore[assignment]
 
 #: Values whose text is all that they are.
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, torch.dtype, torch.device)
