@@ -29,7 +29,7 @@ def _blake2(data: Any, seed: int = 0) -> int:
 try:
     from xxhash import xxh3_64_intdigest
 except ModuleNotFoundError:  # repsim was installed without its dependencies, for its measures
-    xxh3_64_intdigest = _blake2  # type: ignore[assignment]
+    xxh3_64_intdigest = _blake2
 
 #: Values whose text is all that they are.
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, torch.dtype, torch.device)
