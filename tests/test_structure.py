@@ -124,6 +124,21 @@ def test_every_package_is_installed() -> None:
             assert f'"{package}"' in text, f"{package} is missing from [tool.setuptools] packages"
 
 
+def test_nothing_that_was_made_is_in_the_tree() -> None:
+    """Files of numbers are there for the tests alone, and pictures for the pages alone."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\n")
+    homes = {
+        **dict.fromkeys((".h5", ".npy", ".npz", ".pt", ".log", ".csv"), "tests/"),
+        **dict.fromkeys((".png", ".pdf", ".svg"), "docs/images/"),
+    }
+    strays = [file for file in listed if not file.startswith(homes.get(Path(file).suffix, ""))]
+    assert strays == []
+
+
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["train", "--help"], ["reproduce", "--help"]]
 )
