@@ -11,6 +11,9 @@ import torch
 
 from repsim.errors import UsageError
 
+#: Types of devices that have no float64.
+_WITHOUT_FLOAT64 = frozenset({"mps"})
+
 #: Multiplications of a matrix product that is worth more threads than one: a millisecond of work.
 _WORTH_THREADS = 20_000_000
 
@@ -38,7 +41,12 @@ def find_device(device: torch.device | str) -> torch.device:
 def float64_device(device: torch.device | str) -> torch.device:
     """``device``, or the CPU in place of MPS, which has no float64 to sum in."""
     found = find_device(device)
-    return torch.device("cpu") if found.type == "mps" else found
+    return found if has_float64(found) else torch.device("cpu")
+
+
+def has_float64(device: torch.device) -> bool:
+    """True of a device that computes in float64."""
+    return device.type not in _WITHOUT_FLOAT64
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from repsim.errors import MismatchError
 
 
@@ -19,6 +21,8 @@ def column_names(value: Any) -> Any | None:
 
 
 def _index(value: Any, attribute: str, axis: int) -> Any | None:
+    if isinstance(value, Tensor):
+        return None
     index = getattr(value, attribute, None)
     if hasattr(value, "get_index") and len(getattr(value, "dims", ())) > axis:
         index = value.get_index(value.dims[axis])

@@ -21,9 +21,9 @@ from repsim.errors import (
     ShapeError,
     UsageError,
 )
-from repsim.measures import RBF, Linear, cka, cka_map, features, gram, prepare
+from repsim.measures import RBF, Linear, cka, cka_map, features, gram, kernels, prepare
 from repsim.measures.hsic import GramSums
-from repsim.measures.kernels import bandwidth, parse_kernel
+from repsim.measures.kernels import median_square, parse_kernel
 from repsim.measures.layer import Layer
 from repsim.sources import ArraySource
 
@@ -355,7 +355,6 @@ def test_the_bandwidth_is_a_fraction_of_the_median_distance_in_the_layers_own_un
 ) -> None:
     x = 1e3 * rng.normal(size=(50, 4)) + 7
     expected = 0.4 * median(torch.tensor(x))
-    assert bandwidth(torch.tensor(x - x.mean(0)), RBF(0.4)) == pytest.approx(expected, rel=1e-12)
     recorded = cka_map({"x": x}, kernel=RBF(0.4)).provenance["bandwidth"]
     assert recorded == {"a:x": pytest.approx(expected, rel=1e-12)}
     # Of many examples, an evenly spaced subset decides.
@@ -363,6 +362,18 @@ def test_the_bandwidth_is_a_fraction_of_the_median_distance_in_the_layers_own_un
     recorded = cka_map({"x": x}, kernel=RBF(0.4)).provenance["bandwidth"]
     subset = x[np.linspace(0, 49, 8).round().astype(int)]
     assert recorded["a:x"] == pytest.approx(0.4 * median(torch.tensor(subset)), rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [4, 5, 8, 9, 30])
+def test_a_median_by_sorting_is_that_by_partition(
+    n: int, rng: np.random.Generator, monkeypatch: Any
+) -> None:
+    x = torch.tensor(rng.normal(size=(n, 3)))
+    squared = torch.cdist(x, x).square().triu(1) - torch.ones(n, n).tril()  # below: anything
+    by_partition = float(median_square(squared))
+    assert by_partition**0.5 == pytest.approx(float(median(x)), rel=1e-12)
+    monkeypatch.setattr(kernels, "is_plain", lambda value: False)
+    assert float(median_square(squared)) == by_partition
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from repsim.ambient import settled
 from repsim.dense import as_tensor
-from repsim.devices import default_memory, float64_device
+from repsim.devices import default_memory
 from repsim.errors import DegenerateError, NonFiniteError, RepsimWarning, UsageError, choices
 from repsim.measures.algebra import pair_sums
+from repsim.measures.differentiable import differentiable_cka
 from repsim.measures.hsic import GramSums
 from repsim.measures.inputs import as_arrays
-from repsim.measures.kernels import (
-    RBF,
-    Kernel,
-    KernelLike,
-    bandwidth,
-    parse_kernel,
-    squared_distances,
-)
+from repsim.measures.kernels import Kernel, KernelLike, parse_kernel
 from repsim.measures.layer import Layer
-from repsim.measures.prepare import (
-    check_rows_vary,
-    common_dtype,
-    prepare_layer,
-    prepare_together,
-)
+from repsim.measures.prepare import common_dtype, prepare_layer, prepare_together
 from repsim.measures.registry import EUCLIDEAN, register
-from repsim.measures.tiles import centring
 from repsim.measures.validity import (
     FLOOR,
     biased_floors,
@@ -42,14 +31,14 @@ from repsim.measures.validity import (
 )
 from repsim.moved import moved_names
 from repsim.sources import ArraySource
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
+from repsim.transforms import is_followed
 
 Estimator = Literal["unbiased", "biased"]
 
 
-@register("cka", EUCLIDEAN, source="Kornblith et al. (2019); Song et al. (2012)")
+@register(
+    "cka", EUCLIDEAN, source="Kornblith et al. (2019); Song et al. (2012)", settles_itself=True
+)
 def cka(
     x: Any, y: Any, *, kernel: KernelLike = "linear", estimator: Estimator = "unbiased"
 ) -> float | Tensor:
@@ -68,7 +57,9 @@ def cka(
             which drifts towards 1 as p / n grows.
 
     Returns:
-        A float; where x or y requires gradients, a 0-d tensor through which they flow.
+        A float; where x or y requires gradients, a 0-d tensor through which they flow, in either
+        mode. Within ``torch.vmap`` and ``torch.compile`` it is NaN where CKA is undefined, as
+        values cannot be looked at there.
 
     Raises:
         ShapeError: x and y differ in rows, or there are fewer than two dimensions.
@@ -82,16 +73,10 @@ def cka(
         )
     parsed = parse_kernel(kernel)
     arrays = as_arrays(x, y)
-    if any(isinstance(v, Tensor) and v.requires_grad for v in arrays.values()):
-        x, y = (v if isinstance(v, Tensor) else as_tensor(v) for v in arrays.values())
-        return _differentiable(x, y, parsed, estimator)
-    layers, sums = sums_of_pair(arrays, parsed, terms=False)
-    unbiased, biased = sums.unbiased(), sums.biased()
-    hsic = unbiased if estimator == "unbiased" else biased
-    value = float(check_defined(hsic, rounding(layers)).cka())
-    if estimator == "biased" and (floor := float(biased_floors(unbiased, biased)[0, 0])) > FLOOR:
-        warnings.warn(floor_warning(floor, sums.n), RepsimWarning, stacklevel=2)
-    return value
+    if any(map(is_followed, arrays.values())):
+        return differentiable_cka(*_on_one_device(arrays), parsed, estimator)
+    with settled():
+        return _value(arrays, parsed, estimator)
 
 
 register("cka-rbf", EUCLIDEAN, source="Kornblith et al. (2019); Song et al. (2012)")(
@@ -100,6 +85,24 @@ register("cka-rbf", EUCLIDEAN, source="Kornblith et al. (2019); Song et al. (201
 register("cka-biased", EUCLIDEAN, source="Kornblith et al. (2019)")(
     partial(cka, estimator="biased")
 )
+
+
+def _on_one_device(arrays: dict[str, Any]) -> list[Tensor]:
+    """Arrays as tensors, with their gradients, where the first tensor among them lies."""
+    device = next(v.device for v in arrays.values() if isinstance(v, Tensor))
+    both = (v if isinstance(v, Tensor) else as_tensor(v) for v in arrays.values())
+    return [v.to(device) for v in both]
+
+
+def _value(arrays: dict[str, Any], kernel: Kernel, estimator: Estimator) -> float:
+    """CKA of two arrays, x and y."""
+    layers, sums = sums_of_pair(arrays, kernel, terms=False)
+    unbiased, biased = sums.unbiased(), sums.biased()
+    hsic = unbiased if estimator == "unbiased" else biased
+    value = float(check_defined(hsic, rounding(layers)).cka())
+    if estimator == "biased" and (floor := float(biased_floors(unbiased, biased)[0, 0])) > FLOOR:
+        warnings.warn(floor_warning(floor, sums.n), RepsimWarning, stacklevel=3)
+    return value
 
 
 def sums_of_pair(
@@ -131,47 +134,6 @@ def _prepare_array(
         return prepare_layer(source, source.name, kernel, device, dtype, keep=True)
     except (NonFiniteError, DegenerateError) as error:
         raise type(error)(f"{source.name}: {error}") from None
-
-
-def _differentiable(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
-    """CKA from whole Gram matrices, in float64 where the device has it; gradients flow."""
-    check_examples(len(x), len(y))
-    grams = []
-    for name, rows in (("x", x), ("y", y)):
-        rows = rows.reshape(len(rows), -1)
-        if not bool(torch.isfinite(rows).all()):
-            raise NonFiniteError(f"{name}: it holds NaN or infinity")
-        rows = rows.to(float64_device(rows.device)).double()
-        centred = rows - rows.mean(0)
-        spread = check_rows_vary(rows.detach(), centred.detach(), f"{name}: it")
-        try:
-            # At mean squared norm 1, to which the bound on the noise applies. CKA does not depend
-            # on the scale, so the gradient is right if the scale has none.
-            grams.append(_gram(centred / (spread / len(rows)) ** 0.5, kernel))
-        except DegenerateError as error:
-            raise DegenerateError(f"{name}: {error}") from None
-    sums = GramSums.of(*grams)
-    hsic = sums.unbiased() if estimator == "unbiased" else sums.biased()
-    noise = 8 * torch.finfo(torch.float64).eps
-    return check_defined(hsic, [noise**2] * 2).cka().squeeze()
-
-
-def _gram(rows: Float[Tensor, "n p"], kernel: Kernel) -> Float[Tensor, "n n"]:
-    """K_ij - u_i - u_j of centred rows, with u from ``centring``.
-
-    Neither estimator of HSIC depends on u, so its gradient is not needed; but with it the unbiased
-    one is a plain sum of products, in which nothing cancels.
-    """
-    if isinstance(kernel, RBF):
-        # The bandwidth follows the data but is not differentiated through: a median has no useful
-        # gradient.
-        sigma = bandwidth(rows.detach(), kernel)
-        K = torch.exp(-squared_distances(rows, rows) / (2 * sigma**2))
-    else:
-        K = rows @ rows.T
-    free = K.detach()
-    u = centring(free.sum(1) - free.diagonal())
-    return K - u[:, None] - u
 
 
 __getattr__ = moved_names(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from repsim.sources import ActivationSource, ArraySource
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+#: A number, or a tensor of one.
+N = TypeVar("N", float, Tensor)
 
 #: Bytes of rows that one step of the passes over a layer takes: a few fit in a processor's cache.
 BLOCK_BYTES = 4 << 20
@@ -269,11 +272,16 @@ def check_rows_vary(rows: Tensor, centred: Tensor, name: str) -> float:
 
 
 def varies(squares: float, magnitude: float, n: int) -> bool:
-    """True if ``squares``, Σ|x_i - mean|², is more than rounding of the mean makes of equal rows.
+    """True if ``squares``, Σ|x_i - mean|², is more than rounding makes of equal rows."""
+    return squares > least_spread(magnitude, n)
+
+
+def least_spread(magnitude: N, n: int) -> N:
+    """The most that rounding of the mean of n equal rows leaves of Σ|x_i - mean|².
 
     That is about (n eps)² of ``magnitude``, Σ|x_i|².
     """
-    return squares > (n * 1e-16) ** 2 * magnitude
+    return (n * 1e-16) ** 2 * magnitude
 
 
 def common_dtype(layers: Iterable[tuple[ActivationSource, str]]) -> torch.dtype:

@@ -52,17 +52,18 @@ def register(
     source: str,
     symmetric: bool = True,
     distance: bool = False,
+    settles_itself: bool = False,
 ) -> Callable[[F], F]:
     """A decorator that makes a ``Measure`` of a function and adds it to ``MEASURES``.
 
     The arguments are the attributes of ``Measure``; without ``invariances_y`` both layers have the
-    same invariances. The function is ``settled``: its values do not depend on what the caller has
-    set in torch.
+    same invariances. The function is ``settled``, unless it is so itself where it needs to be: its
+    values do not depend on what the caller has set in torch.
     """
 
     def add(function: F) -> F:
         of_y = invariances_x if invariances_y is None else invariances_y
-        same = settled()(function)
+        same = function if settles_itself else settled()(function)
         MEASURES[name] = Measure(name, same, invariances_x, of_y, symmetric, distance, source)
         return same
 
