@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import UserDict
 from pathlib import Path
 from typing import Any
@@ -188,9 +189,52 @@ def test_labels_of_a_network_are_targets_where_they_can_be() -> None:
     ]
     assert targets_of({"x": X, "labels": tokens}, ["labels"]) == {}
     assert targets_of({"x": X, "labels": torch.rand(4)}, ["labels"]) == {}
-    for batch in ({"x": X, "labels": tokens}, ({"x": X}, tokens)):
-        with pytest.raises(UsageError, match="that are not zeros and ones"):
-            targets_of(batch, () if isinstance(batch, dict) else ["labels"])
+    assert targets_of({"x": X, "labels": tokens}) == {}
+    with pytest.raises(UsageError, match="that are not zeros and ones"):
+        targets_of(({"x": X}, tokens), ["labels"])
+    for wrong in (["a"] * 4, torch.full((4,), -1)):
+        with pytest.raises(UsageError, match="labels that are text|came with label -1"):
+            targets_of({"x": X, "labels": wrong})
+
+
+@pytest.mark.parametrize("name", ["labels", "label"])
+@pytest.mark.parametrize("kind", ["tokens", "numbers"])
+def test_labels_in_a_dictionary_that_are_no_targets_are_left_out(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(9, 4)
+
+        def forward(self, input_ids: Tensor) -> Tensor:
+            return self.embed(input_ids)
+
+    class Labelled(Plain):
+        def forward(self, input_ids: Tensor, labels: Tensor, label: Any = None) -> Tensor:
+            assert labels.shape[:1] == input_ids.shape[:1]
+            return super().forward(input_ids)
+
+    ids = torch.randint(0, 9, (8, 5))
+    labels = torch.where(ids > 6, -100, ids) if kind == "tokens" else torch.randn(8)
+    ones = torch.ones_like(labels)  # of a later batch, which might be targets
+    batches = [{"input_ids": ids, name: labels}, {"input_ids": ids + 0, name: ones}]
+    given: Any = {"examples": 16, "overwrite": True, "pooling": "none"}
+    plain = Plain()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", RepsimWarning)
+        store = repsim.harvest(plain, batches, tmp_path / "a.h5", **given)
+    told = [str(each.message) for each in said if "no labels of the examples" in str(each.message)]
+    assert len(told) == 1
+    assert f"{name!r} {tuple(labels.shape)} are no labels" in told[0]
+    with store:
+        assert not store.targets
+        np.testing.assert_allclose(store["embed"][:8], plain.embed(ids).detach(), atol=1e-6)
+    if name == "labels":
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", RepsimWarning)
+            repsim.harvest(Labelled(), batches[:1], tmp_path / "a.h5", **given | {"examples": 8})
+        assert not any("no labels of the examples" in str(each.message) for each in said)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +341,7 @@ MARKS = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0]])
 def test_a_mask_is_no_label(batch: Any, tmp_path: Path) -> None:
     """Labels (n, k) of tokens (n, k) would be a chance; a mask beside them is usual."""
     network = nn.Sequential(nn.Embedding(12, 4))
-    match = r"give \{'input_ids': ..., 'attention_mask': ...\} in one dictionary, or labels by name"
+    match = r"give \{'input_ids': ..., 'attention_mask': ...\} in one dictionary, labels by name"
     with pytest.raises(UsageError, match=match) as error:
         repsim.harvest(network, [batch], tmp_path / "a.h5", examples=4, pooling="avg")
     assert "\n" not in str(error.value)

@@ -18,7 +18,8 @@ from toy_network import Net
 
 import repsim
 from repsim.activations import ImageLoader, compare, head_features, layer_null_spaces, trace
-from repsim.errors import CaptureError, UsageError
+from repsim.activations.harvesting.features import layer_features
+from repsim.errors import CaptureError, RepsimError, UsageError
 from repsim.foreign import cause_of
 from repsim.networks.external import load_network
 
@@ -41,10 +42,49 @@ def fault(run: Callable[[], Any]) -> str:
 
 
 def harvested(model: nn.Module, loader: Any, path: Path, **options: Any) -> Any:
-    return repsim.harvest(model, loader, path / "a.h5", examples=12, **options)
+    return repsim.harvest(model, loader, path / "a.h5", **{"examples": 12, **options})
 
 
 # --- networks
+
+
+@pytest.mark.parametrize("pooling", ["none", "avg"])
+def test_a_batch_of_one_example_that_is_squeezed_is_named(pooling: str, tmp_path: Path) -> None:
+    """The example has no row, or its positions would be rows; the remedies work."""
+
+    def squeezed(net: Net, x: Tensor) -> Tensor:
+        return net.out(net.part(x.unflatten(1, (2, 3))).squeeze())
+
+    def kept(net: Net, x: Tensor) -> Tensor:
+        return net.out(net.part(x.unflatten(1, (2, 3))))
+
+    model = Net(squeezed, part=nn.Linear(3, 5), out=nn.Linear(5, 4))
+    given: Any = {"layers": "out", "pooling": pooling, "examples": 9, "overwrite": True}
+    match = r"'out' gives \(2, 4\) for a batch of one example.*--batch-size.*squeeze\(-1\)"
+    for run in (
+        lambda: harvested(model, X[:9].split(8), tmp_path, **given),
+        lambda: compare(
+            model, model, X[:9].split(8), layers_a="out", layers_b="out", pooling=pooling
+        ),
+    ):
+        with pytest.raises(RepsimError, match=match) as caught:
+            run()
+        assert "\n" not in str(caught.value)
+    if pooling == "none":
+        with pytest.raises(RepsimError, match=match):
+            layer_features(model, DataLoader(X[:9], 8), ["out"])
+    expected = kept(model, X[:9]).detach()
+    expected = expected.mean(1) if pooling == "avg" else expected
+    with harvested(model, X[:9].split(3), tmp_path, **given) as store:
+        torch.testing.assert_close(torch.from_numpy(store["out"][:]), expected)
+
+
+def test_a_network_that_fails_on_a_squeezed_example_says_so(tmp_path: Path) -> None:
+    model = net(lambda net, x: net.norm(net.part(x).squeeze()), norm=nn.BatchNorm1d(5))
+    message = fault(lambda: harvested(model.eval(), X[:9].split(8), tmp_path, examples=9))
+    assert "batch 2" in message
+    assert "holds one example, whose axis squeeze() in forward would drop" in message
+    assert "--batch-size" in message
 
 
 def no_key(net: Net, x: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ class Fault:
         layer: address of the module that ran; empty for the network itself.
         given: keys of the batch; empty where it is one tensor.
         grad: the network was let compute gradients.
+        alone: the batch holds one example, and others before it more.
     """
 
     error: Exception
@@ -35,6 +36,7 @@ class Fault:
     layer: str = ""
     given: tuple[str, ...] = ()
     grad: bool = False
+    alone: bool = False
 
     def says(self, *patterns: str) -> bool:
         """True if a pattern occurs in the text, in capitals or not."""
@@ -233,6 +235,16 @@ def _sizes(fault: Fault) -> str:
     return ""
 
 
+def _single(fault: Fault) -> str:
+    if not fault.alone or not isinstance(fault.error, (RuntimeError, ValueError, IndexError)):
+        return ""
+    return (
+        "the batch holds one example, whose axis squeeze() in forward would drop; choose a batch "
+        "size that leaves no example alone, such as one that divides their number (batch_size of "
+        "the loader, --batch-size), or name the axis in forward, as in squeeze(-1)"
+    )
+
+
 def _later(fault: Fault) -> str:
     if fault.number > 1:
         return "the batches before it passed: look for what is other about these examples"
@@ -250,6 +262,7 @@ _OF_NETWORKS: tuple[Callable[[Fault], str], ...] = (
     _structure,
     _device,
     _range,
+    _single,
     _labels,
     _type,
     _sizes,

@@ -155,8 +155,8 @@ def _check_no_mask_of_tokens(first: Any, other: Tensor | np.ndarray) -> None:
     raise UsageError(
         f"a batch gave whole numbers {tuple(other.shape)} and an array of the same shape behind "
         "them, as a TensorDataset(input_ids, attention_mask) does; behind inputs come labels and "
-        f"ids: give {{{found!r}: ..., 'attention_mask': ...}} in one dictionary, or labels by "
-        "name, as in (inputs, {'label': labels})"
+        f"ids: give {{{found!r}: ..., 'attention_mask': ...}} in one dictionary, labels by name, "
+        "as in (inputs, {'label': labels}), or leave out targets that are tokens, as in (inputs,)"
     )
 
 
@@ -475,12 +475,13 @@ def targets_of(batch: Any, arguments: Collection[str] = ()) -> dict[str, np.ndar
     """The targets that come with a batch, by name.
 
     Classes are int64 (n,), rows of zeros and ones uint8 (n, k). Labels without a name are the
-    target ``label``; several targets come as a dictionary in place of labels.
+    target ``label``; several targets come as a dictionary in place of labels. An entry of the
+    inputs' dictionary is a target only where it can be one: labels of tokens are none.
 
     Args:
         batch: of any kind.
-        arguments: names among ``labels`` and ``label`` that the network takes. What a dictionary
-            has there is for the network, and a target as well only where it can be one.
+        arguments: names among ``labels`` and ``label`` that the network takes, where an entry of
+            any kind is for the network.
 
     Raises:
         UsageError: they are neither classes from 0, nor zeros and ones, one each.
@@ -490,13 +491,40 @@ def targets_of(batch: Any, arguments: Collection[str] = ()) -> dict[str, np.ndar
         return {}
     if isinstance(given, Mapping):
         return {str(name): _target(values, n) for name, values in given.items()}
+    told = _key_of(batch, 1, LABELS)
     try:
         return {LABEL: _target(given, n)}
-    except UsageError:
-        told = _key_of(batch, 1, LABELS)
-        if told is not None and told in arguments:
+    except UsageError as error:
+        if told is not None and (told in arguments or isinstance(error, _NoLabelsError)):
             return {}
         raise
+
+
+def warn_of_left_out(batch: Any, arguments: Collection[str] = ()) -> bool:
+    """Warn of labels in a dictionary that are no targets, nor arguments; True if there are any.
+
+    The arguments are those of ``targets_of``.
+
+    Warns:
+        RepsimWarning: such labels, as those of tokens are.
+    """
+    told = _key_of(batch, 1, LABELS)
+    if told is None or told in arguments or targets_of(batch, arguments):
+        return False
+    given = dictionary_of(batch)[told]
+    if given is None or isinstance(given, Mapping):
+        return False
+    warnings.warn(
+        f"{told!r} {tuple(np.shape(given))} are no labels of the examples, as those of tokens and "
+        "targets of a regression are none: left out, for forward does not take them either",
+        RepsimWarning,
+        stacklevel=3,
+    )
+    return True
+
+
+class _NoLabelsError(UsageError):
+    """Something else than labels comes second, or under their name."""
 
 
 #: The remedy where something else than labels comes second.
@@ -520,14 +548,14 @@ def _target(given: Any, n: int) -> np.ndarray:
             "examples come third, as in (inputs, labels, ids)"
         )
     if values.dtype.kind not in "iub" or values.shape[:1] != (n,) or values.ndim > 2:
-        raise UsageError(
+        raise _NoLabelsError(
             f"a batch of {n} examples came with labels of {values.dtype}, shape "
             f"{values.shape}; expected a whole number each, or zeros and ones (n, k): batches are "
             f"(inputs, labels, ids). {_NO_LABELS}"
         )
     if values.ndim == 2:
         if not np.isin(values, (0, 1)).all():
-            raise UsageError(
+            raise _NoLabelsError(
                 f"a batch came with labels of shape {values.shape} that are not zeros and ones. "
                 f"{_NO_LABELS}"
             )

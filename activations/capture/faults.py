@@ -70,7 +70,8 @@ def _of_network(
     model: nn.Module, batch: Any, at: At, error: Exception, cause: Cause, grad: bool
 ) -> str:
     layer = _layer(model, cause.steps)
-    fault = Fault(error, cause, at.number, model, layer, _given(model, batch), grad)
+    alone = batch_size(batch) == 1 and at.begin >= at.number
+    fault = Fault(error, cause, at.number, model, layer, _given(model, batch), grad, alone)
     found = advice(fault)
     return (
         f"{type(model).__name__} does not run on {at.name} ({_described(batch, at)})"

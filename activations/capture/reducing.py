@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from repsim.activations.capture.axes import LayerAxes
-from repsim.activations.capture.batches import without
+from repsim.activations.capture.batches import batch_size, without
 from repsim.activations.capture.faults import At
 from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.pooling import Pooling, PoolingRules
@@ -41,6 +41,17 @@ def other_size(
     )
 
 
+def check_single(layer: str, values: Tensor, n: int) -> None:
+    """Raise ``ShapeError`` for a layer that has lost its row, of a batch of n = 1 examples."""
+    if n == 1 and values.shape[:1] != (1,):
+        raise ShapeError(
+            f"layer {layer!r} gives {tuple(values.shape)} for a batch of one example, and no row "
+            "for it, as squeeze() in forward does; choose a batch size that leaves no example "
+            "alone, such as one that divides their number (batch_size of the loader, "
+            "--batch-size), or name the axis in forward, as in squeeze(-1)"
+        )
+
+
 class Reducer:
     """The pooling of layers, with the masks of each batch.
 
@@ -67,18 +78,24 @@ class Reducer:
         self._beside, self._seed, self._counted = beside, seed, counted
         self._named: dict[str, Tensor] = {}
         self._warned = False
+        self._examples = 0
 
     def see(self, batch: Any, at: At) -> None:
         """Take the masks of a batch that the network is about to run on, and its place."""
+        self._examples = batch_size(batch)
         self._masks.show(without(batch, self._beside), at)
         self._named = named_masks(batch, self._pooling.masks, at)
 
     def __call__(self, layer: str, values: Tensor) -> Tensor:
         """Reduce a layer (n, ...), whose examples come first, by its pooling.
 
+        Raises:
+            ShapeError: it has no row for the only example of a batch, or pooling does not fit.
+
         Warns:
             RepsimWarning: once, of padding that is kept.
         """
+        check_single(layer, values, self._examples)
         pooling = self._pooling.of(layer)
         self._look_for_padding(layer, values, pooling)
         return pooling(

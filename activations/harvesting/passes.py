@@ -21,6 +21,7 @@ from repsim.activations.capture.faults import FIRST_BATCH, At, running
 from repsim.activations.capture.functions import Allowed
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import Layers, modules_of
+from repsim.activations.capture.reducing import check_single
 from repsim.activations.capture.tracing import addresses_of, calls_of
 from repsim.activations.capture.unchanged import Unchanged
 from repsim.activations.harvesting.loaders import TensorLoader, examples_in, moved
@@ -149,7 +150,10 @@ class Passes:
         """The layers of a batch, each given to ``take`` as it comes."""
 
         def reduce(layer: str, values: Tensor) -> Any:
-            return take(layer, values.movedim(self._axis_of(layer), 0), rows)
+            values = values.movedim(self._axis_of(layer), 0)
+            if self._every:
+                check_single(layer, values, len(rows))
+            return take(layer, values, rows)
 
         grad, calls = self._allowed.grad, self._calls
         capture = Capture(self._network, self._layers, reduce=reduce, grad=grad, calls=calls)

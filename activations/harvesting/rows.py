@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim.activations.capture.batches import Naming, batch_size, targets_of
+from repsim.activations.capture.batches import (
+    Naming,
+    batch_size,
+    targets_of,
+    warn_of_left_out,
+)
 from repsim.activations.capture.faults import At
 from repsim.activations.capture.layer_masks import LayerMasks
 from repsim.activations.capture.pooling import PoolingRules
@@ -64,6 +69,7 @@ class HarvestRows:
         )
         self._order = order
         self._label_arguments = label_arguments
+        self._labels_left_out = warn_of_left_out(first, label_arguments)
         own = dataset if isinstance(dataset, Labelled) else None
         self.spec = ExampleSpec(
             _specs(targets_of(first, label_arguments), () if own is None else own.targets),
@@ -153,6 +159,8 @@ class HarvestRows:
         )
 
     def _targets(self, batch: Any) -> dict[str, np.ndarray]:
+        if self._labels_left_out:
+            return {}
         found = targets_of(batch, self._label_arguments)
         told = {each.name: each.columns for each in self.spec.targets}
         came = {name: v.shape[1] if v.ndim == 2 else None for name, v in found.items()}
