@@ -21,7 +21,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libraries import TINY_BERT, TINY_VIT, library, working_transformers
 from torch import nn
-from torch.torch_version import TorchVersion
 
 from repsim.errors import RepsimWarning, StoreError, UsageError
 from repsim.networks.external import load_network, parse_arguments
@@ -31,7 +30,6 @@ from repsim.optional import optional
 MODULE = """
 import torch
 from torch import nn
-from torch.torch_version import TorchVersion
 
 shared = nn.Linear(2, 2)  # draws random numbers when the module is imported
 number = 3
@@ -731,15 +729,6 @@ def test_a_damaged_file_is_one_line(
     with pytest.raises(StoreError, match="is damaged or no file of weights") as caught:
         load_weights(fresh(), file)
     assert "\n" not in str(caught.value)
-
-
-def test_a_torch_that_may_run_code_reads_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.save(fresh().state_dict(), tmp_path / "w.pt")
-    monkeypatch.setattr(torch, "__version__", TorchVersion("2.5.1+cpu"))
-    with pytest.raises(StoreError, match=r"torch 2\.5\.1\+cpu may run code .* 2\.6 or later, or"):
-        load_weights(fresh(), tmp_path / "w.pt")
 
 
 def test_an_absent_file(tmp_path: Path) -> None:

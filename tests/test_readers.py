@@ -8,8 +8,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from fuzz_readers import GOOD, outcomes
 from readers import READERS
+from torch.torch_version import TorchVersion
 
 from repsim.cli.main import cli
 from repsim.cli.tables import show_table
@@ -29,6 +31,20 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(name: str, tmp_path: Path
     found = collections.Counter(result for _, result in outcomes(name, tmp_path, 0, 40))
     assert set(found) <= set(GOOD)
     assert found["refused"] > 0
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "weights", "arrays"])
+def test_a_torch_that_may_run_code_reads_no_pickles(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [each for each in READERS[name].make(tmp_path) if each.suffix == ".pt"]
+    assert files
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.5.1+cpu"))
+    for file in files:
+        with pytest.raises(
+            StoreError, match=r"torch 2\.5\.1\+cpu may run code .* 2\.6 or later, or"
+        ):
+            READERS[name].read(file)
 
 
 def test_values_nested_deeply_are_refused_by_every_reader_of_texts(tmp_path: Path) -> None:

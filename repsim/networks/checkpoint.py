@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import os
 import pickle
-import pickletools
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from repsim.errors import StoreError
 from repsim.optional import optional, reason
-from repsim.space import check_stored
+from repsim.pickled import load_pickled
 
 State = Mapping[str, Any]  # tensors, and other state of modules
-
-UNSAFE_BELOW = "2.6"  # torch whose weights_only could be got around
 
 
 @dataclass(frozen=True)
@@ -99,55 +94,13 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def check_tensors(path: Path) -> None:
-    """Check the sizes that the members of a file of ``torch.save`` claim, before it is read.
-
-    The code of a TorchScript program is the only one that torch compresses.
-
-    Raises:
-        ValueError: compressed, or larger than what is stored.
-    """
-    if not zipfile.is_zipfile(path):
-        return
-    size = path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if "/code/" in info.filename:
-                continue
-            stored = min(info.compress_size, size)
-            check_stored(f"member {info.filename!r}", info.file_size, stored, compressed=False)
-            if info.filename.endswith("data.pkl"):
-                _check_names(archive.read(info))
-
-
-#: Signs of a line from which a pickle is looked at, and the longest name of a class in one.
-_LINE, _NAME = 2000, 1000
-
-
-def _check_names(pickled: bytes) -> None:
-    """Raise ``ValueError`` for endless names of classes.
-
-    torch looks for words in its own message about them, which takes time as the square of their
-    length.
-    """
-    if max(map(len, pickled.split(b"\n"))) < _LINE:
-        return
-    for code, value, _ in pickletools.genops(pickled):
-        if code.name == "GLOBAL" and len(str(value)) > _NAME:
-            raise ValueError(f"it names a class by {len(str(value)):,} signs")
-
-
 def _torch_load(path: Path) -> Any:
-    if torch.__version__ < UNSAFE_BELOW:
-        raise StoreError(
-            f"{path}: torch {torch.__version__} may run code from such a file (CVE-2025-32434); "
-            f"take torch {UNSAFE_BELOW} or later, or a .safetensors file"
-        )
     try:
-        check_tensors(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error says the same
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load_pickled(path)
+    except StoreError:
+        raise
     except Exception as error:
         if foreign := _foreign(path, error):
             raise StoreError(

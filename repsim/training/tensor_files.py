@@ -14,7 +14,7 @@ from torch.nn import Module
 
 from repsim.errors import StoreError
 from repsim.files import write_atomic
-from repsim.networks.checkpoint import check_tensors
+from repsim.pickled import load_pickled
 
 #: The first had no checksum, and states to resume from had no format.
 FORMAT_VERSION = 2
@@ -64,9 +64,8 @@ def look_into(
         mapped: tensors stay in the file until they are read.
     """
     try:
-        check_tensors(path)
-        content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
-    except FileNotFoundError:
+        content = load_pickled(path, mapped=mapped)
+    except (FileNotFoundError, StoreError):
         raise
     except PermissionError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error

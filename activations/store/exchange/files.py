@@ -20,8 +20,8 @@ from repsim.activations.store.exchange.libraries import library
 from repsim.data.targets import LABEL
 from repsim.dense import as_numbers
 from repsim.errors import StoreError, UsageError, choices
-from repsim.networks.checkpoint import check_tensors
 from repsim.npy import member_names, open_npy, read_header
+from repsim.pickled import load_pickled
 from repsim.reading import DAMAGE, read_json, reason_of
 from repsim.space import check_claim, check_memory, check_stored
 
@@ -147,8 +147,7 @@ def _from_member(archive: zipfile.ZipFile, member: str, layer: str, opened: Exit
 
 
 def _read_pt(path: Path, opened: ExitStack) -> Found:
-    check_tensors(path)
-    loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    loaded = load_pickled(path, mapped=zipfile.is_zipfile(path))
     if isinstance(loaded, torch.Tensor):
         loaded = {path.stem: loaded}
     if not isinstance(loaded, Mapping):
