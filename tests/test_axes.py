@@ -414,6 +414,24 @@ UNKNOWN = {
         TOKENS[:, 0],
         "out",
     ),
+    "distances of tokens from centroids, as in NetVLAD": (
+        lambda: Net(
+            lambda self, x: self.out(self.layer(x)[:, :, None] - torch.arange(20.0).view(4, 5)),
+            layer=nn.Linear(8, 5),
+            out=nn.Identity(),
+        ),
+        TOKENS,
+        "out",
+    ),
+    "distances from centroids that come first": (
+        lambda: Net(
+            lambda self, x: self.out(self.layer(x)[:, None] - torch.arange(20.0).view(4, 1, 5)),
+            layer=nn.Linear(8, 5),
+            out=nn.Identity(),
+        ),
+        TOKENS,
+        "out",
+    ),
     "statistics of each channel side by side": (
         lambda: Net(statistics, layer=nn.Conv1d(5, 4, 3), out=nn.Identity()),
         TOKENS,

@@ -376,6 +376,43 @@ def test_labels_of_several_classes_are_labels() -> None:
     assert targets_of((TOKENS[:, :1], MARKS[:, :1]))["label"].shape == (4, 1)
 
 
+class Bag(nn.Module):
+    """A network of the bags of words of texts, which come in one row or in padded rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bag, self.head = nn.EmbeddingBag(9, 4, padding_idx=0), nn.Linear(4, 3)
+
+    def forward(self, text: Tensor, offsets: Tensor | None = None) -> Tensor:
+        return self.head(self.bag(text, offsets))
+
+
+def test_offsets_of_bags_are_refused_with_a_remedy_that_works(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    texts = [torch.randint(1, 9, (k,)) for k in (3, 5, 1, 4, 2, 6)]
+    row = torch.cat(texts)
+    offsets = torch.tensor([0, *map(len, texts)]).cumsum(0)[:-1]
+    network, given = Bag(), {"examples": 6, "overwrite": True}
+    match = "21 whole numbers in one row, and 6 that say .* pad them to .n, length."
+    for batch in (
+        {"text": row, "offsets": offsets},
+        (row, offsets),
+        (torch.arange(6) % 2, row, offsets),
+        {"text": row.numpy(), "offsets": offsets.numpy()},
+    ):
+        with pytest.raises(UsageError, match=match):
+            repsim.harvest(network, [batch], tmp_path / "a.h5", **given)
+    with pytest.raises(UsageError, match="3 whole numbers in one row, and 1 that say"):
+        repsim.harvest(network, [(texts[0], offsets[:1])], tmp_path / "a.h5", **given)
+    padded = nn.utils.rnn.pad_sequence(texts, batch_first=True)
+    with repsim.harvest(network, [padded], tmp_path / "a.h5", **given) as store:
+        right = network.bag(row, offsets).detach()
+        np.testing.assert_allclose(store["bag"][:], right, atol=1e-6)
+    for batch in ((padded, torch.arange(6)), {"text": padded, "offsets": None}):
+        with repsim.harvest(network, [batch], tmp_path / "a.h5", **given) as store:
+            np.testing.assert_allclose(store["bag"][:], right, atol=1e-6)
+
+
 def test_ids_are_one_each() -> None:
     with pytest.raises(UsageError, match=r"4 examples came with ids of shape \(4, 2\)"):
         ids_of((X, torch.zeros(4).long(), MARKS[:, :2]))

@@ -150,8 +150,9 @@ def channels_of(axes: dimensions.Axes) -> tuple[int, ...] | None:
         return None
     wanted = dimensions.FEATURES if Role.POSITION in roles else {Role.CHANNEL}
     found = tuple(k for k, role in places.items() if role in wanted)
-    if any(_is_added(axes[k - 1]) for k in places if found and k > found[-1]):
-        return None  # such as the functions of a basis, for each channel
+    added = [k for k in places if _is_added(axes[k - 1])]
+    if found and added and (Role.POSITION in roles or added[-1] > found[-1]):
+        return None  # such as centroids beside positions, or the functions of a basis for channels
     if not found and roles == {Role.POSITION, None}:  # one number for each position, say
         found = tuple(k for k in places if places[k] is None and size_of(axes[k - 1]) == 1)
     return found if found and len(found) < len(axes) else None

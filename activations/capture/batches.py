@@ -59,6 +59,9 @@ def inputs_of(batch: Any) -> Any:
             if key not in ABOUT and isinstance(value, (Tensor, np.ndarray))
         }
         if inputs:
+            for name in inputs:
+                if "offset" in str(name):
+                    _check_no_offsets(inputs[name], inputs.values())
             return inputs
         raise UsageError(
             f"a batch has no tensor beside labels and ids; it has {_kinds(batch)}: make tensors or "
@@ -100,6 +103,8 @@ def _check_one_input(batch: Sequence[Any]) -> None:
             f"a batch gave {len(batch)} dictionaries of {', '.join(map(str, first))}, as a loader "
             "with collate_fn=list does; expected one dictionary of tensors (n, ...)"
         )
+    for each in batch:
+        _check_no_offsets(each, batch)
     for each in others:
         _check_count(first, each)
         _check_no_mask(first, each)
@@ -116,6 +121,26 @@ def _check_one_input(batch: Sequence[Any]) -> None:
 def _has_rows(value: Any) -> bool:
     """True for a tensor or array with at least one axis."""
     return isinstance(value, (Tensor, np.ndarray)) and value.ndim > 0
+
+
+def _check_no_offsets(offsets: Any, entries: Iterable[Any]) -> None:
+    """Raise ``UsageError`` for places where examples begin in one row of all their tokens."""
+    if not _is_row(offsets) or len(offsets) == 0 or getattr(offsets, "is_meta", False):
+        return
+    rise = bool((offsets[1:] >= offsets[:-1]).all()) and int(offsets[0]) == 0
+    for each in entries if rise else ():
+        if _is_row(each) and len(each) > len(offsets) and int(offsets[-1]) <= len(each):
+            raise UsageError(
+                f"a batch gave {len(each)} whole numbers in one row, and {len(offsets)} that say "
+                "where an example begins in it, as offsets of an EmbeddingBag do; expected a row "
+                "for each example: pad them to (n, length), which an EmbeddingBag takes without "
+                "offsets (padding_idx leaves padding out), or make one row of them in forward"
+            )
+
+
+def _is_row(value: Any) -> bool:
+    """True for one row of whole numbers."""
+    return _are_whole(value) and value.ndim == 1
 
 
 def _check_count(first: Any, other: Any) -> None:
