@@ -49,6 +49,11 @@ def has_float64(device: torch.device) -> bool:
     return device.type not in _WITHOUT_FLOAT64
 
 
+def kind_of(device: torch.device) -> str:
+    """``"cpu"`` or ``"accelerator"``, by which the sizes of tiles go."""
+    return "cpu" if device.type == "cpu" else "accelerator"
+
+
 @contextmanager
 def threads_for(products: int, device: torch.device) -> Iterator[None]:
     """One thread for a block whose matrix products are of few multiplications each, on the CPU.

@@ -59,7 +59,7 @@ class Means:
         mean = layer.mean.double() + layer.rest.double() * layer.scale
         if self._first is None:
             self._first = mean
-        beyond = mean - self._first
+        beyond = mean.to(self._first.device) - self._first
         self._sum = self._sum + layer.n * beyond
         self._squares += layer.n * float(beyond.square().sum())
         self._within += float(layer.norms.sum()) * layer.scale**2
@@ -71,11 +71,13 @@ class Means:
             return
         if self._first is None:
             self._first = other._first
-        offset = (other._first - self._first).to(self._first.device)
+        assert isinstance(other._sum, Tensor)
+        theirs, device = other._sum.to(self._first.device), self._first.device
+        offset = other._first.to(device) - self._first
         self._squares += other._squares + float(
-            2 * (offset * other._sum).sum() + other._n * offset.square().sum()
+            2 * (offset * theirs).sum() + other._n * offset.square().sum()
         )
-        self._sum = self._sum + other._sum + other._n * offset
+        self._sum = self._sum + theirs + other._n * offset
         self._within += other._within
         self._n += other._n
         self._batches += other._batches

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from repsim.devices import kind_of
 from repsim.measures.hsic import GramSums, Terms
 from repsim.measures.kernels import RBF
 from repsim.measures.layer import Layer
@@ -20,7 +21,7 @@ from repsim.measures.tiles import add_row_sums, centring, upper_tiles
 from repsim.progress import Progress, silent
 
 #: Rows of the largest tile, on a CPU and on an accelerator.
-TILE = {"cpu": 1024, "cuda": 4096}
+TILE = {"cpu": 1024, "accelerator": 4096}
 
 
 def gram_sums(
@@ -128,7 +129,7 @@ def share_memory(layers: list[Layer], memory: int) -> Room:
     """Tiles that fit in a processor's reach where all layers can be held, and otherwise as large as
     half of the memory allows: each tile reads its rows again."""
     n, size, count = layers[0].n, layers[0].dtype.itemsize, len(layers)
-    largest = TILE.get(layers[0].device.type, TILE["cpu"])
+    largest = TILE[kind_of(layers[0].device)]
     step = min(n, max(16, int(memory / 8 / (size * max(x.features for x in layers)))))
     tile = max(16, min(largest, n, int((memory / 8 / (count * size)) ** 0.5)))
     tiles = 2 * count * tile**2 * size

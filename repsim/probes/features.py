@@ -143,6 +143,12 @@ class Features:
             self.device,
         )
 
+    def to(self, device: torch.device) -> Features:
+        """The same rows on ``device``, block by block as they are asked for."""
+        if device == self.device:
+            return self
+        return Features(lambda k: self.block(k).to(device), self.starts, self.p, self.dtype, device)
+
     def take(self, index: Tensor) -> Features:
         """The rows at ascending places ``index`` (m,), in blocks as they come."""
         index = index.cpu()

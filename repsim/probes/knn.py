@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from repsim.ambient import settled
-from repsim.devices import default_memory
+from repsim.devices import default_memory, kind_of
 from repsim.errors import ShapeError, UsageError
 from repsim.measures.product import matmul_nt
 from repsim.probes.features import Features
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 #: Training and test rows of one product, by kind of device: its result stays in the cache.
-TILES = {"cpu": 2048, "cuda": 8192}
+TILES = {"cpu": 2048, "accelerator": 8192}
 
 #: Products are compared by their largest of so many columns; then only a few of them are looked at.
 CHUNK = 64
@@ -33,7 +33,7 @@ CHUNK = 64
 WIDE = 1 << 28
 
 #: Values of candidates to compare in float64 at once, by kind of device.
-AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
+AT_ONCE = {"cpu": 1 << 20, "accelerator": 1 << 26}
 
 
 @settled()
@@ -283,7 +283,7 @@ class Pair:
     def squared(self, rows: Tensor, columns: Tensor) -> Float[Tensor, " pairs"]:
         """Exact squared distances of pairs, in the unit of the frame."""
         found = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
-        step = max(1, AT_ONCE[rows.device.type] // self.x.shape[1])
+        step = max(1, AT_ONCE[kind_of(rows.device)] // self.x.shape[1])
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             x, queries = self.x[columns[part]], self.queries[rows[part]]
@@ -327,7 +327,7 @@ def _merge(best: tuple[Tensor, Tensor], rows: Tensor, places: Tensor, squared: T
 
 def _tile(queries: Tensor) -> int:
     """Rows of a tile, such that those of many features take no more than WIDE bytes."""
-    most = TILES[queries.device.type]
+    most = TILES[kind_of(queries.device)]
     return max(CHUNK, min(most, WIDE // (8 * queries.shape[1]) // CHUNK * CHUNK))
 
 

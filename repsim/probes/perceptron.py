@@ -64,7 +64,7 @@ def backward(
     x: Float[Tensor, "batch p"],
     y: Int[Tensor, " batch"],
     dropout: float,
-    noise: torch.Generator,
+    noise: torch.Generator | None,
 ) -> Float[Tensor, ""]:
     """Gradients of the mean cross-entropy into ``gradients``, and its sum over the batch.
 

@@ -101,6 +101,8 @@ class ProbeResult(ShortRepr):
     def predict(self, features: Any) -> Tensor:
         """The probe's class (m,) of other features (m, ...), reduced as those it was trained on.
 
+        The features may lie on another device than those; the classes lie where the features do.
+
         Raises:
             UsageError: nearest neighbours, which keep no probe; pass them as ``test_features``.
             ShapeError: features of another width.
@@ -114,7 +116,8 @@ class ProbeResult(ShortRepr):
             raise ShapeError(
                 f"features have {rows.p} columns, the probe was trained on {self.features}"
             )
-        return self.labels[_predict(self.fitted, rows)]
+        classes = self.labels[_predict(self.fitted, rows.to(self.labels.device))]
+        return classes.to(rows.device)
 
 
 @settled()
@@ -204,6 +207,7 @@ def probe(
             f"features have {x.p} columns, test_features {x_test.p}; "
             "were both reduced in the same way?"
         )
+    x_test = x_test.to(x.device)
     unseen = unseen_classes(y, y_test)
     names = torch.cat([y, y_test.to(y.device)]).unique()  # of any size, and with gaps
     y = torch.searchsorted(names, y)

@@ -112,7 +112,7 @@ def fit_sgd(
         raise UsageError(f"dropout is {dropout}; expected 0 to 1, with a hidden layer")
     device, memory = train.device, default_memory(train.device) if memory is None else memory
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.Generator(device).manual_seed(seed)
+    noise = torch.Generator(device).manual_seed(seed) if dropout else None
     sizes = [train.p, classes] if hidden is None else [train.p, hidden, classes]
     drawn = [
         layer
