@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise, takewhile
@@ -12,6 +13,7 @@ from repsim.figures.text import DASH, extent, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
+    from matplotlib.transforms import Transform
 
 #: A group with more than this share of the layers is split where the names of its layers vary.
 _MOST = 0.5
@@ -24,6 +26,12 @@ _SHORT, _APART = 1.4, 0.4
 
 #: Inches that the text of a label may be long, if nothing else is said.
 LONGEST = 1.4
+
+#: Inches between a label and its tick along the axis, from which on a line joins them.
+_JOINED = 0.01
+
+#: The lines between ticks and labels that make way for others.
+_LEADER = "leader"
 
 
 @dataclass(frozen=True)
@@ -73,9 +81,33 @@ def spans(layers: Sequence[str]) -> list[Span]:
     """Runs of layers that share their address up to the first level at which names vary.
 
     ``bg1.b0.even`` lies in ``bg1``. A run that holds most of the layers is split again, where the
-    names of its own layers vary: ``layers.3.mlp`` of a transformer lies in ``layers.3``.
+    names of its own layers vary: ``layers.3.mlp`` of a transformer lies in ``layers.3``. Runs that
+    have one name, with others between them, have further levels: ``model.embed`` and ``model.norm``
+    around ``stage.0``.
     """
-    return _split([layer.split(".") for layer in layers], 0, len(layers))
+    parts = [layer.split(".") for layer in layers]
+    return _distinct(_split(parts, 0, len(layers)), parts)
+
+
+def _distinct(found: list[Span], parts: Sequence[list[str]]) -> list[Span]:
+    """Runs with as many further levels as tell apart those of one name."""
+    count = Counter(span.first for span in found)
+    longer = [
+        each
+        for span in found
+        for each in (_deeper(span, parts) if count[span.first] > 1 else [span])
+    ]
+    return found if longer == found else _distinct(longer, parts)
+
+
+def _deeper(span: Span, parts: Sequence[list[str]]) -> list[Span]:
+    """A run by one more level of its addresses."""
+    level, start, found = span.first.count(".") + 2, span.start, []
+    for name, run in groupby(parts[span.start : span.stop], key=lambda part: part[:level]):
+        whole, stop = ".".join(name), start + len(list(run))
+        found.append(Span(whole, whole, start, stop))
+        start = stop
+    return found
 
 
 def _split(parts: Sequence[list[str]], start: int, total: int) -> list[Span]:
@@ -180,10 +212,47 @@ def label_layers(
 ) -> None:
     """Ticks with names of layers at positions 0, 1, ... of an axis of that many inches.
 
-    Names as short as a number are not turned, where they have room.
+    Ticks stay at their layers, groups at their middle; a line leads to a label that makes way for
+    another. Names as short as a number are not turned, where they have room.
     """
     found = labelled_spans(layers, inches)
     texts = [span.text(longest) for _, span in found]
     widest, place = max(map(extent, texts)), 72 * inches / rc("xtick.labelsize") / len(layers)
     rotation = 0 if widest <= min(_SHORT, place - _APART) else rotation
-    axis.set_ticks([at for at, _ in found], labels=texts, rotation=rotation)
+    axis.reset_ticks()  # of labels that were moved before
+    axis.set_ticks([span.middle for _, span in found], labels=texts, rotation=rotation)
+    for leader in [text for text in axis.axes.texts if text.get_gid() == _LEADER]:
+        leader.remove()
+    for tick, (at, span) in zip(axis.get_major_ticks(), found, strict=True):
+        moved = (at - span.middle) * inches / len(layers)
+        if abs(moved) > _JOINED:
+            tick.label1.set_transform(tick.label1.get_transform() + _shift(axis, moved))
+            _lead(axis, span.middle, moved)
+
+
+def _shift(axis: Axis, along: float, away: float = 0.0) -> Transform:
+    """A move by inches: along an axis, and away from its cells."""
+    from matplotlib.transforms import ScaledTranslation
+
+    inches = (along, -away) if axis.axis_name == "x" else (-away, along)
+    figure = axis.axes.get_figure()
+    assert figure is not None  # the axes are on one
+    return ScaledTranslation(*inches, figure.dpi_scale_trans)
+
+
+def _lead(axis: Axis, place: float, moved: float) -> None:
+    """Draw a line from a tick to its label, which lies so many inches farther along the axis."""
+    upright = axis.axis_name == "y"
+    on_axis = axis.axes.get_yaxis_transform() if upright else axis.axes.get_xaxis_transform()
+    tick, gap = (axis.get_ticklines()[0].get_markersize() / 72, rc("xtick.major.pad") / 72)
+    at = (0, place) if upright else (place, 0)
+    axis.axes.annotate(
+        "",
+        at,
+        at,
+        xycoords=on_axis + _shift(axis, 0, tick),
+        textcoords=on_axis + _shift(axis, moved, tick + 0.55 * gap),
+        arrowprops={"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 0},
+        annotation_clip=False,
+        gid=_LEADER,
+    )

@@ -32,6 +32,9 @@ _SLIDE, _PAGE = 5.0, 8.6
 #: Share of a panel that its axes take, of the names and ticks around them the rest.
 _INSIDE = 0.75
 
+#: Space between panels and the legend below them, at most, in units of the font.
+_GAP = 1.0
+
 
 class Drawn(Figure):
     """A figure that keeps its data, so that its caption can be written beside it."""
@@ -81,6 +84,7 @@ def panels(
         _draw_bars(fig, plan, placed)
         _draw_legend(fig, grid, plan)
         _settle(fig, placed)
+        _tighten(fig)
     return fig
 
 
@@ -334,6 +338,24 @@ def _centre(fig: Figure) -> None:
     shift = (fig.bbox.x0 + fig.bbox.x1 - left - right) / 2 / fig.bbox.width
     for ax in fig.axes:
         ax.set_position(ax.get_position(original=True).translated(shift, 0))
+
+
+def _tighten(fig: Figure) -> None:
+    """Take the room out of a figure that panels, flatter than their places, leave above a legend.
+
+    Axes keep their inches, and the legend stays at the lower edge.
+    """
+    lowest = min(box.y0 for box in (ax.get_tightbbox() for ax in fig.axes) if box is not None)
+    edge = max((each.get_window_extent().y1 for each in fig.legends), default=fig.bbox.y0)
+    spare = lowest - edge - _GAP * mpl.rcParams["font.size"] * fig.dpi / 72
+    if spare <= 0:
+        return
+    before = fig.bbox.height
+    places = {ax: ax.get_position(original=True) for ax in fig.axes}
+    fig.set_figheight((before - spare) / fig.dpi)
+    for ax, place in places.items():
+        rows = [(end * before - spare) / (before - spare) for end in (place.y0, place.y1)]
+        ax.set_position((place.x0, rows[0], place.width, rows[1] - rows[0]))
 
 
 def _keep_inside(fig: Figure, ax: Axes) -> None:

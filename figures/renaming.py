@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from repsim.errors import UsageError, choices
+from repsim.nested import mappings
 from repsim.results.figure import FigureData
 
 #: Fields of panels that hold no text for readers.
@@ -24,17 +25,19 @@ def renamed(
 
     Args:
         figures: by any key.
-        names: new names by old ones. A network is found wherever its name stands as a word; a layer
-            by its address, or by the first levels of it, such as ``features`` for
-            ``features.0.conv``. A ``*`` stands for any part of an address, and in the new name for
-            the same part: ``layers.*.mlp`` as ``mlp *``.
+        names: new names by old ones. A network is found wherever its name stands as a word, but not
+            in the addresses of layers; a layer by its address, or by the first levels of it, such
+            as ``features`` for ``features.0.conv``, but not among the words of a sentence. A ``*``
+            stands for any part of an address, and in the new name for the same part:
+            ``layers.*.mlp`` as ``mlp *``.
         used: collects the old names that were found; then other names are not refused.
 
     Raises:
         UsageError: a name that none of the figures has.
     """
     met = set() if used is None else used
-    found = {key: _figure(data, names, met) for key, data in figures.items()}
+    change = _Change.of(list(figures.values()), names, met)
+    found = {key: change.figure(data) for key, data in figures.items()}
     for old in names if used is None else ():
         if old not in met:
             known = {each for data in figures.values() for each in _known(data)}
@@ -42,27 +45,61 @@ def renamed(
     return found
 
 
-def _figure(data: FigureData, names: Mapping[str, str], used: set[str]) -> FigureData:
-    texts = {key: _of(getattr(data, key), names, used, key) for key in ("caption", "heading")}
-    panels = [_of(panel, names, used, "") for panel in data.panels]
-    return replace(data, panels=panels, **texts)
+@dataclass(frozen=True)
+class _Change:
+    """New names for figures of one result.
 
+    Attributes:
+        names: by old ones.
+        networks: old names that are of networks, though layers may begin with them.
+        layers: old names that are of layers, though sentences may have them as words.
+        used: collects the old names that were found.
+    """
 
-def _of(value: Any, names: Mapping[str, str], used: set[str], field: str) -> Any:
-    """A field with the new names."""
-    if isinstance(value, str):
-        change = _address if field in _ADDRESSES else _words
-        for old, new in names.items():
-            value, before = change(value, old, new), value
-            if value != before:
-                used.add(old)
+    names: Mapping[str, str]
+    networks: Set[str]
+    layers: Set[str]
+    used: set[str]
+
+    @classmethod
+    def of(cls, data: Sequence[FigureData], names: Mapping[str, str], used: set[str]) -> _Change:
+        """The change of figures: each old name is of a network, of layers, or of neither."""
+        networks = {each for one in data for each in _networks(one)} & names.keys()
+        known = {each for one in data for each in _layers(one)}
+        layers = {
+            old
+            for old, new in names.items()
+            if old not in networks and any(_address(each, old, new) != each for each in known)
+        }
+        return cls(names, networks, layers, used)
+
+    def figure(self, data: FigureData) -> FigureData:
+        """A figure with the new names."""
+        texts = {key: self._value(getattr(data, key), key) for key in ("caption", "heading")}
+        return replace(data, panels=[self._value(panel, "") for panel in data.panels], **texts)
+
+    def _value(self, value: Any, field: str) -> Any:
+        if isinstance(value, str):
+            return self._text(value, field)
+        if is_dataclass(value) and not isinstance(value, type):
+            kept = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in _KEPT}
+            return replace(value, **{key: self._value(each, key) for key, each in kept.items()})
+        if isinstance(value, (list, tuple)):
+            return [self._value(each, field) for each in value]
         return value
-    if is_dataclass(value) and not isinstance(value, type):
-        kept = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in _KEPT}
-        return replace(value, **{key: _of(each, names, used, key) for key, each in kept.items()})
-    if isinstance(value, (list, tuple)):
-        return [_of(each, names, used, field) for each in value]
-    return value
+
+    def _text(self, value: str, field: str) -> str:
+        for old, new in self.names.items():
+            if field in _ADDRESSES:
+                found = value if old in self.networks else _address(value, old, new)
+            elif old in self.layers and "." not in old:
+                found = _address(value, old, new)
+            else:
+                found = _words(value, old, new)
+            if found != value:
+                self.used.add(old)
+            value = found
+        return value
 
 
 def _words(text: str, old: str, new: str) -> str:
@@ -82,10 +119,24 @@ def _address(layer: str, old: str, new: str) -> str:
 
 def _known(data: FigureData) -> set[str]:
     """Layers and names of networks in a figure, to suggest from."""
-    found: set[str] = set()
-    for panel in data.panels:
-        found |= {each.label for each in panel.labelled()}
-        for key in ("name_a", "name_b", *_ADDRESSES):
-            held = getattr(panel, key, ())
-            found |= {held} if isinstance(held, str) else {x for x in held if isinstance(x, str)}
-    return found
+    labels = {each.label for panel in data.panels for each in panel.labelled()}
+    return labels | _sides(data) | _layers(data)
+
+
+def _sides(data: FigureData) -> set[str]:
+    """The networks that rows and columns of maps belong to."""
+    return {getattr(panel, key, "") for panel in data.panels for key in ("name_a", "name_b")} - {""}
+
+
+def _layers(data: FigureData) -> set[str]:
+    """The addresses of layers in a figure."""
+    held = [getattr(panel, key, ()) for panel in data.panels for key in _ADDRESSES]
+    return {each for values in held for each in values if isinstance(each, str)}
+
+
+def _networks(data: FigureData) -> set[str]:
+    """The names of networks in a figure: of its maps and series, and in its provenance."""
+    groups = {each.group for panel in data.panels for each in panel.labelled() if each.group}
+    records = mappings(data.provenance)
+    named = {str(each[key]) for each in records for key in ("network", "run") if key in each}
+    return groups | named | _sides(data)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-#: Points of a line that have a marker: of many epochs, some.
-_MARKED = 12
+#: Values of a line, at most, that have a marker each; those of a longer one have none.
+_MARKED = 40
 
 #: Looks whose intervals are whiskers, for there is no line between their values.
 APART = ("points", "published", "level")
@@ -76,6 +76,17 @@ class Series(Checked):
         for k, at in enumerate(x):
             held = {name: each[k] for name, each in fields.items() if each is not None}
             yield {"series": self.label, "x": at, **held}
+
+    def marked(self) -> list[int]:
+        """Places of values that have a marker: all or none, for some would look like the data.
+
+        A value between gaps, which no line would show, has one in any case.
+        """
+        if self.look in APART or len(self.values) <= _MARKED:
+            return list(range(len(self.values)))
+        there = np.concatenate([[False], np.isfinite(np.array(self.values, float)), [False]])
+        alone: list[int] = np.flatnonzero(there[1:-1] & ~there[:-2] & ~there[2:]).tolist()
+        return alone
 
     def ends(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Lower and upper ends of the intervals."""
@@ -135,8 +146,7 @@ def draw_series(
     """
     values = np.array(series.values, float)
     apart = series.look in APART
-    marked = _marked(values, all_of_them=apart)
-    drawn = {"markersize": 3, "label": series.label, "markevery": marked, **look}
+    drawn = {"markersize": 3, "label": series.label, "markevery": series.marked(), **look}
     drawn["linewidth"] = drawn.get("linewidth", rc("lines.linewidth")) + wider
     drawn["markersize"] += wider
     ax.plot(x, values, **drawn)
@@ -162,11 +172,3 @@ def draw_whiskers(
     x, y, error = (values, at, "xerr") if lying else (at, values, "yerr")
     look = {"fmt": "none", "elinewidth": 0.8, "capsize": 1.5, error: reach} | look
     ax.errorbar(x, y, **look)
-
-
-def _marked(values: np.ndarray, *, all_of_them: bool) -> list[int]:
-    """Places that have a marker; those between gaps, which no line would show, in any case."""
-    every = 1 if all_of_them else max(1, -(-len(values) // _MARKED))
-    there = np.concatenate([[False], np.isfinite(values), [False]])
-    alone = there[1:-1] & ~there[:-2] & ~there[2:]
-    return sorted({*range(0, len(values), every), *np.flatnonzero(alone).tolist()})

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn import legends_of
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from test_figures import faults, legend_texts
@@ -371,7 +372,18 @@ def test_a_point_between_gaps_is_marked() -> None:
     values = np.where(np.arange(50) == 13, 0.5, np.nan)
     panel = Lines("t", "x", "y", range(50), [Line("a", values)])
     (drawn,) = figures.panels(FigureData("f", "c", [panel])).axes[0].lines
-    assert 13 in list(drawn.get_markevery())  # type: ignore[arg-type]
+    assert drawn.get_markevery() == [13]
+
+
+@pytest.mark.parametrize(("count", "marked"), [(1, 1), (17, 17), (40, 40), (41, 0), (300, 0)])
+def test_a_line_has_a_marker_at_every_value_or_at_none(count: int, marked: int) -> None:
+    """Markers at some of the values would look like the values that there are."""
+    panel = Lines("t", "x", "y", range(count), [Line("a", [0.5] * count)])
+    figure = figures.panels(FigureData("f", "c", [panel]))
+    (drawn,) = figure.axes[0].lines
+    assert len(drawn.get_markevery()) == marked  # type: ignore[arg-type]
+    (entry,) = legends_of(figure)[0].legend_handles
+    assert (str(entry.get_marker()) == "None") == (not marked)  # type: ignore[union-attr]
 
 
 def test_lines_differ_without_colour() -> None:

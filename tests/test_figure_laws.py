@@ -20,7 +20,7 @@ from sample_results import probed
 from repsim import figures
 from repsim.errors import RepsimWarning, UsageError
 from repsim.figures import fonts
-from repsim.figures.layer_labels import labelled_spans, line_height
+from repsim.figures.layer_labels import labelled_spans, line_height, spans
 from repsim.figures.style import styled
 from repsim.results import ProbeCurve, Result, SimilarityMap
 from repsim.results.images import images_of
@@ -164,6 +164,26 @@ def test_a_heading_comes_back_from_a_file(tmp_path: Path) -> None:
     del earlier["heading"]
     path.write_text(json.dumps(earlier))
     assert figures.FigureData.load(path).heading is None
+
+
+def test_a_new_name_of_layers_changes_no_sentence_and_one_of_a_network_no_layer() -> None:
+    rows = ("vit.embed", "vit.layers.0.a", "vit.layers.0.b", "vit.layers.1.a", "vit.norm")
+    found = similarity(rows, ("layer.0", "layer.1"), name_a="vit", name_b="cnn")
+    names = {"vit": "ViT-S", "layer": "block", "vit.layers": "stage"}
+    drawn = figures.draw(found, names=names)
+    ax = drawn["heatmap"].axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("cnn layer in block", "ViT-S layer")
+    shown = [label.get_text() for label in ax.get_yticklabels()]
+    assert shown == ["vit.embed", "stage.0.a", "stage.0.b", "stage.1.a", "vit.norm"]
+    curves = drawn["curves"]
+    assert curves.data.caption.startswith("CKA (unbiased) over the layers of ViT-S")  # type: ignore[attr-defined]
+    assert legend_texts(curves) == {"most similar cnn layer"}
+
+
+def test_groups_of_one_name_with_others_between_have_further_levels() -> None:
+    stages = [f"stage.{k}.{part}" for k in (0, 1) for part in "ab"]
+    found = spans(["swin.embed.a", "swin.embed.b", *stages, "swin.norm"])
+    assert [each.first for each in found] == ["swin.embed", "stage.0", "stage.1", "swin.norm"]
 
 
 def test_networks_and_layers_have_the_names_that_were_asked_for() -> None:

@@ -270,6 +270,61 @@ def test_every_layer_lies_under_one_label_and_labels_have_room(network: str, inc
     assert all(two - one > 0.999 * line for one, two in pairwise(places))
 
 
+#: Layers of which the label of the last group makes way for the label before it.
+CROWDED = (*(f"features.{k}.{part}" for k in range(13) for part in "abcdef"), "norm", "classifier")
+
+
+@pytest.mark.parametrize(
+    ("classes", "best", "ends", "label"),
+    [
+        (10, 0.999, (80, 102), "chance (10 %), below the axis"),  # most of the axis would be empty
+        (10, 0.45, (0, 60), "chance"),
+        (2, 0.999, (0, 102), "chance"),
+    ],
+)
+def test_the_axis_of_probes_fits_and_chance_is_seen_or_said(
+    classes: int, best: float, ends: tuple[float, float], label: str
+) -> None:
+    entries = [probed("a", layer, k, best - 0.02 * k) for k, layer in enumerate(SMALL)]
+    entries = [replace(each, low=each.accuracy - 0.03, high=each.accuracy) for each in entries]
+    found = ProbeCurve(entries, classes, n_train=8, n_test=200, solver="lbfgs")
+    figure = figures.probe_curves(found)
+    low, high = figure.axes[0].get_ylim()
+    assert ends[0] <= low < 100 * (best - 0.13)
+    assert 100 * best < high <= ends[1]
+    assert (low == 0) == (ends[0] == 0)
+    assert legend_texts(figure) == ["a", label]
+    caption = figure.data.caption  # type: ignore[attr-defined]
+    assert ("Chance, 10 %, lies below the axis." in caption) == ("below" in label)
+    assert (low <= 100 / classes) == (label == "chance")
+    assert faults(figure) == []
+
+
+def test_a_tick_of_curves_stays_at_its_layer_where_its_label_makes_way() -> None:
+    ax = figures.probe_curves(curve("mobilenet", layers=CROWDED)).axes[0]
+    found = list(ax.get_xticks())
+    assert found[:3] == [2.5, 8.5, 14.5]
+    assert found[-2:] == [len(CROWDED) - 2, len(CROWDED) - 1]
+    assert faults(ax.get_figure()) == []  # type: ignore[arg-type]
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    ticks = ax.transData.transform([(place, 0) for place in found])[:, 0]
+    moved = [(box.x0 + box.x1) / 2 - tick for box, tick in zip(boxes, ticks, strict=True)]
+    away = [place for place, by in zip(found, moved, strict=True) if abs(by) > 2]
+    assert away
+    joined = [each.xy[0] for each in ax.texts if each.get_gid() == "leader"]  # type: ignore[attr-defined]
+    assert set(away) <= set(joined) <= set(found[-4:])
+    assert max(map(abs, moved[1:5])) < 1
+
+
+def test_labels_of_rows_and_columns_lead_to_their_layers() -> None:
+    for sides in ((CROWDED, SMALL), (SMALL, CROWDED)):
+        figure = figures.heatmap(similarity(*sides))
+        ax = figure.axes[0]
+        axis = ax.yaxis if len(sides[0]) > len(sides[1]) else ax.xaxis
+        assert list(axis.get_ticklocs()[-2:]) == [len(CROWDED) - 2, len(CROWDED) - 1]
+        assert faults(figure) == []
+
+
 def test_a_map_of_a_transformer_and_a_convolutional_network_names_every_layer() -> None:
     rows, columns = ADDRESSES["transformer"], ADDRESSES["convolutional"]
     figure = figures.heatmap(similarity(rows, columns), style="column")
@@ -466,7 +521,7 @@ def test_probe_curves_are_in_per_cent_over_the_same_layers() -> None:
     # The control is grey; the trained ones are not.
     grey = {name: len(set(to_rgba(line.get_color())[:3])) == 1 for name, line in lines.items()}
     assert grey == {"simclr": False, "supervised": False, "simclr-untrained": True, "chance": True}
-    assert ax.get_ylim() == (0, 102)
+    assert ax.get_ylim()[0] == 0
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("layer", "probe accuracy (%)")
     assert list(tick_labels(ax, "x").values()) == list(SMALL)
 

@@ -205,10 +205,10 @@ class Heatmap(Panel):
         self._draw_groups(ax)
         if self.dots:
             self._draw_dots(ax, across, tall)
+        bare(ax)
         self._name_layers(ax, frame, across, tall)
         ax.set_xlabel(axis_name(f"{self.name_b} layer", self.layers_b))
         ax.set_ylabel(axis_name(f"{self.name_a} layer", self.layers_a))
-        bare(ax)
 
     def _squeezed(self, frame: Frame) -> tuple[float, float]:
         """Width and height of all cells in a frame that may be lower than they need."""

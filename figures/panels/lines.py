@@ -98,7 +98,8 @@ class Lines(SeriesPanel):
         return series.x or self.x
 
     def symbol(self, series: Line, look: Mapping[str, Any]) -> Artist:
-        return line_entry(label=series.label, **look)
+        shown = dict(look) if series.marked() else {**look, "marker": None}
+        return line_entry(label=series.label, **shown)
 
     def height(self, width: float) -> float:
         named = label_room(self.layers, LONG * width)
@@ -116,10 +117,14 @@ class Lines(SeriesPanel):
         name_axes(ax, axis_name(self.xlabel, self.layers), self.ylabel, frame)
 
     def _limits(self) -> tuple[float, float] | None:
-        """Ends of the axis of values: ``ylim``, or further out for values beyond it."""
+        """Ends of the axis of values: ``ylim``, or further out for values beyond it.
+
+        The level of chance stays beyond it: its label says so.
+        """
         if self.ylim is None:
             return None
-        found = [value for each in self.series for value in each.values if np.isfinite(value)]
+        shown = [each for each in self.series if each.look != "chance"]
+        found = [value for each in shown for value in each.values if np.isfinite(value)]
         return min([self.ylim[0], *found]), max([self.ylim[1], *found])
 
     def _covered(self) -> list[int]:
