@@ -87,6 +87,34 @@ def test_arguments_need_not_be_tensors() -> None:
     assert given == {"scale": 3.0, "use_tanh": True, "mode": "fast", "cache": None}
 
 
+@pytest.mark.parametrize("passes_on", [False, True])
+def test_a_call_of_the_networks_own_has_its_own_arguments(passes_on: bool, tmp_path: Path) -> None:
+    class Called(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def __call__(self, x: Tensor, scale: float = 1.0) -> Any:
+            return super().__call__(x * scale)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x)
+
+    class PassesOn(Called):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return nn.Module.__call__(self, *args, **kwargs)
+
+        def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+            return self.layer(x * scale)
+
+    network, x = PassesOn() if passes_on else Called(), torch.randn(4, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RepsimWarning)
+        store = repsim.harvest(network, [{"x": x, "scale": 3.0}], tmp_path / "a.h5", examples=4)
+    with store:
+        np.testing.assert_allclose(store["layer"][:], network(x, 3.0).detach(), atol=1e-6)
+
+
 def test_a_single_tensor_of_another_name_comes_before_other_arguments() -> None:
     class Bounded(Recorder):
         def forward(self, x: Tensor, scale: float = 1.0, labels: Any = None) -> Any:

@@ -303,6 +303,52 @@ def test_a_network_that_squeezes_a_single_example_passes(tmp_path: Path) -> None
         np.testing.assert_allclose(s["b"][:], Net()(X).detach(), atol=1e-6)
 
 
+class Weighted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tasks = nn.ModuleList([nn.Linear(6, 5) for _ in range(4)])
+        self.out = nn.Identity()
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        return self.out(torch.stack([task(x) for task in self.tasks], -1) @ weights)
+
+
+def test_as_many_weights_of_all_as_a_batch_has_examples_are_named(tmp_path: Path) -> None:
+    network, weights = Weighted(), torch.rand(4)
+    given: Any = {"examples": 32, "layers": "out", "overwrite": True}
+    batches = [{"x": x, "weights": weights} for x in X.split(4)]
+    with pytest.raises(CaptureError, match="where 'weights' belongs to the whole batch, give batc"):
+        repsim.harvest(network, batches, tmp_path / "a.h5", **given)
+    batches = [{"x": x, "weights": weights} for x in X.split(8)]  # the remedy
+    with repsim.harvest(network, batches, tmp_path / "a.h5", **given) as store:
+        right = network(X, weights).detach()
+        np.testing.assert_allclose(store["out"][:], right, atol=1e-6)
+
+
+class Stateful(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.out = nn.GRU(6, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, seen: Tensor, h0: Tensor) -> Tensor:
+        return self.out(self.gru(seen, h0)[0])
+
+
+def test_the_axis_of_a_state_is_proposed_for_the_state_alone(tmp_path: Path) -> None:
+    network, seen, state = Stateful(), torch.randn(16, 5, 6), torch.randn(1, 16, 4)
+    batches = [
+        {"seen": seen[k : k + 4], "h0": state[:, k : k + 4].contiguous()} for k in range(0, 16, 4)
+    ]
+    given: Any = {"examples": 16, "layers": "out", "overwrite": True}
+    with pytest.raises(CaptureError, match="axis 1 of 'h0' holds the examples") as caught:
+        repsim.harvest(network, batches, tmp_path / "a.h5", **given)
+    assert "--batch-axis '@input:h0=1' (batch_axis={'@input:h0': 1})" in str(caught.value)
+    axis = {"@input:h0": 1}
+    with repsim.harvest(network, batches, tmp_path / "a.h5", **given, batch_axis=axis) as store:
+        right = network(seen, state).detach()
+        np.testing.assert_allclose(store["out"][:], right, atol=1e-6)
+
+
 def test_a_layer_without_rows_for_a_part_of_the_batch_is_named(tmp_path: Path) -> None:
     class Summing(Net):
         def between(self, x: Tensor) -> Tensor:

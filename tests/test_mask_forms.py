@@ -360,6 +360,27 @@ def test_lengths_of_the_frames_of_squares_are_refused(tmp_path: Path) -> None:
         repsim.harvest(Spectra(), [batch], tmp_path / "a.h5", **given)
 
 
+def test_flags_of_steps_may_mark_no_padding(tmp_path: Path) -> None:
+    """Such as the ends of episodes, in reinforcement learning."""
+
+    class Agent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 5)
+
+        def forward(self, seen: Tensor, done: Tensor) -> Tensor:
+            return self.layer(seen) * (1 - done)[..., None]
+
+    seen, network = torch.randn(8, 7, 6), Agent()
+    batch = {"seen": seen, "done": (torch.rand(8, 7) < 0.3).float()}
+    given: Any = {"examples": 8, "layers": "layer", "pooling": "avg"}
+    with pytest.raises(UsageError, match="with flags .done.*'layer=none'.*'layer=done:padding' if"):
+        repsim.harvest(network, [batch], tmp_path / "a.h5", **given)
+    with repsim.harvest(network, [batch], tmp_path / "a.h5", **given, masks="*=none") as store:
+        right = network.layer(seen).mean(1).detach()
+        np.testing.assert_allclose(store["layer"][:], right, atol=1e-6)
+
+
 # --- lists with as many parts as examples; other networks and loaders
 
 
@@ -415,6 +436,9 @@ def test_exported_programs_are_to_be_unflattened(tmp_path: Path) -> None:
     program = torch.export.export(net, (x,), dynamic_shapes=dynamic)
     with pytest.raises((UsageError, CaptureError), match=r"pass torch\.export\.unflatten"):
         repsim.harvest(program.module(), [x], tmp_path / "a.h5", examples=8)
+    for network, layers in ((program, None), (program.module(), "2")):
+        with pytest.raises(UsageError, match=r"pass torch\.export\.unflatten"):
+            repsim.harvest(network, [x], tmp_path / "a.h5", layers=layers, examples=8)
     given = {"examples": 8}
     unflattened = torch.export.unflatten(program)
     with repsim.harvest(unflattened, [x], tmp_path / "a.h5", **given) as store:

@@ -165,9 +165,14 @@ def _nested(batch: Any) -> list[Any]:
 
 
 def _signature(model: nn.Module) -> inspect.Signature:
-    """The arguments of a network's forward."""
+    """The arguments of a network's forward, or of a ``__call__`` of its own that names some."""
     check_unscripted(model)
-    return inspect.signature(unwrap(model).forward)
+    network = unwrap(model)
+    if type(network).__call__ is not nn.Module.__call__:
+        called = inspect.signature(network.__call__)
+        if _named(called):
+            return called
+    return inspect.signature(network.forward)
 
 
 def _first_name(model: nn.Module) -> str:

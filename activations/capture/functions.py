@@ -13,11 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import run
-from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, BatchAxis
-from repsim.activations.capture.batches import arrays_of, as_type, batch_size, few, pick
+from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, INPUT, BatchAxis
+from repsim.activations.capture.batches import (
+    ABOUT,
+    as_type,
+    batch_size,
+    dictionary_of,
+    few,
+    inputs_of,
+    pick,
+)
 from repsim.activations.capture.differences import differing, rounding, strict, thinned
 from repsim.activations.capture.faults import running
-from repsim.activations.capture.hooks import Capture
+from repsim.activations.capture.hooks import Capture, listed
 from repsim.activations.capture.modules import Layers, device_of
 from repsim.activations.capture.other_axis import check_examples_first
 from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
@@ -434,15 +442,44 @@ _UNLIKE = ("layers", "rows")
 
 
 def _other_axis(batch: Any, batch_axis: BatchAxis) -> str:
-    """A remedy for inputs of three dimensions: their second may hold the examples."""
-    if all(each.ndim != 3 for each in arrays_of(batch)):
+    """A remedy for inputs of three dimensions: their second may hold the examples.
+
+    That of some alone where their first does not, as of the states of recurrent layers.
+    """
+    n, inputs = batch_size(batch), inputs_of(batch)
+    named = inputs if isinstance(inputs, Mapping) else {"": inputs}
+    threes = {name: tuple(each.shape) for name, each in named.items() if each.ndim == 3}
+    other = [name for name, shape in threes.items() if shape[0] != n == shape[1]]
+    if not threes:
         return ""
+    if other and not batch_axis:
+        said = BatchAxis({f"{INPUT}:{name}": 1 for name in other})
+        return (
+            f" where axis 1 of {listed([*map(repr, other)])} holds the examples, say {said.option},"
+        )
     return f" {batch_axis.elsewhere(1)},"
+
+
+def _of_all(batch: Any) -> str:
+    """A remedy for an entry of as many elements as there are examples: it may be of the batch."""
+    n = batch_size(batch)
+    found = [
+        repr(name)
+        for name, value in dictionary_of(batch).items()
+        if name not in ABOUT
+        and (isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1)
+        and len(value) == n
+    ]
+    if not found:
+        return ""
+    whole = f"where {listed(found)} belongs to the whole batch"
+    return f" or {whole}, give batches of another size than {n},"
 
 
 def _refusal(found: _Found, batch: Any, batch_axis: BatchAxis) -> CaptureError:
     reason, meaning, flag = _REASONS[found.kind]
-    axis = _other_axis(batch, batch_axis) if found.kind == "batch" else ""
+    depends = found.kind == "batch"
+    axis = _other_axis(batch, batch_axis) + _of_all(batch) if depends else ""
     way = "choose others" if found.kind in _UNLIKE else "change that"
     layer = f"layer {found.layer!r}" if found.layer else "the network runs other layers and"
     return CaptureError(

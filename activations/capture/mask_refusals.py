@@ -10,7 +10,7 @@ from torch import Tensor
 from repsim.activations.capture.batches import dictionary_of
 from repsim.activations.capture.faults import At
 from repsim.activations.capture.mask_rules import NONE
-from repsim.activations.capture.masks import KINDS, Mask
+from repsim.activations.capture.masks import KINDS, Mask, is_telling
 from repsim.errors import UsageError
 
 
@@ -18,6 +18,13 @@ def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: A
     """The error of a layer made of inputs with padding, where no mask is known to fit it."""
     shape, names = tuple(values.shape), ", ".join(mask.name for mask in masks)
     where = f" in {at.name}" if at.number > 1 else ""
+    if len(masks) == 1 and masks[0].kind == "unknown" and not is_telling(names):
+        return UsageError(
+            f"layer {layer!r} gives {shape} of inputs with flags ({names}){where}, and nothing "
+            f"says which of them mark padding; pass --masks '{layer}={NONE}' (masks={{{layer!r}: "
+            f"{NONE!r}}}) if none do, '{layer}={names}:padding' if 1 marks padding, or "
+            f"'{layer}={names}:tokens' if 0 does"
+        )
     offer, why = "NAME", "with a mask of its positions in the batch"
     labels = [mask.name for mask in masks if mask.kind == "labels"]
     if labels and Mask(labels[0], "negative").kept(batch, shape[1]) is not None:

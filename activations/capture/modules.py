@@ -45,7 +45,16 @@ def unwrap(model: nn.Module) -> nn.Module:
     """The network inside ``DataParallel``, ``torch.compile`` and the like; itself if there is none.
 
     It has the same parameters, runs on one device, and is not compiled.
+
+    Raises:
+        UsageError: it is no module, such as a program of ``torch.export``.
     """
+    if not isinstance(model, nn.Module):
+        exported = type(model).__name__ == "ExportedProgram"
+        remedy = ": pass torch.export.unflatten(program)" if exported else ""
+        raise UsageError(
+            f"a network is of type {type(model).__name__}; expected a torch.nn.Module{remedy}"
+        )
     for kind in type(model).__mro__:
         inner = getattr(model, WRAPPERS[kind.__name__], None) if kind.__name__ in WRAPPERS else None
         if isinstance(inner, nn.Module):
@@ -146,7 +155,7 @@ def choose(model: nn.Module, layers: Layers = None) -> list[Choice]:
         patterns = dict(layers)
     else:
         patterns = {pattern: pattern for pattern in split_patterns(layers)}
-    if not patterns and isinstance(unwrap(model), torch.fx.GraphModule):
+    if not any(pattern.startswith(":") for pattern in patterns.values()) and _is_flat(model):
         raise UsageError(
             "the network is a graph that calls no modules, as torch.export makes one; pass "
             "torch.export.unflatten(program), or the module it was made from"
@@ -206,6 +215,15 @@ def first_addresses(modules: Mapping[str, nn.Module]) -> dict[nn.Module, str]:
     for address, module in modules.items():
         first.setdefault(module, address)
     return first
+
+
+def _is_flat(model: nn.Module) -> bool:
+    """True for a graph of functions alone, which calls none of the modules it was made from."""
+    graph = getattr(unwrap(model), "graph", None)
+    if not isinstance(graph, torch.fx.Graph):
+        return False
+    called = [str(node.target) for node in graph.nodes if node.op == "call_module"]
+    return all("guards" in each for each in called)
 
 
 def _runs(module: nn.Module) -> bool:
