@@ -1,10 +1,11 @@
 """CKA of all pairs of layers, as a share of the matrix products this machine can do.
 
-python benchmarks/engine.py [W1 W2 ...] [--repeat 3] [--device cuda] [--peers]
+python benchmarks/engine.py [W1 W2 ...] [--repeat 3] [--device cuda] [--tf32] [--peers]
 
 Each workload runs in a process of its own, which gives its peak memory. The limit is the fastest
-float32 product that torch reaches, measured before and after each run. Operations are those of the
-better algebra, symmetric products counted once, and an exponential as one.
+float32 product that torch reaches (of TF32 with --tf32), measured before and after each run.
+Operations are those of the better algebra, symmetric products counted once, and an exponential as
+one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor
 
 import repsim
+from repsim.ambient import full_precision
 from repsim.measures.algebra import operations
 from repsim.measures.product import PRODUCTS
 
@@ -92,6 +94,18 @@ SAY = {
 STORE_MEMORY = 400 << 20
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Where workloads run, and with which products."""
+
+    device: str = "cpu"
+    tf32: bool = False
+
+    @property
+    def products(self) -> str:
+        return "TF32" if self.tf32 else "float32"
+
+
 def seconds(run: Callable[[], Any], device: str = "cpu") -> float:
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     wait()
@@ -101,37 +115,40 @@ def seconds(run: Callable[[], Any], device: str = "cpu") -> float:
     return time.perf_counter() - started
 
 
-def peak(device: str, size: int = 2048) -> float:
-    """Operations a second of the fastest large float32 product."""
+def peak(machine: Machine, size: int = 2048) -> float:
+    """Operations a second of the fastest large product."""
+    device = machine.device
     size = 4 * size if device == "cuda" else size
     x, y, out = (torch.ones(size, size, device=device) for _ in range(3))
     ways = list(PRODUCTS.values())[: 1 if device == "cuda" else None]
-    best = min(seconds(lambda way=way: way(x, y, out), device) for way in ways for _ in range(3))
+    with full_precision(tf32=machine.tf32):
+        best = min(seconds(lambda to=to: to(x, y, out), device) for to in ways for _ in range(3))
     return 2 * size**3 / best
 
 
-def against_peak(run: Callable[[], Any], work: float, repeat: int, device: str) -> tuple:
+def against_peak(run: Callable[[], Any], work: float, repeat: int, machine: Machine) -> tuple:
     """Seconds of each run, and its share of the peak measured before and after it."""
     run()
     times, shares = [], []
-    before = peak(device)
+    before = peak(machine)
     for _ in range(repeat):
-        times.append(seconds(run, device))
-        after = peak(device)
+        times.append(seconds(run, machine.device))
+        after = peak(machine)
         shares.append(work / times[-1] / max(before, after))
         before = after
     return times, shares
 
 
-def arrays_workload(name: str, repeat: int, device: str) -> dict[str, Any]:
+def arrays_workload(name: str, repeat: int, machine: Machine) -> dict[str, Any]:
     work = WORKLOADS[name]
-    a, b = ({k: v.to(device) for k, v in side.items()} for side in work.arrays())
+    a, b = ({k: v.to(machine.device) for k, v in side.items()} for side in work.arrays())
+    given = {"kernel": work.kernel, "stderr": work.stderr, "tf32": machine.tf32}
     found: list[Any] = []
 
     def run() -> None:
-        found.append(repsim.cka_map(a, b, kernel=work.kernel, stderr=work.stderr))
+        found.append(repsim.cka_map(a, b, **given))
 
-    times, shares = against_peak(run, work.operations(), repeat, device)
+    times, shares = against_peak(run, work.operations(), repeat, machine)
     report = found[-1].provenance
     return {
         "operations": work.operations(),
@@ -141,8 +158,8 @@ def arrays_workload(name: str, repeat: int, device: str) -> dict[str, Any]:
     }
 
 
-def store_workload(name: str, repeat: int, device: str) -> dict[str, Any]:
-    """From a store, within a memory limit, in alternation with the same from arrays."""
+def store_workload(name: str, repeat: int, machine: Machine) -> dict[str, Any]:
+    """From a store, on the CPU within a memory limit, in alternation with the same from arrays."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{side}.h5" for side in "ab"]
         _apart(_write_stores, name, paths)
@@ -179,9 +196,9 @@ def _alternate(name: str, paths: list[Path], repeat: int) -> dict[str, Any]:
     a, b = work.arrays()
     stored, ratios, shares = [], [], []
     for _ in range(repeat):
-        before = peak("cpu")
+        before = peak(Machine())
         stored.append(seconds(lambda: _run_stores(name, paths)))
-        shares.append(work.operations() / stored[-1] / max(before, peak("cpu")))
+        shares.append(work.operations() / stored[-1] / max(before, peak(Machine())))
         held = seconds(lambda: repsim.cka_map(a, b, kernel=work.kernel, stderr=False))
         ratios.append(stored[-1] / held)
     return {
@@ -191,21 +208,21 @@ def _alternate(name: str, paths: list[Path], repeat: int) -> dict[str, Any]:
     }
 
 
-def networks_workload(name: str, repeat: int, device: str) -> dict[str, Any]:
+def networks_workload(name: str, repeat: int, machine: Machine) -> dict[str, Any]:
     """Forward passes alone against forward passes with the map."""
     from torch.utils.data import DataLoader, TensorDataset
 
     from repsim.networks import ResNet
 
     torch.manual_seed(0)
-    first, second = (ResNet(3, 18, 64).eval().to(device) for _ in range(2))
+    first, second = (ResNet(3, 18, 64).eval().to(machine.device) for _ in range(2))
     loader = DataLoader(TensorDataset(torch.randn(2000, 3, 32, 32)), 256)
 
     @torch.inference_mode()
     def forward() -> None:
         for (images,) in loader:
-            first(images.to(device))
-            second(images.to(device))
+            first(images.to(machine.device))
+            second(images.to(machine.device))
 
     def compare() -> None:
         repsim.compare(first, second, loader)
@@ -213,7 +230,8 @@ def networks_workload(name: str, repeat: int, device: str) -> dict[str, Any]:
     forward()
     pairs = []
     for _ in range(repeat):
-        before, with_map, after = (seconds(run, device) for run in (forward, compare, forward))
+        turns = (forward, compare, forward)
+        before, with_map, after = (seconds(run, machine.device) for run in turns)
         pairs.append((with_map, with_map / ((before + after) / 2)))
     ratio = statistics.median(ratio for _, ratio in pairs)
     return {
@@ -287,15 +305,17 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", metavar="W", help=f"of {', '.join(SAY)}")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--tf32", action="store_true", help="allow products of TF32 on CUDA")
     parser.add_argument("--peers", action="store_true", help="time peers that are installed on W1")
     arguments = parser.parse_args()
     chosen = arguments.workloads or list(SAY)
     if unknown := set(chosen) - set(SAY):
         parser.error(f"there is no workload {', '.join(sorted(unknown))}; try {', '.join(SAY)}")
-    top = peak(arguments.device) / 1e9
+    machine = Machine(arguments.device, arguments.tf32)
+    top = peak(machine) / 1e9
     print(
         f"torch {torch.__version__}, NumPy {np.__version__}, {torch.get_num_threads()} threads, "
-        f"{arguments.device}, float32, peak {top:.0f} GFLOP/s\n"
+        f"{machine.device}, {machine.products}, peak {top:.0f} GFLOP/s\n"
     )
     print("| | workload | GFLOP | seconds | of peak | peak memory | |")
     print("|---|---|---:|---:|---:|---:|---|")
@@ -304,7 +324,7 @@ def main() -> None:
         run = special.get(name, arrays_workload)
         # A store is run by processes of its own, which must not count its making.
         call = run if name == "W8" else lambda *given, run=run: _apart(run, *given)
-        row = call(name, arguments.repeat, arguments.device)
+        row = call(name, arguments.repeat, machine)
         work, share = row["operations"] / 1e9, 100 * row["share"]
         cells = [
             "-" if np.isnan(work) else f"{work:,.0f}",

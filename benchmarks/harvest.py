@@ -1,6 +1,6 @@
 """A harvest against its limits: the forward passes alone, and plain h5py writing the same bytes.
 
-python benchmarks/harvest.py [--images 2000] [--width 64] [--repeat 3]
+python benchmarks/harvest.py [--images 2000] [--width 64] [--repeat 3] [--device cuda]
 
 Forward passes, plain writing and the harvest take turns. Reading is measured on the largest layer,
 against plain h5py on a contiguous data set of the same numbers.
@@ -31,14 +31,16 @@ BLOCK = 16  # rows read at a time
 def seconds(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
-def network(width: int) -> ResNet:
+def network(width: int, device: str = "cpu") -> ResNet:
     torch.manual_seed(0)
     model = ResNet(3, 18, width)
     model.head = nn.Linear(model.feature_dim, 10)
-    return model.eval()
+    return model.eval().to(device)
 
 
 def layers(model: ResNet) -> list[str]:
@@ -51,8 +53,8 @@ def batches(images: int) -> DataLoader:
     return DataLoader(TensorDataset(torch.randn(images, 3, 32, 32, generator=generator)), 256)
 
 
-def harvest(path: Path, images: int, width: int) -> Callable[[], None]:
-    model, loader = network(width), batches(images)
+def harvest(path: Path, images: int, width: int, device: str = "cpu") -> Callable[[], None]:
+    model, loader = network(width, device), batches(images)
 
     def run() -> None:
         repsim.harvest(model, loader, path, layers=layers(model), overwrite=True).close()
@@ -60,15 +62,15 @@ def harvest(path: Path, images: int, width: int) -> Callable[[], None]:
     return run
 
 
-def write(path: Path, images: int, width: int, repeat: int) -> list[tuple[str, str]]:
-    model, loader = network(width), batches(images)
+def write(path: Path, images: int, width: int, repeat: int, device: str) -> list[tuple[str, str]]:
+    model, loader = network(width, device), batches(images)
     store, plain_file = path / "store.h5", path / "plain.h5"
-    run_harvest = harvest(store, images, width)
+    run_harvest = harvest(store, images, width, device)
 
     @torch.inference_mode()
     def forward() -> None:
         for (batch,) in loader:
-            model(batch)
+            model(batch.to(device))
 
     run_harvest()
     with repsim.open_store(store) as opened:
@@ -164,6 +166,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     parser.add_argument("folder", nargs="?", help="where to write; by default a temporary one")
     given = parser.parse_args()
@@ -172,7 +175,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         path = Path(folder)
-        rows = write(path, given.images, given.width, given.repeat)
+        rows = write(path, given.images, given.width, given.repeat, given.device)
         rows += read(path, given.repeat)
         (path / "c.h5").unlink()
         rows += memory(path, given.images, given.width)

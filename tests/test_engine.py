@@ -465,7 +465,7 @@ def test_memory_stays_within_its_bound(
 # --- a GPU
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 class TestOnAGPU:
     @pytest.mark.parametrize(
         ("kernel", "algebra"), [("linear", "gram"), ("linear", "features"), ("rbf", None)]

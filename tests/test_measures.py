@@ -621,7 +621,7 @@ def test_other_examples_are_refused_by_their_ids() -> None:
     assert cka_map(a, {"x": FINE}).n == 9  # without ids there is nothing to compare
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
 def test_a_gpu_gives_what_the_cpu_gives(kernel: Any, rng: np.random.Generator) -> None:
     a, b = networks(rng, 300, np.float32)
