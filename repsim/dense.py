@@ -95,6 +95,11 @@ def _lacking_tensor(value: torch.Tensor) -> tuple[str, str]:
     return "", ""
 
 
+def is_sparse(value: Any) -> bool:
+    """True for a tensor of torch that holds the places of its values, such as an adjacency."""
+    return isinstance(value, torch.Tensor) and "sparse" in str(value.layout)
+
+
 def as_tensor(value: Any) -> torch.Tensor:
     """A tensor of ``value`` without its gradients, where float64 can be computed.
 

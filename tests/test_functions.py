@@ -325,6 +325,61 @@ def test_as_many_weights_of_all_as_a_batch_has_examples_are_named(tmp_path: Path
         np.testing.assert_allclose(store["out"][:], right, atol=1e-6)
 
 
+class Graph(nn.Module):
+    """A network of the nodes of a graph, by its adjacency."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        return self.b(torch.sparse.mm(adjacency, self.a(x)))
+
+
+def adjacency(n: int) -> Tensor:
+    return (torch.rand(n, n) < 0.3).float() + torch.eye(n)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+@pytest.mark.parametrize("form", ["to_sparse", "to_sparse_csr"])
+def test_a_sparse_adjacency_goes_with_its_nodes(form: str, tmp_path: Path) -> None:
+    network, graphs = Graph(), [adjacency(20), adjacency(12)]
+    sparse = [getattr(each, form)() for each in graphs]
+    batches = [{"x": X[:20], "adjacency": sparse[0]}, {"x": X[20:], "adjacency": sparse[1]}]
+    given: Any = {"examples": 32, "layers": "b", "overwrite": True, "allow_batch": True}
+    with pytest.raises(CaptureError, match="'adjacency' is sparse and connects the 20 examples"):
+        repsim.harvest(network, batches, tmp_path / "a.h5", **{**given, "allow_batch": False})
+    right = [network.b(a @ network.a(x)) for a, x in zip(graphs, (X[:20], X[20:]), strict=True)]
+    with repsim.harvest(network, batches, tmp_path / "a.h5", **given) as store:
+        np.testing.assert_allclose(store["b"][:], torch.cat(right).detach(), atol=1e-5)
+    same = compare(network, network, batches, layers_a="b", layers_b="b", allow_batch=True)
+    assert same.n == 32
+    np.testing.assert_allclose(same.unbiased, 1, atol=1e-6)
+
+
+def test_a_sparse_matrix_of_a_network_goes_with_every_batch(tmp_path: Path) -> None:
+    """Such as the Laplacian of a mesh that all examples share."""
+
+    class Mesh(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(7, 5)
+
+        def forward(self, x: Tensor, laplacian: Tensor) -> Tensor:
+            return self.layer(torch.sparse.mm(laplacian, x.T).T)
+
+    network, laplacian = Mesh(), torch.randn(7, 6)
+    batches = [{"x": x, "laplacian": laplacian.to_sparse()} for x in X.split(8)]
+    with repsim.harvest(network, batches, tmp_path / "a.h5", examples=32) as store:
+        right = network.layer(X @ laplacian.T).detach()
+        np.testing.assert_allclose(store["layer"][:], right, atol=1e-5)
+    words = {"x": X[:8], "laplacian": torch.eye(8, 6).to_sparse()}
+    with pytest.raises(UsageError, match="'laplacian': it is sparse.*call .to_dense"):
+        repsim.harvest(network, [words], tmp_path / "b.h5", examples=8)
+    with pytest.raises(UsageError, match="it is sparse.*call .to_dense"):
+        repsim.harvest(network, [{"x": X.to_sparse()}], tmp_path / "b.h5", examples=32)
+
+
 class Stateful(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from repsim.activations.capture.batches import ABOUT, LABELS, inputs_of, own, warn_of_further
 from repsim.activations.capture.masks import kind_of
 from repsim.activations.capture.modules import check_unscripted, unwrap
-from repsim.dense import as_dense
+from repsim.dense import as_dense, is_sparse
 from repsim.errors import RepsimWarning, UsageError
 
 #: Names of arguments that networks are given labels as.
@@ -216,7 +216,7 @@ def _as_argument(value: Any, name: str, model: nn.Module) -> Any:
     """An array, or labels in a list, as a tensor that suits the network; all else as it is."""
     if name in LABELS and isinstance(value, (list, tuple)):
         value = as_dense(value, f"a batch, {name!r}")
-    if _is_array(value):
+    if _is_array(value) and not is_sparse(value):
         return _as_tensor(as_dense(value, f"a batch, {name!r}"), model)
     return value
 

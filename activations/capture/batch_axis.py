@@ -24,6 +24,7 @@ from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.modules import has_modules, unwrap
 from repsim.activations.capture.rules import matches, pair
 from repsim.activations.capture.unchanged import Unchanged, same_random_numbers
+from repsim.dense import is_sparse
 from repsim.errors import StoreError, UsageError
 
 #: The address of the inputs of a network.
@@ -137,7 +138,7 @@ class BatchAxis:
 
     def _first(self, name: str, x: Any) -> Any:
         axis = self.of_input(name)
-        if not axis or not isinstance(x, (Tensor, np.ndarray)) or x.ndim < 2:
+        if not axis or not isinstance(x, (Tensor, np.ndarray)) or x.ndim < 2 or is_sparse(x):
             return x
         if axis >= x.ndim:
             raise UsageError(
@@ -162,7 +163,7 @@ class BatchAxis:
 
     def _own(self, name: str | None, x: Any) -> Any:
         axis = 0 if name is None else self.of_input(name)
-        if not axis or not isinstance(x, Tensor) or x.ndim < 2:
+        if not axis or not isinstance(x, Tensor) or x.ndim < 2 or is_sparse(x):
             return x
         return x.movedim(0, axis).contiguous()
 

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from repsim.activations.capture.fillers import ends_at
 from repsim.activations.capture.pairs import is_of_pairs
 from repsim.data.targets import LABEL
-from repsim.dense import as_dense
+from repsim.dense import as_dense, is_sparse
 from repsim.errors import RepsimWarning, UsageError
 
 Taken = TypeVar("Taken")
@@ -56,7 +56,9 @@ def inputs_of(batch: Any) -> Any:
         inputs = {
             key: as_dense(value, f"a batch, {key!r}")
             for key, value in batch.items()
-            if key not in ABOUT and isinstance(value, (Tensor, np.ndarray))
+            if key not in ABOUT
+            and isinstance(value, (Tensor, np.ndarray))
+            and not (is_sparse(value) and _is_of_all(value, batch))
         }
         if inputs:
             for name in inputs:
@@ -71,6 +73,25 @@ def inputs_of(batch: Any) -> Any:
         f"a batch gave {type(batch).__name__} as inputs; expected a tensor or array, a dictionary "
         "of them by the names of the network's arguments, or a tuple or list that begins with one"
     )
+
+
+def _is_of_all(sparse: Tensor, entries: Mapping[Any, Any]) -> bool:
+    """True for a sparse entry beside dense ones that has no row for each example of these.
+
+    A square with as many rows is an adjacency.
+    """
+    dense = [
+        value
+        for key, value in entries.items()
+        if key not in ABOUT and _has_rows(value) and not is_sparse(value)
+    ]
+    rows, *others = sparse.shape
+    return bool(dense) and (others == [rows] or all(len(each) != rows for each in dense))
+
+
+def sparse_of(batch: Any) -> dict[str, Tensor]:
+    """The sparse entries of the dictionary of a batch, which belong to all of it."""
+    return {str(name): x for name, x in dictionary_of(batch).items() if is_sparse(x)}
 
 
 def arrays_of(batch: Any) -> list[Any]:
@@ -320,6 +341,8 @@ def few(batch: Any, others: Collection[int] = ()) -> int:
 
 def _sizes(value: Any) -> list[int]:
     """The lengths at which ``pick`` would cut a value."""
+    if is_sparse(value):
+        return []
     if isinstance(value, (Tensor, np.ndarray)):
         return [len(value)] if value.ndim else []
     if isinstance(value, Mapping):
@@ -368,7 +391,7 @@ def pick(batch: Any, places: Sequence[int]) -> Any:
 
 def is_by_example(name: str, value: Any, n: int) -> bool:
     """True for an entry of a dictionary that has an element for each of n examples."""
-    if is_of_pairs(name, value):
+    if is_sparse(value) or is_of_pairs(name, value):
         return False
     if isinstance(value, (Tensor, np.ndarray)):
         return bool(value.ndim) and len(value) == n
@@ -381,6 +404,8 @@ def array_of(value: Any) -> Tensor | None:
 
     Rows are lists, tuples or arrays of one length.
     """
+    if is_sparse(value):
+        return None
     if isinstance(value, (Tensor, np.ndarray)):
         return torch.as_tensor(value)
     if type(value) not in (list, tuple) or not value:
@@ -455,7 +480,7 @@ def to_device(batch: Any, device: torch.device | str) -> Any:
     Labels and ids beside the inputs stay where they are; arrays become tensors only when they are
     fed.
     """
-    return _fed(batch, lambda each: as_dense(each, "a batch").to(device))
+    return _fed(batch, lambda x: (x if is_sparse(x) else as_dense(x, "a batch")).to(device))
 
 
 def as_type(batch: Any, kind: torch.dtype) -> Any:

@@ -18,6 +18,7 @@ from repsim.activations.capture.batches import (
     rows_of,
     targets_of,
 )
+from repsim.dense import is_sparse
 
 
 def _blake2(data: Any, seed: int = 0) -> int:
@@ -54,7 +55,8 @@ def input_digests(given: Mapping[str, Any], n: int) -> np.ndarray:
     argument in order of name, h becomes XXH3-64(row, seed = h XOR XXH3-64(line)), beginning with
     h = 0; ``row`` is the bytes of the example's values, ``line`` the argument's name, number type
     and the shape of a row. An argument without n rows counts whole for every example. Of a number,
-    a flag, None or a text, ``row`` is its text; lists and dictionaries count element by element.
+    a flag, None or a text, ``row`` is its text; lists and dictionaries count element by element,
+    and a sparse tensor as the list of its indices, its values and its shape.
 
     Args:
         given: arguments by name, as ``arguments`` gives them.
@@ -63,12 +65,20 @@ def input_digests(given: Mapping[str, Any], n: int) -> np.ndarray:
     found = [0] * n
     for name in sorted(given):
         value = given[name]
-        if isinstance(value, Tensor):
+        if is_sparse(value):
+            found = [_with_value(h, name, _parts(value)) for h in found]
+        elif isinstance(value, Tensor):
             found = _with_tensor(found, name, _plain(value), is_by_example(name, value, n))
         else:
             own = rows_of(value, n) if is_by_example(name, value, n) else [value] * n
             found = [_with_value(h, name, each) for h, each in zip(found, own, strict=True)]
     return np.array(found, np.uint64)
+
+
+def _parts(value: Tensor) -> list[Any]:
+    """The indices, the values and the shape of a sparse tensor."""
+    listed = value.to_sparse_coo().coalesce()
+    return [listed.indices(), listed.values(), list(value.shape)]
 
 
 def _with_tensor(found: list[int], name: str, value: Tensor, by_example: bool) -> list[int]:

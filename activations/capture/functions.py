@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repsim.activations.capture.arguments import run
+from repsim.activations.capture.arguments import arguments, run
 from repsim.activations.capture.batch_axis import EXAMPLES_FIRST, INPUT, BatchAxis
 from repsim.activations.capture.batches import (
     ABOUT,
@@ -22,6 +22,7 @@ from repsim.activations.capture.batches import (
     few,
     inputs_of,
     pick,
+    sparse_of,
 )
 from repsim.activations.capture.differences import differing, rounding, strict, thinned
 from repsim.activations.capture.faults import running
@@ -173,9 +174,23 @@ def check_function(
             that is not allowed; the network does not run twice; or some module takes another axis
             for the one that holds the examples.
     """
+    if not allowed.batch:
+        _check_unconnected(model, batch)
     if not (allowed.random and allowed.batch):
         _check_dependence(model, batch, layers, allowed, kept, axes or {}, batch_axis)
     check_examples_first(model, batch, kept, batch_axis, grad=allowed.grad)
+
+
+def _check_unconnected(model: nn.Module, batch: Any) -> None:
+    """Raise ``CaptureError`` for a sparse entry that connects the examples of a batch."""
+    n, given = batch_size(batch), arguments(model, batch)
+    for name, value in sparse_of(batch).items():
+        if name in given and tuple(value.shape) == (n, n):
+            raise CaptureError(
+                f"{name!r} is sparse and connects the {n} examples of a batch, such as the nodes "
+                "of a graph, on which each then depends; pass --allow-batch (allow_batch=True) to "
+                "take the nodes as examples"
+            )
 
 
 def _check_dependence(

@@ -26,6 +26,7 @@ from repsim.activations.capture.fillers import goes_on
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.masks import Mask, kind_of, masks_in
 from repsim.activations.capture.modules import has_modules
+from repsim.dense import is_sparse
 
 Shape = tuple[int, ...]
 Axes = tuple[int, ...]
@@ -88,7 +89,10 @@ class Trials:
         return {
             name: value
             for name, value in given.items()
-            if isinstance(value, Tensor) and value.ndim > 1 and name != self.mask.name
+            if isinstance(value, Tensor)
+            and value.ndim > 1
+            and name != self.mask.name
+            and not is_sparse(value)
         }
 
     def partners(self) -> dict[str, list[Axes]]:
@@ -98,6 +102,8 @@ class Trials:
         for name, value in arguments(self._model, self._entries).items():
             is_lengths = kind_of(name) == "lengths" and is_by_example(name, value, n)
             if name == self.mask.name or not (isinstance(value, Tensor) or is_lengths):
+                continue
+            if is_sparse(value):
                 continue
             if not self._is_beside(name):
                 continue
