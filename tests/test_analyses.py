@@ -25,8 +25,9 @@ from repsim.results import Table
 
 def test_analyses_are_found_with_their_summaries() -> None:
     assert analysis_names() == [
-        *("classes", "influence", "invariance", "inversion", "layer_identification"),
-        *("layer_nullspace", "nullspace", "probe", "signal", "similarity", "transfer"),
+        *("average_precision", "classes", "influence", "invariance", "inversion"),
+        *("layer_identification", "layer_nullspace", "nullspace", "probe", "signal"),
+        *("similarity", "transfer"),
     ]
     for name in analysis_names():
         assert analysis_summary(name).endswith("."), name
@@ -118,6 +119,16 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
         {"control": False},
         {"layers": False},
         {"layer_images": 50},
+        {"seed": 1},
+    ],
+    "average_precision": [
+        {},
+        {"layers": "conv3"},
+        {"layers": "conv3,conv4"},
+        {"l2": 0.01},
+        {"epochs": 5},
+        {"lr": 0.01},
+        {"batch_size": 50},
         {"seed": 1},
     ],
     "layer_nullspace": [{}, {"images": 50}, {"layers": "stem"}],

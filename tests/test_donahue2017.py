@@ -16,16 +16,26 @@ from repsim.data import load
 from repsim.errors import UsageError
 from repsim.figures.panels.images import Images
 from repsim.figures.papers import find_paper
+from repsim.figures.papers.donahue2017.analyses import SEVERAL, SEVERAL_CONV
 from repsim.figures.papers.donahue2017.filters import filters_of
-from repsim.figures.papers.donahue2017.published import FROZEN, FROZEN_AFTER, NEAREST
+from repsim.figures.papers.donahue2017.numbers import TRAINED
+from repsim.figures.papers.donahue2017.published import (
+    FROZEN,
+    FROZEN_AFTER,
+    NEAREST,
+    VOC,
+    VOC_COLUMNS,
+)
 from repsim.figures.papers.donahue2017.runs import (
     BIGAN,
+    COMPLEX,
     CONVOLVED,
     FLAT,
     GAN,
     GAN_CONV,
     LR_CONV,
     METHODS,
+    SCENES,
 )
 from repsim.figures.papers.donahue2017.sheets import Sheet
 from repsim.figures.papers.donahue2017.strips import pictures
@@ -49,6 +59,21 @@ def test_published_numbers_are_where_they_belong() -> None:
     assert (NEAREST["BiGAN"], NEAREST["AE (l1)"]) == (97.39, 97.63)
     assert all(len(values) == len(FROZEN_AFTER) for values in FROZEN.values())
     assert (FROZEN["BiGAN"][-1], FROZEN["random"][-1]) == (31.1, 12.0)
+    assert all(len(values) == len(VOC_COLUMNS) == len(TRAINED) for values in VOC.values())
+    assert (VOC["BiGAN"], VOC["supervised"][0]) == ((37.5, 48.7, 58.9), 77.0)
+
+
+def test_every_network_is_judged_on_scenes_of_its_own_images(tmp_path: Path) -> None:
+    """The untrained and the supervised one too, at the size of the images that they learn from."""
+    assert set(SEVERAL) == {*METHODS, "untrained", "supervised"}
+    assert set(SEVERAL_CONV) == {*COMPLEX, "untrained", "supervised"}
+    for scale, data in PAPER.splits:
+        made = reproduction(tmp_path, scale, data)
+        steps = [step for each in made.computations.values() for step in each if step.elsewhere]
+        per_seed = len(SEVERAL) * (data in FLAT) + len(SEVERAL_CONV) * (data in CONVOLVED)
+        assert len(steps) == per_seed * len(made.seeds)
+        assert {step.data for step in steps} == {SCENES[data]}
+        assert all(step.splits["validation"] == "validation" for step in steps)
 
 
 def test_a_latent_regressor_begins_from_the_gan_of_its_seed(tmp_path: Path) -> None:
@@ -166,6 +191,8 @@ def test_donahue2017_has_every_panel_and_makes_nothing_twice(
         "similarity": ["matrix"] * 5,
         "similarity-photographs": ["matrix"] * 5,
         "photographs": ["bars"],
+        "table-3": ["bars"] * 2,
+        "table-3-convolutions": ["bars"] * 2,
     }
     with (folder / "claims.csv").open() as stream:
         claims = list(csv.DictReader(stream))
@@ -179,7 +206,14 @@ def test_donahue2017_has_every_panel_and_makes_nothing_twice(
     check_regressors(folder)
     page = tmp_path / "docs" / "donahue2017.md"
     write_page(collect(reproduction(folder, "tiny", "digits")), page)
-    assert "{{" not in page.read_text()
+    text = page.read_text()
+    assert "{{" not in text
+    for name, several in (("scenes", SEVERAL), ("scenes-photographs", SEVERAL_CONV)):
+        with (folder / "tables" / f"{name}.csv").open() as stream:
+            rows = list(csv.DictReader(stream))
+        assert [row["network"] for row in rows] == list(several)
+        assert all(0 < float(row[trained]) <= 100 for row in rows for trained in TRAINED)
+        assert rows[0]["VOC: fc8"] == "37.5"
 
 
 def check_regressors(folder: Path) -> None:

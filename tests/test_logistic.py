@@ -12,7 +12,8 @@ from torch import Tensor
 
 from repsim.probes.curvature import Cholesky, Curvature, Leading, covariance
 from repsim.probes.features import Features
-from repsim.probes.logistic import LADDER, Logistic, Problem, fit_logistic, fit_path
+from repsim.probes.logistic import LADDER, Logistic, fit_logistic, fit_path
+from repsim.probes.problems import Problem
 
 
 def overlapping(

@@ -104,6 +104,24 @@ def test_lines_about_other_image_sets_are_left_out(tmp_path: Path) -> None:
     assert list(small.computations) == [COUNT]  # the other network is of digits only
 
 
+def test_an_analysis_may_be_of_other_images_at_the_size_of_its_networks(tmp_path: Path) -> None:
+    scenes, small = "scenes:base=digits,scenes=90", Run("supervised", epochs=0, image_size="own")
+    own, elsewhere = (
+        analysis(Count)(small, on={"counted": "held_out"}, data=data)
+        for data in ({}, {"digits": scenes, "mnist": "scenes"})
+    )
+    made = toy(tmp_path, own, elsewhere, runs=(small,), claims=())
+    here, there = (made.computations[each][0] for each in (own, elsewhere))
+    assert (here.data, there.data) == ("digits", scenes)
+    assert here.key != there.key
+    assert there.sizes == {"counted": 80}
+    (images,) = there._images().values()
+    assert (images.name, images.split, images.size) == (scenes, "test[0:80]", (8, 8))
+    assert images.target is not None
+    assert images.target.name == "objects"
+    assert next(iter(here._images().values())).name == "digits"
+
+
 def test_an_analysis_of_too_many_networks_is_refused() -> None:
     with pytest.raises(UsageError, match="similarity of 1 networks; expected 2"):
         analysis("similarity")(NETWORK)

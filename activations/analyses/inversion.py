@@ -69,7 +69,7 @@ class Inversion:
 
 
 def inversion_of(
-    of: str, examples: Float[Tensor, n * rest], found: Float[Tensor, n * rest], seed: int = 0
+    of: str, examples: Float[Tensor, "n ..."], found: Float[Tensor, "n ..."], seed: int = 0
 ) -> Inversion:
     """Distances of examples to their reconstructions, and to others' (Donahue et al. 2017).
 

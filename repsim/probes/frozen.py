@@ -7,7 +7,7 @@ forward pass: all that ran before the output of the last frozen layer was there.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from repsim.networks.heads import find_head
 from repsim.training.schedules import constant_exponential
 
 if TYPE_CHECKING:
-    from jaxtyping import Int
+    from jaxtyping import Integer
 
 #: Images shown together where nothing is trained.
 _TOGETHER = 500
@@ -157,33 +157,59 @@ class Frozen:
 
 
 def fit_rest(
-    frozen: Frozen, images: ImageSet, labels: Int[Tensor, " n"], recipe: Recipe, device: Any = "cpu"
+    frozen: Frozen,
+    images: ImageSet,
+    labels: Integer[Tensor, "n ..."],
+    recipe: Recipe,
+    device: Any = "cpu",
+    *,
+    after_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> None:
-    """Train the parts that are not frozen, by cross-entropy, in place."""
+    """Train the parts that are not frozen, by cross-entropy, in place.
+
+    Args:
+        frozen: the network.
+        images: to learn from.
+        labels: a class an image, or a row of zeros and ones, whose columns are told apart each.
+        recipe: how.
+        device: where to compute.
+        after_epoch: called with the epochs done; the network may be in evaluation mode after it.
+    """
     network = frozen.network.to(device)
     n, size = len(labels), min(recipe.batch_size, len(labels))
     steps = recipe.epochs * (n // size)
     optimizer = torch.optim.Adam(list(frozen.trained()), recipe.lr)
     random, step = torch.Generator().manual_seed(recipe.seed), 0
-    frozen.train()
-    for _ in range(recipe.epochs):
+    for epoch in range(recipe.epochs):
+        frozen.train()
         order = torch.randperm(n, generator=random)
         for rows in order[: n // size * size].view(-1, size):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr * constant_exponential(step, steps)
             optimizer.zero_grad()
             x = to_input(images.images[rows]).to(device)
-            F.cross_entropy(network(x), labels[rows].to(device)).backward()
+            _loss(network(x), labels[rows].to(device)).backward()
             optimizer.step()
             step += 1
+        after_epoch(epoch + 1)
+
+
+def _loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean cross-entropy of a batch: of its classes, or of all zeros and ones."""
+    if labels.ndim == 1:
+        return F.cross_entropy(logits, labels)
+    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
 
 
 @torch.no_grad()
+def logits_of(network: nn.Module, images: ImageSet, device: Any = "cpu") -> Tensor:
+    """Logits (n, k) of all images, in evaluation mode, on the CPU."""
+    network.eval()
+    parts = torch.arange(len(images)).split(_TOGETHER)
+    return torch.cat([network(to_input(images.images[rows]).to(device)).cpu() for rows in parts])
+
+
 def accuracy_of(network: nn.Module, images: ImageSet, labels: Tensor, device: Any = "cpu") -> float:
     """Share of images that a network puts into their class."""
-    network.eval()
-    right = 0
-    for rows in torch.arange(len(labels)).split(_TOGETHER):
-        logits = network(to_input(images.images[rows]).to(device))
-        right += int((logits.argmax(1).cpu() == labels[rows]).sum())
+    right = int((logits_of(network, images, device).argmax(1) == labels).sum())
     return right / len(labels)

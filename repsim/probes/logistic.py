@@ -1,6 +1,7 @@
 """Multinomial logistic regression by preconditioned L-BFGS, the converged linear probe.
 
-The objective is the mean cross-entropy plus l2/2 |W|² over W (classes, p) and b. Its Hessian has
+The objective is the mean cross-entropy plus l2/2 |W|² over W (classes, p) and b. With rows of zeros
+and ones in place of labels it is logistic regression of each column. Its Hessian has
 the features' covariance in it, whose eigenvalues span many orders of magnitude in a layer of a
 network: plain L-BFGS needs hundreds of passes over the data. Here the covariance, weighted by how
 undecided the probe is about each example, is taken out beforehand, and again as the probe learns.
@@ -19,19 +20,17 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from repsim.ambient import settled
-from repsim.probes.curvature import Covariance, Curvature, covariance
-from repsim.probes.features import BLOCK, Features
+from repsim.probes.curvature import Covariance, Curvature
+from repsim.probes.features import Features
+from repsim.probes.problems import Problem, SeveralLabels
 from repsim.probes.standardisation import Standard, standardise
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float, Int, Integer
 
 #: Iterations after which the curvature is taken anew, soon at first, while it changes; then each
 #: stage is twice as long as the one before.
 _STAGES = (8, 12, 16, 24)
-
-#: Rows a column from which the curvature is estimated; of more, evenly spaced ones serve as well.
-_ENOUGH = 16
 
 #: Steps that L-BFGS remembers.
 _MEMORY = 30
@@ -78,7 +77,7 @@ class Logistic:
 @settled()
 def fit_logistic(
     features: Features,
-    labels: Int[Tensor, " n"],
+    labels: Integer[Tensor, "n ..."],
     classes: int,
     *,
     l2: float = 1e-3,
@@ -92,7 +91,7 @@ def fit_logistic(
 
     Args:
         features: training rows (n, p).
-        labels: their classes, 0 to classes - 1.
+        labels: their classes, 0 to classes - 1; or (n, classes) zeros and ones.
         classes: number of classes.
         l2: strength of the penalty, above 0; scikit-learn's C is 1 / (n l2).
         tolerance: stop once half the squared gradient, in the metric of the curvature, is at most
@@ -108,7 +107,7 @@ def fit_logistic(
 
 def fit_path(
     features: Features,
-    labels: Int[Tensor, " n"],
+    labels: Integer[Tensor, "n ..."],
     classes: int,
     strengths: Sequence[float],
     *,
@@ -120,7 +119,7 @@ def fit_path(
 
     Args:
         features: training rows (n, p).
-        labels: their classes.
+        labels: their classes, or (n, classes) zeros and ones.
         classes: number of classes.
         strengths: of the penalty, best from strong to weak.
         tolerance: as for ``fit_logistic``.
@@ -128,7 +127,8 @@ def fit_path(
         start: a probe of other rows of the same features, to begin from.
     """
     standard = standardise(features)
-    problem = Problem(features.map(lambda x: standard(x).to(x.dtype)), labels, classes)
+    rows = features.map(lambda x: standard(x).to(x.dtype))
+    problem = (Problem if labels.ndim == 1 else SeveralLabels)(rows, labels, classes)
     weights = problem.start if start is None else torch.cat([start.weight, start.bias[:, None]], 1)
     spread = problem.covariance(weights)
     for l2 in strengths:
@@ -145,52 +145,6 @@ def fit_path(
             solution.iterations,
             solution.gap <= tolerance * solution.objective,
         )
-
-
-class Problem:
-    """The cross-entropy of a linear probe on standardised rows; weights are (classes, p + 1)."""
-
-    def __init__(self, rows: Features, labels: Tensor, classes: int) -> None:
-        self.rows = rows.held()
-        self.labels = rows.paired(labels)
-        self.dtype = rows.dtype  #: of the products
-        self.start = torch.zeros(classes, rows.p + 1, dtype=torch.float64, device=rows.device)
-
-    def value(self, weights: Tensor, l2: float) -> tuple[float, Tensor]:
-        """The objective and its gradient (classes, p + 1), in one pass over the rows."""
-        loss = torch.zeros((), dtype=torch.float64, device=weights.device)
-        gradient = torch.zeros_like(weights)
-        for where, x, log_p in self._passed(weights):
-            y = self.labels[where, None]
-            loss -= log_p.gather(1, y).sum()
-            residual = log_p.exp_().scatter_add_(1, y, log_p.new_full(y.shape, -1.0))
-            gradient[:, :-1] += residual.to(x.dtype).T @ x
-            gradient[:, -1] += residual.sum(0)
-        gradient /= self.rows.n
-        gradient[:, :-1] += l2 * weights[:, :-1]
-        penalty = l2 / 2 * float(weights[:, :-1].square().sum())
-        return float(loss) / self.rows.n + penalty, gradient
-
-    def covariance(self, weights: Tensor) -> Covariance:
-        """Of rows weighted by how undecided ``weights`` are: near the Hessian for one class."""
-        every = max(1, self.rows.n // max(_ENOUGH * self.rows.p, BLOCK))
-
-        def undecided() -> Iterator[tuple[Tensor, Tensor]]:
-            for _, x, log_p in self._passed(weights, every):
-                p = log_p.exp_()
-                yield x, (p * (1 - p)).mean(1).to(x.dtype)
-
-        return covariance(undecided, self.rows.p, self.rows.device)
-
-    def _passed(self, weights: Tensor, every: int = 1) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Blocks of rows, and the logarithms of their probabilities in float64: in float32, what
-        is lost of a probability near 1 would be the whole loss of classes that lie apart."""
-        weight, bias = weights[:, :-1].contiguous(), weights[:, -1].contiguous()
-        weight, bias = weight.to(self.dtype), bias.to(self.dtype)
-        for where, block in self.rows.blocks():
-            x = block[::every].to(self.dtype)
-            logits = torch.nn.functional.linear(x, weight, bias)
-            yield where, x, logits.double().log_softmax(1)
 
 
 @dataclass

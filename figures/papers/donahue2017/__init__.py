@@ -35,6 +35,9 @@ PAPER = Paper(
         "regressors, trained on generated images, by statistics of real ones.",
         "Photographs are CIFAR-10 at 32 x 32 instead of ImageNet, in place of AlexNet stands one "
         "with small kernels, and frozen transfer is to the classes of CIFAR-10.",
+        "In place of PASCAL VOC there are scenes of digits, or of images of CIFAR-10, several in "
+        "each; layers that are trained with the classifier begin from the weights that the "
+        "network has, where the paper puts new fully connected ones on a BiGAN's convolutions.",
         "Intervals are over seeds.",
     ),
     folder=Path(__file__).parent,

@@ -13,6 +13,7 @@ from repsim.figures.papers.donahue2017.runs import (
     GAN,
     GAN_CONV,
     METHODS,
+    SCENES,
     SUPERVISED,
     SUPERVISED_CONV,
     UNTRAINED,
@@ -24,8 +25,8 @@ from repsim.figures.papers.donahue2017.sheets import Sheet
 from repsim.figures.papers.donahue2017.strips import Strips
 from repsim.figures.papers.engine import Run, analysis
 
-Probe, Inversion, Transfer, Similarity = map(
-    analysis, ("probe", "inversion", "transfer", "similarity")
+Probe, Inversion, Transfer, Similarity, AveragePrecision = map(
+    analysis, ("probe", "inversion", "transfer", "similarity", "average_precision")
 )
 Show, Look, Neighbours = analysis(Strips), analysis(Filters), analysis(Sheet)
 
@@ -126,6 +127,39 @@ LINEAR = {
     for name, run in COMPLEX.items()
 }
 
+_ON_SCENES = {
+    "train": "scenes",
+    "validation": "choosing_scenes",
+    "test": "held_out_scenes",
+}
+
+
+def _on_scenes(runs: dict[str, Run], layers: str) -> dict[str, Any]:
+    """Several labels at once, of networks by what they are called."""
+    return {
+        name: AveragePrecision(
+            run,
+            on=_ON_SCENES,
+            data=SCENES,
+            layers=layers,
+            epochs=5,
+            tiny={"epochs": 1, "batch_size": 50},
+            name="scenes",
+        )
+        for name, run in runs.items()
+    }
+
+
+#: Classification of scenes with several objects, as an analogue of PASCAL VOC: of networks of
+#: digits, which have two hidden layers, and of networks of photographs.
+SEVERAL = _on_scenes(
+    {**METHODS, "untrained": UNTRAINED, "supervised": SUPERVISED},
+    LAYERS,
+)
+SEVERAL_CONV = _on_scenes(
+    {**COMPLEX, "untrained": UNTRAINED_CONV, "supervised": SUPERVISED_CONV}, "conv3,features"
+)
+
 ANALYSES = (
     *NEAREST.values(),
     *INVERSIONS.values(),
@@ -136,4 +170,6 @@ ANALYSES = (
     *SHEETS.values(),
     FROZEN,
     *LINEAR.values(),
+    *SEVERAL.values(),
+    *SEVERAL_CONV.values(),
 )

@@ -16,18 +16,30 @@ from repsim.figures.papers.donahue2017.analyses import (
     BESIDE_CONV,
     FILTERS,
     INVERSIONS,
+    SEVERAL,
+    SEVERAL_CONV,
     SHEETS,
     STRIPS,
 )
 from repsim.figures.papers.donahue2017.numbers import (
+    TRAINED,
     by_epoch,
     frozen,
     frozen_layers,
     linear,
     nearest,
+    on_scenes,
     ratios,
+    scenes_by_chance,
 )
-from repsim.figures.papers.donahue2017.published import FROZEN, FROZEN_AFTER, LOG_NEAREST, NEAREST
+from repsim.figures.papers.donahue2017.published import (
+    FROZEN,
+    FROZEN_AFTER,
+    LOG_NEAREST,
+    NEAREST,
+    VOC,
+    VOC_COLUMNS,
+)
 from repsim.figures.papers.donahue2017.runs import (
     BIGAN,
     BIGAN_CONV,
@@ -35,11 +47,12 @@ from repsim.figures.papers.donahue2017.runs import (
     CONVOLVED,
     FLAT,
     METHODS,
+    SCENES,
     UNTRAINED,
     UNTRAINED_CONV,
 )
 from repsim.figures.papers.engine import BANDS, Found, mean_line, mean_over, only
-from repsim.figures.papers.engine.declared import Run
+from repsim.figures.papers.engine.declared import AnalysisOf, Run
 from repsim.figures.series import Series
 from repsim.results import FigureData, SimilarityMap
 
@@ -240,6 +253,42 @@ def photographs(found: Found) -> FigureData:
     )
 
 
+@only(*FLAT)
+def table_3(found: Found) -> FigureData:
+    return _scenes(found, "Table 3", SEVERAL)
+
+
+@only(*CONVOLVED)
+def table_3_photographs(found: Found) -> FigureData:
+    return _scenes(found, "Table 3 convolutions", SEVERAL_CONV)
+
+
+def _scenes(found: Found, name: str, several: Mapping[str, AnalysisOf]) -> FigureData:
+    names = list(several)
+    values = [on_scenes(found, several, each) for each in names]
+    ours = [_series(label, [each[k] for each in values]) for k, label in enumerate(TRAINED)]
+    by_chance = scenes_by_chance(found, several)
+    chance = Mark("chance", [by_chance] * len(names), look="chance")
+    nothing = (float("nan"),) * len(VOC_COLUMNS)
+    theirs = [
+        Series(label, [VOC.get(each, nothing)[k] for each in names])
+        for k, label in enumerate(TRAINED)
+    ]
+    return found.figure(
+        name,
+        "An analogue of the classification of PASCAL VOC: mean average precision on scenes of "
+        f"several objects each ({SCENES[found.data]}, {found.splits['held_out_scenes']}), of a "
+        "classifier alone, with the last layers, and with all layers trained. "
+        f"{_of_seeds(found)}. Right: published, fc8, fc6-8 and all, on PASCAL VOC 2007, whose "
+        "classes, images and chance are others.",
+        [
+            Bars("ours", "mAP (%)", names, ours, [chance], (0.0, 105.0)),
+            Bars("published, PASCAL VOC 2007", "mAP (%)", names, theirs, (), (0.0, 105.0)),
+        ],
+        part=None,
+    )
+
+
 def _series(label: str, values: Sequence[Sequence[float]]) -> Series:
     """Bars of means over seeds, with their intervals where there are several seeds."""
     mean, low, high = mean_over(np.transpose(values))
@@ -249,9 +298,12 @@ def _series(label: str, values: Sequence[Sequence[float]]) -> Series:
 
 
 def _seeds(found: Found) -> str:
+    return f"{_of_seeds(found)}; {found.data}, {found.splits['held_out']}."
+
+
+def _of_seeds(found: Found) -> str:
     count = len(found.seeds)
-    shown = "One seed" if count == 1 else f"Means of {count} seeds, whiskers 95 % intervals"
-    return f"{shown}; {found.data}, {found.splits['held_out']}."
+    return "One seed" if count == 1 else f"Means of {count} seeds, whiskers 95 % intervals"
 
 
 FIGURES: tuple[Callable[[Any], FigureData], ...] = (
@@ -269,4 +321,6 @@ FIGURES: tuple[Callable[[Any], FigureData], ...] = (
     similarity_photographs,
     table_2,
     photographs,
+    table_3,
+    table_3_photographs,
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from repsim.figures.papers.donahue2017.analyses import FROZEN, INVERSIONS, LINEAR, NEAREST
 from repsim.figures.papers.donahue2017.runs import FLAT
 from repsim.figures.papers.engine import Found
-from repsim.figures.papers.engine.declared import Run
+from repsim.figures.papers.engine.declared import AnalysisOf, Run
 from repsim.results import ProbeCurve
 
 
@@ -45,6 +47,22 @@ def frozen(found: Found, *, trained: bool) -> list[list[float]]:
 def _accuracies(curve: ProbeCurve, *, trained: bool) -> list[float]:
     name = curve.networks()[0 if trained else 1]
     return [100 * entry.accuracy for entry in curve.of(name)]
+
+
+#: What is trained on scenes, in the order of the rows of a result: the columns of Table 3.
+TRAINED = ("classifier", "last layers", "all")
+
+
+def on_scenes(found: Found, several: Mapping[str, AnalysisOf], name: str) -> list[list[float]]:
+    """Mean average precision (%) on scenes, for each of ``TRAINED`` a value for each seed."""
+    of_each = [[row["mAP"] for row in table.rows()] for table in found[several[name]]]
+    return [list(values) for values in zip(*of_each, strict=True)]
+
+
+def scenes_by_chance(found: Found, several: Mapping[str, AnalysisOf]) -> float:
+    """Mean average precision (%) on scenes of scores that say nothing."""
+    first = next(iter(several.values()))
+    return float(found[first][0].rows()[0]["chance"])
 
 
 def by_epoch(found: Found, run: Run, column: str) -> list[list[float]]:

@@ -121,12 +121,22 @@ RUNS = (
 )
 
 
+#: Scenes of several objects each, by the image set that their objects are of.
+SCENES = {
+    "digits": "scenes:base=digits,scenes=300",
+    "mnist": "scenes",
+    "cifar10": "scenes:base=cifar10",
+}
+
+
 def _splits(trained: str, probed: str, held_out: str, shown: str) -> dict[str, str]:
-    return {"trained": trained, "probed": probed, "held_out": held_out, "shown": shown}
+    own = {"trained": trained, "probed": probed, "held_out": held_out, "shown": shown}
+    scenes = {"scenes": "train", "choosing_scenes": "validation", "held_out_scenes": "test"}
+    return {**own, **scenes}
 
 
 #: The parts that networks are trained on, classifiers learn from, and everything is judged on, and
-#: the images that figures show.
+#: the images that figures show; and the parts of the scenes.
 SPLITS = {
     ("tiny", "digits"): _splits("train[:300]", "train[:300]", "test[:200]", "test[:8]"),
     ("small", "mnist"): _splits("train", "train", "test", "test[:12]"),

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from repsim.figures.papers.donahue2017.analyses import INVERSIONS
+from repsim.figures.papers.donahue2017.analyses import INVERSIONS, SEVERAL, SEVERAL_CONV
 from repsim.figures.papers.donahue2017.numbers import (
+    TRAINED,
     frozen,
     frozen_layers,
     is_flat,
     linear,
     nearest,
+    on_scenes,
     ratios,
 )
-from repsim.figures.papers.donahue2017.published import FROZEN, FROZEN_AFTER, LOG_NEAREST, NEAREST
+from repsim.figures.papers.donahue2017.published import (
+    FROZEN,
+    FROZEN_AFTER,
+    LOG_NEAREST,
+    NEAREST,
+    VOC,
+    VOC_COLUMNS,
+)
 from repsim.figures.papers.donahue2017.runs import COMPLEX, CONVOLVED, FLAT, METHODS
 from repsim.figures.papers.engine import Found, mean_columns, only, settings_table
+from repsim.figures.papers.engine.declared import AnalysisOf
 
 Rows = list[dict[str, Any]]
 
@@ -77,6 +87,39 @@ def photographs(found: Found) -> Rows:
     ]
 
 
+@only(*FLAT)
+def scenes(found: Found) -> Rows:
+    """The classification columns of Table 3 on scenes of digits."""
+    return _scenes(found, SEVERAL)
+
+
+@only(*CONVOLVED)
+def scenes_photographs(found: Found) -> Rows:
+    """The same of the convolutional networks."""
+    return _scenes(found, SEVERAL_CONV)
+
+
+def _scenes(found: Found, several: Mapping[str, AnalysisOf]) -> Rows:
+    return [{"network": name, **_beside(on_scenes(found, several, name), name)} for name in several]
+
+
+def _beside(ours: Sequence[Sequence[float]], name: str) -> dict[str, Any]:
+    """Our values of each column, and behind each the published one on VOC."""
+    theirs = VOC.get(name, ("",) * len(VOC_COLUMNS))
+    row: dict[str, Any] = {}
+    for trained, values, column, voc in zip(TRAINED, ours, VOC_COLUMNS, theirs, strict=True):
+        row |= {**mean_columns(trained, values), f"VOC: {column}": voc}
+    return row
+
+
+def voc(found: Found) -> Rows:
+    """The classification columns of Table 3 of the paper, on PASCAL VOC 2007."""
+    return [
+        {"network": name, **dict(zip(VOC_COLUMNS, values, strict=True))}
+        for name, values in VOC.items()
+    ]
+
+
 def settings(found: Found) -> Rows:
     runs = METHODS if is_flat(found) else COMPLEX
     return settings_table({name: found.trained(run)[0] for name, run in runs.items()})
@@ -88,5 +131,8 @@ TABLES: dict[str, Callable[[Any], Rows]] = {
     "transfer": transfer,
     "published": published,
     "photographs": photographs,
+    "scenes": scenes,
+    "scenes-photographs": scenes_photographs,
+    "voc": voc,
     "settings": settings,
 }

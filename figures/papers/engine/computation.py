@@ -83,6 +83,8 @@ class Computation(Step):
         own: the run whose augmentation the analysis means by ``own``; by default the first.
         harvest: options of the harvest of stores that the analysis reads, such as ``layers``; by
             default all layers, with the reduction that suffices the analysis.
+        elsewhere: True of another image set than the paper's, shown at the size of the images that
+            the first network learned from, by its first target.
     """
 
     kind = "result"
@@ -98,9 +100,10 @@ class Computation(Step):
         *,
         own: Source | None = None,
         harvest: Mapping[str, Any] | None = None,
+        elsewhere: bool = False,
     ) -> None:
         self.folder, self.name, self.analysis, self.sources = folder, name, analysis, sources
-        self.data, self.splits, self.own = data, splits, own
+        self.data, self.splits, self.own, self.elsewhere = data, splits, own, elsewhere
         self.harvest = {"pooling": analysis.pooling, **(harvest or {})}
         runs = [each.training for each in (*sources, *([own] if own else []))]
         self.needs = self.runs = tuple(dict.fromkeys(runs))
@@ -163,7 +166,8 @@ class Computation(Step):
         return {part: self.folder.count(self.data, split) for part, split in self.splits.items()}
 
     def _images(self) -> dict[str, ImageSet]:
-        shown = self.sources[0].training.shown
+        first = self.sources[0].training
+        shown = first.fitted if self.elsewhere else first.shown
         return {part: shown(self.data, split) for part, split in self.splits.items()}
 
     @cached_property

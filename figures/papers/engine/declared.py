@@ -106,6 +106,8 @@ class AnalysisOf:
         harvest: options of the harvest of stores that the analysis reads, such as ``layers``; by
             default all layers, with the reduction that suffices the analysis.
         tiny: settings at scale ``tiny`` that differ.
+        data: by image set of the paper, another one that the networks are judged on, at the size of
+            the images that they learned from and by its first target; none means the paper's.
     """
 
     analysis: Analysis[Any]
@@ -116,6 +118,7 @@ class AnalysisOf:
     own: Network | None = None
     harvest: Mapping[str, Any] = field(default_factory=dict)
     tiny: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, scale: str) -> Analysis[Any]:
         """The analysis with its settings at a scale."""
@@ -150,6 +153,7 @@ def analysis(kind: str | type[Analysis[Any]]) -> Callable[..., AnalysisOf]:
         own: Run | None = None,
         harvest: Mapping[str, Any] | None = None,
         tiny: Mapping[str, Any] | None = None,
+        data: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> AnalysisOf:
         networks = tuple(Network(each) if isinstance(each, Run) else each for each in of)
@@ -167,6 +171,7 @@ def analysis(kind: str | type[Analysis[Any]]) -> Callable[..., AnalysisOf]:
             None if own is None else Network(own),
             harvest or {},
             tiny or {},
+            data or {},
         )
 
     return declare

@@ -169,10 +169,11 @@ class Reproduction:
             "-".join([declared.name, *(each.name for each in sources)]),
             declared.at(self.scale),
             sources,
-            self.data,
+            declared.data.get(self.data, self.data),
             {part: self.splits[name] for part, name in declared.on.items()},
             own=None if declared.own is None else self._source(declared.own, self.seeds[0]),
             harvest=declared.harvest,
+            elsewhere=self.data in declared.data,
         )
         step.earlier = self.paper.earlier(step, self.splits)
         return step

@@ -9,6 +9,7 @@ from typing import Any
 
 from repsim.configuration import settings_of
 from repsim.data import ImageSet
+from repsim.data.size import size_text
 from repsim.figures.papers.engine.folder import Folder
 from repsim.figures.papers.engine.steps import Step
 from repsim.networks.image_spec import ImageSpec
@@ -89,6 +90,10 @@ class Training(Step):
     def shown(self, data: str, split: str) -> ImageSet:
         """A part of an image set, as its networks read it."""
         return self.folder.images(data, split, self.config.image_size, self.config.target)
+
+    def fitted(self, data: str, split: str) -> ImageSet:
+        """A part of another image set, at the size of the images that its networks read."""
+        return self.folder.images(data, split, size_text(self.spec.size))
 
     @cached_property
     def images(self) -> int:
