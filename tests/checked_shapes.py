@@ -24,7 +24,7 @@ from torch import Tensor
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-_SHAPES = {"Bool", "Float", "Int", "Real"}
+_SHAPES = {"Bool", "Float", "Int", "Integer", "Real"}
 # Modules import these for mypy alone: an installation does without jaxtyping.
 _NAMES = {name: getattr(jaxtyping, name) for name in _SHAPES}
 _frozen = getattr(beartype, "FrozenDict", None) or beartype.BeartypeHintOverrides
