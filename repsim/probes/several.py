@@ -64,7 +64,7 @@ def fit_several(
     x: Features,
     labels: Integer[Tensor, "n k"],
     validation: Features,
-    validation_labels: Integer[Tensor, "n k"],
+    validation_labels: Integer[Tensor, "m k"],
     *,
     l2: float | None = None,
 ) -> Chosen:
