@@ -64,6 +64,7 @@ class Content:
 def of_store(path: Path) -> Content:
     """The content of a store of activations."""
     from repsim.activations import ActivationStore
+    from repsim.results.left_out import layers_of, names_left_out
 
     with ActivationStore(path) as store:
         layers, provenance = store.describe(), store.provenance()
@@ -95,6 +96,8 @@ def of_store(path: Path) -> Content:
         *_sources(provenance),
         ("ids", f"{first} to {last}"),
         ("labels", data["labels"] or "none"),
+        ("layers", layers_of(provenance, len(layers)).removesuffix(" layers")),
+        *([("left out", ", ".join(lacking))] if (lacking := names_left_out(provenance)) else []),
         ("size", f"{sum(each['bytes'] for each in layers) / 1e6:,.1f} MB"),
     ]
     full = [(title, *_layers(layers)), _targets(data), _facts("provenance", provenance)]
@@ -304,12 +307,14 @@ def about_run(path: Path) -> str:
 def about_store(path: Path) -> str:
     from repsim.activations import ActivationStore
     from repsim.results.images import numbered
+    from repsim.results.left_out import layers_of
 
     with ActivationStore(path) as store:
         about = store.provenance()
         images = " ".join(str(about[key]) for key in ("data", "split") if key in about)
         rows = numbered(about, store.n)
-        return ", ".join(filter(None, (store.name, images, f"{len(store.layers)} layers", rows)))
+        layers = layers_of(about, len(store.layers))
+        return ", ".join(filter(None, (store.name, images, layers, rows)))
 
 
 def result_in(path: Path) -> Result | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,23 @@ import click
 
 from repsim.cli.completion import complete_networks
 from repsim.cli.grouping import Grouped
-from repsim.cli.harvests import Job, described, in_words, say_next, show_plans, stopped
+from repsim.cli.harvests import (
+    Job,
+    described,
+    in_words,
+    say_blocks,
+    say_next,
+    say_size,
+    show_plans,
+    stopped,
+)
 from repsim.cli.options import (
     PARTS,
     data_dir_option,
     device_option,
     image_size_option,
     json_option,
-    layers_option,
+    layers_by,
     overwrite_option,
     resume_option,
     runs_option,
@@ -101,7 +111,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Tokens of each text.",
 )
-@layers_option
+@layers_by("those that the network names, else modules without others inside")
 @click.option(
     "--pooling",
     default="none",
@@ -258,6 +268,7 @@ def harvest(
     if first:
         if as_json:
             show_json(done)
+        say_blocks(jobs)
         say_next(jobs, usual=output is None)
 
 
@@ -288,6 +299,7 @@ def _run(job: Job, processes: Processes, what: Mapping[str, Any]) -> dict[str, A
             layers=job.layers,
             provenance=job.provenance,
             progress=progress,
+            planned=partial(say_size, job, processes) if processes.rank == 0 else None,
             **{**what, **job.options},
         )
     if again and processes.rank == 0:

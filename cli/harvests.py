@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from repsim.activations.harvesting.plan import HarvestPlan
     from repsim.activations.harvesting.processes import Loader
     from repsim.data.splits import Part
+    from repsim.launch import Processes
+
+
+#: Bytes of a store of which more is said before it is written.
+_LARGE = 1e9
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ def described(job: Job, store: ActivationStore) -> dict[str, Any]:
         "n": store.n,
         "part": str(job.part),
         "layers": list(store.layers),
+        "left_out": store.provenance().get("layers_left_out", {}).get("count", 0),
         "bytes": sum(record["bytes"] for record in store.describe()),
         "batch_statistics": job.provenance.get("batch_statistics"),
     }
@@ -69,8 +75,10 @@ def in_words(job: Job, found: Mapping[str, Any]) -> str:
     """The same in a line; the statistics of batch normalisation where the network has them."""
     statistics = found["batch_statistics"]
     under = f", {statistics} batch statistics" if statistics else ""
+    stored, left = len(found["layers"]), found["left_out"]
+    layers = f"{stored} of {stored + left} layers" if left else f"{stored} layers"
     return (
-        f"{found['path']}: {len(found['layers'])} layers, {job.part.counted(found['n'])}, "
+        f"{found['path']}: {layers}, {job.part.counted(found['n'])}, "
         f"{found['bytes'] / 1e6:,.1f} MB{under}"
     )
 
@@ -90,6 +98,31 @@ def stopped(jobs: list[Job], overwrite: bool) -> str:
     if begun:
         return "stopped; the same command with --resume continues"
     return "stopped before anything was stored; the same command begins again"
+
+
+def say_size(job: Job, processes: Processes, plan: HarvestPlan) -> None:
+    """Say before anything is written that a store will be large, with the way to a smaller one."""
+    size = plan.bytes * processes.world  # each process plans its own part
+    if size > _LARGE:
+        say(
+            f"note: {job.path} will take {size / 1e9:,.1f} GB; averages of maps and tokens, enough "
+            "for probes, take far less: --pooling avg; --dry-run shows each layer"
+        )
+
+
+def say_blocks(jobs: list[Job]) -> None:
+    """Name the way to the outputs of blocks, which are no layers unless they are chosen."""
+    from repsim.activations.capture.modules import blocks_of
+
+    for job in {job.label: job for job in jobs if job.layers is None}.values():
+        found = blocks_of(job.model)
+        if found:
+            kinds = [f"{count} {kind}" for kind, count in found.items()]
+            named = ", ".join(kinds[:3] if len(kinds) < 4 else [*kinds[:3], "..."])
+            say(
+                f"note: {job.label} is stored without the outputs of its blocks ({named}); to have "
+                f"them: --layers all, or --layers type:{next(iter(found))}"
+            )
 
 
 def say_next(jobs: list[Job], *, usual: bool) -> None:

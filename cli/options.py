@@ -29,13 +29,21 @@ data_dir_option = click.option(
     show_envvar=True,
     help="Folder of the image sets.  [default: data]",
 )
-layers_option = click.option(
-    "--layers",
-    metavar="PATTERN",
-    shell_complete=complete_layers,
-    help="all, odd, even, or addresses, globs, depth:N and, where a network runs, type:CLASS or "
-    "short names of transformers such as resid.3, separated by commas.  [default: all]",
-)
+
+
+def layers_by(default: str) -> Callable[[Any], Any]:
+    """``--layers``; ``default`` says in the help which ones it is otherwise."""
+    return click.option(
+        "--layers",
+        metavar="PATTERN",
+        shell_complete=complete_layers,
+        help="all, odd, even, or addresses, globs, depth:N and, where a network runs, type:CLASS "
+        "or short names of transformers such as resid.3, separated by commas.  "
+        f"[default: {default}]",
+    )
+
+
+layers_option = layers_by("all")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
 resume_option = click.option(
     "--resume", is_flag=True, help="Continue where it stopped; leave alone what is finished."

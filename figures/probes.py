@@ -17,6 +17,7 @@ from repsim.results import ProbeCurve, ProbeSeries
 from repsim.results.figure import FigureData, Look
 from repsim.results.images import counted, images_of, told_apart
 from repsim.results.learned import not_held_out
+from repsim.results.left_out import left_out
 
 #: Share of the axis that accuracies take at least beside chance; otherwise chance is left out.
 _SEEN = 0.25
@@ -86,6 +87,7 @@ def probe_figure(result: ProbeCurve) -> FigureData:
         f"Accuracy of {words.of} on {result.n_test:,} held-out examples{shown}, "
         f"trained on {result.n_train:,} ({apart}). Bands are 95 % intervals over examples."
         + (f" Chance, {100 / result.classes:.3g} %, lies {beyond} the axis." if beyond else "")
+        + left_out(result.provenance)
         + not_held_out(result.provenance)
     )
     heading = counted(result.provenance, result.n_test)

@@ -18,6 +18,7 @@ from repsim.figures.style import Style
 from repsim.results import SimilarityMap
 from repsim.results.figure import FigureData
 from repsim.results.images import common_heading, counted
+from repsim.results.left_out import left_out
 
 
 def heatmap(
@@ -119,7 +120,7 @@ def heatmap_figure(
     marked = "other" if first.itself else first.name_b
     dotted = f" Dots: the most similar {marked} layer of each row." if dots else ""
     layers = f"{first.name_a} and {first.name_b} layers ({estimator})"
-    caption = f"CKA of {layers}, {_title(first)}.{dotted}"
+    caption = f"CKA of {layers}, {_title(first)}.{dotted}{left_out(first.provenance)}"
     return FigureData("Similarity of layers", caption, [*drawn], first.provenance, heading)
 
 
@@ -142,6 +143,7 @@ def curves_figure(result: SimilarityMap, estimator: str = "unbiased") -> FigureD
     bands = "" if lines[0].low is None else f" Bands are 95 % intervals over {over}."
     shown = _title(result)
     caption = f"CKA ({estimator}) over the layers of {result.name_a}, {shown}.{bands}"
+    caption += left_out(result.provenance)
     return FigureData("Similarity over depth", caption, [panel], result.provenance, shown)
 
 

@@ -349,3 +349,63 @@ def test_a_harvest_of_the_library_names_its_network(tmp_path: Path) -> None:
     images = torch.rand(8, 3, 32, 32)
     with repsim.harvest(network(), [images], tmp_path / "a.h5", name="mine", examples=8) as store:
         assert store.name == "mine"
+
+
+BLOCKS = """
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bias = nn.Conv2d(8, 8, 3, padding=1), nn.Linear(1, 8)
+
+    def forward(self, x):
+        once = self.bias(torch.ones(1, 1))  # no row for each example
+        return x + self.conv(x) + once[:, :, None, None]
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.blocks = nn.Sequential(Block(), Block())
+        self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.fc(self.pool(self.blocks(self.stem(x))).flatten(1))
+"""
+
+
+@pytest.mark.filterwarnings("default:left out")
+def test_blocks_and_layers_that_are_left_out_are_said(inside: Path, said: Said) -> None:
+    Path("residual.py").write_text(BLOCKS)
+    asked = ("harvest", "--model", "residual:Residual", "--data", "photos")
+    out, remarks = said(*asked)
+    assert "left out: no row for each of 3 examples in 'blocks.0.bias'" in remarks
+    assert "5 of 7 layers" in out
+    assert "of its blocks (2 Block); to have them: --layers all, or --layers type:Block" in remarks
+    assert "photos test, 5 of 7 layers" in " ".join(said("ls")[0].split())
+    assert "blocks.0.bias, blocks.1.bias" in " ".join(said("info", "Residual")[0].split())
+    said("cka", "Residual", "one")
+    caption = "Of the 7 layers of Residual, 2 are left out, which do not run or have no row for "
+    for kind in ("heatmap", "curves"):
+        assert caption in Path(f"results/cka-Residual-one-{kind}.txt").read_text()
+    out, remarks = said(*asked, "--layers", "type:Block", "--name", "blocks")
+    assert ": 2 layers," in out
+    assert "outputs of its blocks" not in remarks
+    with repsim.open_store("activations/blocks.photos-test.h5") as store:
+        assert tuple(store.layers) == ("blocks.0", "blocks.1")
+
+
+def test_a_large_store_is_said_before_it_is_written(
+    inside: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("harvest", *MODEL, "--weights", "one.pt", "--name")
+    assert "note" not in said(*asked, "small")[1]
+    monkeypatch.setattr("repsim.cli.harvests._LARGE", 1e5)
+    size = "note: activations/whole.photos-test.h5 will take 0.0 GB; averages of maps"
+    assert size in said(*asked, "whole")[1]
+    assert "will take" not in said(*asked, "whole")[1]  # it is there
+    assert "will take" not in said(*asked, "averages", "--pooling", "avg")[1]

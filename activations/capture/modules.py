@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -135,6 +136,25 @@ def default_layers(model: nn.Module) -> list[str]:
     running = [address for address, module in modules.items() if address and _runs(module)]
     above = {address[:i] for address in running for i, c in enumerate(address) if c == "."}
     return [name for name in running if name not in above and first[modules[name]] == name]
+
+
+def blocks_of(model: nn.Module) -> dict[str, int]:
+    """Classes of modules that hold others, with their numbers: blocks, whose sums no leaf gives.
+
+    Of networks that name no layers themselves. A ``Sequential`` returns what its last module does,
+    and a class that occurs once is no block.
+    """
+    if callable(getattr(unwrap(model), "layer_names", None)):
+        return {}
+    modules, leaves = modules_of(model), set(default_layers(model))
+    first = first_addresses(modules)
+    kinds = Counter(
+        type(module).__name__
+        for address, module in modules.items()
+        if address and address not in leaves and first[module] == address and _runs(module)
+        if not isinstance(module, nn.Sequential)
+    )
+    return {kind: count for kind, count in kinds.items() if count > 1}
 
 
 def choose(model: nn.Module, layers: Layers = None) -> list[Choice]:

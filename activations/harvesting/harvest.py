@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain
@@ -118,6 +118,7 @@ def harvest(
     allow_grad: bool = False,
     batch_axis: BatchAxisLike | None = None,
     progress: Progress = notebook_bar,
+    planned: Callable[[HarvestPlan], None] | None = None,
 ) -> ActivationStore:
     """Run a network over a loader and store the activations of its layers.
 
@@ -166,6 +167,7 @@ def harvest(
             default as the modules say that have ``batch_first``, otherwise the first; ``resume``
             takes what was said before.
         progress: told the examples done.
+        planned: told the layers and rows, and so the size of the store, before it is written.
 
     Raises:
         UsageError: the file exists, a layer does not, or the loader shuffles without ids.
@@ -214,6 +216,8 @@ def harvest(
         )
         if path.exists() and not overwrite:
             return _finished(path, recorded, rows, model, first, target, allowed)
+        if planned is not None:
+            planned(plan)
         with write_store(
             path,
             n=plan.n,
@@ -306,7 +310,7 @@ def _record(
 def _record_of_layers(plan: HarvestPlan, axis: BatchAxis) -> dict[str, Any]:
     """The record of the layers and rows of a harvest."""
     addresses = {"addresses": plan.short} if plan.short else {}
-    return {"n": plan.n, **plan.unusual_axes, **axis.record(), **addresses}
+    return {"n": plan.n, **plan.incomplete, **plan.unusual_axes, **axis.record(), **addresses}
 
 
 def _chosen_axis(path: Path, chosen: BatchAxisLike | None, resume: bool) -> BatchAxis | None:

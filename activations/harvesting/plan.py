@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from repsim.activations.capture.batch_axis import BatchAxis
 from repsim.activations.capture.batches import without
 from repsim.activations.capture.checked import checked_rows
 from repsim.activations.capture.functions import Allowed
+from repsim.activations.capture.modules import choose, modules_of
 from repsim.activations.capture.pooling import PoolingRules
 from repsim.activations.capture.reducing import reduced_shape
 from repsim.activations.capture.tracing import TracedRows, addresses_of, calls_of
@@ -22,6 +24,7 @@ from repsim.activations.harvesting.token_rows import TokenRows
 from repsim.activations.store.compression import COMPRESSIONS
 from repsim.activations.store.format import LayerSpec
 from repsim.errors import ShapeError, UsageError, choices
+from repsim.layers import Address
 from repsim.short import ShortRepr
 
 #: Number types that a store can be asked to hold.
@@ -42,6 +45,8 @@ class HarvestPlan(ShortRepr):
         calls: number of calls of the module of a layer, unless one call was chosen.
         tokens: those that become examples; None where every position does, or none.
         masks: entries of a batch that choose tokens, and are no arguments of the network.
+        left_out: addresses that patterns chose, or that are chosen without any, and that give
+            nothing to store: modules that do not run, or have no row for each example.
     """
 
     layers: dict[str, LayerSpec]
@@ -52,6 +57,7 @@ class HarvestPlan(ShortRepr):
     calls: dict[str, int]
     tokens: TokenRows | None = None
     masks: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def fed(self, batch: Any) -> Any:
         """The entries of a batch that are for the network."""
@@ -75,6 +81,16 @@ class HarvestPlan(ShortRepr):
     def batch_axes(self) -> dict[str, int]:
         """The axis that holds the examples, of layers where it is not the first."""
         return {name: each.batch for name, each in self.axes.items() if each.batch}
+
+    @property
+    def incomplete(self) -> dict[str, Any]:
+        """As provenance has it: how many of how many layers are left out, and the first of them."""
+        if not self.left_out:
+            return {}
+        of = len(self.layers) + len(self.left_out)
+        return {
+            "layers_left_out": {"count": len(self.left_out), "of": of, "first": self.left_out[:20]}
+        }
 
     @property
     def unusual_axes(self) -> dict[str, dict[str, str]]:
@@ -129,7 +145,40 @@ def plan_layers(
     axes = {name: traced.axes for name, traced in found.items()}
     calls = calls_of(found)
     addresses = addresses_of(found)
-    return HarvestPlan(specs, n * rows_each, rows_each, addresses, axes, calls, masks=masks)
+    left_out = _left_out(model, layers, addresses, calls)
+    return HarvestPlan(
+        specs, n * rows_each, rows_each, addresses, axes, calls, masks=masks, left_out=left_out
+    )
+
+
+def _left_out(
+    model: nn.Module,
+    layers: str | Sequence[str] | None,
+    addresses: Mapping[str, str],
+    calls: Mapping[str, int],
+) -> tuple[str, ...]:
+    """The addresses of chosen modules, and of calls of these, of which no layer was found.
+
+    None where short names choose, for each of these is found or refused.
+    """
+    modules = modules_of(model)
+    found: dict[str, dict[str | None, int]] = {}
+    for name, address in addresses.items():
+        module, _, call, _ = Address.parse(address, modules)
+        found.setdefault(module, {})[call] = calls.get(name, 1)
+    with suppress(UsageError):
+        chosen = dict.fromkeys(each.address.module for each in choose(model, layers))
+        return tuple(each for module in chosen for each in _missing(module, found.get(module)))
+    return ()
+
+
+def _missing(module: str, found: Mapping[str | None, int] | None) -> list[str]:
+    """The addresses of the calls of a module that gave nothing; its own if none gave anything."""
+    if found is None:
+        return [module]
+    calls = max(found.values())
+    numbered = [str(k) for k in range(calls)] if calls > 1 else []
+    return [f"{module}#{call}" for call in numbered if call not in found]
 
 
 def check_choices(dtype: str | None, compression: str) -> None:

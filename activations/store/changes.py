@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Set
 from typing import Any
 
-#: Provenance by which two harvests do not differ: the places of inputs, which may move, and the
-#: size of a part, which earlier versions did not record.
-INCIDENTAL = frozenset({"data_path", "weights_path", "part"})
+#: Provenance by which two harvests do not differ: the places of inputs, which may move, and what
+#: earlier versions did not record, the size of a part and layers that are left out.
+INCIDENTAL = frozenset({"data_path", "weights_path", "part", "layers_left_out"})
 
 
 def changed_keys(
