@@ -13,6 +13,9 @@ from repsim.errors import ShapeError, UsageError
 #: Types of the parts of a list that are no numbers themselves.
 _PARTS = (torch.Tensor, np.ndarray, list, tuple)
 
+#: The CPU in the numbering of DLPack.
+_DLPACK_CPU = 1
+
 #: A remedy for labels that are no numbers, or too large ones.
 NUMBERED = "number the classes, as numpy.unique(labels, return_inverse=True)[1] does"
 
@@ -61,9 +64,48 @@ def as_dense(value: Any, name: str) -> Any:
     if isinstance(value, (torch.Tensor, np.ndarray)):
         return value
     try:
+        if _is_shared_alone(value):
+            return _from_dlpack(value)
+        if dtypes := _nullable(value):
+            return value.to_numpy(dtype=np.result_type(*dtypes))
         return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (AssertionError, BufferError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(f"{name}: it is no array of numbers ({error})") from None
+
+
+def _is_shared_alone(value: Any) -> bool:
+    """True of an array that only DLPack hands on where it lies, as those on a GPU.
+
+    For NumPy, JAX would copy it to the CPU, and CuPy refuses to.
+    """
+    if not hasattr(value, "__dlpack__"):
+        return False
+    on_cpu = value.__dlpack_device__()[0] == _DLPACK_CPU
+    return not (on_cpu and hasattr(value, "__array__"))
+
+
+def _from_dlpack(value: Any) -> Any:
+    """A tensor that shares its memory, or an array where torch has no device of this kind."""
+    try:
+        return torch.from_dlpack(value)
+    except (AssertionError, BufferError, RuntimeError):
+        if not hasattr(value, "__array__"):
+            raise
+        return np.asarray(value)
+
+
+def _nullable(value: Any) -> list[np.dtype[Any]]:
+    """The types of the columns of a pandas object where all are numbers, and some nullable.
+
+    NumPy would make Python objects of nullable ones (``Int64``, ``Float64``, ``boolean``).
+    """
+    if not hasattr(value, "to_numpy") or not hasattr(value, "isna"):
+        return []
+    given = [value.dtype] if hasattr(value, "dtype") else list(value.dtypes)
+    found = [getattr(dtype, "numpy_dtype", dtype) for dtype in given]
+    if found == given or any(getattr(dtype, "kind", "O") not in "fiub" for dtype in found):
+        return []
+    return [np.dtype(dtype) for dtype in found]
 
 
 def _lacking(value: Any) -> tuple[str, str]:
@@ -77,6 +119,8 @@ def _lacking(value: Any) -> tuple[str, str]:
         return next((found for each in parts if (found := _lacking(each))[0]), ("", ""))
     if np.ma.is_masked(value):
         return "has masked entries", "fill them or leave them out"
+    if _nullable(value) and np.any(value.isna()):
+        return "has missing entries (pandas.NA)", "fill them or leave them out"
     return "", ""
 
 

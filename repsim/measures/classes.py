@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from repsim.dense import as_dense
 from repsim.errors import DegenerateError, ShapeError, UsageError
@@ -86,7 +87,8 @@ def checked_labels(labels: Any, n: int, of: str) -> np.ndarray:
     """
     if labels is None:
         raise UsageError(f"{of} has no labels; the classes take an image set or a store with them")
-    names = np.asarray(as_dense(labels, "labels"))
+    given = as_dense(labels, "labels")
+    names = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
     if names.shape != (n,):
         raise ShapeError(f"labels have shape {names.shape}; expected ({n},), one an example")
     if n and (names == names[0]).all():
