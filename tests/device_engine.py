@@ -12,7 +12,12 @@ from simulated_device import logged, on_device, without_float64
 from torch import Tensor
 
 from repsim import RBF, MinibatchCKA, cka, cka_map, influence
+from repsim.devices import default_memory
 from repsim.measures import MEASURES
+from repsim.measures.algebra import pair_sums
+from repsim.measures.kernels import parse_kernel
+from repsim.measures.prepare import prepare_layer
+from repsim.sources import ArraySource
 
 simulated_device.start()
 
@@ -189,3 +194,70 @@ def test_batches_may_lie_on_two_devices_by_turns() -> None:
         of_a, of_b = ({name: x[rows] for name, x in side.items()} for side in (A, B))
         stream.update(of_a, of_b, ids=range(rows.start, rows.stop))
     same(stream, streamed(A, B))
+
+
+def test_layers_of_one_batch_may_lie_on_two_devices() -> None:
+    same(streamed(moved(A), B), streamed(A, B))
+    same(streamed({name: x.numpy() for name, x in A.items()}, moved(B)), streamed(A, B))
+
+
+# --- transfers
+
+
+@pytest.mark.parametrize("terms", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "algebra"), [("linear", "gram"), ("linear", "features"), ("rbf", "gram")]
+)
+def test_nothing_is_transferred_within_a_sweep(kernel: str, algebra: Any, terms: bool) -> None:
+    def layers(network: dict[str, Any]) -> list[Any]:
+        source = ArraySource(network, name="network")
+        options = (parse_kernel(kernel), source.device, torch.float32)
+        return [prepare_layer(source, name, *options) for name in network]
+
+    sides = layers(moved(A)), layers(moved(B))
+    with logged() as log:
+        pair_sums(*sides, memory=default_memory(torch.device("cpu")), algebra=algebra, terms=terms)
+    assert not log.count(), log
+
+
+def test_medians_are_taken_on_the_device() -> None:
+    a, b = moved(A), moved(B)
+    with logged() as log:
+        cka_map(a, b, kernel="rbf")
+    assert not log.count(within="kernels.py"), log
+    assert log.count("to host") == 3, log  # the tables of the map
+    # Two numbers a layer, its scale and its bandwidth, and a few for the map.
+    assert log.count("sync", within="answers.py") == 2 * (len(A) + len(B)), log
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_permutations_take_no_transfer_each(kernel: str) -> None:
+    a, b = moved(A), moved(B)
+    counts = []
+    for permutations in (1, 60):
+        with logged() as log:
+            cka_map(a, b, kernel=kernel, permutations=permutations)
+        counts.append(log.count())
+    assert counts[0] == counts[1]
+    assert log.count(within="uncertainty.py") == 2, log  # the orders, and the values
+
+
+@pytest.mark.parametrize(("kernel", "each"), [("linear", 1), ("rbf", 2)])
+def test_a_batch_takes_one_transfer(kernel: str, each: int) -> None:
+    """Of an RBF kernel two: the bandwidths follow from the scales."""
+    a, b = moved(network(SEVEN)), moved(network(SEVEN, seed=1))
+    with logged() as log:
+        stream = streamed(a, b, batches=4, kernel=kernel)
+    assert log.count() == 4 * each, log
+    with logged() as log:
+        for name, x in a.items():
+            stream.reduce(name, x)
+    assert log.count() == len(a) * each, log  # a hook has one layer at a time
+
+
+def test_cka_as_a_loss_looks_at_few_numbers() -> None:
+    x, y = on_device(A["l8"]).requires_grad_(), on_device(B["l9"])
+    with logged() as log:
+        cka(x, y).backward()
+    assert not log.count("to host", "to device"), log
+    assert log.count("sync") <= 8, log  # the checks of values

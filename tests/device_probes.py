@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import simulated_device
 import torch
-from simulated_device import on_device, without_float64
+from simulated_device import logged, on_device, without_float64
 
 from repsim import null_space, probe
 from repsim.nullspace import row_space
+from repsim.probes import SCHEDULES
+from repsim.probes.features import Features
+from repsim.probes.logistic import fit_logistic
+from repsim.probes.sgd import fit_sgd
 
 simulated_device.start()
 
@@ -64,6 +69,31 @@ def test_a_probe_predicts_what_lies_elsewhere(solver: str) -> None:
             found = fitted.predict(others)
             assert str(found.device) == str(getattr(others, "device", "cpu"))
             assert found.cpu().tolist() == expected.tolist()
+
+
+def test_a_step_of_lbfgs_takes_one_transfer_each_way() -> None:
+    x, y = Features.of(on_device(FEATURES)), on_device(LABELS)
+    counts = []
+    for steps in (2, 6):
+        with logged() as log:
+            fitted = fit_logistic(x, y, 3, l2=1e-4, tolerance=1e-15, max_iterations=steps)
+        assert fitted.iterations == steps
+        counts.append([log.count(kind) for kind in ("to device", "to host", "sync")])
+    # The first stage has eight steps: all these are within it.
+    assert [more - few for few, more in zip(*counts, strict=True)] == [4, 4, 0], log
+
+
+@pytest.mark.parametrize("solver", ["sgd", "mlp"])
+def test_a_step_of_sgd_takes_no_transfer(solver: str) -> None:
+    x, y = Features.of(on_device(FEATURES)), on_device(LABELS)
+    schedule = replace(SCHEDULES["kolesnikov2019"], epochs=3)
+    hidden = 8 if solver == "mlp" else None
+    counts = []
+    for size in (90, 10):
+        with logged() as log:
+            fit_sgd(x, y, 3, replace(schedule, batch_size=size), hidden=hidden)
+        counts.append(log.count())
+    assert counts[0] == counts[1], log
 
 
 def test_probes_without_float64_are_those_of_the_cpu() -> None:

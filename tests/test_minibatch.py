@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import repsim
 from repsim.activations import Capture
 from repsim.errors import DegenerateError, MismatchError, ShapeError, UsageError
-from repsim.measures import MinibatchCKA, batch_layer, cka_map
+from repsim.measures import MinibatchCKA, batch_layer, cka_map, minibatch
 from repsim.measures.hsic import GramSums
 
 Side = dict[str, np.ndarray]
@@ -708,19 +708,20 @@ def test_comparing_networks_is_the_minibatch_map_of_their_activations(kernel: An
 def test_comparing_networks_keeps_no_activations(monkeypatch: pytest.MonkeyPatch) -> None:
     alive: list[weakref.ref[Tensor]] = []
     most = 0
-    original = batch_layer.BatchLayer.__init__
+    original = minibatch.reducing
 
-    def init(self: Any, name: str, activations: Any, *rest: Any) -> None:
+    def reducing(name: str, activations: Any, *rest: Any) -> Any:
         nonlocal most
-        original(self, name, activations, *rest)
+        reduced = yield from original(name, activations, *rest)
         alive.append(weakref.ref(activations))
         most = max(most, sum(ref() is not None for ref in alive))
+        return reduced
 
     def loader() -> Iterator[Tensor]:
         for _ in range(5):
             yield torch.randn(16, 3, 8, 8)
 
-    monkeypatch.setattr(batch_layer.BatchLayer, "__init__", init)
+    monkeypatch.setattr(minibatch, "reducing", reducing)
     models = networks()
     for model in models:
         model[1] = nn.ReLU()  # of its own output, not of its input

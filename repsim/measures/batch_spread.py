@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,11 @@ class Squares:
 
     def merge(self, other: Squares) -> None:
         for key, total in self._of.items():
-            total += other._of[key]
+            total += other._of[key].to(total.device)
+
+    def move(self, moved: Callable[[Tensor], Tensor]) -> None:
+        """Go on with the sums on another device, where ``moved`` brings a tensor."""
+        self._of = {key: moved(total) for key, total in self._of.items()}
 
     def standard_errors(self, sums: HSIC, values: Tensor, batches: int, shown: Shown) -> Tensor:
         """Standard errors of a ratio of sums over batches of random examples, by the delta method.
@@ -39,19 +45,23 @@ class Squares:
         """
         root = (sums.aa[:, None] * sums.bb).sqrt()
         u, v, w = 1 / root, -values / (2 * sums.aa[:, None]), -values / (2 * sums.bb)
-        of = self._of
+        of = {key: total.cpu() for key, total in self._of.items()}
         total = u * u * of["ab_ab"] + v * v * of["aa_aa"] + w * w * of["bb_bb"]
         total = total + 2 * (u * v * of["ab_aa"] + u * w * of["ab_bb"] + v * w * of["aa_bb"])
         return (total * (shown.repetition * (batches / (batches - shown.passes)))).sqrt()
 
 
 class Means:
-    """Means of the batches, whose differences are held against the spread within (ANOVA's F)."""
+    """Means of the batches, whose differences are held against the spread within (ANOVA's F).
+
+    The sums stay on the device of the first batch until they are asked for.
+    """
 
     def __init__(self) -> None:
         self._first: Tensor | None = None
         self._sum: Tensor | float = 0.0
-        self._squares = self._within = 0.0
+        self._squares: Tensor | float = 0.0
+        self._within: Tensor | float = 0.0
         self._n = self._batches = 0
 
     def update(self, layer: Layer) -> None:
@@ -60,9 +70,10 @@ class Means:
         if self._first is None:
             self._first = mean
         beyond = mean.to(self._first.device) - self._first
+        within = layer.norms.sum().to(self._first.device)
         self._sum = self._sum + layer.n * beyond
-        self._squares += layer.n * float(beyond.square().sum())
-        self._within += float(layer.norms.sum()) * layer.scale**2
+        self._squares = self._squares + layer.n * beyond.square().sum()
+        self._within = self._within + within * layer.scale**2
         self._n += layer.n
         self._batches += 1
 
@@ -71,21 +82,25 @@ class Means:
             return
         if self._first is None:
             self._first = other._first
-        assert isinstance(other._sum, Tensor)
-        theirs, device = other._sum.to(self._first.device), self._first.device
+        device = self._first.device
+        theirs = [_at(each, device) for each in (other._sum, other._squares, other._within)]
         offset = other._first.to(device) - self._first
-        self._squares += other._squares + float(
-            2 * (offset * theirs).sum() + other._n * offset.square().sum()
-        )
-        self._sum = self._sum + theirs + other._n * offset
-        self._within += other._within
+        apart = 2 * (offset * theirs[0]).sum() + other._n * offset.square().sum()
+        self._squares = self._squares + (theirs[1] + apart)
+        self._sum = self._sum + theirs[0] + other._n * offset
+        self._within = self._within + theirs[2]
         self._n += other._n
         self._batches += other._batches
 
     def ratio(self) -> float:
         """Variance between batches over that within; about 1 for shuffled ones."""
-        if self._batches < 2 or self._n <= self._batches or not self._within > 0:
+        within = float(self._within)
+        if self._batches < 2 or self._n <= self._batches or not within > 0:
             return 1.0
         assert isinstance(self._sum, Tensor)
-        between = self._squares - float(self._sum.square().sum()) / self._n
-        return (between / (self._batches - 1)) / (self._within / (self._n - self._batches))
+        between = float(self._squares) - float(self._sum.square().sum()) / self._n
+        return (between / (self._batches - 1)) / (within / (self._n - self._batches))
+
+
+def _at(value: Tensor | float, device: torch.device) -> Tensor | float:
+    return value.to(device) if isinstance(value, Tensor) else value

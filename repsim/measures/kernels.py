@@ -120,23 +120,12 @@ def squares(x: Float[Tensor, "n p"]) -> Float[Tensor, " n"]:
     return torch.linalg.vector_norm(x, dim=1).square()
 
 
-def median_distance(squared: Float[Tensor, "n n"], size: float) -> float:
-    """The root of the median of |x_i - x_j|² over all ordered pairs, i = j included.
+def median_square(squared: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
+    """The median of |x_i - x_j|² over all ordered pairs, i = j included; float64, unchecked.
 
     Args:
         squared: from ``distances_above``.
-        size: mean squared norm of the rows, which says what rounding alone can leave.
-
-    Raises:
-        DegenerateError: more than half of all pairs of examples coincide.
     """
-    median = float(median_square(squared))
-    check_median(median, size)
-    return median**0.5
-
-
-def median_square(squared: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
-    """The square of ``median_distance``, float64 and unchecked, on the device of ``squared``."""
     n = len(squared)
     # Of all n² in order, the first n are those of each example with itself, then each twice.
     low, high = (max(0, (k - n) // 2) for k in ((n * n - 1) // 2, n * n // 2))
@@ -158,6 +147,13 @@ def least_median(size: float) -> float:
 
 
 def check_median(squared: float, size: float) -> None:
-    """Raise ``DegenerateError`` for the square of a median distance that is rounding alone."""
+    """Raise ``DegenerateError`` for a median of squared distances that is rounding alone.
+
+    More than half of all pairs of examples then coincide.
+
+    Args:
+        squared: the median.
+        size: mean squared norm of the rows, which says what rounding alone can leave.
+    """
     if not squared > least_median(size):
         raise DegenerateError("the median distance between examples is 0; RBF has no bandwidth")

@@ -141,6 +141,13 @@ class Layer:
         self.held = None
         self.hold(K)
 
+    def to(self, device: torch.device) -> None:
+        """Go on on ``device`` with what is held."""
+        self.device = device
+        for name in ("mean", "rest", "norms", "shift", "held", "gram"):
+            value = getattr(self, name)
+            setattr(self, name, None if value is None else value.to(device))
+
     def to_float64(self) -> None:
         """Go on in float64 with what is held."""
         self.dtype = torch.float64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from repsim.errors import (
     UsageError,
     choices,
 )
-from repsim.measures.batch_layer import BatchLayer, Scratch
+from repsim.measures.answers import alone, together
+from repsim.measures.batch_layer import BatchLayer, Scratch, reducing
 from repsim.measures.batch_spread import Means, Squares
 from repsim.measures.gram import gram_sums
 from repsim.measures.hsic import HSIC
@@ -88,7 +89,7 @@ class MinibatchCKA:
 
         A hook that reduces each layer as it comes holds one layer at a time in place of all.
         """
-        return BatchLayer(layer, activations, self.kernel, self._scratch)
+        return alone(reducing(layer, activations, self.kernel, self._scratch))
 
     @settled()
     def update(
@@ -111,7 +112,7 @@ class MinibatchCKA:
             ShapeError: numbers of examples or ids differ, or a layer has other features than
                 before.
         """
-        sides: list[list[BatchLayer]] = []
+        chosen: list[tuple[str, Any]] = []
         for side, given, layers in (("a", a, self.layers_a), ("b", b, self.layers_b)):
             if not isinstance(given, Mapping):
                 raise UsageError(
@@ -121,13 +122,17 @@ class MinibatchCKA:
             for name in layers:
                 if name not in given:
                     raise UsageError(f"{side} has no layer {name!r}; {choices(name, given)}")
-            sides.append([self._reduced(name, given[name]) for name in layers])
+            chosen += [(name, given[name]) for name in layers]
+        reduced_all = self._reduced(chosen)
+        count = len(self.layers_a)
+        sides = [reduced_all[:count], reduced_all[count:]]
         n = _same_examples(sides)
         self._check_widths(sides)
         if n < 4:
             self.skipped += n
             return
         self._shown.update(n, ids)
+        self._move_to(sides)
         names = (self.layers_a, self.layers_b)
         for side, of_side, reduced, own in zip("ab", names, sides, self._sums[1:], strict=True):
             for index, (name, layer) in enumerate(zip(of_side, reduced, strict=True)):
@@ -162,7 +167,7 @@ class MinibatchCKA:
                 )
         self._widths |= other._widths
         for total, part in zip(self._sums, other._sums, strict=True):
-            total += part
+            total += part.to(total.device)
         self._squares.merge(other._squares)
         for mean, more in zip(self._means, other._means, strict=True):
             mean.merge(more)
@@ -182,7 +187,8 @@ class MinibatchCKA:
             raise DegenerateError(
                 f"no batch of at least 4 examples arrived ({self.skipped} examples in smaller ones)"
             )
-        values = self._sums.cka()
+        sums = self._sums_on_cpu()
+        values = sums.cka()
         return SimilarityMap(
             layers_a=self.layers_a,
             layers_b=self.layers_b,
@@ -199,15 +205,18 @@ class MinibatchCKA:
                 "rows": self._shown.rows,
                 "sums": "float64",
             },
-            **self._certainty(values),
+            **self._certainty(sums, values),
         )
 
-    def _certainty(self, values: Tensor) -> dict[str, Any]:
+    def _sums_on_cpu(self) -> HSIC:
+        return HSIC(*(total.cpu() for total in self._sums))
+
+    def _certainty(self, sums: HSIC, values: Tensor) -> dict[str, Any]:
         """Standard errors and their degrees of freedom, where the batches tell of them."""
         shown, freedom = self._shown, self._shown.freedom
         if not shown.known or freedom <= 0:
             return {}
-        stderr = self._squares.standard_errors(self._sums, values, self.batches, shown).numpy()
+        stderr = self._squares.standard_errors(sums, values, self.batches, shown).numpy()
         return {"stderr": stderr, "freedom": np.full_like(stderr, freedom)}
 
     def _all_notes(self, name_a: str, name_b: str) -> dict[str, str]:
@@ -261,8 +270,13 @@ class MinibatchCKA:
             f"compare all {self.examples:,} at once (repsim.harvest, then repsim.cka_map)"
         )
 
-    def _reduced(self, name: str, value: Any) -> BatchLayer:
-        return value if isinstance(value, BatchLayer) else self.reduce(name, value)
+    def _reduced(self, chosen: list[tuple[str, Any]]) -> list[BatchLayer]:
+        """All layers of a batch, those that are not reduced yet side by side."""
+        reduced = {k: value for k, (_, value) in enumerate(chosen) if isinstance(value, BatchLayer)}
+        others = [k for k in range(len(chosen)) if k not in reduced]
+        askings = [reducing(*chosen[k], self.kernel, self._scratch) for k in others]
+        reduced |= zip(others, together(askings), strict=True)
+        return [reduced[k] for k in range(len(chosen))]
 
     def _check_widths(self, sides: list[list[BatchLayer]]) -> None:
         widths = {
@@ -279,35 +293,51 @@ class MinibatchCKA:
                 )
         self._widths = widths
 
+    def _move_to(self, sides: list[list[BatchLayer]]) -> None:
+        """Bring layers and sums to the device of the first layer that has one."""
+        layers = [each.layer for side in sides for each in side if each.layer is not None]
+        if not layers:
+            return
+        device = layers[0].device
+        for layer in layers:
+            if layer.device != device:
+                layer.to(device)
+        if self._sums.ab.device != device:
+            move = _zeros_on(device) if not self.batches else (lambda total: total.to(device))
+            self._sums = HSIC(*map(move, self._sums))
+            self._squares.move(move)
+
     def _add(self, sides: list[list[Layer | None]], n: int) -> None:
         """Add the HSICs of the layers that vary in the batch; the others add nothing."""
         good = [[layer for layer in layers if layer is not None] for layers in sides]
         for layers, mean in zip(sides, self._means, strict=True):
             if layers and layers[-1] is not None:
                 mean.update(layers[-1])
-        together = [layer for layers in good for layer in layers]
-        if any(layer.dtype == torch.float64 for layer in together):
-            for layer in together:
+        varying = [layer for layers in good for layer in layers]
+        if any(layer.dtype == torch.float64 for layer in varying):
+            for layer in varying:
                 layer.to_float64()
         batch = HSIC(*(torch.zeros_like(total) for total in self._sums))
-        if together:
-            device = together[0].device
+        if varying:
             # Where no layer of one side varies, those of the other still have their own HSIC.
-            both = good if good[0] and good[1] else (together, None)
-            hsic = gram_sums(*both, memory=default_memory(device)).unbiased()
-            units = [self._units(*each) for each in zip(good, (hsic.aa, hsic.bb), strict=True)]
-            at = [
-                torch.tensor([k for k, layer in enumerate(layers) if layer is not None])
-                for layers in sides
-            ]
-            for k, own in enumerate((hsic.aa, hsic.bb)):
-                if good[k]:
-                    batch[k + 1][at[k]] = own.cpu() * units[k].square()
-            if good[0] and good[1]:
-                batch.ab[at[0][:, None], at[1]] = hsic.ab.cpu() * units[0][:, None] * units[1]
+            both = good if good[0] and good[1] else (varying, None)
+            memory = default_memory(varying[0].device)
+            batch = self._placed(gram_sums(*both, memory=memory).unbiased(), sides, batch)
         for total, part in zip(self._sums, batch, strict=True):
             total += n * part
         self._squares.update(batch, n)
+
+    def _placed(self, hsic: HSIC, sides: list[list[Layer | None]], batch: HSIC) -> HSIC:
+        """``batch``, zeros, with the HSICs of the layers that vary at their places."""
+        good = [[layer for layer in layers if layer is not None] for layers in sides]
+        at = [[k for k, layer in enumerate(layers) if layer is not None] for layers in sides]
+        units = [self._units(*each) for each in zip(good, (hsic.aa, hsic.bb), strict=True)]
+        for k, own in enumerate((hsic.aa, hsic.bb)):
+            if good[k]:
+                _put(batch[k + 1], at[k : k + 1], own[: len(good[k])] * units[k].square())
+        if good[0] and good[1]:
+            _put(batch.ab, at, hsic.ab * units[0][:, None] * units[1])
+        return batch
 
     def _units(self, layers: list[Layer], own: Tensor) -> Tensor:
         """The factor that scaling of rows took out of each Gram matrix.
@@ -317,8 +347,28 @@ class MinibatchCKA:
         linear = isinstance(self.kernel, Linear)
         scales = [layer.scale**2 if linear else 1.0 for layer in layers]
         noise = [layer.noise**2 for layer in layers]
-        units, bounds = (torch.tensor(each, dtype=torch.float64) for each in (scales, noise))
-        return torch.where(own.cpu()[: len(layers)] > bounds, units, 0.0)
+        units, bounds = (_vector(each, own.device) for each in (scales, noise))
+        return torch.where(own[: len(layers)] > bounds, units, 0.0)
+
+
+def _zeros_on(device: torch.device) -> Callable[[Tensor], Tensor]:
+    return lambda total: torch.zeros_like(total, device=device)
+
+
+def _vector(numbers: list[float], device: torch.device) -> Tensor:
+    """Numbers as a float64 vector, filled in on the device: nothing has to be sent there."""
+    vector = torch.empty(len(numbers), dtype=torch.float64, device=device)
+    for place, number in zip(vector, numbers, strict=True):
+        place.fill_(number)
+    return vector
+
+
+def _put(whole: Tensor, places: list[list[int]], values: Tensor) -> None:
+    """Put ``values`` into ``whole`` at places along each axis."""
+    if values.shape == whole.shape:
+        whole.copy_(values)
+    else:
+        whole[torch.meshgrid(*map(torch.tensor, places), indexing="ij")] = values
 
 
 def _same_examples(sides: list[list[BatchLayer]]) -> int:

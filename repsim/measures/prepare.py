@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -11,13 +12,15 @@ import torch
 from torch import Tensor
 
 from repsim.errors import DegenerateError, NonFiniteError
+from repsim.measures.answers import Asking, alone
 from repsim.measures.kernels import (
     MEDIAN_EXAMPLES,
     RBF,
     Kernel,
     Linear,
+    check_median,
     distances_above,
-    median_distance,
+    median_square,
     squares,
 )
 from repsim.measures.layer import Layer, read_rows
@@ -77,12 +80,25 @@ def prepare_layer(
         DegenerateError: every example has the same activations, or more than half of all pairs of
             examples coincide (RBF).
     """
-    found = _moments(source, name, device, dtype)
-    if found is None:
-        found = _moments(source, name, device, torch.float64)
-        assert found is not None
-    mean, norms = found
-    scale = math.sqrt(float(norms.mean()))
+    return alone(preparing(source, name, kernel, device, dtype, keep=keep, memory=memory))
+
+
+def preparing(
+    source: ActivationSource,
+    name: str,
+    kernel: Kernel,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    keep: bool = False,
+    memory: int = 4 * SAMPLE_BYTES,
+) -> Asking[Layer]:
+    """``prepare_layer`` as a computation beside others, see ``repsim.measures.answers``."""
+    moments = yield from _moments(source, name, device, dtype)
+    if moments is None:
+        moments = yield from _moments(source, name, device, torch.float64)
+        assert moments is not None
+    mean, scale = moments.mean, math.sqrt(moments.average)
     high = mean.to(dtype)
     layer = Layer(
         source=source,
@@ -94,14 +110,14 @@ def prepare_layer(
         mean=high,
         rest=((mean - high.double()) / scale).to(dtype),
         scale=scale,
-        norms=norms.div_(scale**2),
+        norms=moments.norms.div_(scale**2),
     )
     if isinstance(kernel, RBF):
-        _set_bandwidth(layer, kernel, keep, min(SAMPLE_BYTES, memory // 4))
+        yield from _set_bandwidth(layer, kernel, keep, min(SAMPLE_BYTES, memory // 4))
     else:
         # The rows are centred, so those of the Gram matrix sum to nothing but the diagonal.
         layer.shift = centring(-layer.norms)
-        layer.delicate = outlying(layer.norms)
+        layer.delicate = outlying(moments.largest / scale**2, moments.median / scale**2)
     return layer
 
 
@@ -116,12 +132,17 @@ def prepare_together(
     return prepare(torch.float64)
 
 
-def outlying(norms: Float[Tensor, " n"]) -> bool:
-    """True if a few rows outweigh the others by more than float32 can hold."""
-    return bool(norms.max() > OUTLYING * norms.median())
+def outlying(largest: float, median: float) -> bool:
+    """True if a few rows outweigh the others by more than float32 can hold.
+
+    Args:
+        largest: squared norm of a row.
+        median: of the squared norms.
+    """
+    return largest > OUTLYING * median
 
 
-def uncentred_layer(x: Float[Tensor, "n p"], name: str) -> Layer | None:
+def uncentred_layer(x: Float[Tensor, "n p"], name: str) -> Asking[Layer | None]:
     """The layer of a batch by a linear kernel, from the Gram matrix of the rows as they are.
 
     The shift that centres a Gram matrix takes the mean of the rows out as well, so the rows need
@@ -130,10 +151,11 @@ def uncentred_layer(x: Float[Tensor, "n p"], name: str) -> Layer | None:
     """
     n = len(x)
     mean = x.sum(0).div_(n)
-    energy = float(mean.double().square().sum())
     norms = squares(x).double()
-    spread = float(norms.mean()) - energy
-    if not (energy < SMALL_MEAN * spread and 1e-12 < spread < 1e12) or outlying(norms):
+    of_mean = mean.double().square().sum()
+    energy, average, *extremes = yield torch.stack([of_mean, *_summary(norms)])
+    spread = average - energy
+    if not (energy < SMALL_MEAN * spread and 1e-12 < spread < 1e12) or outlying(*extremes):
         return None
     K = torch.empty(n, n, dtype=x.dtype, device=x.device)
     upper_product(x, K)
@@ -154,7 +176,12 @@ def uncentred_layer(x: Float[Tensor, "n p"], name: str) -> Layer | None:
     return layer
 
 
-def _set_bandwidth(layer: Layer, kernel: RBF, keep: bool, memory: int) -> None:
+def _summary(norms: Float[Tensor, " n"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, maximum and median of squared norms."""
+    return norms.mean(), norms.max(), norms.median()
+
+
+def _set_bandwidth(layer: Layer, kernel: RBF, keep: bool, memory: int) -> Asking[None]:
     """Scale the rows by the kernel's bandwidth; ``keep`` the distances as a Gram matrix."""
     n = layer.n
     sample = np.unique(np.linspace(0, n - 1, min(n, MEDIAN_EXAMPLES)).round().astype(int))
@@ -174,7 +201,9 @@ def _set_bandwidth(layer: Layer, kernel: RBF, keep: bool, memory: int) -> None:
 
     step = max(1, memory // (layer.features * layer.dtype.itemsize))
     squared = distances_above(rows, len(sample), step)
-    median = median_distance(squared, size=1.0)
+    (median_squared,) = yield median_square(squared)[None]
+    check_median(median_squared, size=1.0)
+    median = median_squared**0.5
     layer.delicate = median**2 < NEAR
     sigma = kernel.fraction * median
     layer.scale *= sigma
@@ -184,10 +213,29 @@ def _set_bandwidth(layer: Layer, kernel: RBF, keep: bool, memory: int) -> None:
         layer.hold(layer.of_exponents(squared.div_(-2 * sigma**2)))
 
 
+@dataclass(frozen=True)
+class _Moments:
+    """The mean of a layer, and its rows' squared distances from it.
+
+    Attributes:
+        mean: (p,) float64.
+        norms: (n,) float64, the squared distances.
+        average: their mean.
+        largest: of them.
+        median: of them.
+    """
+
+    mean: Float[Tensor, " p"]
+    norms: Float[Tensor, " n"]
+    average: float
+    largest: float
+    median: float
+
+
 def _moments(
     source: ActivationSource, name: str, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor] | None:
-    """The mean of a layer, (p,), and its rows' squared distances from it, (n,), both float64.
+) -> Asking[_Moments | None]:
+    """The mean of a layer and the distances from it.
 
     Sums run in ``dtype`` within a block, about which float32 is right to seven digits, and in
     float64 beyond. The mean is refined by the sum of the centred rows. Returns None where float32
@@ -204,11 +252,7 @@ def _moments(
     total = torch.zeros(first.shape[1], dtype=torch.float64, device=device)
     for start, stop in blocks:
         total += block(start, stop).sum(0)
-    careful = dtype == torch.float64
-    if not bool(torch.isfinite(total).all()):
-        if not careful:
-            return None
-        raise NonFiniteError("it holds NaN or infinity")
+    finite = torch.isfinite(total).all()
     mean = (total / n).to(dtype)
     total.zero_()
     norms = torch.empty(n, dtype=torch.float64, device=device)
@@ -216,12 +260,20 @@ def _moments(
         centred = block(start, stop) - mean
         total += centred.sum(0)
         norms[start:stop] = squares(centred).double()
-    spread, magnitude = float(norms.sum()), n * float(mean.double().square().sum())
-    if not careful and not (magnitude < CAREFUL * spread and 1e-24 < spread / n < 1e24):
+    of_mean = mean.double().square().sum()
+    found = yield torch.stack([finite.double(), norms.sum(), of_mean, *_summary(norms)])
+    is_finite, spread, energy, *summary = found
+    careful = dtype == torch.float64
+    magnitude = n * energy
+    if not careful and not (
+        is_finite and magnitude < CAREFUL * spread and 1e-24 < spread / n < 1e24
+    ):
         return None
+    if not is_finite:
+        raise NonFiniteError("it holds NaN or infinity")
     if careful:
         check_varies(spread, magnitude + spread, n, lambda: _equal(block, blocks))
-    return mean.double() + total / n, norms
+    return _Moments(mean.double() + total / n, norms, *summary)
 
 
 def _equal(block: Callable[[int, int], Tensor], blocks: Sequence[tuple[int, int]]) -> bool:

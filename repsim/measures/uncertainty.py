@@ -6,6 +6,7 @@ over Gram matrices or features keeps (``GramSums.terms``). Nothing is resampled 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Rows of a Gram matrix that are permuted at once.
 ROWS = 512
+
+#: Permutations that are brought to a device at once.
+TOGETHER = 64
 
 
 def standard_errors(
@@ -97,14 +101,25 @@ def permutation_test(
         torch.stack([torch.linalg.vector_norm(_gram(layer).double()) for layer in side])
         for side in (layers_a, layers_b)
     ]
-    generator = np.random.default_rng(seed)
-    found = torch.empty(permutations + 1, len(layers_a), len(layers_b), dtype=torch.float64)
-    order = torch.arange(layers_a[0].n, device=above.device)
-    for trial in range(permutations + 1):  # the first one is the order that was observed
-        found[trial] = (_inner(above, whole, order) / norms[0][:, None] / norms[1]).cpu()
-        order = torch.as_tensor(generator.permutation(len(order)), device=above.device)
+    shape = (permutations + 1, len(layers_a), len(layers_b))
+    found = torch.empty(shape, dtype=torch.float64, device=above.device)
+    for trial, order in enumerate(_orders(layers_a[0].n, permutations, seed, above.device)):
+        found[trial] = _inner(above, whole, order) / norms[0][:, None] / norms[1]
         progress(trial, permutations, "permutations")
-    return _p_values(found)
+    return _p_values(found.cpu())
+
+
+def _orders(n: int, permutations: int, seed: int, device: torch.device) -> Iterator[Tensor]:
+    """The order of n examples that was observed, and random ones.
+
+    These are drawn on the CPU, the same for every device, and brought there many at a time.
+    """
+    generator = np.random.default_rng(seed)
+    yield torch.arange(n, device=device)
+    for start in range(0, permutations, TOGETHER):
+        count = min(TOGETHER, permutations - start)
+        drawn = np.stack([generator.permutation(n) for _ in range(count)])
+        yield from torch.from_numpy(drawn).to(device)
 
 
 def _hold_grams(layers_a: list[Layer], layers_b: list[Layer], memory: int) -> None:
@@ -128,7 +143,7 @@ def _inner(
 ) -> Float[Tensor, "a b"]:
     """Σ_{i<j} K_ij L_ij of all pairs, with the examples of every L in another order."""
     n = len(order)
-    inner = torch.zeros(len(above), len(whole), dtype=torch.float64).to(above.device)
+    inner = torch.zeros(len(above), len(whole), dtype=torch.float64, device=above.device)
     for start in range(0, n, ROWS):
         left = above[:, start : start + ROWS, start:].transpose(0, 1)
         right = whole[:, order[start : start + ROWS]][:, :, order[start:]].permute(1, 2, 0)

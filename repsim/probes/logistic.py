@@ -158,6 +158,12 @@ class _Point:
     iterations: int = 0
 
 
+def _point(problem: Problem, weights: Tensor, l2: float) -> _Point:
+    """The state at ``weights``."""
+    objective, gradient = problem.value(weights, l2)
+    return _Point(weights, float(objective), gradient)
+
+
 def _minimise(
     problem: Problem,
     weights: Tensor,
@@ -171,7 +177,7 @@ def _minimise(
     The first stage takes the curvature from ``spread``; the others take it anew where they begin.
     Where classes lie far apart, float32 can be too coarse for the tolerance; float64 goes on then.
     """
-    at = _Point(weights, *problem.value(weights, l2))
+    at = _point(problem, weights, l2)
     for stage in count():
         length = _STAGES[stage] if stage < len(_STAGES) else _STAGES[-1] << (stage - 3)
         if stage:
@@ -185,8 +191,8 @@ def _minimise(
             if problem.dtype == torch.float64:
                 return at, spread
             problem.dtype = torch.float64
-            objective, gradient = problem.value(at.weights, l2)
-            at = replace(at, objective=objective, gradient=gradient)
+            anew = _point(problem, at.weights, l2)
+            at = replace(at, objective=anew.objective, gradient=anew.gradient)
     raise AssertionError("the stages never end")
 
 
@@ -210,8 +216,11 @@ def _stage(
         weights = metric.to_weights(unit * v)
         objective, gradient = problem.value(weights, l2)
         slope = metric.to_gradient(gradient)
-        last = _Point(weights, objective, gradient, float(slope.square().sum()) / 2)
-        return objective, (unit * slope).flatten().cpu().numpy()
+        # All that Python looks at comes from the device at once.
+        numbers = torch.stack([objective, slope.square().sum()])
+        found = torch.cat([numbers, (unit * slope).flatten()]).cpu().numpy()
+        last = _Point(weights, float(found[0]), gradient, float(found[1]) / 2)
+        return last.objective, found[2:]
 
     def accept(_: Any) -> None:
         nonlocal at

@@ -27,8 +27,8 @@ class Problem:
         self.dtype = rows.dtype  #: of the products
         self.start = torch.zeros(classes, rows.p + 1, dtype=torch.float64, device=rows.device)
 
-    def value(self, weights: Tensor, l2: float) -> tuple[float, Tensor]:
-        """The objective and its gradient (classes, p + 1), in one pass over the rows."""
+    def value(self, weights: Tensor, l2: float) -> tuple[Tensor, Tensor]:
+        """The objective, of no dimensions, and its gradient (classes, p + 1), in one pass."""
         loss = torch.zeros((), dtype=torch.float64, device=weights.device)
         gradient = torch.zeros_like(weights)
         for where, x, logits in self._passed(weights):
@@ -38,8 +38,8 @@ class Problem:
             gradient[:, -1] += residual.sum(0)
         gradient /= self.rows.n
         gradient[:, :-1] += l2 * weights[:, :-1]
-        penalty = l2 / 2 * float(weights[:, :-1].square().sum())
-        return float(loss) / self.rows.n + penalty, gradient
+        penalty = l2 / 2 * weights[:, :-1].square().sum()
+        return loss / self.rows.n + penalty, gradient
 
     def covariance(self, weights: Tensor) -> Covariance:
         """Of rows weighted by how undecided ``weights`` are: near the Hessian for one class."""
