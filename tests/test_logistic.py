@@ -212,7 +212,7 @@ def test_the_gradient_is_that_of_differences() -> None:
     for index in np.ndindex(4, 7):
         step = torch.zeros_like(at)
         step[index] = 1e-5
-        slope = (problem.value(at + step, 0.01)[0] - problem.value(at - step, 0.01)[0]) / 2e-5
+        slope = float(problem.value(at + step, 0.01)[0] - problem.value(at - step, 0.01)[0]) / 2e-5
         assert float(gradient[index]) == pytest.approx(slope, abs=1e-8)
 
 

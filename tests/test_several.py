@@ -109,7 +109,7 @@ def test_the_gradient_of_several_labels_is_that_of_its_value() -> None:
     for place in ((0, 0), (2, 1), (3, 3)):
         step = torch.zeros_like(weights)
         step[place] = 1e-6
-        up, down = (problem.value(weights + sign * step, 0.1)[0] for sign in (1, -1))
+        up, down = (float(problem.value(weights + sign * step, 0.1)[0]) for sign in (1, -1))
         assert float(gradient[place]) == pytest.approx((up - down) / 2e-6, rel=1e-5)
 
 
