@@ -124,8 +124,8 @@ def _check_one_input(batch: Sequence[Any]) -> None:
             f"a batch gave {len(batch)} dictionaries of {', '.join(map(str, first))}, as a loader "
             "with collate_fn=list does; expected one dictionary of tensors (n, ...)"
         )
-    for each in batch:
-        _check_no_offsets(each, batch)
+    if len(batch) in (2, 3) and all(map(_is_row, batch)):  # labels may come before
+        _check_no_offsets(batch[-1], batch[-2:-1])
     for each in others:
         _check_count(first, each)
         _check_no_mask(first, each)
@@ -149,6 +149,7 @@ def _check_no_offsets(offsets: Any, entries: Iterable[Any]) -> None:
     if not _is_row(offsets) or len(offsets) == 0 or getattr(offsets, "is_meta", False):
         return
     rise = bool((offsets[1:] >= offsets[:-1]).all()) and int(offsets[0]) == 0
+    rise = rise and (int(offsets[-1]) > 0 or len(offsets) == 1)
     for each in entries if rise else ():
         if _is_row(each) and len(each) > len(offsets) and int(offsets[-1]) <= len(each):
             raise UsageError(
