@@ -16,6 +16,7 @@ from toy_paper import (
     ACROSS,
     COUNT,
     NETWORK,
+    OTHER,
     PAIRS,
     SPLITS,
     Count,
@@ -43,7 +44,7 @@ from repsim.figures.papers.engine import (
 )
 from repsim.figures.papers.engine.estimates import Cost, Estimator, estimate
 from repsim.figures.papers.engine.failures import reason_of
-from repsim.figures.papers.engine.found import Found
+from repsim.figures.papers.engine.found import Found, Missing
 from repsim.figures.papers.engine.log import Log
 from repsim.figures.papers.engine.markdown import table_of
 from repsim.figures.papers.engine.page import write_page
@@ -74,6 +75,33 @@ def test_a_run_has_settings_for_every_scale_and_for_one() -> None:
     control = run.untrained("before")
     assert control.at("small") == {"width": 8, "depth": 34, "epochs": 0}
     assert (control.method, control.name) == ("simclr", "before")
+
+
+def test_runs_and_analyses_are_of_their_scales(tmp_path: Path) -> None:
+    """What a scale does not lay out is missing there, and the reason names a scale that has it."""
+    wide = Run("supervised", "wide", epochs=0, scales=("long", "paper"))
+    count = analysis(Count)(wide, on={"counted": "held_out"})
+    parts = SPLITS["tiny", "digits"]
+    splits = {("tiny", "digits"): parts, ("long", "digits"): parts}
+    asked = paper(COUNT, count, runs=(NETWORK, wide, OTHER), splits=splits)
+    tiny, long = (
+        Reproduction(asked, Folder(tmp_path / scale, device="cpu"), scale)
+        for scale in ("tiny", "long")
+    )
+    assert list(tiny.trainings) == [NETWORK, OTHER]
+    assert list(tiny.computations) == [COUNT]
+    assert list(long.trainings) == [NETWORK, wide, OTHER]
+    assert list(long.computations) == [COUNT, count]
+    assert wide.untrained("before").scales == wide.scales
+    found = Found(tiny)
+    assert COUNT not in found
+    assert count not in found
+    reason = "which scale tiny does not lay out; --scale long or paper has it"
+    for look in (lambda: found[count], lambda: found.trained(wide), lambda: found.networks(count)):
+        with pytest.raises(Missing, match=f"wide, {reason}"):
+            look()
+    make_missing(tiny)
+    assert COUNT in Found(tiny)
 
 
 def test_a_grid_has_a_line_at_every_point() -> None:

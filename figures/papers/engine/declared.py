@@ -29,6 +29,7 @@ class Run:
         method: of training.
         name: of its runs, without the seed; by default the method.
         only: image sets that it is trained on; none means all of the paper.
+        scales: at which it is trained; none means all.
         tiny: settings at that scale, on top of those of every scale.
         small: the same.
         long: the same.
@@ -43,6 +44,7 @@ class Run:
         name: str | None = None,
         *,
         only: Sequence[str] = (),
+        scales: Sequence[str] = (),
         tiny: Mapping[str, Any] | None = None,
         small: Mapping[str, Any] | None = None,
         long: Mapping[str, Any] | None = None,
@@ -50,6 +52,7 @@ class Run:
         **settings: Any,
     ) -> None:
         self.method, self.name, self.only = method, name or method, tuple(only)
+        self.scales = tuple(scales)
         self._methods = dict.fromkeys(SCALES, method)
         scales = zip(SCALES, (tiny, small, long, paper), strict=True)
         self._at = {scale: {**settings, **(own or {})} for scale, own in scales}
@@ -69,7 +72,7 @@ class Run:
             name: of the control.
             **others: by scale, the run whose control it is there instead.
         """
-        control = Run(self.method, name, only=self.only)
+        control = Run(self.method, name, only=self.only, scales=self.scales)
         of = {scale: others.get(scale, self) for scale in SCALES}
         control._at = {scale: {**run.at(scale), "epochs": 0} for scale, run in of.items()}
         control._methods = {scale: run.method_at(scale) for scale, run in of.items()}
@@ -102,6 +105,7 @@ class AnalysisOf:
         on: the parts that the analysis reads, each by the name that the paper's splits have for it.
         name: of the results, before the names of the runs.
         only: image sets that it is made of; none means all of the paper.
+        scales: at which it is made; none means all.
         own: the network whose augmentation the analysis means by ``own``, of the first seed.
         harvest: options of the harvest of stores that the analysis reads, such as ``layers``; by
             default all layers, with the reduction that suffices the analysis.
@@ -115,6 +119,7 @@ class AnalysisOf:
     on: Mapping[str, str]
     name: str
     only: tuple[str, ...] = ()
+    scales: tuple[str, ...] = ()
     own: Network | None = None
     harvest: Mapping[str, Any] = field(default_factory=dict)
     tiny: Mapping[str, Any] = field(default_factory=dict)
@@ -168,6 +173,7 @@ def analysis(kind: str | type[Analysis[Any]]) -> Callable[..., AnalysisOf]:
             on or {part: part for part in found.parts},
             name or made.prefix,
             tuple(only) or tuple(_common([run.only for run in runs])),
+            tuple(_common([run.scales for run in runs])),
             None if own is None else Network(own),
             harvest or {},
             tiny or {},
@@ -178,7 +184,7 @@ def analysis(kind: str | type[Analysis[Any]]) -> Callable[..., AnalysisOf]:
 
 
 def _common(sets: Sequence[tuple[str, ...]]) -> list[str]:
-    """Image sets that all of some runs are trained on; none means all."""
+    """Image sets or scales that all of some runs have in common; none means all."""
     named = [each for each in sets if each]
     return [each for each in named[0] if all(each in other for other in named)] if named else []
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from repsim.errors import RepsimError
+from repsim.figures.papers.engine.computation import Computation
 from repsim.figures.papers.engine.declared import AnalysisOf, Run
 from repsim.figures.papers.engine.paper import Reproduction
 from repsim.figures.papers.engine.steps import Step
@@ -43,17 +44,35 @@ class Found:
 
     def __getitem__(self, asked: AnalysisOf) -> list[Any]:
         if asked not in self._loaded:
-            steps = self.reproduction.computations[asked]
-            self._loaded[asked] = [step.load() for step in _made(steps)]
+            self._loaded[asked] = [step.load() for step in _made(self._computations(asked))]
         return self._loaded[asked]
+
+    def __contains__(self, asked: AnalysisOf) -> bool:
+        """True if all results of an analysis are there."""
+        steps = self.reproduction.computations.get(asked, ())
+        return asked in self._loaded or (bool(steps) and all(step.done for step in steps))
+
+    def _computations(self, asked: AnalysisOf) -> list[Computation]:
+        """The steps of an analysis; ``Missing`` at scales that have none."""
+        if asked not in self.reproduction.computations:
+            runs = ", ".join(each.run.name for each in asked.networks)
+            raise self._not_laid_out(f"{asked.name} of {runs}", asked.scales)
+        return self.reproduction.computations[asked]
+
+    def _not_laid_out(self, asked: str, scales: Sequence[str]) -> Missing:
+        others = scales if self.scale not in scales else ()
+        where = f"; --scale {' or '.join(others)} has it" if others else ""
+        return Missing(f"it needs {asked}, which scale {self.scale} does not lay out{where}")
 
     def networks(self, asked: AnalysisOf) -> list[tuple[str, ...]]:
         """The names of the networks of each result of an analysis: of one, or of a pair."""
-        steps = self.reproduction.computations[asked]
+        steps = self._computations(asked)
         return [tuple(source.name for source in step.sources) for step in steps]
 
     def trained(self, run: Run) -> list[Training]:
         """The finished runs, one for each seed."""
+        if run not in self.reproduction.trainings:
+            raise self._not_laid_out(f"the run {run.name}", run.scales)
         steps = self.reproduction.trainings[run]
         _made(steps)
         return steps

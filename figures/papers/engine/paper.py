@@ -130,8 +130,13 @@ class Reproduction:
         return 2 if self.scale == "tiny" else 3
 
     def _here(self, declared: Iterable[D]) -> list[D]:
-        """The lines that are about the image set."""
-        return [each for each in declared if not each.only or self.data in each.only]
+        """The lines that are about the image set and the scale."""
+        return [
+            each
+            for each in declared
+            if self.data in (each.only or [self.data])
+            and self.scale in (each.scales or [self.scale])
+        ]
 
     @cached_property
     def trainings(self) -> dict[Run, list[Training]]:
