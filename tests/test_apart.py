@@ -230,7 +230,9 @@ def test_probes_of_a_network_that_has_seen_the_images_say_so(
 # --- papers
 
 
-@pytest.mark.parametrize("name", ["donahue2017", "grigg2021", "mao2022", "song2017"])
+@pytest.mark.parametrize(
+    "name", ["donahue2017", "grigg2021", "kolesnikov2019", "mao2022", "song2017"]
+)
 def test_papers_judge_on_images_that_nothing_learned_from(name: str) -> None:
     runs = importlib.import_module(f"repsim.figures.papers.{name}.runs")
     assert runs.SPLITS

@@ -78,7 +78,7 @@ def test_a_run_has_settings_for_every_scale_and_for_one() -> None:
 
 
 def test_runs_and_analyses_are_of_their_scales(tmp_path: Path) -> None:
-    """What a scale does not lay out is missing there, and the reason names a scale that has it."""
+    """Others are missing there, for a reason that names a scale that has them."""
     wide = Run("supervised", "wide", epochs=0, scales=("long", "paper"))
     count = analysis(Count)(wide, on={"counted": "held_out"})
     parts = SPLITS["tiny", "digits"]
@@ -93,6 +93,7 @@ def test_runs_and_analyses_are_of_their_scales(tmp_path: Path) -> None:
     assert list(long.trainings) == [NETWORK, wide, OTHER]
     assert list(long.computations) == [COUNT, count]
     assert wide.untrained("before").scales == wide.scales
+    assert analysis(Count)(NETWORK, on={"counted": "held_out"}, scales=["long"]).scales == ("long",)
     found = Found(tiny)
     assert COUNT not in found
     assert count not in found

@@ -95,7 +95,7 @@ def test_published_differences_are_those_of_the_published_accuracies() -> None:
 
 
 def test_papers_are_found_by_being_there() -> None:
-    assert paper_names() == ["donahue2017", "grigg2021", "mao2022", "song2017"]
+    assert paper_names() == ["donahue2017", "grigg2021", "kolesnikov2019", "mao2022", "song2017"]
     assert paper_summary("mao2022") == "GAN discriminator and classifier as feature extractors."
     assert all(find_paper(name).name == name for name in paper_names())
     with pytest.raises(UsageError, match="unknown paper 'grig2021'; did you mean"):

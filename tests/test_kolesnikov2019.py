@@ -1,0 +1,202 @@
+"""Pretext tasks by architectures reproduced: its declarations, and all of it at scale tiny."""
+
+from __future__ import annotations
+
+import csv
+import math
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from driving import run_command
+
+from repsim.figures.papers import find_paper
+from repsim.figures.papers.engine import SCALES, Folder, Reproduction
+from repsim.figures.papers.engine.page import write_page
+from repsim.figures.papers.engine.report import collect
+from repsim.figures.papers.kolesnikov2019.claims import disagreement
+from repsim.figures.papers.kolesnikov2019.evaluation import TAPS
+from repsim.figures.papers.kolesnikov2019.inverse import inverse_errors
+from repsim.figures.papers.kolesnikov2019.ranks import ranks, tau, taus
+from repsim.figures.papers.kolesnikov2019.runs import (
+    CELLS,
+    LAID_OUT,
+    NETWORKS,
+    OF_PATCHES,
+    SIX,
+    TASKS,
+    Cell,
+)
+from repsim.networks.families import find_family
+from repsim.networks.image_spec import ImageSpec
+from repsim.results import ProbeCurve, Result
+
+PAPER = find_paper("kolesnikov2019")
+
+
+def reproduction(folder: Path, scale: str, data: str | None = None) -> Reproduction:
+    return Reproduction(PAPER, Folder(folder, device="cpu"), scale, data, 1)
+
+
+# --- the grid
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_each_scale_trains_its_cells(scale: str, tmp_path: Path) -> None:
+    made = reproduction(tmp_path, scale)
+    trained = [run for run, steps in made.trainings.items() if steps[0].config.epochs]
+    assert len(set(LAID_OUT[scale])) == len(LAID_OUT[scale])
+    assert {run.name for run in trained} == {cell.name for cell in LAID_OUT[scale]}
+    assert len({run.name for run in made.trainings}) == len(made.trainings)
+    if scale in ("small", "long"):  # in order, the cells that decide a claim first
+        assert [run.name for run in trained] == [cell.name for cell in LAID_OUT[scale]]
+    for analysis, steps in made.computations.items():
+        assert all(network.run in made.trainings for network in analysis.networks), steps[0].name
+
+
+def test_tiny_has_all_tasks_by_all_networks_and_paper_four_widths() -> None:
+    assert {*LAID_OUT["tiny"]} >= {Cell(*each) for each in product(TASKS, SIX)}
+    assert {*LAID_OUT["paper"]} >= {Cell(*each) for each in product(TASKS, SIX, (4, 8, 12, 16))}
+    assert len(LAID_OUT["paper"]) > 100
+
+
+def test_no_scale_below_paper_looks_at_the_test_images() -> None:
+    for (scale, data), splits in PAPER.splits.items():
+        looks = any("test" in split for split in splits.values())
+        assert looks == (scale == "paper" or data == "digits")
+
+
+def test_widths_are_the_papers(tmp_path: Path) -> None:
+    """16 k channels of residual networks, 8 k of VGG; patches have a last stride of 1."""
+    for scale, depth in (("long", 14), ("paper", 50)):
+        trainings = reproduction(tmp_path, scale).trainings
+        for cell in LAID_OUT[scale]:
+            config = trainings[CELLS[cell]][0].config
+            family = NETWORKS[cell.network]["network"]
+            assert config.network == family
+            if family == "nin":
+                assert (config.width, config.schedule) == (
+                    192 if depth == 50 else 96,
+                    "gidaris2018",
+                )
+                continue
+            assert config.width == cell.width * (8 if family == "vgg" else 16)
+            assert config.representation == cell.size
+            assert (config.schedule, config.weight_decay, config.lr) == (
+                "kolesnikov2019",
+                1e-4,
+                0.1,
+            )
+            if family != "vgg":
+                assert (config.depth, config.last_stride) == (
+                    depth,
+                    1 + (cell.task not in OF_PATCHES),
+                )
+                assert getattr(config, "last_relu", True) == ("(-)" not in cell.network)
+
+
+# --- rankings
+
+
+def test_ranks_start_with_the_largest() -> None:
+    assert ranks([10.0, 30.0, 20.0]) == [3, 1, 2]
+    assert ranks([10.0, 30.0, 30.0, math.nan]) == [3, 1, 1, 0]
+    assert ranks([math.nan]) == [0]
+
+
+def test_tau_counts_pairs_in_the_same_order() -> None:
+    """(concordant - discordant) / pairs, by hand: of 6 pairs one is the other way round."""
+    assert tau([1, 2, 3, 4], [1, 2, 4, 3]) == pytest.approx(4 / 6)
+    assert tau([1, 2, 3], [3, 2, 1]) == -1
+    assert tau([1, 2, math.nan, 3], [1, 3, 9, 2]) == pytest.approx(1 / 3)
+    assert math.isnan(tau([1, 1], [1, 2]))
+    rows = {"a": [1, 2, 3], "b": [1, 2, 3], "c": [3, 2, 1]}
+    assert taus(rows) == {("a", "b"): 1, ("a", "c"): -1, ("b", "c"): -1}
+
+
+def test_disagreement_is_of_tasks_beyond_that_of_seeds() -> None:
+    up, down = [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]
+    assert disagreement(np.array([up, up]), np.array([up, up])) == 0
+    assert disagreement(np.array([up, down]), np.array([up, down])) == 2
+    assert disagreement(np.array([up, down]), np.array([down, up])) == -2
+
+
+# --- the inverse
+
+
+def test_the_inverse_of_every_group_is_measured() -> None:
+    torch.manual_seed(0)
+    kind = find_family("revnet")
+    family = kind(kind.settings(depth=14, width=4))
+    network = family.encoder(ImageSpec(3, 10, 16, 16, flips=True)).eval()
+    images = torch.randn(4, 3, 16, 16)
+    errors = inverse_errors(network, images)
+    assert list(errors) == [f"block{k}" for k in range(1, 5)]
+    assert all(0 <= error < 1e-5 for error in errors.values())
+    group = network.get_submodule("block2")
+    group.inverse = lambda y: y  # no inverse at all
+    wrong = inverse_errors(network, images)
+    assert wrong["block2"] > 0.1
+    assert wrong["block3"] == errors["block3"]
+
+
+# --- all of it
+
+
+@pytest.mark.slow
+def test_kolesnikov2019_has_every_panel_and_makes_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "made"
+    options = ("--scale", "tiny", "--device", "cpu", "--seeds", 1, "-o", folder)
+    command = ("reproduce", "kolesnikov2019", *options)
+    assert run_command(*command) == 0
+    capsys.readouterr()
+    assert run_command(*command, "--dry-run") == 0
+    assert "nothing is missing" in capsys.readouterr().out
+    figures = {path.stem: Result.load(path) for path in (folder / "figures").glob("*.json")}
+    panels = {name: [panel.type for panel in data.panels] for name, data in figures.items()}
+    assert panels == {
+        "table-3": ["matrix"],
+        "rankings": ["matrix"] * 2,
+        "depth": ["lines"] * 4,
+        "nin": ["lines"],
+        "linear-and-mlp": ["scatter"],
+        "pretext-and-downstream": ["scatter"] * 4,
+        "width-and-size": ["matrix"],
+        "few-labels": ["lines"],
+        "tasks-of-revnet": ["matrix"] * 6,
+        "networks-of-rotation": ["matrix"] * 3,
+        "sharing": ["scatter"],
+    }
+    table = figures["table-3"].panels[0]
+    assert list(table.columns) == list(TASKS)
+    assert np.isfinite(np.array(table.values)).sum() == len(TASKS) * len(SIX) + 3
+    check_claims(folder)
+    check_probes(folder)
+    page = tmp_path / "docs" / "kolesnikov2019.md"
+    write_page(collect(reproduction(folder, "tiny")), page)
+    assert "{{" not in page.read_text()
+
+
+def check_claims(folder: Path) -> None:
+    with (folder / "claims.csv").open() as stream:
+        claims = list(csv.DictReader(stream))
+    assert {each["claim"][:2] for each in claims} >= {f"1{letter}" for letter in "abcdeghi"}
+    for each in claims:
+        assert each["value"] or "does not lay out" in each["note"] or "pairs" in each["note"], each
+    (inverse,) = (each for each in claims if each["claim"].startswith("1i"))
+    assert inverse["verdict"] == "supported"
+
+
+def check_probes(folder: Path) -> None:
+    """Every tap by L-BFGS; the last by a perceptron, and with few labels."""
+    for path in (folder / "results").glob("evaluation-*.json"):
+        found = ProbeCurve.load(path)
+        assert (found.n_train, found.n_test) == (200, 100)
+        kinds = [(each.layer, each.solver, each.label_fraction) for each in found.entries]
+        linear = [(tap, "lbfgs", 1.0) for tap in TAPS]
+        few = [(TAPS[-1], "lbfgs", share) for share in (0.1, 0.05)]
+        assert kinds == [*linear, (TAPS[-1], "mlp", 1.0), *few]
