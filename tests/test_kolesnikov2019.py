@@ -172,8 +172,8 @@ def test_kolesnikov2019_has_every_panel_and_makes_nothing_twice(
         "sharing": ["scatter"],
     }
     table = figures["table-3"].panels[0]
-    assert list(table.columns) == list(TASKS)
-    assert np.isfinite(np.array(table.values)).sum() == len(TASKS) * len(SIX) + 3
+    assert list(table.columns) == [*TASKS, "untrained"]
+    assert np.isfinite(np.array(table.values)).sum() == len(TASKS) * len(SIX) + 3 + len(SIX) + 3
     check_claims(folder)
     check_probes(folder)
     page = tmp_path / "docs" / "kolesnikov2019.md"

@@ -11,6 +11,7 @@ from repsim.figures.panels.lines import Line, Lines
 from repsim.figures.panels.matrix import Matrix
 from repsim.figures.panels.scatter import Points, Scatter
 from repsim.figures.papers.engine import BANDS, Found, mean_line, mean_over
+from repsim.figures.papers.kolesnikov2019.analyses import CONTROLS
 from repsim.figures.papers.kolesnikov2019.claims import rankings
 from repsim.figures.papers.kolesnikov2019.evaluation import TAPS
 from repsim.figures.papers.kolesnikov2019.maps import MAPS
@@ -37,17 +38,18 @@ def table_3(found: Found) -> FigureData:
     asked = dict.fromkeys((cell.network, cell.width) for cell in laid_out(found))
     rows = sorted(asked, key=lambda row: (list(NETWORKS).index(row[0]), row[1]))
     known = tasks(found)
-    values = np.array([[mean_of(found, Cell(task, *row)) for task in known] for row in rows])
+    values = np.array([[*_row(found, known, row), _before(found, row)] for row in rows])
     return found.figure(
         "Table 3",
         "Accuracy of logistic regression on the representation of frozen networks, by network, "
         "widening factor k and pretext task, with its rank among the networks of the same width. "
+        "Last column: networks that see whole images, before training. "
         f"{_seeds(found)} A dash: not laid out at this scale, or not there yet.",
         [
             Matrix(
                 "accuracy (%)",
                 [f"{network}, k = {width}" for network, width in rows],
-                known,
+                [*known, "untrained"],
                 values.tolist(),
                 xlabel="pretext task",
                 digits=1,
@@ -55,6 +57,18 @@ def table_3(found: Found) -> FigureData:
             )
         ],
     )
+
+
+def _row(found: Found, known: list[str], row: tuple[str, int]) -> list[float]:
+    """Mean accuracies of a network by each task."""
+    return [mean_of(found, Cell(task, *row)) for task in known]
+
+
+def _before(found: Found, row: tuple[str, int]) -> float:
+    """Mean accuracy of a network before training; NaN where it is not there."""
+    cell = Cell("rotation", *row)
+    known = cell in CONTROLS and CONTROLS[cell] in found
+    return float(np.mean(untrained(found, cell))) if known else float("nan")
 
 
 def _remarks(rows: list[tuple[str, int]], values: np.ndarray) -> list[list[str]]:
@@ -118,8 +132,8 @@ def depth(found: Found) -> FigureData:
     return found.figure(
         "Depth",
         "Accuracy of logistic regression at every tap, by maxima over cells that leave at most "
-        f"9,000 features, at the smallest width. {BANDS} Dotted: networks before training. VGG's "
-        "blocks are counted as in the paper, each the input of a pool.",
+        f"9,000 features, at the smallest width. {BANDS} VGG's blocks are counted as in the paper, "
+        "each the input of a pool.",
         panels,
     )
 
@@ -164,11 +178,13 @@ def linear_and_mlp(found: Found) -> FigureData:
         )
         for task in tasks(found)
     ]
+    ends = [value for group in groups for value in (*group.x, *group.values)]
+    limits = (min(ends) - 3, max(ends) + 3)
     return found.figure(
         "Linear and MLP",
         "A perceptron with one hidden layer beside logistic regression, on the representation of "
         f"every cell. {_seeds(found)}",
-        [Scatter("", "linear (%)", "perceptron (%)", groups, diagonal=True)],
+        [Scatter("", "linear (%)", "perceptron (%)", groups, limits, limits, diagonal=True)],
     )
 
 
