@@ -105,7 +105,8 @@ def find_thing(name: str, known: Sequence[Thing]) -> Thing:
     found = found or [each for each in known if _same(path, each.paths[0])]
     found = found or [each for each in known if each.kind == "figure" and path in each.paths]
     if not found:
-        raise UsageError(f"there is no {name!r}; {choices(name, [each.name for each in known])}")
+        listed = choices(name, [each.name for each in known])
+        raise UsageError(f"there is no run, network, result or figure {name!r}; {listed}")
     return found[0]
 
 

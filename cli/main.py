@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import io
 import keyword
@@ -106,6 +107,10 @@ def main() -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else str(error), err=True)
         code = 2
+    except click.NoSuchOption as error:
+        near = difflib.get_close_matches(error.option_name, error.possibilities or (), n=1)
+        hint = f"did you mean {near[0]}?" if near else "--help lists those that there are"
+        code = _fail(f"there is no option {error.option_name}; {hint}", 2)
     except click.ClickException as error:
         code = _fail(error.format_message(), 2 if isinstance(error, click.UsageError) else 1)
     except (click.Abort, KeyboardInterrupt):

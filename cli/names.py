@@ -390,7 +390,8 @@ def check_name(name: str) -> str:
     """
     if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,99}", name):
         raise UsageError(
-            f"a run cannot be called {name!r}; take up to 100 letters, digits, '-', '_' and '.'"
+            f"a run or network cannot be called {name!r}; take up to 100 letters, digits, '-', "
+            "'_' and '.'"
         )
     return name
 
@@ -399,10 +400,16 @@ def _nothing(reference: str, places: Places) -> UsageError:
     """The error about a name of nothing, with the nearest of all names."""
     from repsim.training.run import find_runs
 
+    if reference.startswith("@"):
+        return UsageError(
+            f"{reference!r} chooses layers of no network; expected its name before them, as in "
+            f"simclr{reference}"
+        )
     name = re.split("[@:]", reference, maxsplit=1)[0] or reference
     known = [run.name for run in find_runs(places.runs)] + network_names(places.stores)
+    missing = f"there is no run {name!r} in {places.runs}, and no network in {places.stores}"
     if not known:
         return UsageError(
-            f"there is no run {name!r} in {places.runs}; make one with: repsim train METHOD"
+            f"{missing}; make one with: repsim train METHOD, or repsim harvest --model MODEL"
         )
-    return UsageError(f"there is no run {name!r} in {places.runs}; {choices(name, known)}")
+    return UsageError(f"{missing}; {choices(name, known)}")

@@ -149,6 +149,20 @@ class Clock:
         return self.now
 
 
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("--layerz", "there is no option --layerz; did you mean --layers?"),
+        ("--qqqqqq", "there is no option --qqqqqq; --help lists those that there are"),
+    ],
+)
+def test_a_mistyped_option_gets_the_nearest_alone(
+    capsys: pytest.CaptureFixture[str], typed: str, message: str
+) -> None:
+    assert run_command("cka", "a", "b", typed, "x") == 2
+    assert capsys.readouterr().err.strip() == f"repsim: error: {message}"
+
+
 def test_no_time_is_left_before_a_twentieth_is_done() -> None:
     clock = Clock()
     left = Remaining(clock)

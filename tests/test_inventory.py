@@ -172,7 +172,7 @@ def test_a_run_is_removed_but_not_its_owners_files(
 
 
 def test_rm_refuses_what_it_cannot_tell_apart(inside: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no 'nought'; .*one"):
+    with pytest.raises(UsageError, match=r"no run, network, result or figure 'nought'; .*one"):
         find_thing("nought", inventory(RUNS))
     shutil.copytree("runs/supervised", "runs/one")
     with pytest.raises(UsageError, match=r"'one' is a run .* and a network .*; say the path"):

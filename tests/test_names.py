@@ -119,6 +119,8 @@ def test_activations_are_those_of_the_part(inside: Path) -> None:
         ("mgan:critic", UsageError, "no extractor 'critic'"),
         ("mgan", UsageError, "names 2 extractors; say mgan:discriminator or mgan:classifier"),
         ("", UsageError, "there is no run ''"),
+        ("@even", UsageError, "'@even' chooses layers of no network; .* as in simclr@even"),
+        ("nothing", UsageError, "there is no run 'nothing' in .*, and no network in .*there is: "),
         ("nothing.h5", StoreError, "there is no activation store nothing.h5"),
         ("nothing/*.h5", StoreError, "no file matches"),
         (
