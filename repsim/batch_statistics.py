@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from repsim.devices import has_float64
+
 #: Means and variances by their names in the state dict of a network.
 Statistics = Mapping[str, Tensor]
 
@@ -93,7 +95,7 @@ def _taking(
         assert norm.running_mean is not None
         assert norm.running_var is not None
         (x,) = inputs
-        wide = torch.float32 if x.device.type == "mps" else torch.float64  # which MPS has not
+        wide = torch.float64 if has_float64(x.device) else torch.float32
         values = x.detach().to(wide).transpose(0, 1).flatten(1)
         variance, mean = torch.var_mean(values, 1, correction=0)
         norm.running_mean.copy_(mean)

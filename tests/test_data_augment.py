@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import kornia.augmentation as K
 import pytest
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,22 @@ def test_images_do_not_influence_each_other(channels: int) -> None:
     other[1:] = -1
     torch.manual_seed(0)
     torch.testing.assert_close(transform(other)[0], together[0])
+
+
+def test_kornia_by_itself_makes_the_same_images() -> None:
+    x = images(3)
+    jitter = K.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
+    crop = K.RandomCrop(
+        (32, 32), padding=(3, 2), fill=0, cropping_mode="resample", resample="nearest"
+    )
+    for own, of_kornia in (
+        (augment._Jitter(0.4, 0.4, 0.4, 0.1, probability=0.8), jitter),
+        (augment._Crop((32, 32), (2, 3)), crop),
+    ):
+        torch.manual_seed(7)
+        found = augment._UnitRange(own)(x)
+        torch.manual_seed(7)
+        assert torch.allclose(found, of_kornia(x * 0.5 + 0.5) * 2 - 1, atol=1e-6)
 
 
 def test_crop_flip_moves_pixels_over_black_and_changes_none() -> None:

@@ -2,19 +2,27 @@
 
 Every transform is a module that takes float32 images of shape (n, c, height, width) in [-1, 1]
 and returns such images. Each image draws its own parameters from torch's global random numbers, on
-the CPU whatever the device, so that ``torch.manual_seed`` fixes them.
+the CPU whatever the device, so that ``torch.manual_seed`` fixes them. All parameters of a batch are
+drawn first, and come to another device in one transfer.
 """
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from repsim.data.sets import find_set
 from repsim.data.size import Size, sides
 from repsim.errors import UsageError, choices
+
+#: The parameters of a transform for each image of a batch, by name.
+Parameters = dict[str, Any]
 
 #: The methods whose augmentation ``standard`` makes.
 STANDARD = ("simclr", "supervised")
@@ -42,19 +50,7 @@ def crop_flip(size: int | Size, padding: int | Size = 4, *, flip: bool) -> nn.Mo
             above and below, and that at the sides.
         flip: whether to mirror, see ``flips``.
     """
-    import kornia.augmentation as K
-
-    # All images at once, where kornia's "slice" cuts them out one by one; by whole pixels, so that
-    # the nearest one is exact.
-    above, beside = sides(padding)
-    crop = K.RandomCrop(
-        sides(size),
-        padding=(beside, above),
-        fill=0,
-        cropping_mode="resample",
-        resample="nearest",
-    )
-    return _UnitRange(crop, *_mirror(flip))
+    return _UnitRange(_Crop(sides(size), sides(padding)), *_mirror(flip))
 
 
 def simclr(
@@ -89,12 +85,12 @@ def simclr(
     crop = _stretched_crop(size, min_area)
     strong, weak = 0.8 * color_strength, 0.2 * color_strength
     if channels == 3:
-        jitter = K.ColorJitter(strong, strong, strong, weak, p=0.8)
+        jitter = _Jitter(strong, strong, strong, weak, probability=0.8)
         return _UnitRange(
             crop, *_mirror(flip), jitter, K.RandomGrayscale(p=0.2), *_blur(blur, size)
         )
     if channels == 1:
-        jitter = K.ColorJitter(strong, strong, p=0.8)
+        jitter = _Jitter(strong, strong, probability=0.8)
         return _UnitRange(crop, *_mirror(flip), _OnGrey(jitter), *_blur(blur, size))
     raise UsageError(f"simclr augments images of 1 or 3 channels, got {channels}")
 
@@ -124,14 +120,12 @@ def inception(
     Raises:
         UsageError: another number of channels.
     """
-    import kornia.augmentation as K
-
     crop = _stretched_crop(size, min_area)
     if channels == 3:
-        jitter = K.ColorJitter(32 / 255, 0.5, 0.5, 0.2)
+        jitter = _Jitter(32 / 255, 0.5, 0.5, 0.2)
         return _UnitRange(crop, *_mirror(flip), jitter, Greyscale(grey))
     if channels == 1:
-        return _UnitRange(crop, *_mirror(flip), _OnGrey(K.ColorJitter(32 / 255, 0.5)))
+        return _UnitRange(crop, *_mirror(flip), _OnGrey(_Jitter(32 / 255, 0.5)))
     raise UsageError(f"inception augments images of 1 or 3 channels, got {channels}")
 
 
@@ -146,8 +140,13 @@ class Greyscale(nn.Module):
         super().__init__()
         self.probability = probability
 
-    def forward(self, images: Tensor) -> Tensor:
-        chosen = torch.rand(len(images), 1, 1, 1).to(images.device) < self.probability
+    def forward_parameters(self, shape: Sequence[int]) -> Parameters:
+        """The draws for a batch of a shape, on the CPU."""
+        return {"drawn": torch.rand(shape[0], 1, 1, 1)}
+
+    def forward(self, images: Tensor, params: Parameters | None = None) -> Tensor:
+        drawn = (self.forward_parameters(images.shape) if params is None else params)["drawn"]
+        chosen = drawn.to(images.device) < self.probability
         return torch.where(chosen, images.mean(1, keepdim=True), images)
 
 
@@ -201,14 +200,127 @@ def _blur(probability: float, size: int | Size) -> list[nn.Module]:
 
 
 class _UnitRange(nn.Module):
-    """Run transforms that work on [0, 1] on images in [-1, 1]."""
+    """Run transforms that work on [0, 1] on images in [-1, 1].
+
+    A transform has ``forward_parameters``, as kornia's have, and is called with what that gave.
+    """
 
     def __init__(self, *steps: nn.Module) -> None:
         super().__init__()
-        self.steps = nn.Sequential(*steps)
+        self.steps = nn.ModuleList(steps)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.steps(images * 0.5 + 0.5).clamp(0, 1) * 2 - 1
+        drawn = [step.forward_parameters(images.shape) for step in self.steps]
+        x = images * 0.5 + 0.5
+        for step, params in zip(self.steps, _sent(drawn, images.device), strict=True):
+            x = step(x, params=params)
+        return x.clamp(0, 1) * 2 - 1
+
+
+def _sent(drawn: list[Parameters], device: torch.device) -> list[Parameters]:
+    """Parameters on ``device``, all of them by one transfer.
+
+    Whole numbers stay, of which kornia reads some in Python, and so do the widths of blurs, which
+    it checks.
+    """
+    if device.type == "cpu":
+        return drawn
+    at = [
+        (k, name)
+        for k, params in enumerate(drawn)
+        for name, value in params.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and name != "sigma"
+    ]
+    values = [drawn[k][name] for k, name in at]
+    flat = torch.cat([value.flatten() for value in values]).to(device)
+    sent = [dict(params) for params in drawn]
+    parts = flat.split([value.numel() for value in values])
+    for (k, name), value, part in zip(at, values, parts, strict=True):
+        sent[k][name] = part.view(value.shape)
+    return sent
+
+
+class _Crop(nn.Module):
+    """Cut each image at random, by whole pixels, out of itself with a black border.
+
+    Args:
+        size: height and width of what is cut out.
+        border: pixels above and below, and at each side.
+    """
+
+    def __init__(self, size: Size, border: Size) -> None:
+        super().__init__()
+        import kornia.augmentation as K
+
+        self.size, self.border = size, border
+        self._corners = K.RandomCrop(size)
+
+    def forward_parameters(self, shape: Sequence[int]) -> Parameters:
+        """The columns and rows of the upper left corners, (n, 2), within the border."""
+        above, beside = self.border
+        n, channels, height, width = shape
+        padded = torch.Size((n, channels, height + 2 * above, width + 2 * beside))
+        return {"corners": self._corners.forward_parameters(padded)["src"][:, 0]}
+
+    def forward(self, images: Tensor, params: Parameters) -> Tensor:
+        above, beside = self.border
+        padded = F.pad(images, (beside, beside, above, above))
+        left, top = params["corners"].long().view(-1, 2, 1, 1, 1).unbind(1)
+        image, channel, row, column = (
+            torch.arange(length, device=images.device) for length in (*images.shape[:2], *self.size)
+        )
+        rows, columns = top + row[:, None], left + column
+        return padded[image[:, None, None, None], channel[:, None, None], rows, columns]
+
+
+#: Parameters of kornia's colour jitter, with their values that change nothing.
+_FACTORS = {
+    "brightness_factor": 1.0,
+    "contrast_factor": 1.0,
+    "saturation_factor": 1.0,
+    "hue_factor": 0.0,
+}
+
+
+class _Jitter(nn.Module):
+    """Change brightness, contrast, saturation and hue of each image, in an order for each batch.
+
+    The parameters are drawn by kornia, and looked at before they go to a device.
+
+    Args:
+        strengths: of the changes, as of ``kornia.augmentation.ColorJitter``.
+        probability: of an image to be changed.
+    """
+
+    def __init__(self, *strengths: float, probability: float = 1.0) -> None:
+        super().__init__()
+        import kornia.augmentation as K
+
+        self._drawn = K.ColorJitter(*strengths, p=probability)
+
+    def forward_parameters(self, shape: Sequence[int]) -> Parameters:
+        """The factors of each image, and the names of those that change some, in their order."""
+        drawn = self._drawn.forward_parameters(torch.Size(shape))
+        names = [list(_FACTORS)[k] for k in drawn["order"].tolist()]
+        used = [name for name in names if bool((drawn[name] != _FACTORS[name]).any())]
+        chosen = drawn["batch_prob"].view(-1, 1, 1, 1)
+        return {"used": used, "chosen": chosen, **{name: drawn[name] for name in used}}
+
+    def forward(self, images: Tensor, params: Parameters) -> Tensor:
+        import kornia.enhance as enhance
+
+        x = images.clamp(0, 1)
+        for name in params["used"]:
+            factor = params[name]
+            if name == "brightness_factor":
+                x = enhance.adjust_brightness_accumulative(x, factor)
+            elif name == "contrast_factor":
+                x = enhance.adjust_contrast_with_mean_subtraction(x, factor)
+            elif name == "saturation_factor":
+                x = enhance.adjust_saturation_with_gray_subtraction(x, factor)
+            else:
+                x = enhance.adjust_hue(x, factor * 2 * math.pi)
+        return torch.where(params["chosen"] > 0.5, x.clamp(0, 1), images)
 
 
 class _OnGrey(nn.Module):
@@ -218,9 +330,14 @@ class _OnGrey(nn.Module):
     contrast turns about over the whole batch of such images instead of each image.
     """
 
-    def __init__(self, transform: nn.Module) -> None:
+    def __init__(self, transform: _Jitter) -> None:
         super().__init__()
         self.transform = transform
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.transform(images.expand(-1, 3, -1, -1))[:, :1]
+    def forward_parameters(self, shape: Sequence[int]) -> Parameters:
+        """The parameters of the transform."""
+        return self.transform.forward_parameters(shape)
+
+    def forward(self, images: Tensor, params: Parameters) -> Tensor:
+        changed: Tensor = self.transform(images.expand(-1, 3, -1, -1), params)
+        return changed[:, :1]

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from repsim.devices import has_float64
 from repsim.errors import TrainingError
 from repsim.files import csv_text, write_atomic
 
@@ -32,7 +33,7 @@ class Means:
     def __init__(self, device: torch.device, processes: int = 1) -> None:
         self._device = device
         self._processes = processes
-        self._kind = torch.float32 if device.type == "mps" else torch.float64
+        self._kind = torch.float64 if has_float64(device) else torch.float32
         self._names: tuple[str, ...] = ()
         self._sums = self._since = torch.empty(0)
         self._count = 0
