@@ -159,6 +159,23 @@ def test_an_undecided_claim_says_how_many_networks_it_would_take(
     assert ("about 7 seeds would decide" in verdicts([finding])) == (taken == 7)
 
 
+def test_a_number_that_cannot_refute_leaves_open_what_it_does_not_support() -> None:
+    """Of three networks that were trained for less long than a claim is about."""
+    note = "after five epochs"
+    for values, verdict in (
+        ([0.9, 1.0, 1.1], "undecided"),
+        ([4.9, 5.0, 5.1], "supported"),
+        ([0.9, 3.0, 5.1], "undecided"),
+    ):
+        number = Number(values, note=note, refutes=False)
+        claim = over_seeds("1", "s", "t", above=3.0)(lambda found: number)  # noqa: B023
+        (finding,) = claim.findings(SimpleNamespace(data="digits", words={}))
+        assert (finding.verdict, finding.note) == (verdict, note)
+        assert finding.would_take is None
+        plain = mean_decides(Number(values), "above", 3.0).verdict
+        assert plain == ("not supported" if max(values) < 3 else verdict)
+
+
 def test_what_no_number_of_networks_decides_names_none() -> None:
     """As of a discriminator that is not the one that was trained."""
     number = Number([0.9, 1.0, 1.1], note="not as trained", settles=False)

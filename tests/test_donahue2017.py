@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from repsim.errors import UsageError
 from repsim.figures.panels.images import Images
 from repsim.figures.papers import find_paper
 from repsim.figures.papers.donahue2017.analyses import SEVERAL, SEVERAL_CONV
+from repsim.figures.papers.donahue2017.claims import OURS, THEIRS, of_converged, of_trained
 from repsim.figures.papers.donahue2017.filters import filters_of
 from repsim.figures.papers.donahue2017.numbers import TRAINED
 from repsim.figures.papers.donahue2017.published import (
@@ -39,7 +41,8 @@ from repsim.figures.papers.donahue2017.runs import (
 )
 from repsim.figures.papers.donahue2017.sheets import Sheet
 from repsim.figures.papers.donahue2017.strips import pictures
-from repsim.figures.papers.engine import Folder, Reproduction, only
+from repsim.figures.papers.engine import Folder, Number, Reproduction, only
+from repsim.figures.papers.engine.findings import mean_decides
 from repsim.figures.papers.engine.only import is_of
 from repsim.figures.papers.engine.page import write_page
 from repsim.figures.papers.engine.report import collect
@@ -107,6 +110,33 @@ def test_all_methods_have_the_same_networks_and_updates(
         assert code == configs[BIGAN].latent
         assert (config.lr, config.beta1, config.weight_decay) == (2e-4, 0.5, 2.5e-5)
         assert run.method in ("autoencoder", "latent_regressor") or not config.alternate
+
+
+@pytest.mark.parametrize(
+    ("scale", "met", "missed"),
+    [
+        ("tiny", "undecided", "undecided"),
+        ("small", "supported", "undecided"),
+        ("long", "supported", "not supported"),
+    ],
+)
+def test_shorter_training_refutes_no_claim_about_longer(scale: str, met: str, missed: str) -> None:
+    at = SimpleNamespace(scale=scale)
+    for values, verdict in (([96.0, 96.1, 96.2], met), ([90.0, 90.1, 90.2], missed)):
+        number = of_trained(at, Number(values, note="as logged"))  # type: ignore[arg-type]
+        assert mean_decides(number, "above", 95.5).verdict == verdict
+        assert number.note.startswith("as logged")
+        assert (number.note == "as logged") == (scale == "long")
+        early = of_converged(at, Number(values)).settles  # type: ignore[arg-type]
+        assert early == (scale == "long")
+
+
+def test_lengths_of_training_are_those_that_notes_tell(tmp_path: Path) -> None:
+    for scale, data in PAPER.splits:
+        trainings = reproduction(tmp_path, scale, data).trainings
+        for run in {GAN, GAN_CONV} & set(trainings):
+            if scale != "tiny":
+                assert trainings[run][0].config.epochs == OURS.get(scale, THEIRS)
 
 
 def test_figures_and_tables_are_of_their_image_sets() -> None:

@@ -39,6 +39,7 @@ from repsim.figures.papers.engine import (
     analysis,
     grid,
     mean_line,
+    only,
     over_seeds,
     several,
 )
@@ -439,6 +440,17 @@ def scheduled(*steps: Step) -> Schedule:
 
     costs = {step: Cost(1.0, 100, 0, "cpu") for step in steps}
     return Schedule(costs, NoLog(), silent)  # type: ignore[arg-type]
+
+
+def test_a_page_leaves_out_sections_whose_tables_are_of_other_image_sets(tmp_path: Path) -> None:
+    parts = ("{{data}}", "## Mine\n{{table mine}} {{table theirs}}", "## Theirs\n{{table theirs}}")
+    (tmp_path / "page.md").write_text("\n\n".join([*parts, "## Last\nno table\n"]))
+    tables = {"mine": lambda found: [{"a": 1}], "theirs": only("mnist")(bug)}
+    made = toy(tmp_path / "made", folder_of_paper=tmp_path, tables=tables)
+    write_page(collect(made), tmp_path / "toy.md")
+    shown = (tmp_path / "toy.md").read_text()
+    assert [line for line in shown.splitlines() if line.startswith("## ")] == ["## Mine", "## Last"]
+    assert "(This table is not of digits.)" in shown
 
 
 def test_images_of_a_page_are_the_figures_with_their_records(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def transfer(found: Found) -> Rows:
     ]
 
 
+@only(*CONVOLVED)
 def published(found: Found) -> Rows:
     """Table 2 of the paper, on ImageNet."""
     return [

@@ -92,7 +92,7 @@ class Claim:
             verdict=judged.verdict,
             published=number.published,
             note=number.note,
-            settles=number.settles,
+            settles=number.settles and number.refutes,
         )
 
 

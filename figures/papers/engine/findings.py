@@ -112,6 +112,8 @@ class Number:
         networks: the names of the networks of each value, as ``Found.networks`` gives them, where
             values are of pairs; otherwise each value has a network of its own.
         settles: False of a number that decides nothing, for a reason that the note says.
+        refutes: False of a number that may support a claim but not refute it, for a reason that the
+            note says: networks trained for less long than the claim is about, for one.
     """
 
     values: Sequence[float]
@@ -119,6 +121,7 @@ class Number:
     note: str = ""
     networks: Networks = ()
     settles: bool = True
+    refutes: bool = True
 
     @property
     def count(self) -> int:
@@ -154,7 +157,10 @@ def mean_decides(number: Number, side: Side | None, bound: float) -> Judgement:
         return Judgement(value, low, high, TOO_FEW)
     if not number.settles:
         return Judgement(value, low, high, "undecided")
-    return Judgement(value, low, high, _verdict(low, high, side, bound))
+    verdict = _verdict(low, high, side, bound)
+    if verdict == "not supported" and not number.refutes:
+        verdict = "undecided"
+    return Judgement(value, low, high, verdict)
 
 
 def _verdict(low: float, high: float, side: Side, bound: float) -> str:

@@ -1,11 +1,12 @@
 """A page of the documentation, made from results: a text with places for numbers and tables.
 
 The text is ``page.md`` in the folder of a paper. Double braces hold its places: ``{{claims}}``,
-the table of verdicts; ``{{figures}}``, all of them, or ``{{figure NAME}}``; ``{{table NAME}}``;
-``{{value NAME}}`` and ``{{verdict NAME}}`` of a claim; and the words of ``_words``. Remarks that a
-person made on the results of one scale and image set are in ``remarks.SCALE.DATA.md`` beside it,
-with places of their own; they fill ``{{remarks}}``. The place of a table, figure or claim that
-could not be made says so.
+the table of verdicts; ``{{notes}}``, remarks on their numbers; ``{{figures}}``, all of them, or
+``{{figure NAME}}``; ``{{table NAME}}``; ``{{value NAME}}`` and ``{{verdict NAME}}`` of a claim; and
+the words of ``_words``. Remarks that a person made on the results of one scale and image set are in
+``remarks.SCALE.DATA.md`` beside it, with places of their own; they fill ``{{remarks}}``. The place
+of a table, figure or claim that could not be made says so; a section all of whose tables are of
+other image sets is left out.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from pathlib import Path
 from repsim._version import __version__
 from repsim.errors import UsageError, choices
 from repsim.figures.papers.engine.findings import Finding
-from repsim.figures.papers.engine.markdown import in_time, table_of, verdicts
+from repsim.figures.papers.engine.markdown import in_time, notes, table_of, verdicts
 from repsim.figures.papers.engine.only import is_of
-from repsim.figures.papers.engine.paper import Paper
+from repsim.figures.papers.engine.paper import Paper, Reproduction
 from repsim.figures.papers.engine.report import Effort, Findings, figure_of, stem_of
 from repsim.files import write_atomic
 
@@ -46,7 +47,8 @@ def write_page(findings: Findings, path: Path) -> list[Path]:
     """
     reproduction = findings.reproduction
     prefix = f"{path.stem}-"
-    text = _filled(_text(reproduction.paper, "page.md"), findings, prefix)
+    text = _of_data(_text(reproduction.paper, "page.md"), reproduction)
+    text = _filled(text, findings, prefix)
     images = []
     for figure in findings.figures:
         image = path.parent / "images" / f"{prefix}{stem_of(figure)}.png"
@@ -75,6 +77,20 @@ def _text(paper: Paper, name: str) -> str:
     if paper.folder is None or not (paper.folder / name).is_file():
         raise UsageError(f"{paper.name} has no {name}, the text that a page is made from")
     return (paper.folder / name).read_text(encoding="utf-8")
+
+
+def _of_data(text: str, reproduction: Reproduction) -> str:
+    """A text without the sections all of whose tables are of other image sets."""
+    others = {
+        f"table {name}"
+        for name, make in reproduction.paper.tables.items()
+        if not is_of(make, reproduction.data)
+    }
+    sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    tables = [{p for p in _PLACE.findall(each) if p.startswith("table ")} for each in sections]
+    return "".join(
+        each for each, shown in zip(sections, tables, strict=True) if not shown or shown - others
+    )
 
 
 def _filled(text: str, findings: Findings, prefix: str) -> str:
@@ -114,6 +130,7 @@ def _places(findings: Findings, prefix: str) -> dict[str, Callable[[], str]]:
         name: _constant(text) for name, text in _words(findings).items()
     }
     places["claims"] = lambda: verdicts(findings.claims)
+    places["notes"] = lambda: notes(findings.claims)
     places["figures"] = lambda: _figures(findings, prefix)
     places["remarks"] = lambda: _remarks(findings, prefix)
     data = findings.reproduction.data
