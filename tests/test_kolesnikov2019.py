@@ -167,6 +167,7 @@ def test_kolesnikov2019_has_every_panel_and_makes_nothing_twice(
         "pretext-and-downstream": ["scatter"] * 4,
         "width-and-size": ["matrix"],
         "few-labels": ["lines"],
+        "schedules": ["lines"],
         "tasks-of-revnet": ["matrix"] * 6,
         "networks-of-rotation": ["matrix"] * 3,
         "sharing": ["scatter"],
@@ -184,7 +185,7 @@ def test_kolesnikov2019_has_every_panel_and_makes_nothing_twice(
 def check_claims(folder: Path) -> None:
     with (folder / "claims.csv").open() as stream:
         claims = list(csv.DictReader(stream))
-    assert {each["claim"][:2] for each in claims} >= {f"1{letter}" for letter in "abcdeghi"}
+    assert {each["claim"][:2] for each in claims} >= {f"1{letter}" for letter in "abcdefghi"}
     for each in claims:
         assert each["value"] or "does not lay out" in each["note"] or "pairs" in each["note"], each
     (inverse,) = (each for each in claims if each["claim"].startswith("1i"))
@@ -192,7 +193,10 @@ def check_claims(folder: Path) -> None:
 
 
 def check_probes(folder: Path) -> None:
-    """Every tap by L-BFGS; the last by a perceptron, and with few labels."""
+    """Every tap by L-BFGS; the last by a perceptron, with few labels, and by SGD."""
+    for path in (folder / "results").glob("schedules-*.json"):
+        epochs = [len(each.history) for each in ProbeCurve.load(path).entries]
+        assert epochs == [0, 70, 160, 520]
     for path in (folder / "results").glob("evaluation-*.json"):
         found = ProbeCurve.load(path)
         assert (found.n_train, found.n_test) == (200, 100)

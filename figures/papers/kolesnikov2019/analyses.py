@@ -11,8 +11,10 @@ from repsim.figures.papers.engine.declared import AnalysisOf
 from repsim.figures.papers.kolesnikov2019.evaluation import TAPS, Evaluation
 from repsim.figures.papers.kolesnikov2019.inverse import Inverse
 from repsim.figures.papers.kolesnikov2019.runs import CELLS, LAID_OUT, TASKS, UNTRAINED, Cell
+from repsim.figures.papers.kolesnikov2019.schedules import Schedules
 
-Evaluate, Invert, Similarity = analysis(Evaluation), analysis(Inverse), analysis("similarity")
+Evaluate, Invert, Schedule = map(analysis, (Evaluation, Inverse, Schedules))
+Similarity = analysis("similarity")
 
 _ON = {"train": "probed", "test": "held_out"}
 _TINY: dict[str, Any] = {"features": 500, "hidden": 50}
@@ -26,6 +28,12 @@ INVERSES = {
     cell: Invert(run, on={"inverted": "held_out"}, name="inverse")
     for cell, run in CELLS.items()
     if cell.task == "rotation" and cell.network == "RevNet" and not cell.size
+}
+
+#: Probes by SGD of the narrowest RevNet of rotation.
+SCHEDULES = {
+    cell: Schedule(CELLS[cell], on=_ON, name="schedules")
+    for cell in (Cell("rotation", "RevNet", width) for width in (1, 4))
 }
 
 #: Networks whose taps are compared with each other, at the smallest width of a scale.
@@ -87,4 +95,4 @@ _BESIDE = [
     each for kinds in (OF_TASKS, OF_NETWORKS) for of in kinds.values() for each in of.values()
 ]
 
-ANALYSES = (*INVERSES.values(), *CONTROLS.values(), *PROBES.values(), *_BESIDE)
+ANALYSES = (*INVERSES.values(), *SCHEDULES.values(), *CONTROLS.values(), *PROBES.values(), *_BESIDE)

@@ -23,6 +23,7 @@ from repsim.figures.papers.kolesnikov2019.numbers import (
     accuracy,
     base,
     by_seed,
+    by_solver,
     inverse_errors,
     pretext,
     shared,
@@ -32,6 +33,7 @@ from repsim.figures.papers.kolesnikov2019.numbers import (
 )
 from repsim.figures.papers.kolesnikov2019.ranks import tau, taus
 from repsim.figures.papers.kolesnikov2019.runs import SIX, SIZES, TASKS, Cell
+from repsim.figures.papers.kolesnikov2019.schedules import CONVERGED, SGD
 
 
 def _wide(found: Found, network: str) -> tuple[Cell, Cell]:
@@ -178,6 +180,26 @@ def ranks_alike(found: Found) -> Number:
     return Number(values, note=f"over {len(cells)} cells")
 
 
+@over_seeds(
+    "1f: SGD is slow, late fall",
+    "the later the rate falls, the better the probe",
+    "accuracy (%) by SGD whose rate falls first after 480 epochs, less after 30",
+    above=0.0,
+)
+def late_fall_helps(found: Found) -> list[float]:
+    return list(np.subtract(by_solver(found, SGD[480]), by_solver(found, SGD[30])))
+
+
+@over_seeds(
+    "1f: SGD is slow, L-BFGS",
+    "L-BFGS is no worse than SGD on the short schedule",
+    "accuracy (%) by L-BFGS, less by SGD whose rate falls first after 30 epochs",
+    above=-0.3,
+)
+def converges(found: Found) -> list[float]:
+    return list(np.subtract(by_solver(found, CONVERGED), by_solver(found, SGD[30])))
+
+
 def rankings(found: Found) -> np.ndarray:
     """Accuracies (seeds, tasks, networks) at the smallest width, of the networks of all tasks."""
     names, width = shared(found), base(found)
@@ -263,6 +285,8 @@ CLAIMS: tuple[Judged, ...] = (
     *(does_not_choose.of(task=task) for task in TASKS),
     linear_suffices,
     ranks_alike,
+    late_fall_helps,
+    converges,
     rankings_differ,
     differ_beyond_noise,
     *(width_helps_with_few.of(network=name) for name in COMPARED),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -63,7 +63,10 @@ class Evaluation(Analysis[EvaluationConfig]):
         (extractor,) = inputs.extractors
         train, test = (inputs.images[part] for part in self.parts)
         network, device = extractor.load(), find_device(context.device)
-        seen, held = (self._features(network, each, context.device) for each in (train, test))
+        size = self.config.features
+        seen, held = (
+            tap_features(network, each, TAPS, size, context.device) for each in (train, test)
+        )
         entries: list[ProbeEntry] = []
         for depth, tap in enumerate(TAPS):
             x, x_test = (rows[tap].to(device) for rows in (seen, held))
@@ -82,17 +85,6 @@ class Evaluation(Analysis[EvaluationConfig]):
                 "test": data_provenance(test),
             },
         )
-
-    def _features(self, network: nn.Module, images: ImageSet, device: str) -> dict[str, Tensor]:
-        """The features (n, at most ``features``) of every tap, on the CPU."""
-        reduce = Pooling.parse(f"max:{self.config.features}")
-
-        def take(values: dict[str, Tensor], n: int) -> dict[str, Tensor]:
-            return {tap: reduce(each.float()).flatten(1).cpu() for tap, each in values.items()}
-
-        loader = ImageLoader(images, BATCH)
-        blocks = by_batch(network, loader, TAPS, take, allowed=_UNCHECKED, device=device)
-        return {tap: torch.cat([block[tap] for block in blocks]) for tap in TAPS}
 
     def _probed(self, train: Rows, test: Rows, about: Mapping[str, Any]) -> Iterator[ProbeEntry]:
         """The probes of a tap."""
@@ -115,3 +107,17 @@ class Evaluation(Analysis[EvaluationConfig]):
 
     def seconds(self, sizes: Mapping[str, int]) -> float:
         return sizes["train"] / 50
+
+
+def tap_features(
+    network: nn.Module, images: ImageSet, taps: Sequence[str], features: int, device: str
+) -> dict[str, Tensor]:
+    """The values of taps, (n, at most ``features``) on the CPU, by maxima over cells."""
+    reduce = Pooling.parse(f"max:{features}")
+
+    def take(values: dict[str, Tensor], n: int) -> dict[str, Tensor]:
+        return {tap: reduce(each.float()).flatten(1).cpu() for tap, each in values.items()}
+
+    loader = ImageLoader(images, BATCH)
+    blocks = by_batch(network, loader, taps, take, allowed=_UNCHECKED, device=device)
+    return {tap: torch.cat([block[tap] for block in blocks]) for tap in taps}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from repsim.figures.papers.kolesnikov2019.numbers import (
     PERCEPTRON,
     accuracy,
     base,
+    by_epoch,
+    by_solver,
     laid_out,
     mean_of,
     pretext,
@@ -31,6 +34,7 @@ from repsim.figures.papers.kolesnikov2019.numbers import (
 from repsim.figures.papers.kolesnikov2019.published import NIN
 from repsim.figures.papers.kolesnikov2019.ranks import ranks, taus
 from repsim.figures.papers.kolesnikov2019.runs import NETWORKS, SIX, SIZES, Cell
+from repsim.figures.papers.kolesnikov2019.schedules import CONVERGED, SGD
 from repsim.results import FigureData
 
 
@@ -292,6 +296,26 @@ def _by_labels(found: Found, name: str) -> Lines:
     return Lines(name, "widening factor k", "accuracy (%)", [float(k) for k in across], lines)
 
 
+def schedules(found: Found) -> FigureData:
+    lines = [_by_epoch(found, f"first fall after {first}", solver) for first, solver in SGD.items()]
+    converged = float(np.mean(by_solver(found, CONVERGED)))
+    last = max(len(line.values) for line in lines)
+    beside = Line("L-BFGS", [converged] * 2, x=[1.0, float(last)], look="chance")
+    return found.figure(
+        "Schedules",
+        "Accuracy of logistic regression on the representation of the narrowest RevNet of rotation "
+        "by epochs of SGD in batches of 2,048, whose rate falls to a tenth after some epochs and "
+        f"again 20 later; features are kept, without augmentation. {BANDS} {_seeds(found)}",
+        [Lines("", "epoch", "accuracy (%)", [], [*lines, beside])],
+    )
+
+
+def _by_epoch(found: Found, label: str, solver: str) -> Line:
+    """The mean accuracy after each epoch of SGD, with its band."""
+    values = by_epoch(found, solver)
+    return replace(mean_line(label, values), x=[float(k + 1) for k in range(len(values[0]))])
+
+
 def _seeds(found: Found) -> str:
     count = len(found.seeds)
     shown = "One seed" if count == 1 else f"Means of {count} seeds, whiskers 95 % intervals"
@@ -307,5 +331,6 @@ FIGURES: tuple[Callable[[Any], FigureData], ...] = (
     pretext_and_downstream,
     width_and_size,
     few_labels,
+    schedules,
     *MAPS,
 )

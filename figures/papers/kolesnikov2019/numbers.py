@@ -8,10 +8,10 @@ import numpy as np
 
 from repsim.figures.papers.engine import Found
 from repsim.figures.papers.engine.declared import AnalysisOf
-from repsim.figures.papers.kolesnikov2019.analyses import CONTROLS, INVERSES, PROBES
+from repsim.figures.papers.kolesnikov2019.analyses import CONTROLS, INVERSES, PROBES, SCHEDULES
 from repsim.figures.papers.kolesnikov2019.evaluation import LAST, SOLVERS
 from repsim.figures.papers.kolesnikov2019.runs import CELLS, SIX, TASKS, Cell
-from repsim.results import ProbeCurve
+from repsim.results import ProbeCurve, ProbeEntry
 
 LINEAR, PERCEPTRON = SOLVERS
 
@@ -92,6 +92,24 @@ def shared(found: Found) -> list[str]:
     known = set(there(found))
     width = base(found)
     return [name for name in SIX if all(Cell(task, name, width) in known for task in tasks(found))]
+
+
+def by_solver(found: Found, solver: str) -> list[float]:
+    """Accuracy of a linear probe of the narrowest RevNet of rotation by a solver."""
+    return [100 * _by(curve, solver).accuracy for curve in found[_schedules(found)]]
+
+
+def by_epoch(found: Found, solver: str) -> list[list[float]]:
+    """The same after each epoch of SGD."""
+    return [[100 * x for x in _by(curve, solver).history] for curve in found[_schedules(found)]]
+
+
+def _schedules(found: Found) -> AnalysisOf:
+    return SCHEDULES[Cell("rotation", "RevNet", base(found))]
+
+
+def _by(curve: ProbeCurve, solver: str) -> ProbeEntry:
+    return next(each for each in curve.entries if each.solver == solver)
 
 
 def inverse_errors(found: Found) -> list[float]:
