@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +16,13 @@ import torch
 from driving import run_command
 
 from repsim.figures.papers import find_paper
-from repsim.figures.papers.engine import SCALES, Folder, Reproduction
+from repsim.figures.papers.engine import SCALES, Folder, Reproduction, Run
+from repsim.figures.papers.engine.declared import AnalysisOf
+from repsim.figures.papers.engine.found import Missing
 from repsim.figures.papers.engine.page import write_page
 from repsim.figures.papers.engine.report import collect
-from repsim.figures.papers.kolesnikov2019.claims import disagreement
+from repsim.figures.papers.kolesnikov2019.analyses import PROBES
+from repsim.figures.papers.kolesnikov2019.claims import CLAIMS, disagreement
 from repsim.figures.papers.kolesnikov2019.evaluation import TAPS
 from repsim.figures.papers.kolesnikov2019.inverse import inverse_errors
 from repsim.figures.papers.kolesnikov2019.ranks import ranks, tau, taus
@@ -31,7 +37,7 @@ from repsim.figures.papers.kolesnikov2019.runs import (
 )
 from repsim.networks.families import find_family
 from repsim.networks.image_spec import ImageSpec
-from repsim.results import ProbeCurve, Result
+from repsim.results import ProbeCurve, ProbeEntry, Result
 
 PAPER = find_paper("kolesnikov2019")
 
@@ -121,6 +127,130 @@ def test_disagreement_is_of_tasks_beyond_that_of_seeds() -> None:
     assert disagreement(np.array([up, up]), np.array([up, up])) == 0
     assert disagreement(np.array([up, down]), np.array([up, down])) == 2
     assert disagreement(np.array([up, down]), np.array([down, up])) == -2
+
+
+# --- verdicts, on made-up results
+
+
+class Known:
+    """What was found of scale ``long`` with three seeds, where accuracies follow a function.
+
+    Args:
+        accuracy: gives the accuracy (%) of a probe from cell, tap, solver and share of the labels.
+        pretext: gives that of the pretext task from the cell.
+    """
+
+    scale, data, words = "long", "cifar10", {}
+
+    def __init__(
+        self,
+        accuracy: Callable[[Cell, str, str, float], float],
+        pretext: Callable[[Cell], float] = lambda cell: 50.0,
+    ) -> None:
+        self.seeds, self._accuracy, self._pretext = range(3), accuracy, pretext
+        self._cells = {PROBES[cell]: cell for cell in LAID_OUT["long"]}
+        self.reproduction = SimpleNamespace(trainings=[CELLS[each] for each in LAID_OUT["long"]])
+
+    def __contains__(self, asked: AnalysisOf) -> bool:
+        return asked in self._cells
+
+    def __getitem__(self, asked: AnalysisOf) -> list[ProbeCurve]:
+        if asked not in self:
+            raise Missing(f"it needs {asked.name}")
+        return [self._curve(self._cells[asked], seed) for seed in self.seeds]
+
+    def _curve(self, cell: Cell, seed: int) -> ProbeCurve:
+        asked = [(tap, "lbfgs", 1.0) for tap in TAPS]
+        asked += [(TAPS[-1], "mlp", 1.0), (TAPS[-1], "lbfgs", 0.1), (TAPS[-1], "lbfgs", 0.05)]
+        entries = [
+            ProbeEntry(
+                network=cell.name,
+                layer=tap,
+                depth=TAPS.index(tap),
+                features=1,
+                solver=solver,
+                label_fraction=share,
+                n_train=10,
+                accuracy=(self._accuracy(cell, tap, solver, share) + 0.01 * seed) / 100,
+            )
+            for tap, solver, share in asked
+        ]
+        return ProbeCurve(entries, 10, 10, 10, "lbfgs, mlp")
+
+    def trained(self, run: Run) -> list[Any]:
+        cell = next(each for each, own in CELLS.items() if own is run)
+        scored = {"accuracy": self._pretext(cell) / 100}
+        return [SimpleNamespace(run=SimpleNamespace(scores=lambda: scored)) for _ in self.seeds]
+
+
+def verdict(name: str, found: Any) -> str:
+    """The verdict on the claim whose name begins so."""
+    findings = [
+        each for claim in CLAIMS for case in claim.cases(found) for each in _of(case, found)
+    ]
+    return next(each.verdict for each in findings if each.claim.startswith(name))
+
+
+def _of(case: Any, found: Any) -> list[Any]:
+    try:
+        return case.findings(found)
+    except Missing as error:
+        return case.undecided(found, str(error))
+
+
+def test_width_and_size_are_judged_by_their_gains() -> None:
+    def gains(points: float) -> Known:
+        return Known(lambda cell, tap, solver, share: 30 + points * (cell.width + cell.size / 512))
+
+    for points, verdicts in ((3, "supported"), (0, "not supported")):
+        found = gains(points)
+        assert verdict("1a: width helps, RevNet", found) == verdicts
+        assert verdict("1b", found) == verdicts
+    assert verdict("1h: width helps with a tenth of the labels, VGG", gains(3)) == "supported"
+    assert verdict("1h: width helps with a tenth of the labels, VGG", gains(-3)) == "not supported"
+
+
+def test_taps_are_judged_by_the_fall_to_the_last() -> None:
+    def falling(cell: Cell, tap: str, solver: str, share: float) -> float:
+        return 40 - (8 if cell.network == "VGG" and tap == TAPS[-1] else 0)
+
+    assert verdict("1c: VGG degrades", Known(falling)) == "supported"
+    assert verdict("1c: RevNet does not", Known(falling)) == "supported"
+    level = Known(lambda cell, tap, solver, share: 40.0)
+    assert verdict("1c: VGG degrades", level) == "not supported"
+    assert verdict("1c: rotation teaches", level) == "undecided"  # no control among these results
+
+
+def test_pretext_accuracy_ranks_widths_and_does_not_choose_networks() -> None:
+    def downstream(cell: Cell, tap: str, solver: str, share: float) -> float:
+        return 40 + cell.width - (5 if cell.network == "VGG" else 0)
+
+    def answers(cell: Cell) -> float:  # VGG is best at the pretext task
+        return 50 + cell.width + (20 if cell.network == "VGG" else 0)
+
+    found = Known(downstream, answers)
+    assert verdict("1d: pretext accuracy ranks widths, RevNet", found) == "supported"
+    assert verdict("1d: pretext accuracy does not choose the network, jigsaw", found) == "supported"
+    against = Known(downstream, lambda cell: 50.0 - cell.width)
+    assert verdict("1d: pretext accuracy ranks widths, RevNet", against) == "not supported"
+
+
+def test_rankings_are_judged_by_their_correlation() -> None:
+    names = list(NETWORKS)
+
+    def alike(cell: Cell, tap: str, solver: str, share: float) -> float:
+        return 30.0 + names.index(cell.network) + (5 if solver == "mlp" else 0)
+
+    def opposed(cell: Cell, tap: str, solver: str, share: float) -> float:
+        sign = -1 if cell.task == "jigsaw" else 1
+        return 30.0 + sign * names.index(cell.network)
+
+    assert verdict("1g: rankings of networks differ", Known(opposed)) == "supported"
+    assert verdict("1g: they differ more", Known(opposed)) == "supported"
+    assert verdict("1g: rankings of networks differ", Known(alike)) != "supported"
+    assert verdict("1e: a linear probe suffices, gain", Known(alike)) == "not supported"
+    assert verdict("1e: a linear probe suffices, gain", Known(opposed)) == "supported"
+    assert verdict("1e: a linear probe suffices, ranks", Known(opposed)) == "supported"
 
 
 # --- the inverse

@@ -26,7 +26,8 @@ def of_tasks(found: Found, network: str) -> FigureData:
     return found.figure(
         f"Tasks of {network}",
         f"Linear CKA (unbiased) of the taps of two pretext tasks, {network} at the smallest width; "
-        f"mean over seeds, not in the paper. {_held_out(found)}",
+        "mean over seeds, not in the paper. Both of a seed start from the same weights, where what "
+        f"they see has the same size. {_held_out(found)}",
         [
             _matrix(found, a.task, b.task, each)
             for (a, b), each in _there(found, OF_TASKS[network]).items()
