@@ -151,6 +151,11 @@ class SimulatedTensor(Tensor):
         memo[id(self)] = copied = SimulatedTensor(self.held.clone(), self.requires_grad)
         return copied
 
+    def __getitem__(self, index: Any) -> Any:
+        given = index if isinstance(index, tuple) else (index,)
+        places = (torch.tensor(each) if isinstance(each, list) else each for each in given)
+        return super().__getitem__(tuple(places))
+
     def tolist(self) -> Any:
         LOG.note("sync")
         return self.held.tolist()

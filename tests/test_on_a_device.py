@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.skipif(not hasattr(backend_registration, SETUP), reason=lacking())
-@pytest.mark.parametrize("part", ["engine", "probes", "training"])
+@pytest.mark.parametrize("part", ["engine", "networks", "probes", "training"])
 def test_on_a_device(part: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
     done = subprocess.run(
