@@ -210,9 +210,10 @@ class _UnitRange(nn.Module):
         self.steps = nn.ModuleList(steps)
 
     def forward(self, images: Tensor) -> Tensor:
-        drawn = [step.forward_parameters(images.shape) for step in self.steps]
+        steps: list[Any] = list(self.steps)
+        drawn = [step.forward_parameters(images.shape) for step in steps]
         x = images * 0.5 + 0.5
-        for step, params in zip(self.steps, _sent(drawn, images.device), strict=True):
+        for step, params in zip(steps, _sent(drawn, images.device), strict=True):
             x = step(x, params=params)
         return x.clamp(0, 1) * 2 - 1
 
@@ -288,15 +289,26 @@ class _Jitter(nn.Module):
     The parameters are drawn by kornia, and looked at before they go to a device.
 
     Args:
-        strengths: of the changes, as of ``kornia.augmentation.ColorJitter``.
+        brightness: strengths of the changes, as of ``kornia.augmentation.ColorJitter``.
+        contrast: as above.
+        saturation: as above.
+        hue: as above.
         probability: of an image to be changed.
     """
 
-    def __init__(self, *strengths: float, probability: float = 1.0) -> None:
+    def __init__(
+        self,
+        brightness: float,
+        contrast: float,
+        saturation: float = 0.0,
+        hue: float = 0.0,
+        *,
+        probability: float = 1.0,
+    ) -> None:
         super().__init__()
         import kornia.augmentation as K
 
-        self._drawn = K.ColorJitter(*strengths, p=probability)
+        self._drawn = K.ColorJitter(brightness, contrast, saturation, hue, p=probability)
 
     def forward_parameters(self, shape: Sequence[int]) -> Parameters:
         """The factors of each image, and the names of those that change some, in their order."""

@@ -74,7 +74,7 @@ def cka(
     parsed = parse_kernel(kernel)
     arrays = as_arrays(x, y)
     if any(map(is_followed, arrays.values())):
-        return differentiable_cka(*_on_one_device(arrays), parsed, estimator)
+        return differentiable_cka(*_on_one_device(**arrays), parsed, estimator)
     with settled():
         return _value(arrays, parsed, estimator)
 
@@ -87,11 +87,11 @@ register("cka-biased", EUCLIDEAN, source="Kornblith et al. (2019)")(
 )
 
 
-def _on_one_device(arrays: dict[str, Any]) -> list[Tensor]:
+def _on_one_device(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     """Arrays as tensors, with their gradients, where the first tensor among them lies."""
-    device = next(v.device for v in arrays.values() if isinstance(v, Tensor))
-    both = (v if isinstance(v, Tensor) else as_tensor(v) for v in arrays.values())
-    return [v.to(device) for v in both]
+    device = next(v.device for v in (x, y) if isinstance(v, Tensor))
+    x, y = (v if isinstance(v, Tensor) else as_tensor(v) for v in (x, y))
+    return x.to(device), y.to(device)
 
 
 def _value(arrays: dict[str, Any], kernel: Kernel, estimator: Estimator) -> float:
