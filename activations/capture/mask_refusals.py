@@ -18,7 +18,8 @@ def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: A
     """The error of a layer made of inputs with padding, where no mask is known to fit it."""
     shape, names = tuple(values.shape), ", ".join(mask.name for mask in masks)
     where = f" in {at.name}" if at.number > 1 else ""
-    if len(masks) == 1 and masks[0].kind == "unknown" and not is_telling(names):
+    flags = len(masks) == 1 and masks[0].kind == "unknown" and not masks[0].is_within
+    if flags and not is_telling(names):
         return UsageError(
             f"layer {layer!r} gives {shape} of inputs with flags ({names}){where}, and nothing "
             f"says which of them mark padding; pass --masks '{layer}={NONE}' (masks={{{layer!r}: "
