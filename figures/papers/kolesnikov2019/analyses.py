@@ -25,7 +25,7 @@ CONTROLS = {cell: Evaluate(run, on=_ON, tiny=_TINY) for cell, run in UNTRAINED.i
 
 #: The inverse of the reversible networks of rotation.
 INVERSES = {
-    cell: Invert(run, on={"inverted": "held_out"}, name="inverse")
+    cell: Invert(run, on={"inverted": "compared"}, name="inverse")
     for cell, run in CELLS.items()
     if cell.task == "rotation" and cell.network == "RevNet" and not cell.size
 }
@@ -49,7 +49,7 @@ def _beside(a: Cell, b: Cell, scales: Sequence[str]) -> AnalysisOf:
     return Similarity(
         CELLS[a],
         CELLS[b],
-        on={"compared": "held_out"},
+        on={"compared": "compared"},
         scales=scales,
         layers=_LAYERS,
         augmentation="none",

@@ -27,11 +27,12 @@ def of_tasks(found: Found, network: str) -> FigureData:
         f"Tasks of {network}",
         f"Linear CKA (unbiased) of the taps of two pretext tasks, {network} at the smallest width; "
         "mean over seeds, not in the paper. Both of a seed start from the same weights, where what "
-        f"they see has the same size. {_held_out(found)}",
+        f"they see has the same size. {_compared(found)}",
         [
             _matrix(found, a.task, b.task, each)
             for (a, b), each in _there(found, OF_TASKS[network]).items()
         ],
+        part="compared",
     )
 
 
@@ -40,16 +41,17 @@ def of_networks(found: Found, task: str) -> FigureData:
     return found.figure(
         f"Networks of {task}",
         f"Linear CKA (unbiased) of the taps of two networks, by {task} at the smallest width; mean "
-        f"over seeds, not in the paper. {_held_out(found)}",
+        f"over seeds, not in the paper. {_compared(found)}",
         [
             _matrix(found, a.network, b.network, each)
             for (a, b), each in _there(found, OF_NETWORKS[task]).items()
         ],
+        part="compared",
     )
 
 
-def _held_out(found: Found) -> str:
-    return f"{found.data}, {found.splits['held_out']}."
+def _compared(found: Found) -> str:
+    return f"{found.data}, {found.splits['compared']}."
 
 
 def _there(found: Found, pairs: Pairs) -> dict[tuple[Cell, Cell], AnalysisOf]:
@@ -91,7 +93,7 @@ def sharing(found: Found) -> FigureData:
         "What tasks share, and what transfers: linear CKA (unbiased) of two pretext tasks at a "
         "tap, and the accuracy of logistic regression there, mean of both; a point for each pair "
         "of tasks and tap, at the smallest width. Means over seeds. Spearman correlation: "
-        f"{', '.join(texts)}. {_held_out(found)}",
+        f"{', '.join(texts)}. {_compared(found)}",
         [Scatter("", "CKA of two tasks", "accuracy, mean of both (%)", groups)],
     )
 

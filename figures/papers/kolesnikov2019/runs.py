@@ -195,16 +195,20 @@ UNTRAINED = {cell: CELLS[cell].untrained(f"untrained-{cell.name}") for cell in C
 RUNS = (*UNTRAINED.values(), *CELLS.values())
 
 
-def _splits(trained: str, probed: str, held_out: str) -> dict[str, str]:
-    return {"trained": trained, "probed": probed, "held_out": held_out}
+def _splits(trained: str, probed: str, held_out: str, compared: str) -> dict[str, str]:
+    return {"trained": trained, "probed": probed, "held_out": held_out, "compared": compared}
 
 
-#: The parts that networks are trained on, probes learn from, and everything is judged on: below
-#: ``paper``, the last of CIFAR-10's training images.
+#: The parts that networks are trained on, probes learn from, and everything is judged on, and some
+#: of these that networks are compared on: below ``paper``, the last of CIFAR-10's training images.
 SPLITS = {
-    ("tiny", "digits"): _splits("train[:200]", "train[:200]", "test[:100]"),
-    ("tiny", "cifar10"): _splits("train[:200]", "train[:200]", "train[49900:]"),
-    ("small", "cifar10"): _splits("train[:5000]", "train[:5000]", "train[45000:]"),
-    ("long", "cifar10"): _splits("train[:10000]", "train[:10000]", "train[45000:]"),
-    ("paper", "cifar10"): _splits("train", "train", "test"),
+    ("tiny", "digits"): _splits("train[:200]", "train[:200]", "test[:100]", "test[:100]"),
+    ("tiny", "cifar10"): _splits("train[:200]", "train[:200]", "train[49900:]", "train[49900:]"),
+    ("small", "cifar10"): _splits(
+        "train[:5000]", "train[:5000]", "train[45000:]", "train[45000:47000]"
+    ),
+    ("long", "cifar10"): _splits(
+        "train[:10000]", "train[:10000]", "train[45000:]", "train[45000:47000]"
+    ),
+    ("paper", "cifar10"): _splits("train", "train", "test", "test"),
 }
