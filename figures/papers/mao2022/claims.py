@@ -24,7 +24,7 @@ from repsim.figures.papers.engine import (
 )
 from repsim.figures.papers.engine.findings import Judgement, Side
 from repsim.figures.papers.mao2022.analyses import SHIFTS
-from repsim.figures.papers.mao2022.heads import CONVERGED, PAPERS, by_removed, gaps
+from repsim.figures.papers.mao2022.heads import CONVERGED, PAPERS, by_removed, gap, gaps
 from repsim.figures.papers.mao2022.null_spaces import ON_NULL_SPACES, reports_of
 from repsim.figures.papers.mao2022.published import published
 from repsim.figures.papers.mao2022.runs import NAMES, removed_in
@@ -105,7 +105,7 @@ def softmax_sees_the_rest(found: Found) -> Values:
 )
 def alike_when_shared(found: Found, head: str) -> Number:
     return Number(
-        [abs(gap) for gap in gaps(found, head)[0]],
+        [abs(each) for each in gap(found, removed_in(found)[0], head)],
         published=_theirs(found, head, "difference", lambda row: row[0], "g"),
         note="holds by construction: both are then one network but for their heads",
     )
@@ -119,7 +119,7 @@ def alike_when_shared(found: Found, head: str) -> Number:
 )
 def classifier_ahead(found: Found, head: str) -> Number:
     return Number(
-        gaps(found, head)[-1],
+        gap(found, removed_in(found)[-1], head),
         published=_theirs(found, head, "difference", lambda row: row[-1], "g"),
     )
 

@@ -31,10 +31,25 @@ def _accuracies(found: Found, analysis: AnalysisOf, head: str) -> list[float]:
     return [100 * entry_of(curve, SOLVER_OF[head]).accuracy for curve in found[analysis]]
 
 
+def gap(found: Found, removed: int, head: str) -> list[float]:
+    """C - D in points, a value for each seed."""
+    ahead, behind = (
+        of_heads(found, name, removed, head) for name in ("classifier", "discriminator")
+    )
+    return [c - d for c, d in zip(ahead, behind, strict=True)]
+
+
 def gaps(found: Found, head: str) -> list[list[float]]:
     """C - D in points, by number removed and seed."""
-    ahead, behind = (by_removed(found, name, head) for name in ("classifier", "discriminator"))
-    return list(map(list, ahead - behind))
+    return [gap(found, removed, head) for removed in removed_in(found)]
+
+
+def made(found: Found) -> list[int]:
+    """The numbers removed whose heads are there, where a reproduction is under way; or all."""
+    every = removed_in(found)
+    return [
+        removed for removed in every if all(HEADS[name, removed] in found for name in NAMES)
+    ] or list(every)
 
 
 def by_removed(found: Found, extractor: str, head: str) -> np.ndarray:
@@ -44,10 +59,10 @@ def by_removed(found: Found, extractor: str, head: str) -> np.ndarray:
 
 def quality(found: Found) -> str:
     """The accuracy of converged heads on each kind of extractor, for captions."""
-    removed = removed_in(found)
+    removed = made(found)
     read = [
         f"{np.mean(of_heads(found, name, each, CONVERGED)):.1f} % ({label}, {each} removed)"
-        for each in (removed[0], removed[-1])
+        for each in sorted({removed[0], removed[-1]})
         for name, label in NAMES.items()
     ]
     read.append(f"{np.mean(of_controls(found, CONVERGED)):.1f} % (untrained)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from repsim.figures.papers.engine import Found, mean_columns, settings_table
-from repsim.figures.papers.mao2022.heads import CONVERGED, PAPERS, gaps, of_controls, of_heads
+from repsim.figures.papers.mao2022.heads import CONVERGED, PAPERS, gap, made, of_controls, of_heads
 from repsim.figures.papers.mao2022.null_spaces import noises_in, reports_of
 from repsim.figures.papers.mao2022.published import published
 from repsim.figures.papers.mao2022.runs import MGAN, NAMES, removed_in
@@ -28,19 +28,16 @@ def table_1(found: Found) -> Rows:
 
 def table_2(found: Found) -> Rows:
     """Accuracies by number of convolutions removed and head, with intervals over seeds."""
-    return [
-        _line(found, place, removed, head)
-        for place, removed in enumerate(removed_in(found))
-        for head in (CONVERGED, PAPERS)
-    ]
+    return [_line(found, removed, head) for removed in made(found) for head in (CONVERGED, PAPERS)]
 
 
-def _line(found: Found, place: int, removed: int, head: str) -> dict[str, Any]:
+def _line(found: Found, removed: int, head: str) -> dict[str, Any]:
+    place = list(removed_in(found)).index(removed)
     row: dict[str, Any] = {"removed": removed, "head": head}
     for name in NAMES:
         row |= mean_columns(name, of_heads(found, name, removed, head))
         row |= _theirs(found, name, place, head)
-    row |= mean_columns("difference", gaps(found, head)[place])
+    row |= mean_columns("difference", gap(found, removed, head))
     row |= _theirs(found, "difference", place, head)
     return row | mean_columns("untrained", of_controls(found, head))
 
