@@ -23,6 +23,7 @@ from repsim.figures.papers.mao2022.runs import NAMES
 from repsim.results import NullSpaceEntry, ProbeCurve
 
 SEEDS, REMOVED = 3, range(5)
+RISING = [94.0, 94.5, 95.0, 95.5, 96.0]
 
 
 @dataclass
@@ -35,7 +36,12 @@ class Results:
     words: dict[str, Any] = field(default_factory=lambda: {"last": 4})
 
     def __getitem__(self, analysis: Any) -> list[Any]:
+        if analysis not in self.made:
+            raise Missing(f"it needs {analysis.name}, which was not made")
         return self.made[analysis]
+
+    def __contains__(self, analysis: Any) -> bool:
+        return analysis in self.made
 
 
 def judged(claims: Sequence[Any], found: Results) -> dict[str, Finding]:
@@ -87,8 +93,17 @@ def on_sharing(found: Results) -> dict[str, Finding]:
     return judged(both, found)
 
 
+def test_a_reproduction_under_way_judges_what_is_there() -> None:
+    whole = with_heads({(name, head): RISING for name in NAMES for head in (CONVERGED, PAPERS)})
+    last = {HEADS[name, 4]: whole[HEADS[name, 4]] for name in NAMES}
+    found = on_sharing(Results(last))
+    ahead = found[f"2c: classifier ahead, {CONVERGED}"]
+    assert ahead.verdict == on_sharing(whole)[ahead.claim].verdict == "not supported"
+    for name in ("2c: alike when all is shared", "2d: the lead grows"):
+        assert found[f"{name}, {CONVERGED}"].verdict == "undecided"
+
+
 PUBLISHED = {name: published("mnist", name) for name in NAMES}
-RISING = [94.0, 94.5, 95.0, 95.5, 96.0]
 
 
 def test_verdicts_on_heads_are_by_those_that_converged() -> None:

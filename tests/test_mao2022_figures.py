@@ -12,7 +12,12 @@ from test_mao2022_claims import DISCRIMINATOR, REMOVED, SEEDS, Results, with_rep
 
 from repsim.figures.papers.mao2022 import figures, tables
 from repsim.figures.papers.mao2022.analyses import CONTROLS, HEADS
+from repsim.figures.papers.mao2022.heads import quality
+from repsim.figures.papers.mao2022.runs import NAMES
 from repsim.results import FigureData, ProbeCurve
+
+#: The analyses of networks that share nothing.
+LAST = [HEADS[name, 4] for name in NAMES]
 
 
 class Shown(Results):
@@ -71,6 +76,14 @@ def test_table_2_names_the_heads_that_decide_first(heads: Shown) -> None:
     labels = [line.label for line in accuracies.series]
     assert labels[:4] == ["D, L-BFGS", "C, L-BFGS", "D, SGD", "C, SGD"]
     assert [line.label for line in differences.series][:2] == ["L-BFGS", "SGD"]
+
+
+def test_table_2_and_captions_have_the_heads_that_are_there(heads: Shown) -> None:
+    last = {key: value for key, value in heads.made.items() if key is CONTROLS or key in LAST}
+    found = Shown(last)
+    assert [row["removed"] for row in tables.table_2(found)] == [4, 4]
+    assert "0 removed" not in quality(found)
+    assert "(C, 4 removed)" in quality(found)
 
 
 def test_the_table_of_noise_has_raw_beside_centred_shares() -> None:
