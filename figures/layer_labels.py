@@ -230,11 +230,15 @@ def label_layers(
             _lead(axis, span.middle, moved)
 
 
+def _is_upright(axis: Axis) -> bool:
+    return axis is axis.axes.yaxis
+
+
 def _shift(axis: Axis, along: float, away: float = 0.0) -> Transform:
     """A move by inches: along an axis, and away from its cells."""
     from matplotlib.transforms import ScaledTranslation
 
-    inches = (along, -away) if axis.axis_name == "x" else (-away, along)
+    inches = (-away, along) if _is_upright(axis) else (along, -away)
     figure = axis.axes.get_figure()
     assert figure is not None  # the axes are on one
     return ScaledTranslation(*inches, figure.dpi_scale_trans)
@@ -242,7 +246,7 @@ def _shift(axis: Axis, along: float, away: float = 0.0) -> Transform:
 
 def _lead(axis: Axis, place: float, moved: float) -> None:
     """Draw a line from a tick to its label, which lies so many inches farther along the axis."""
-    upright = axis.axis_name == "y"
+    upright = _is_upright(axis)
     on_axis = axis.axes.get_yaxis_transform() if upright else axis.axes.get_xaxis_transform()
     tick, gap = (axis.get_ticklines()[0].get_markersize() / 72, rc("xtick.major.pad") / 72)
     at = (0, place) if upright else (place, 0)

@@ -75,7 +75,7 @@ def inputs_of(batch: Any) -> Any:
     )
 
 
-def _is_of_all(sparse: Tensor, entries: Mapping[Any, Any]) -> bool:
+def _is_of_all(sparse: Tensor | np.ndarray, entries: Mapping[Any, Any]) -> bool:
     """True for a sparse entry beside dense ones that has no row for each example of these.
 
     A square with as many rows is an adjacency.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def of_converged(found: Found, number: Number) -> Number:
     return _noted(number, f"{ours}; the claim is of networks that have converged", settles=False)
 
 
-def _noted(number: Number, note: str, **changed: bool) -> Number:
+def _noted(number: Number, note: str, **changed: Any) -> Number:
     return replace(number, note="; ".join(filter(None, (number.note, note))), **changed)
 
 

@@ -54,8 +54,8 @@ class Run:
         self.method, self.name, self.only = method, name or method, tuple(only)
         self.scales = tuple(scales)
         self._methods = dict.fromkeys(SCALES, method)
-        scales = zip(SCALES, (tiny, small, long, paper), strict=True)
-        self._at = {scale: {**settings, **(own or {})} for scale, own in scales}
+        of_scales = zip(SCALES, (tiny, small, long, paper), strict=True)
+        self._at = {scale: {**settings, **(own or {})} for scale, own in of_scales}
 
     def at(self, scale: str) -> dict[str, Any]:
         """The settings at a scale that differ from those of its preset."""

@@ -34,7 +34,7 @@ SOLVERS: tuple[Literal["lbfgs"], Literal["mlp"]] = ("lbfgs", "mlp")
 _UNCHECKED = Allowed(random=True, batch=True)
 
 #: Features (n, p) and labels (n,).
-Rows = tuple[Tensor, Tensor]
+Rows = tuple[Tensor, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Evaluation(Analysis[EvaluationConfig]):
     def _probed(self, train: Rows, test: Rows, about: Mapping[str, Any]) -> Iterator[ProbeEntry]:
         """The probes of a tap."""
         linear, perceptron = SOLVERS
-        asked = [(linear, 1.0)]
+        asked: list[tuple[Literal["lbfgs", "mlp"], float]] = [(linear, 1.0)]
         if about["layer"] == LAST:
             shares = [(linear, share) for share in self.config.fractions]
             asked += [(perceptron, 1.0), *shares]

@@ -173,12 +173,8 @@ def _at(cell: Cell, scale: str) -> dict[str, Any]:
 
 def _run(cell: Cell) -> Run:
     scales = _scales(cell)
-    return Run(
-        TASKS[cell.task],
-        cell.name,
-        scales=scales,
-        **{scale: _at(cell, scale) for scale in scales},
-    )
+    settings: dict[str, Any] = {scale: _at(cell, scale) for scale in scales}
+    return Run(TASKS[cell.task], cell.name, scales=scales, **settings)
 
 
 #: Runs by cell, those of ``long`` in its order.
