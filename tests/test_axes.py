@@ -310,6 +310,15 @@ def test_what_is_stored_whole_is_as_the_layer_gave_it_and_averages_as_well(
             assert set(positions[layer]) == {*range(1, len(named))} - {*channels}
 
 
+def test_groups_of_channels_are_channels(tmp_path: Path) -> None:
+    model = made(lambda: grouped(nn.Identity()))
+    whole = whole_layers(model, IMAGES, ["groups"])["groups"]
+    with repsim.harvest(
+        model, [IMAGES], tmp_path / "a.h5", layers="groups", pooling="avg", examples=N
+    ) as store:
+        np.testing.assert_allclose(store["groups"][:], whole.mean((3, 4)).flatten(1), atol=1e-6)
+
+
 def test_heads_are_channels(tmp_path: Path) -> None:
     def forward(self: Any, x: Tensor) -> Tensor:
         q, k = self.qk(x).view(len(x), 5, 2, 2, 4).permute(2, 0, 3, 1, 4)
@@ -347,6 +356,16 @@ def basis(self: Any, x: Tensor) -> Tensor:
 def statistics(self: Any, x: Tensor) -> Tensor:
     maps = self.layer(x)
     return self.out(torch.stack((maps.mean(-1), maps.std(-1)), -1))
+
+
+def grouped(behind: nn.Module) -> nn.Module:
+    """Channels of maps cut into groups, as those of turned filters are."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return self.behind(self.groups(y.view(len(x), 5, 4, *y.shape[2:])))
+
+    return Net(forward, conv=nn.Conv2d(3, 20, 3), groups=nn.Identity(), behind=behind)
 
 
 UNKNOWN = {
@@ -389,6 +408,38 @@ UNKNOWN = {
         ),
         IMAGES,
         "out",
+    ),
+    "groups of channels that a module behind them takes for positions": (
+        lambda: grouped(nn.BatchNorm3d(5)),
+        IMAGES,
+        "groups",
+    ),
+    "groups of channels after a module that takes them for positions": (
+        lambda: grouped(nn.BatchNorm3d(5)),
+        IMAGES,
+        "behind",
+    ),
+    "groups of channels beside positions in a convolution": (
+        lambda: grouped(nn.Conv3d(5, 5, 1)),
+        IMAGES,
+        "groups",
+    ),
+    "groups of channels that are pooled as positions": (
+        lambda: grouped(nn.MaxPool3d(2)),
+        IMAGES,
+        "groups",
+    ),
+    "groups of channels beside maps of other positions": (
+        lambda: Net(
+            lambda self, x: self.groups(
+                self.conv(x).view(len(x), 5, 4, 8, 8) + self.deep(x.view(len(x), 3, 4, 8, 8))
+            ),
+            conv=nn.Conv2d(3, 20, 2, 2),
+            deep=nn.Conv3d(3, 5, 1),
+            groups=nn.Identity(),
+        ),
+        IMAGES,
+        "groups",
     ),
     "inverses of square matrices": (
         lambda: Net(

@@ -156,7 +156,7 @@ class NetworkSide:
     def _reduction(self, shown: Any) -> Reducer:
         """The pooling of the layers; where padding may be in it, and nothing says, is refused."""
         told = self._masks.among(self._layers)
-        axes = {name: each.batch for name, each in self._axes.items()}
+        axes = self._pooling.axes(self._axes)
         masks = LayerMasks(self._model, shown, self._layers, told, axes, self._allowed)
         warn_of_unused(self._model, shown, masks.used)
         masks.check(self._layers, self._pooling)

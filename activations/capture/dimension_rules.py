@@ -249,7 +249,15 @@ def _attention(call: Call, results: list[Tensor]) -> Found:
         memory = call.axes(call.get(place, name))
         _along_sequence(memory, size_of(memory[-1]), examples=1)
     out = _along_sequence(axes, results[0].shape[-1], examples=1)
-    return [out, *[None] * (len(results) - 1)]
+    return [out, *(_weights_of_heads(axes, x) for x in results[1:])]
+
+
+def _weights_of_heads(queries: Axes, x: Tensor | None) -> Axes | None:
+    """The axes of weights (n, heads, queries, keys); nothing says them of means (n, q, k)."""
+    if x is None or x.ndim != 4:
+        return None
+    heads, keys = (Dimension(x.shape[k], Role.PART, beside=True) for k in (1, 3))
+    return (queries[1], (heads,), queries[0], (keys,))
 
 
 @_rule("scaled_dot_product_attention")

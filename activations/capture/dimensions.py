@@ -34,9 +34,10 @@ class Dimension:
         merged: the dimensions that this is made of, of which the last varies fastest.
         added: it is of the network's own making, and no input has it: the functions of a basis.
         of_positions: the features of a layer that has them for each of several positions.
+        beside: a part of channels beside positions, which is none of these, whatever follows.
     """
 
-    __slots__ = ("_parts", "_role", "_whole", "added", "merged", "of_positions", "size")
+    __slots__ = ("_parts", "_role", "_whole", "added", "beside", "merged", "of_positions", "size")
 
     def __init__(
         self,
@@ -47,10 +48,12 @@ class Dimension:
         merged: Sequence[Dimension] = (),
         added: bool = False,
         of_positions: bool = False,
+        beside: bool = False,
     ) -> None:
         self.size = size
         self.added = added
         self.of_positions = of_positions
+        self.beside = beside
         self.merged = tuple(merged)
         self._role = role
         self._whole = whole
@@ -66,18 +69,29 @@ class Dimension:
         return Role.PART if found is Role.CHANNEL else found
 
     def suggest(self, role: Role) -> None:
-        """Take a role if there is none yet; a part of channels may be any, and a patch features."""
-        if self.role in OPEN:
-            self._role = role
+        """Take a role if there is none yet; a part of channels may be any, and a patch features.
 
-    def split(self, first: int) -> tuple[Dimension, Dimension]:
-        """Two dimensions; the slower one is ``first`` long."""
+        A part of channels beside positions that is taken for one of these is unclear.
+        """
+        if self.role in OPEN:
+            lost = self.beside and self.role is Role.PART and role is Role.POSITION
+            self._role = Role.UNCLEAR if lost else role
+
+    def split(self, first: int, *, beside: bool) -> tuple[Dimension, Dimension]:
+        """Two dimensions; the slower one is ``first`` long.
+
+        Args:
+            first: its length.
+            beside: there are positions beside them.
+        """
         if first not in self._parts:
             sizes = first, self.size // first
             self._parts[first] = (
                 Dimension(sizes[0], whole=self),
                 Dimension(sizes[1], whole=self),
             )
+        for each in self._parts[first]:
+            each.beside = each.beside or beside
         return self._parts[first]
 
     def atoms(self) -> Iterator[Dimension]:
@@ -149,12 +163,13 @@ def regroup(axes: Axes, shape: Sequence[int]) -> Axes:
     if tuple(map(size_of, axes)) == tuple(shape):
         return axes
     waiting = [atom for axis in axes for each in axis for atom in each.atoms()][::-1]
-    found = [_taken(waiting, size) for size in shape]
+    beside = any(each.size > 1 and each.role is Role.POSITION for each in waiting)
+    found = [_taken(waiting, size, beside=beside) for size in shape]
     return fresh(shape) if None in found else tuple(axis for axis in found if axis is not None)
 
 
-def _taken(waiting: list[Dimension], size: int) -> Axis | None:
-    """The next dimensions that make up an axis; None where they do not."""
+def _taken(waiting: list[Dimension], size: int, *, beside: bool) -> Axis | None:
+    """The next dimensions that make up an axis, ``beside`` positions; None where they do not."""
     left = size
     taken: list[Dimension] = []
     while left > 1:
@@ -162,7 +177,7 @@ def _taken(waiting: list[Dimension], size: int) -> Axis | None:
             return None
         each = waiting.pop()
         if each.size > left and each.size % left == 0:
-            each, rest = each.split(left)
+            each, rest = each.split(left, beside=beside)
             waiting.append(rest)
         if left % each.size:
             return None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim.activations.capture.arguments import arguments, named_entries
+from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batches import ABOUT, array_of, batch_size, dictionary_of
 from repsim.activations.capture.faults import FIRST_BATCH, At
 from repsim.activations.capture.frames import mask_of_frames
@@ -49,7 +50,7 @@ class LayerMasks:
         batch: the first, where the network lies.
         layers: addresses by name.
         rules: masks that are told.
-        axes: the axis that holds the examples of a layer, where it is not the first.
+        axes: of the layers, as they are reduced.
         allowed: dependences of the layers that are no reason to warn.
 
     Raises:
@@ -65,7 +66,7 @@ class LayerMasks:
         batch: Any,
         layers: Mapping[str, str],
         rules: MaskRules,
-        axes: Mapping[str, int] = MappingProxyType({}),
+        axes: Mapping[str, LayerAxes] = MappingProxyType({}),
         allowed: Allowed = NOTHING,
     ) -> None:
         rules.check(layers)
@@ -79,7 +80,8 @@ class LayerMasks:
         self._modules = modules_of(model)
         self._known: list[tuple[Mask, Followers]] = []
         self._hints: list[tuple[Mask, Followers]] = []
-        self._axes = axes
+        self._axes = {name: each.batch for name, each in axes.items() if each.batch}
+        self._channels = {name: each.channels or () for name, each in axes.items()}
         untold = {name: each for name, each in layers.items() if rules.of(name) is None}
         self._names = {mask.name for mask in masks_in(self.batch)}
         self._lookups = lookups(model, self.batch, untold, grad=allowed.grad) if untold else {}
@@ -87,13 +89,13 @@ class LayerMasks:
             self._find(untold)
         self._unsaid = UnsaidPadding(model, [*self._known, *self._hints], self._lookups)
         unsaid = bool(untold) and self._unsaid.see(self.batch)
-        self._own = OwnPositions(model, self.batch, axes, grad=allowed.grad)
+        self._own = OwnPositions(model, self.batch, self._axes, grad=allowed.grad)
         if self._own.lists:
             self._find_own(untold)
         self._shapes = self._traced() if self._may_have_masks() or unsaid else {}
         self._lengths = PaddedLengths() if untold and self._says_nothing() else None
         self._told_axes: dict[str, int] = {}
-        self._effects = PaddingEffects(model, axes, grad=allowed.grad)
+        self._effects = PaddingEffects(model, self._axes, grad=allowed.grad)
         if not allowed.batch:
             self._find_effects(untold)
         self._find_told(effects=not allowed.batch)
@@ -286,7 +288,21 @@ class LayerMasks:
             return shapes_of_one(self._model, self.batch, self._layers, self._axes, grad=self._grad)
 
     def _followers(self, mask: Mask, layers: Mapping[str, str]) -> Followers:
-        return followers(self._model, self.batch, mask, layers, grad=self._grad)
+        """The layers of the positions of a mask; of other layers it may mark the channels.
+
+        Keys are channels of the weights of attention, whose queries may have a mask of their own.
+        """
+        found = followers(self._model, self.batch, mask, layers, grad=self._grad)
+        across = found.across(self._channels)
+        exact = {name: axis for name, axis in found.exact.items() if name not in across}
+        unclear = {name for name in across if not self._are_weights(name)}
+        return replace(found, exact=exact, other=found.other | unclear)
+
+    def _are_weights(self, layer: str) -> bool:
+        """True for the weights that a module of attention returns beside its output."""
+        address = Address.parse(self._layers[layer], self._modules)
+        kind = type(self._modules.get(address.module))
+        return kind is nn.MultiheadAttention and address.path == "1" and not address.input
 
     def _is_exact(self, layer: str) -> bool:
         return any(layer in found.exact for _, found in self._known)

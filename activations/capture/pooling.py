@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -111,6 +111,13 @@ class Pooling:
         first = next((name for name in names if name not in ("none", "project")), _ORDERS[0])
         return first not in _ORDERS
 
+    def told(self, axes: LayerAxes) -> LayerAxes:
+        """The axes of a layer as they are reduced: by a step that says them, else as they are."""
+        names = [name for name, _ in self.steps]
+        said = {"channels_last": axes.ndim - 1, "channels_first": 1}
+        places = [(said[name],) for name in names if name in said]
+        return replace(axes, channels=places[0]) if places and axes.ndim > 2 else axes
+
     @property
     def asks_for_mask(self) -> bool:
         """True if it makes a difference which tokens are padding."""
@@ -188,6 +195,15 @@ class PoolingRules:
     def of(self, layer: str) -> Pooling:
         """The pooling of the layer at an address."""
         return next((r for p, r in self._rules if matches(p, layer)), Pooling())
+
+    def axes(self, found: Mapping[str, LayerAxes]) -> dict[str, LayerAxes]:
+        """The axes of layers as they are reduced; those kept whole have no channels."""
+        return {
+            name: self.of(name).told(each)
+            if self.of(name).asks_for_mask
+            else replace(each, channels=None)
+            for name, each in found.items()
+        }
 
     @property
     def masks(self) -> list[str]:

@@ -28,6 +28,7 @@ class Followers:
         kind: of the mask, as the network uses it; empty where that does not show.
         inputs: entries that have these positions too, and their axes.
         maps: the axis made of the positions, of layers with further axes of positions.
+        pairs: layers of ``exact`` with the positions along a second axis, as weights of attention.
     """
 
     exact: Mapping[str, int]
@@ -35,6 +36,16 @@ class Followers:
     kind: str = ""
     inputs: Mapping[str, Axes] = field(default_factory=dict)
     maps: Mapping[str, int] = field(default_factory=dict)
+    pairs: frozenset[str] = frozenset()
+
+    def across(self, channels: Mapping[str, Sequence[int]]) -> set[str]:
+        """The layers of ``exact`` whose channels are the positions, such as keys of attention.
+
+        Args:
+            channels: the places of the channels of layers, where the examples come first.
+        """
+        alone = {name: axis for name, axis in self.exact.items() if name not in self.pairs}
+        return {name for name, axis in alone.items() if max(1, axis) in channels.get(name, ())}
 
 
 @dataclass(frozen=True)
@@ -195,9 +206,15 @@ def _compared(trials: Trials, before: Mapping[str, Shape], sequence: _Sequence) 
         for name, axes in changed.items()
         if len(before[name]) == 3 and (before[name][axes[0]], after[name][axes[0]]) == whole
     }
+    pairs = {
+        name
+        for name, axes in changed.items()
+        if name in exact and {(before[name][k], after[name][k]) for k in axes} == {whole}
+        if len(axes) > 1
+    }
     other = {name for name, shape in before.items() if after[name] != shape} - set(exact)
     maps = {name: k for name, (k, *more) in changed.items() if len(before[name]) > 3 and not more}
-    return Followers(exact, frozenset(other), inputs=sequence.axes, maps=maps)
+    return Followers(exact, frozenset(other), "", sequence.axes, maps, frozenset(pairs))
 
 
 def _unshortened(trials: Trials, *, alone: bool) -> Followers:

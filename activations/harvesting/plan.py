@@ -78,11 +78,6 @@ class HarvestPlan(ShortRepr):
         return {name: each for name, each in self.addresses.items() if name != each}
 
     @property
-    def batch_axes(self) -> dict[str, int]:
-        """The axis that holds the examples, of layers where it is not the first."""
-        return {name: each.batch for name, each in self.axes.items() if each.batch}
-
-    @property
     def incomplete(self) -> dict[str, Any]:
         """As provenance has it: how many of how many layers are left out, and the first of them."""
         if not self.left_out:
