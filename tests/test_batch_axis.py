@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from toy_network import Net
 
 import repsim
 from repsim.activations import (
@@ -583,3 +584,24 @@ def test_what_is_no_axis_is_refused(said: Any) -> None:
 def test_an_axis_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"the input is \(5, 8, 6\) and has no axis 3"):
         rows(linear(), BATCHES, tmp_path / "a.h5", "0", batch_axis=3)
+
+
+def test_copies_of_examples_are_no_other_axis(tmp_path: Path) -> None:
+    """Members of a BatchEnsemble (3, n, d): the axis that the inputs have is not proposed again."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        scales = torch.tensor([1.0, 2, 6]).repeat_interleave(len(x)).unsqueeze(1)
+        return self.members(self.layer(x.repeat(3, 1) * scales).view(3, len(x), 5)).mean(0)
+
+    torch.manual_seed(0)
+    model = Net(forward, layer=nn.Linear(6, 5), members=nn.Identity()).eval()
+    inputs = torch.randn(8, 6)
+    given = {"layers": "members", "examples": 8}
+    with pytest.raises(ShapeError, match="nothing says which axis holds its channels") as refused:
+        repsim.harvest(model, [inputs], tmp_path / "a.h5", **given, pooling="avg")
+    assert "batch_axis" not in str(refused.value)
+    told = "members=channels_last+avg"
+    assert told in str(refused.value)
+    with repsim.harvest(model, [inputs], tmp_path / "a.h5", **given, pooling=told) as store:
+        mean = model.layer(3 * inputs).detach()
+        np.testing.assert_allclose(store["members"][:], mean, atol=1e-6)

@@ -79,7 +79,8 @@ class LayerAxes:
         return ShapeError(
             f"layer {layer!r} gives {shape}, and nothing says which axis holds its channels; say "
             f"channels_last or channels_first, as in --pooling "
-            f"'{layer}=channels_last+avg,*=avg', or choose other layers"
+            f"'{layer}=channels_last+avg,*=avg', keep it whole by none where neither is right, or "
+            "choose other layers"
         )
 
     def names(self, *, given: bool = False) -> str:
@@ -114,13 +115,15 @@ class LayerAxes:
         return [f"channel{k}" for k in range(len(self.channels))]
 
 
-def layer_axes(followed: dimensions.Axes, module: str, batch: int) -> LayerAxes:
+def layer_axes(followed: dimensions.Axes, module: str, batch: int, inputs: int) -> LayerAxes:
     """The axes of a layer.
 
     Args:
         followed: its dimensions, as they were followed through the network.
         module: the class of its module, which decides where nothing else says.
         batch: the axis of the examples.
+        inputs: their axis in the inputs, which is no other one: copies of the examples may lie
+            along it.
     """
     others = followed[:batch] + followed[batch + 1 :]
     if len(others) < 2:
@@ -128,7 +131,7 @@ def layer_axes(followed: dimensions.Axes, module: str, batch: int) -> LayerAxes:
     channels = channels_of(others)
     if channels is None and all(role_of(axis) is None for axis in others):
         channels = by_class(module, len(followed))
-    others_with_examples = (k for k in dimensions.examples_in(followed) if k != batch)
+    others_with_examples = (k for k in dimensions.examples_in(followed) if k not in (batch, inputs))
     other = next(others_with_examples, None) if channels is None else None
     return LayerAxes(len(followed), channels, batch, other)
 

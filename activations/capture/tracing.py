@@ -206,7 +206,7 @@ def _trace_rows(
         name: TracedRows(
             *traced[name],
             calls.get(name),
-            layer_axes(followed[name], traced[name].module, axis),
+            layer_axes(followed[name], traced[name].module, axis, batch_axis.of_input("")),
         )
         for name, axis in found.items()
         if axis is not None
