@@ -134,6 +134,16 @@ def test_heads_of_weights_are_channels(tokens: int, tmp_path: Path) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_queries_of_several_heads_have_the_mask_that_is_told(tmp_path: Path) -> None:
+    model = Attending(average=False)
+    batch = {"x": X, "y": Y, "x_key_padding_mask": OTHER, "y_key_padding_mask": PAD}
+    with pytest.raises(UsageError, match="nothing says which of its positions"):
+        harvested(model, batch, tmp_path)
+    weights = weights_of(model, batch).transpose(1, 2).flatten(2)  # (n, queries, heads * keys)
+    found = harvested(model, batch, tmp_path, masks="attention:1=x_key_padding_mask")
+    np.testing.assert_allclose(found, means(weights, LENGTHS.flip(0).tolist()), atol=1e-6)
+
+
 def test_a_convolution_over_heads_makes_no_positions_of_keys(tmp_path: Path) -> None:
     model = Attending(average=False)
     model.weights = nn.Sequential(nn.Conv2d(2, 3, 1))

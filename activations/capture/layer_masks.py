@@ -319,11 +319,19 @@ class LayerMasks:
         axis = self._told_axes.get(layer)
         axes = (axis or 1,) if mask.kind == "lengths" else (1, 2)
         kept = self._fitted(mask, layer, values, axes)
+        if kept is None and (place := self._only_positions(layer, values.ndim)) is not None:
+            kept = mask.kept(self.batch, values.shape[place])
         if kept is None:
             kept = mask.kept_of_map(self.batch, values.shape, axis)
         if kept is None:
             raise unfit(mask, value, layer, values, misread=mask.is_misread(self.batch))
         return kept
+
+    def _only_positions(self, layer: str, ndim: int) -> int | None:
+        """The axis of positions of a layer whose other axes are channels, such as heads."""
+        channels = self._channels.get(layer, ())
+        places = [k for k in range(1, ndim) if k not in channels]
+        return places[0] if channels and len(places) == 1 else None
 
     def _exact(self, layer: str, values: Tensor) -> Tensor:
         """The mask of a layer that has its positions, one for one."""
