@@ -465,6 +465,30 @@ def test_targets_that_are_no_labels_have_a_remedy_that_works(
             assert store["0"].shape == (8, 4)
 
 
+MIXED = (torch.arange(8) % 3, torch.arange(8) % 2, 0.3)
+
+
+@pytest.mark.parametrize("labels", [MIXED, list(MIXED), (*MIXED[:2], torch.tensor(0.3))])
+def test_labels_of_a_mixup_are_refused_with_a_remedy_that_works(
+    labels: Any, tmp_path: Path
+) -> None:
+    network, x = nn.Sequential(nn.Linear(6, 4)), torch.randn(8, 6)
+    options: Any = {"examples": 8, "overwrite": True}
+    said = (
+        r"8 examples came with .tensor \(8,\), tensor \(8,\), (float|tensor). as labels, as mixup"
+    )
+    for given in (labels, {"label": labels[0], "mixed": labels}):
+        with pytest.raises(UsageError, match=f"{said}.*give the inputs alone") as error:
+            repsim.harvest(network, [(x, given)], tmp_path / "a.h5", **options)
+        assert "\n" not in str(error.value)
+    for batch in ((x,), (x, {"first": labels[0], "second": labels[1]})):
+        with repsim.harvest(network, [batch], tmp_path / "a.h5", **options) as store:
+            assert store["0"].shape == (8, 4)
+    entries = {"input": x, "labels": labels}
+    with pytest.warns(RepsimWarning, match=r"'labels' .tensor \(8,\), .* no labels .* left out"):
+        repsim.harvest(network, [entries], tmp_path / "a.h5", **options).close()
+
+
 def test_zeros_and_ones_may_be_floats(tmp_path: Path) -> None:
     """As a binary cross-entropy wants them, one an example."""
     network, inputs = nn.Sequential(nn.Linear(6, 4)), torch.randn(8, 6)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import repsim
-from repsim.activations.capture.fillers import ends_at, is_filled
+from repsim.activations.capture.fillers import begins_filled, ends_at, is_filled
 from repsim.errors import RepsimWarning, UsageError
 
 SIZES = [3, 5, 2, 6, 4, 7, 3, 8]
@@ -183,3 +183,113 @@ def test_labels_by_name_may_be_lengths(tmp_path: Path) -> None:
 )
 def test_labels_that_are_no_lengths(values: Tensor, counts: Tensor) -> None:
     assert not ends_at(values, counts)
+
+
+# --- lengths of inputs that are padded in front
+
+BEHIND = REAL.flip(1)
+AMID = torch.stack([row.roll(int(8 - row.sum()) // 2) for row in REAL])
+TOKENS = torch.randint(1, 20, (16, 8), generator=torch.Generator().manual_seed(2))
+
+
+class Words(nn.Module):
+    """A layer on each token, of a table in which 0 stands for padding, or for nothing."""
+
+    def __init__(self, padding: int | None = 0, rows: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(6, 5) if rows else nn.Embedding(20, 5, padding_idx=padding)
+
+    def forward(self, x: Tensor, **others: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+def words(kind: str, mask: Tensor) -> tuple[nn.Module, Tensor]:
+    """A network and its inputs, padded where a mask is False."""
+    if kind in ("padding_idx", "zeros"):
+        return Words(0 if kind == "padding_idx" else None), TOKENS * mask
+    value = {"rows": 0.0, "missing": -80.0}[kind]
+    return Words(rows=True), X.masked_fill(~mask[..., None], value)
+
+
+def average(network: nn.Module, x: Tensor, mask: Tensor) -> np.ndarray:
+    values = network.layer(x).detach()
+    return torch.stack([v[m].mean(0) for v, m in zip(values, mask, strict=True)]).numpy()
+
+
+@pytest.mark.parametrize("kind", ["padding_idx", "zeros", "rows", "missing"])
+@pytest.mark.parametrize(
+    ("name", "size", "mask"),
+    [("lengths", 4, BEHIND), ("seq_len", 16, BEHIND), ("input_lengths", 16, AMID)],
+)
+def test_lengths_of_inputs_padded_in_front_are_refused(
+    kind: str, name: str, size: int, mask: Tensor, tmp_path: Path
+) -> None:
+    network, x = words(kind, mask)
+    given = {"examples": 16, "overwrite": True}
+    entries = {"x": x, name: LENGTHS, "attention_mask": mask.long()}
+    batches = [{k: v[at : at + size] for k, v in entries.items()} for at in range(0, 16, size)]
+    counted = [{k: v for k, v in each.items() if k != "attention_mask"} for each in batches]
+    for pooling in ("avg", "last", "positions"):
+        for told in ({}, {"masks": f"*={name}"}):
+            refused = pytest.raises(UsageError, match=rf"padding in front: 'x'.*behind '{name}'")
+            with refused as error:
+                rows = {"examples": int(LENGTHS.sum())} if pooling == "positions" else {}
+                harvest = {**given, **rows, "pooling": pooling, **told}
+                repsim.harvest(network, counted, tmp_path / "a.h5", **harvest)
+            assert "\n" not in str(error.value)
+    with repsim.harvest(network, batches, tmp_path / "b.h5", pooling="avg", **given) as store:
+        np.testing.assert_allclose(store["layer"][:], average(network, x, mask), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["padding_idx", "zeros", "rows", "missing"])
+def test_lengths_of_inputs_padded_behind_are_taken(kind: str, tmp_path: Path) -> None:
+    network, x = words(kind, REAL)
+    batch = {"x": x, "lengths": LENGTHS}
+    given = {"examples": 16, "pooling": "avg"}
+    with repsim.harvest(network, [batch], tmp_path / "a.h5", **given) as store:
+        np.testing.assert_allclose(store["layer"][:], average(network, x, REAL), atol=1e-6)
+
+
+def test_another_input_may_be_padded_in_front(tmp_path: Path) -> None:
+    class Pair(Words):
+        def __init__(self) -> None:
+            super().__init__()
+            self.other = nn.Embedding(20, 5, padding_idx=0)
+
+        def forward(self, x: Tensor, y: Tensor, **others: Tensor) -> Tensor:
+            return self.layer(x).sum(1) + self.other(y).mean(1)
+
+    y = torch.cat([torch.zeros_like(TOKENS[:, :3]), TOKENS * BEHIND], 1)
+    batch = {"x": TOKENS * REAL, "lengths": LENGTHS, "y": y, "y_mask": y != 0}
+    network, given = Pair(), {"examples": 16, "pooling": "avg", "layers": "layer"}
+    with repsim.harvest(network, [batch], tmp_path / "a.h5", **given) as store:
+        right = average(network, batch["x"], REAL)
+        np.testing.assert_allclose(store["layer"][:], right, atol=1e-6)
+
+
+STARTED = torch.where(torch.arange(8) == 0, 7, TOKENS)  # all texts begin with one token
+
+
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [
+        (X, LENGTHS),  # nothing is filled up
+        (X * REAL[..., None], LENGTHS),
+        (STARTED * REAL, LENGTHS),
+        (STARTED * (torch.arange(8) < 7), torch.full((16,), 7)),
+        (padded([x[:, 0].cumsum(0) - x[0, 0] for x in SERIES], None), torch.tensor(SIZES)),
+        (X * BEHIND[..., None], torch.full((16,), 8)),  # no example is shorter
+        (torch.zeros(16, 8, 6), LENGTHS),
+    ],
+)
+def test_inputs_that_do_not_begin_with_padding(values: Tensor, counts: Tensor) -> None:
+    assert not begins_filled(values, counts)
+
+
+def test_one_example_padded_in_front_by_one_position_is_seen() -> None:
+    counts = torch.tensor([8, 8, 7, 8])
+    x = X[:4].clone()
+    x[2, 0] = 0
+    assert begins_filled(x, counts)
+    assert not begins_filled(STARTED[:4] * (torch.arange(8) < counts[:, None]), counts)

@@ -381,6 +381,41 @@ def test_flags_of_steps_may_mark_no_padding(tmp_path: Path) -> None:
         np.testing.assert_allclose(store["layer"][:], right, atol=1e-6)
 
 
+class Pooling(nn.Module):
+    """The average, the sum, or the weighted sum of a bag of instances."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.score, self.kind = nn.Linear(6, 5), nn.Linear(5, 1), kind
+
+    def forward(self, bag: Tensor, **masks: Tensor) -> Tensor:
+        (mask,) = masks.values()
+        values, kept = self.layer(bag), mask.unsqueeze(2)
+        if self.kind == "attention":
+            kept = self.score(values).masked_fill(~kept, -1e9).softmax(1)
+        share = mask.sum(1, keepdim=True) if self.kind == "average" else 1
+        return (values * kept).sum(1) / share
+
+
+@pytest.mark.parametrize("kind", ["attention", "average", "sum"])
+@pytest.mark.parametrize("name", ["bag_mask", "node_mask", "mask"])
+def test_masks_of_other_names_are_refused_with_a_remedy_that_works(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    batch, network = {"bag": X, name: MASK}, Pooling(kind)
+    given: Any = {"examples": N, "layers": "layer", "pooling": "avg"}
+    told = f"layer={name}:tokens"
+    says = rf"--masks '{told}' .* if 1 marks a token, 'layer={name}:padding' if 1 .*'layer=none'"
+    with pytest.raises(UsageError, match=says) as error:
+        repsim.harvest(network, [batch], tmp_path / "a.h5", **given)
+    assert "\n" not in str(error.value)
+    with repsim.harvest(network, [batch], tmp_path / "a.h5", **given, masks=told) as store:
+        values = network.layer(X).detach()
+        expected = [v[m].mean(0) for v, m in zip(values, MASK, strict=True)]
+        np.testing.assert_allclose(store["layer"][:], torch.stack(expected), atol=1e-6)
+
+
 # --- lists with as many parts as examples; other networks and loaders
 
 

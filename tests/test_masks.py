@@ -468,6 +468,47 @@ def test_numbers_that_may_count_positions_are_refused_until_they_are_told(
     np.testing.assert_allclose(found, average(values_of(network, "head", batch), MASK), atol=1e-6)
 
 
+COUNTS = {
+    "float32": LENGTHS.float(),
+    "float64": LENGTHS.double(),
+    "column": LENGTHS[:, None],
+    "column of float32": LENGTHS[:, None].float(),
+    "numpy": LENGTHS[:, None].double().numpy(),
+}
+
+
+@pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
+@pytest.mark.parametrize("name", ["end", "num_frames", "duration"])
+@pytest.mark.parametrize("kind", COUNTS)
+def test_counts_of_positions_may_be_of_any_type_and_in_a_column(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    network, batch = Measured(), {"x": X * MASK.unsqueeze(2), name: COUNTS[kind]}
+    told = f"{name}:lengths"
+    refused(network, batch, "layer", tmp_path, rf"padding \({name}\).*--masks 'layer={told}'")
+    check_average(network, batch, "layer", tmp_path, MASK, masks=f"layer={told}")
+    if name == "end":  # the others go by their names
+        check_average(network, {**batch, "x": X}, "layer", tmp_path, None)
+
+
+@pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
+@pytest.mark.parametrize("name", ["lengths", "seq_len"])
+@pytest.mark.parametrize("kind", COUNTS)
+def test_lengths_may_come_in_a_column(name: str, kind: str, tmp_path: Path) -> None:
+    batch = {"x": X * MASK.unsqueeze(2), name: COUNTS[kind]}
+    check_average(Measured(), batch, "layer", tmp_path, MASK)
+    check_average(Measured(), batch, "layer", tmp_path, MASK, masks=f"*={name}")
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.float32])
+def test_several_lengths_of_each_example_are_refused(kind: torch.dtype, tmp_path: Path) -> None:
+    both = torch.stack([LENGTHS, LENGTHS.flip(0)], 1).to(kind)
+    batch = {"x": X * MASK.unsqueeze(2), "lengths": both}
+    refused(Measured(), batch, "layer", tmp_path, r"padding \(lengths\).*'layer=NAME'")
+    with pytest.raises(UsageError, match=r"'lengths' is \(8, 2\).*expected one length of each"):
+        harvested(Measured(), batch, "layer", tmp_path, masks="*=lengths")
+
+
 @pytest.mark.filterwarnings("ignore::repsim.errors.RepsimWarning")
 def test_the_longest_example_need_not_come_first(tmp_path: Path) -> None:
     network, order = Packed(), LENGTHS.argsort()

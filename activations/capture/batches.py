@@ -304,7 +304,7 @@ def batch_size(batch: Any) -> int:
     if not sizes:
         raise UsageError("a batch gave a single number; expected (n, ...)")
     told = [_beside(batch, 2, _IDS), _beside(batch, 1, LABELS)]
-    counts = [len(each) for each in told if hasattr(each, "__len__") and np.ndim(each)]
+    counts = [len(each) for each in told if hasattr(each, "__len__") and _shape(each)]
     return next((size for size in sizes if size in counts), sizes[0])
 
 
@@ -565,8 +565,9 @@ def warn_of_left_out(batch: Any, arguments: Collection[str] = ()) -> bool:
     given = dictionary_of(batch)[told]
     if given is None or isinstance(given, Mapping):
         return False
+    shape = _shape(given) or _parts(given)
     warnings.warn(
-        f"{told!r} {tuple(np.shape(given))} are no labels of the examples, as those of tokens and "
+        f"{told!r} {shape} are no labels of the examples, as those of tokens and "
         "targets of a regression are none: left out, for forward does not take them either",
         RepsimWarning,
         stacklevel=3,
@@ -586,6 +587,12 @@ _NO_LABELS = (
 
 
 def _target(given: Any, n: int) -> np.ndarray:
+    if _shape(given) is None:
+        raise _NoLabelsError(
+            f"a batch of {n} examples came with {_parts(given)} as labels, as mixup and cutmix "
+            "give them; expected a whole number each: read the examples unmixed, with one label "
+            "each, several labels as a dictionary, or give the inputs alone, (inputs,)"
+        )
     given = as_dense(given, "labels of a batch")
     values = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
     if values.dtype.kind == "f" and values.ndim in (1, 2) and np.isin(values, (0, 1)).all():
@@ -688,6 +695,19 @@ class Naming:
                 "or with none"
             )
         return found
+
+
+def _shape(given: Any) -> tuple[int, ...] | None:
+    """The shape of labels or ids; None of parts that are no one array."""
+    with suppress(ValueError):
+        return tuple(np.shape(given))
+    return None
+
+
+def _parts(given: Any) -> str:
+    """The parts of labels with their shapes, such as ``(tensor (16,), float)``."""
+    kinds = (f"{type(each).__name__} {_shape(each) or ''}".lower().strip() for each in given)
+    return f"({', '.join(islice(kinds, 4))}{', ...' if len(given) > 4 else ''})"
 
 
 def _beside(batch: Any, place: int, keys: tuple[str, ...]) -> Any:

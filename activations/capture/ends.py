@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from repsim.activations.capture.batches import ABOUT
+from repsim.activations.capture.fillers import are_whole, one_each
 from repsim.activations.capture.masks import NO_TOKENS, arrays_by_example, is_telling
 
 #: Names of places at which examples may end.
@@ -60,7 +61,7 @@ def _ends(entries: list[tuple[str, Tensor]]) -> Iterator[tuple[str, End]]:
                 yield name, End(marks.shape[1], what)
         elif value.ndim == 3 and _differ_in_length(value.isnan().all(2)):
             yield name, End(value.shape[1], f"is NaN {_WHERE}")
-        elif _PLACE.search(name) and value.ndim == 1 and not value.is_floating_point():
+        elif _PLACE.search(name) and one_each(value).ndim == 1 and are_whole(value):
             lengths = {each.shape[1] for each in others if each.ndim > 1}
             longer = sorted(length for length in lengths if length > int(value.max()))
             if bool((value >= 0).all()) and longer:

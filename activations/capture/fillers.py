@@ -73,6 +73,43 @@ def ends_at(values: Tensor, counts: Tensor) -> bool:
     return enough and bool(_equal(_rows(values), filler)[behind].all())
 
 
+def begins_filled(values: Tensor, counts: Tensor) -> bool:
+    """True if examples (n, positions, ...) evidently have padding before so many positions each.
+
+    The shortest begins with a row that leaves to each shorter example no more positions in a run
+    than it has, and behind as many lies something else, which is neither the last row repeated nor
+    one row in all of them, as padding behind is. Behind zeros it may be, unless numbers are whole,
+    and 0 may be the first token of a text.
+    """
+    padded = (counts > 0) & (counts < values.shape[1])
+    if not bool(padded.any()):
+        return False
+    rows, counts = _rows(values)[padded], counts[padded]
+    first = rows[counts.argmin(), 0]
+    others = ~_equal(rows, first)
+    if bool((_span(others) > counts).any()):
+        return False
+    behind = torch.arange(rows.shape[1], device=rows.device) >= counts.unsqueeze(1)
+    goes_on = (behind & others)[:, 1:] & ~_equal(rows[:, 1:], rows[:, :-1])
+    if not bool(goes_on.any()):
+        return False
+    left_out = rows[behind]
+    several = not bool(_equal(left_out, left_out[0]).all())
+    nothing = bool(((first == 0) | (first != first)).all())
+    return several or (nothing and not are_whole(rows.nan_to_num()))
+
+
+def _span(marks: Tensor) -> Tensor:
+    """The positions from the first to the last mark of each row; none without a mark."""
+    begun, left = marks.long().cummax(1).values, marks.flip(1).long().cummax(1).values.flip(1)
+    return (begun & left).sum(1)
+
+
+def one_each(values: Tensor) -> Tensor:
+    """Numbers (n, 1) as (n,); other values as they are."""
+    return values.squeeze(1) if values.ndim == 2 and values.shape[1] == 1 else values
+
+
 def are_whole(values: Tensor) -> bool:
     """True for whole numbers, of any type."""
     return not values.is_floating_point() or bool((values == values.floor()).all())

@@ -16,10 +16,11 @@ from repsim.activations.capture.axes import LayerAxes
 from repsim.activations.capture.batches import ABOUT, array_of, batch_size, dictionary_of
 from repsim.activations.capture.faults import FIRST_BATCH, At
 from repsim.activations.capture.frames import mask_of_frames
+from repsim.activations.capture.fronts import Inputs, padded_in_front
 from repsim.activations.capture.functions import NOTHING, Allowed
 from repsim.activations.capture.lengths import PaddedLengths
 from repsim.activations.capture.lookups import lookups
-from repsim.activations.capture.mask_refusals import beyond, self_made, unclear, unfit
+from repsim.activations.capture.mask_refusals import beyond, in_front, self_made, unclear, unfit
 from repsim.activations.capture.mask_rules import MaskRules
 from repsim.activations.capture.masks import (
     Mask,
@@ -84,7 +85,8 @@ class LayerMasks:
         self._channels = {name: each.channels or () for name, each in axes.items()}
         untold = {name: each for name, each in layers.items() if rules.of(name) is None}
         self._names = {mask.name for mask in masks_in(self.batch)}
-        self._lookups = lookups(model, self.batch, untold, grad=allowed.grad) if untold else {}
+        asking = untold or rules.counts
+        self._lookups = lookups(model, self.batch, layers, grad=allowed.grad) if asking else {}
         if untold:
             self._find(untold)
         self._unsaid = UnsaidPadding(model, [*self._known, *self._hints], self._lookups)
@@ -95,6 +97,8 @@ class LayerMasks:
         self._shapes = self._traced() if self._may_have_masks() or unsaid else {}
         self._lengths = PaddedLengths() if untold and self._says_nothing() else None
         self._told_axes: dict[str, int] = {}
+        self._inputs: dict[Mask, Inputs] = {mask: found.inputs for mask, found in self._known}
+        self._fronts: dict[Mask, str] = {}
         self._effects = PaddingEffects(model, self._axes, grad=allowed.grad)
         if not allowed.batch:
             self._find_effects(untold)
@@ -110,7 +114,7 @@ class LayerMasks:
         Warns:
             RepsimWarning: nothing says if texts have padding, or rows depend on the padding.
         """
-        self.batch, self._at = named_entries(self._model, batch), at
+        self.batch, self._at, self._fronts = named_entries(self._model, batch), at, {}
         if self._lengths is not None and not self._shows_tokens():
             self._lengths.check(self.batch)
         self._unsaid.show(self.batch)
@@ -166,7 +170,8 @@ class LayerMasks:
         told = self._rules.of(layer)
         if told is not None:
             return told[0]
-        return next((mask for mask, found in self._known if layer in found.exact), None)
+        known = [mask for mask, found in self._known if layer in found.exact]
+        return min(known, key=lambda mask: mask.kind == "lengths", default=None)
 
     def unread(self, layers: Collection[str], pooling: PoolingRules) -> dict[str, str]:
         """The names of the masks of layers that are kept with their padding, by layer."""
@@ -260,6 +265,7 @@ class LayerMasks:
             if mask.name not in self.batch or not (effects or mask.kind == "lengths"):
                 continue
             found = self._followers(mask, layers)
+            self._inputs[mask] = found.inputs
             if mask.kind == "lengths":
                 axes = {**found.exact, **found.maps}
                 self._told_axes |= {name: max(1, axis) for name, axis in axes.items()}
@@ -316,6 +322,8 @@ class LayerMasks:
                 f"{self._at.name} has no mask {mask.name!r} for layer {layer!r}; it has "
                 f"{', '.join(map(str, dictionary_of(self.batch))) or 'no names'}"
             )
+        if entry := self._padded_in_front(mask):
+            raise in_front(layer, values, entry, mask, self._at)
         axis = self._told_axes.get(layer)
         axes = (axis or 1,) if mask.kind == "lengths" else (1, 2)
         kept = self._fitted(mask, layer, values, axes)
@@ -337,7 +345,7 @@ class LayerMasks:
         """The mask of a layer that has its positions, one for one."""
         axes = {mask: found.exact[layer] for mask, found in self._known if layer in found.exact}
         first = [mask for mask, axis in axes.items() if axis == min(axes.values())]
-        given = [mask for mask in first if mask.value(self.batch) is not None]
+        given = self._sound([m for m in first if m.value(self.batch) is not None], layer, values)
         kept = [self._fitting(mask, layer, values, (max(1, axes[mask]),)) for mask in given]
         if not kept:
             raise UsageError(
@@ -348,6 +356,21 @@ class LayerMasks:
         if any(not torch.equal(each, kept[0]) for each in kept):
             raise unclear(layer, values, given, self.batch, self._at)
         return kept[0]
+
+    def _sound(self, masks: list[Mask], layer: str, values: Tensor) -> list[Mask]:
+        """The masks of a layer without lengths that its inputs contradict, where others tell."""
+        entries = [self._padded_in_front(mask) for mask in masks]
+        sound = [mask for mask, entry in zip(masks, entries, strict=True) if not entry]
+        if masks and not sound:
+            raise in_front(layer, values, entries[0], masks[0], self._at)
+        return sound
+
+    def _padded_in_front(self, mask: Mask) -> str:
+        """An input of the batch that is padded in front, against its lengths; empty without one."""
+        if mask not in self._fronts:
+            inputs = self._inputs.get(mask, {})
+            self._fronts[mask] = padded_in_front(self.batch, mask, inputs, self._lookups)
+        return self._fronts[mask]
 
     def _loose(self, layer: str, values: Tensor) -> Tensor | None:
         """The mask of a layer that is made of positions of masks in another way."""

@@ -49,12 +49,16 @@ class LookedUp:
         numbers = self.numbers(value)
         if not numbers.numel():
             return False
-        is_pad = self._below(numbers)
-        if self.pad is not None:
-            is_pad |= numbers == self.pad
+        is_pad = self.is_padding(value)
         if self._are_sentences(shape, numbers):
             is_pad = is_pad.all(-1)
         return bool(is_pad[..., -1].any()) or (begin and bool(is_pad[..., 0].any()))
+
+    def is_padding(self, value: Tensor) -> Tensor:
+        """True for the numbers (n, ..., positions) of an input that are padding."""
+        numbers = self.numbers(value)
+        below = self._below(numbers)
+        return below if self.pad is None else below | (numbers == self.pad)
 
     def _below(self, numbers: Tensor) -> Tensor:
         """True for numbers that no row has."""

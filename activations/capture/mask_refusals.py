@@ -13,6 +13,10 @@ from repsim.activations.capture.mask_rules import NONE
 from repsim.activations.capture.masks import KINDS, Mask, is_telling
 from repsim.errors import UsageError
 
+#: The values that masks hold.
+_MARKS = "a mark for each of its positions"
+_EXPECTED = {"lengths": "one length of each example"}
+
 
 def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: At) -> UsageError:
     """The error of a layer made of inputs with padding, where no mask is known to fit it."""
@@ -27,6 +31,9 @@ def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: A
             f"'{layer}={names}:tokens' if 0 does"
         )
     offer, why = "NAME", "with a mask of its positions in the batch"
+    if flags and Mask(names, "tokens").kept(batch, shape[1]) is not None:
+        offer = f"{names}:tokens"
+        why = f"if 1 marks a token, '{layer}={names}:padding' if 1 marks padding"
     labels = [mask.name for mask in masks if mask.kind == "labels"]
     if labels and Mask(labels[0], "negative").kept(batch, shape[1]) is not None:
         offer, why = labels[0], "to leave out positions whose label is below 0"
@@ -38,7 +45,7 @@ def unclear(layer: str, values: Tensor, masks: Sequence[Mask], batch: Any, at: A
         counted = masks[0].kind == "lengths"
         said = "counts the positions" if counted else "marks the tokens of this layer by 1"
         offer, why = mine, f"if it {said}"
-    counts = [m.name for m in masks if m.kind == "counts" and not _are_shares(m, batch)]
+    counts = [m.name for m in masks if m.kind == "counts" and _may_be_lengths(m, batch)]
     if counts:
         offer, why = f"{counts[0]}:lengths", "if it counts the positions that are no padding"
     where += ", which have one length" if len(masks) > 1 else ""
@@ -71,17 +78,31 @@ def self_made(layer: str, values: Tensor, lists: Sequence[str], at: At) -> Usage
     )
 
 
-def _are_shares(mask: Mask, batch: Any) -> bool:
+def _may_be_lengths(mask: Mask, batch: Any) -> bool:
+    """False for shares of the longest, and for several numbers of each example."""
     value = mask.value(batch)
-    return value is not None and value.is_floating_point() and bool((value <= 1).all())
+    if value is None or value.ndim > 1:
+        return False
+    return not value.is_floating_point() or not bool((value <= 1).all())
+
+
+def in_front(layer: str, values: Tensor, entry: str, mask: Mask, at: At) -> UsageError:
+    """The error of lengths of an input that is padded in front."""
+    where = f" in {at.name}" if at.number > 1 else ""
+    return UsageError(
+        f"layer {layer!r} gives {tuple(values.shape)} of inputs with padding in front: {entry!r}"
+        f"{where} begins with it and goes on behind {mask.name!r}, which counts from the first "
+        "position; give its mask in the batch as attention_mask (1 marks a token), or pad behind, "
+        f"or pass --masks '{layer}={NONE}' (masks={{{layer!r}: {NONE!r}}}) to take all"
+    )
 
 
 def unfit(mask: Mask, value: Tensor, layer: str, values: Tensor, *, misread: bool) -> UsageError:
     """The error of a mask that was told for a layer, and is none of its positions."""
     all_of_it = f"or '{layer}={NONE}' to take all"
-    if mask.kind == "lengths":
+    if mask.kind == "lengths" and value.ndim == 1:
         return beyond(mask, value, layer, values)
-    if misread:
+    if misread and mask.kind != "lengths":
         low, high = value.min().item(), value.max().item()
         below = f"say {mask.name}:negative where numbers below 0 mark padding, " if low < 0 else ""
         return UsageError(
@@ -90,7 +111,7 @@ def unfit(mask: Mask, value: Tensor, layer: str, values: Tensor, *, misread: boo
         )
     return UsageError(
         f"mask {mask.name!r} is {tuple(value.shape)}, and layer {layer!r} gives "
-        f"{tuple(values.shape)}; expected a mark for each of its positions: give such a mask in "
+        f"{tuple(values.shape)}; expected {_EXPECTED.get(mask.kind, _MARKS)}: give such a mask in "
         f"the batch, {all_of_it}"
     )
 

@@ -38,6 +38,11 @@ class MaskRules:
         """The entries of a batch that are meant."""
         return {mask.name for _, mask in self._rules if mask is not None}
 
+    @property
+    def counts(self) -> bool:
+        """True if lengths are among the masks that are told."""
+        return any(mask is not None and mask.kind == "lengths" for _, mask in self._rules)
+
     def of(self, layer: str) -> tuple[Mask | None] | None:
         """The mask of the layer at an address, which may be none; None where nothing is told."""
         return next(((m,) for p, m in self._rules if matches(p, layer)), None)

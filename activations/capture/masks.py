@@ -20,7 +20,7 @@ from repsim.activations.capture.batches import (
     dictionary_of,
     is_by_example,
 )
-from repsim.activations.capture.fillers import are_whole, goes_on, is_filled
+from repsim.activations.capture.fillers import are_whole, goes_on, is_filled, one_each
 from repsim.activations.capture.looked_up import LookedUp
 
 #: Ways in which a mask says where padding is.
@@ -139,6 +139,8 @@ class Mask:
         if value is None or not self.is_known:
             return None
         if self.kind == "lengths":
+            if value.ndim != 1:
+                return None
             within = bool(((value >= 0) & (value <= length)).all())
             return (
                 torch.arange(length, device=value.device) < value.unsqueeze(1) if within else None
@@ -170,7 +172,9 @@ class Mask:
     def value(self, batch: Any) -> Tensor | None:
         """The entry of a batch; None where it has none."""
         found = next((value for name, value in _leaves(batch) if name == self.name), None)
-        return array_of(found)
+        array = array_of(found)
+        counts = array is not None and self.kind in ("lengths", "counts")
+        return one_each(array) if array is not None and counts else array
 
     @property
     def is_within(self) -> bool:
@@ -232,10 +236,13 @@ def masks_in(batch: Any) -> list[Mask]:
 
 
 def _counts(value: Tensor) -> bool:
-    """True for whole numbers; lengths may also come as shares of the longest, as 0.5 and 1.0."""
-    if value.ndim == 0 or not value.is_floating_point():
-        return value.ndim > 0
-    return are_whole(value) and bool((value > 1).any())
+    """True for one whole number of each example."""
+    return one_each(value).ndim == 1 and _are_counts(value)
+
+
+def _are_counts(value: Tensor) -> bool:
+    """True for whole numbers of any type; ones and zeros that are floats may be shares."""
+    return not value.is_floating_point() or (are_whole(value) and bool((value > 1).any()))
 
 
 def _marks_positions(name: str, value: Tensor) -> bool:
@@ -284,10 +291,16 @@ def is_doubtful(mask: Mask, batch: Any) -> bool:
     return _all_go_on(arrays_by_example(batch), mask.name, value, at_least=True)
 
 
+def _are_several(name: str, value: Tensor) -> bool:
+    """True for several lengths of each example, as of several inputs."""
+    return kind_of(name) == "lengths" and one_each(value).ndim == 2 and _are_counts(value)
+
+
 def _all_go_on(
     entries: Collection[tuple[str, Tensor]], name: str, counts: Tensor, *, at_least: bool
 ) -> bool:
     """True if each array of as many positions, or more, has several values behind the counts."""
+    counts = one_each(counts)
     most = int(counts.max()) if counts.numel() else 0
     found = [
         goes_on(value.movedim(axis, 1), counts.to(value.device))
@@ -319,10 +332,11 @@ def hints_in(batch: Any, model: nn.Module, lookups: Lookups = _NO_LOOKUPS) -> li
         name: "counts"
         for name, value in entries
         if name not in {*known, *ABOUT}
-        and value.ndim == 1
+        and one_each(value).ndim == 1
         and _may_count(name, value, sizes)
         and (_is_counting(name) or not _all_go_on(entries, name, value, at_least=False))
     }
+    found |= {name: "counts" for name, value in entries if _are_several(name, value)}
     hints = [Mask(name, kind, pad, ends) for name, kind in found.items() if kind]
     looked_up = _looked_up(batch, lookups, ending)
     others = [each for each in hints if each.name not in looked_up or each.kind != "pad"]
@@ -350,7 +364,7 @@ def _may_count(name: str, value: Tensor, sizes: Collection[int]) -> bool:
     """
     if not sizes or not value.numel() or bool((value <= 0).any()):
         return False
-    if value.is_floating_point():  # shares of the longest
+    if not _are_counts(value):  # shares of the longest
         return kind_of(name) == "lengths" and bool((value <= 1).all())
     most = int(value.max())
     return most in sizes or (_is_counting(name) and most <= max(sizes))

@@ -22,7 +22,7 @@ from repsim.activations.capture.batches import (
     in_form,
     is_by_example,
 )
-from repsim.activations.capture.fillers import goes_on
+from repsim.activations.capture.fillers import goes_on, one_each
 from repsim.activations.capture.hooks import Capture
 from repsim.activations.capture.masks import Mask, kind_of, masks_in
 from repsim.activations.capture.modules import has_modules
@@ -270,6 +270,7 @@ def possible_positions(mask: Mask, entries: Mapping[str, Any]) -> list[int]:
 
 def _padded_sizes(counts: Tensor, entries: Mapping[str, Any]) -> set[int]:
     """The sizes of axes along which inputs hold one value behind so many positions."""
+    counts = one_each(counts)
     found = (array_of(value) for value in entries.values() if counts.ndim == 1)
     arrays = [each for each in found if each is not None and each.shape[:1] == counts.shape]
     return {
