@@ -64,7 +64,7 @@ class Content:
 def of_store(path: Path) -> Content:
     """The content of a store of activations."""
     from repsim.activations import ActivationStore
-    from repsim.results.left_out import layers_of, names_left_out
+    from repsim.results.left_out import layers_of
 
     with ActivationStore(path) as store:
         layers, provenance = store.describe(), store.provenance()
@@ -92,13 +92,12 @@ def of_store(path: Path) -> Content:
             "provenance": provenance,
         }
     title = f"{path}: activations of {data['n']:,} examples"
+    size = sum(each["bytes"] for each in layers)
     about = [
         *_sources(provenance),
         ("ids", f"{first} to {last}"),
         ("labels", data["labels"] or "none"),
-        ("layers", layers_of(provenance, len(layers)).removesuffix(" layers")),
-        *([("left out", ", ".join(lacking))] if (lacking := names_left_out(provenance)) else []),
-        ("size", f"{sum(each['bytes'] for each in layers) / 1e6:,.1f} MB"),
+        ("size", f"{size / 1e6:,.1f} MB, {layers_of(provenance, len(layers))}"),
     ]
     full = [(title, *_layers(layers)), _targets(data), _facts("provenance", provenance)]
     brief: list[Shown] = [(title, ("", ""), about), _first("", *_layers(layers, axes=False))]

@@ -135,6 +135,12 @@ def test_a_claim_without_its_number_is_undecided_and_says_why() -> None:
         assert finding.row()["value"] == ""
 
 
+def test_a_number_without_a_bound_that_is_not_there_decides_nothing() -> None:
+    claim = over_seeds("a", "b", "c")(lambda found: [1.0])
+    (finding,) = claim.undecided(FOUND, "it needs the run a-0, which was not made")
+    assert (finding.verdict, finding.shown) == ("reported", "")
+
+
 def test_a_claim_has_one_bound() -> None:
     with pytest.raises(TypeError, match="one bound"):
         over_seeds("a", "b", "c", above=1.0, below=2.0)

@@ -105,7 +105,7 @@ def test_activations_are_those_of_the_part(inside: Path) -> None:
         (
             "supervized",
             UsageError,
-            "no run 'supervized' in runs; did you mean 'supervised'",
+            "no run 'supervized' in runs, and no network in activations; did you mean 'supervised'",
         ),
         ("freshh@even", UsageError, "did you mean 'fresh'"),
         ("supervised@7", UsageError, "has no checkpoint of epoch 7; there is: 0, 1"),

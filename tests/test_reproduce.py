@@ -233,7 +233,7 @@ def test_nothing_learns_from_images_that_are_held_out(
         learned = []
         if isinstance(step, Training):
             learned = [step.config.split]
-        elif isinstance(step, Computation) and "train" in step.splits:
+        elif isinstance(step, Computation) and step.data == data and "train" in step.splits:
             learned = [step.splits["train"]]
             assert step.analysis.result in (ProbeCurve, NullSpaceReport, Table)
         for part in learned:

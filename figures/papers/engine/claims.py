@@ -75,7 +75,9 @@ class Claim:
         return [self._finding(found, number, self.judge(number, self.side, self.bound))]
 
     def undecided(self, found: Any, reason: str) -> list[Finding]:
-        return [self._finding(found, Number((), note=reason), Judgement())]
+        """The finding where its number is not there; without a bound it would decide nothing."""
+        verdict = "undecided" if self.side else "reported"
+        return [self._finding(found, Number((), note=reason), Judgement(verdict=verdict))]
 
     def _finding(self, found: Any, number: Number, judged: Judgement) -> Finding:
         words = {**found.words, **self.words}
@@ -185,7 +187,8 @@ class Several:
         return list(self.declare(found))
 
     def undecided(self, found: Any, reason: str) -> list[Finding]:
-        return exactly(self.name, self.statement, "")(_nothing).undecided(found, reason)
+        missing = exactly(self.name, self.statement, "")(_nothing).undecided(found, reason)
+        return [replace(each, verdict="undecided") for each in missing]
 
 
 def several(name: str, statement: str) -> Callable[[Callable[[Any], Iterator[Claim]]], Several]:

@@ -181,14 +181,15 @@ def discriminator_falls(found: Found, head: str) -> Number:
 @over_seeds(
     "2j: least sharing is never best, {extractor}, {head}",
     "an extractor is not at its best where the least is shared",
-    "accuracy of the {extractor} with {last} removed minus the best of the others, in points",
+    "accuracy of the {extractor} with {last} removed minus the mean of the others, in points",
     below=0.0,
 )
 def least_sharing_is_not_best(found: Found, head: str, extractor: str) -> Number:
+    # The best of the others would be ahead by chance: of five equal ones in four cases of five.
     ours = by_removed(found, extractor, head)
     return Number(
-        list(ours[-1] - ours[:-1].max(0)),
-        published=_theirs(found, head, extractor, lambda row: row[-1] - max(row[:-1])),
+        list(ours[-1] - ours[:-1].mean(0)),
+        published=_theirs(found, head, extractor, lambda row: row[-1] - np.mean(row[:-1])),
     )
 
 

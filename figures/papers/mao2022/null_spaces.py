@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from repsim.figures.papers.engine import Claim, Found, Judged, Number, over_seeds, several
+from repsim.figures.papers.engine import (
+    Claim,
+    Found,
+    Judged,
+    Number,
+    exactly,
+    over_seeds,
+    several,
+)
 from repsim.figures.papers.engine.findings import with_interval
 from repsim.figures.papers.engine.found import Missing
 from repsim.figures.papers.mao2022.analyses import NULL_SPACES
@@ -76,14 +84,23 @@ def noises_in(found: Found, name: str) -> list[str]:
 _SIDES = {"real": "all", "generated": "generated"}
 
 
-@over_seeds(
+@exactly(
     "2k: {images} images",
     "what is reported of the discriminator is the discriminator that was trained",
-    "called real as reported and as trained: distance in points, {images} images",
+    "called real as reported and as trained: largest distance in points, {images} images",
     below=100 * SAME_CALLS,
 )
 def as_trained(found: Found, images: str) -> Values:
     return _distances(found, images)
+
+
+@over_seeds(
+    "2k: {images} images called real",
+    "the last step may find either side ahead",
+    "{images} images that D calls real, in per cent",
+)
+def called_real(found: Found, images: str) -> Values:
+    return values_of(found, D, "called_real", "full", _SIDES[images], 100)
 
 
 def _distances(found: Found, images: str) -> Values:
@@ -223,6 +240,16 @@ def null_seen_alike(found: Found) -> Values:
 
 
 @over_seeds(
+    "2h: the same before training",
+    "a probe on features that nothing was learned for tells some as well",
+    "real or generated: accuracy (%) of a probe on the untrained network's null space, both with "
+    "the statistics of real images",
+)
+def null_before_training(found: Found) -> Values:
+    return [100 * each.control for each in entries_of(found, D, "real_fake_probe", "null", "alike")]
+
+
+@over_seeds(
     "2h: the row space, seen alike",
     "a probe may read the side off the batch statistics",
     "real or generated: accuracy that a probe on D's row space loses against all features, in "
@@ -314,7 +341,7 @@ def alpha_varies(found: Found) -> Values:
 
 
 ON_NULL_SPACES: tuple[Judged, ...] = (
-    *(as_trained.of(images=images) for images in _SIDES),
+    *(claim.of(images=images) for images in _SIDES for claim in (as_trained, called_real)),
     less_than_random,
     less_than_untrained,
     row_reads,
@@ -325,6 +352,7 @@ ON_NULL_SPACES: tuple[Judged, ...] = (
     null_tells_nothing,
     row_tells_all,
     null_seen_alike,
+    null_before_training,
     row_seen_alike,
     features_tell,
     gap_in_row_space,

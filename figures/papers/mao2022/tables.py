@@ -74,7 +74,7 @@ def _shares(found: Found, name: str, noise: str) -> dict[str, float]:
 
 
 def settings(found: Found) -> Rows:
-    return settings_table({"mgan": found.trained(MGAN[0])[0]}, leave=("shared",))
+    return settings_table({"mgan": found.trained(MGAN[made(found)[0]])[0]}, leave=("shared",))
 
 
 TABLES = {"table-1": table_1, "table-2": table_2, "noise": noise, "settings": settings}
