@@ -64,7 +64,7 @@ class Content:
 def of_store(path: Path) -> Content:
     """The content of a store of activations."""
     from repsim.activations import ActivationStore
-    from repsim.results.left_out import layers_of
+    from repsim.results.left_out import layers_of, names_left_out
 
     with ActivationStore(path) as store:
         layers, provenance = store.describe(), store.provenance()
@@ -97,6 +97,7 @@ def of_store(path: Path) -> Content:
         *_sources(provenance),
         ("ids", f"{first} to {last}"),
         ("labels", data["labels"] or "none"),
+        *([("left out", ", ".join(lacking))] if (lacking := names_left_out(provenance)) else []),
         ("size", f"{size / 1e6:,.1f} MB, {layers_of(provenance, len(layers))}"),
     ]
     full = [(title, *_layers(layers)), _targets(data), _facts("provenance", provenance)]

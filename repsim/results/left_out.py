@@ -14,6 +14,16 @@ def layers_of(provenance: Mapping[str, Any], stored: int) -> str:
     return f"{stored} of {stored + left['count']} layers" if left else f"{stored} layers"
 
 
+def names_left_out(provenance: Mapping[str, Any]) -> list[str]:
+    """The first of the layers that a store lacks, and how many more there are."""
+    left = _record(provenance)
+    if not left:
+        return []
+    first = [str(each) for each in left.get("first", ())][:3]
+    more = left["count"] - len(first)
+    return [*first, f"and {more} more"] if more > 0 else first
+
+
 def left_out(provenance: Mapping[str, Any]) -> str:
     """A sentence for each network that a result lacks layers of, as the end of a caption."""
     said = {
