@@ -96,7 +96,7 @@ STORE_MEMORY = 400 << 20
 
 @dataclass(frozen=True)
 class Machine:
-    """Where workloads run, and with which products."""
+    """The device of the workloads, and the precision of its products."""
 
     device: str = "cpu"
     tf32: bool = False

@@ -54,7 +54,7 @@ def check_probes(x: np.ndarray, labels: np.ndarray) -> None:
 
 
 def check_missing() -> None:
-    """What needs more says what it needs."""
+    """Names that need another library say which."""
     for name, library in (("harvest", "h5py"), ("open_store", "h5py")):
         said = ""
         try:

@@ -133,7 +133,7 @@ def test_disagreement_is_of_tasks_beyond_that_of_seeds() -> None:
 
 
 class Known:
-    """What was found of scale ``long`` with three seeds, where accuracies follow a function.
+    """Results of scale ``long`` with three seeds, where accuracies follow a function.
 
     Args:
         accuracy: gives the accuracy (%) of a probe from cell, tap, solver and share of the labels.
