@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
+from repsim.errors import MissingLibraryError
+from repsim.lazy import imported
+
 
 def run() -> None:
     """Run the command line; never returns. In one line where a library is missing that it needs."""
-    import sys
-
     try:
-        from repsim.cli.main import main
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("repsim."):
-            raise
-        sys.exit(
-            f"repsim: error: the command line needs {error.name}, which is not installed; try: pip "
-            f"install {error.name}, or repsim-toolkit with its dependencies"
-        )
+        main = imported("repsim.cli.main", "the command line").main
+    except MissingLibraryError as error:
+        sys.exit(f"repsim: error: {error}")
     main()

@@ -35,17 +35,17 @@ def attach(
 
     def find(name: str) -> Any:
         if name in parts:
-            return _imported(f"{package}.{name}", f"{package}.{name}")
+            return imported(f"{package}.{name}", f"{package}.{name}")
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(_imported(homes[name], f"{package}.{name}"), name)
+        found = getattr(imported(homes[name], f"{package}.{name}"), name)
         setattr(sys.modules[package], name, found)
         return found
 
     return find
 
 
-def _imported(module: str, wanted: str) -> ModuleType:
+def imported(module: str, wanted: str) -> ModuleType:
     """A module, for the name that is wanted of it.
 
     Raises:

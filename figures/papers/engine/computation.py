@@ -180,9 +180,9 @@ class Computation(Step):
         method = source.training.build()
         network = method.extractor(source.extractor or method.extractors[0]).eval()
         loader = ImageLoader(self._images()[part], 256)
-        # If it is a function of the example is checked by the harvest, and not needed for its size.
-        unchecked = {"allow_random": True, "allow_batch": True}
-        return plan_harvest(network, loader, **{**unchecked, **self.harvest}).bytes
+        # The harvest checks that the network is a function of the example; its size needs no check.
+        plan = plan_harvest(network, loader, allow_random=True, allow_batch=True, **self.harvest)
+        return plan.bytes
 
     def make(self, progress: Progress) -> None:
         context = Context(device=self.folder.device, progress=progress)
